@@ -1,0 +1,1 @@
+"""The engine: reinforcement learning from human feedback as a library, usable without any screen."""

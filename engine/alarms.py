@@ -1,0 +1,55 @@
+"""Alarms while a policy trains: KL running away or negative, length blow-up, repetition. In words with numbers.
+
+Each alarm is raised once a run of bad steps, not at every step. A loss that is not finite is no alarm but an error
+(optimiser.check_finite).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+KL_NEGATIVE_NATS = -0.5  # sampling noise of a rollout stays well above this
+LENGTH_FACTOR = 1.5  # mean response length beside the first rollouts'
+REPETITION_SHARE = 0.3  # share of a response's 2-grams that repeat an earlier one of it
+BASELINE_STEPS = 3
+
+
+@dataclass
+class Watch:
+    """What the alarms remember; JSON values, saved with the stage."""
+
+    alarm_kl_nats: float
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def look(self, kl_nats: float, length_mean: float, texts: Sequence[str]) -> list[tuple[str, str]]:
+        """(alarm, message) for whatever has newly gone wrong at this step."""
+        seen = self.numbers.get("steps_seen", 0.0)
+        if seen < BASELINE_STEPS:
+            before = self.numbers.get("length_at_start", 0.0)
+            self.numbers["length_at_start"] = (before * seen + length_mean) / (seen + 1)
+        self.numbers["steps_seen"] = seen + 1
+        usual, repeated = self.numbers["length_at_start"], repetition(texts)
+        found = {
+            "kl_runaway": kl_nats > self.alarm_kl_nats
+            and f"KL is {kl_nats:.1f} nats a response, above {self.alarm_kl_nats:g}: raise kl_coef or lower lr.",
+            "kl_negative": kl_nats < KL_NEGATIVE_NATS
+            and f"KL is {kl_nats:.2f} nats: the policy samples what it finds unlikely; check temperature and top-p.",
+            "length_blowup": length_mean > LENGTH_FACTOR * usual
+            and f"Responses average {length_mean:.1f} tokens, {usual:.1f} at the start: does the reward like length?",
+            "repetition": repeated > REPETITION_SHARE
+            and f"{repeated:.0%} of the word pairs in a response repeat an earlier one: does the reward like a phrase?",
+        }
+        raised = [(alarm, message) for alarm, message in found.items() if message and not self.numbers.get(alarm)]
+        self.numbers |= {alarm: float(bool(message)) for alarm, message in found.items()}
+        return raised
+
+
+def repetition(texts: Sequence[str]) -> float:
+    """Mean over `texts` of the share of word 2-grams that stand earlier in the same text, 0 to 1."""
+    shares = []
+    for text in texts:
+        words = text.lower().split()
+        pairs = Counter(pairwise(words))
+        shares.append(1 - len(pairs) / pairs.total() if pairs else 0.0)
+    return sum(shares) / len(shares) if shares else 0.0

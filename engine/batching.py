@@ -1,0 +1,113 @@
+"""Rows of ids into padded batches: which rows go together, and the tensors that a stage reads.
+
+Rows of like length share a batch, so little is padded. The order follows from (seed, epoch) alone; nothing is saved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.randomness import generator
+from engine.records import Demonstration
+from engine.tokenizer import Tokenizer
+
+POOL_BATCHES = 16  # batches whose rows are sorted together: less padding when larger, more random when smaller
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row to learn: its ids, and the first of them that is a target (the prompt before it is only read)."""
+
+    ids: list[int]
+    learn_from: int = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded `tokens` (B,T) int64, `lengths` (B,) int64, and `learn` (B,T) bool, True on tokens to learn."""
+
+    tokens: Tensor
+    lengths: Tensor
+    learn: Tensor
+
+
+def right_pad(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids (B,T) int64 of rows that all begin in the first column, and their lengths (B,) int64."""
+    lengths = torch.tensor([len(row) for row in rows])
+    tokens = torch.full((len(rows), int(lengths.max())), pad, dtype=torch.int64)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row)
+    return tokens.to(device), lengths.to(device)
+
+
+def collate(examples: Sequence[Example], pad: int, device: torch.device) -> Batch:
+    """The examples as one padded batch on `device`."""
+    tokens, lengths = right_pad([example.ids for example in examples], pad, device)
+    columns = torch.arange(tokens.size(1), device=device)
+    first = torch.tensor([max(1, example.learn_from) for example in examples], device=device)
+    learn = (columns >= first[:, None]) & (columns < lengths[:, None])
+    return Batch(tokens, lengths, learn)
+
+
+def demonstration_examples(
+    rows: Sequence[Demonstration], tokenizer: Tokenizer, context: int
+) -> tuple[list[Example], int]:
+    """One example a demonstration, loss on the response through EOS, and how many were over-long or empty."""
+    prompts = tokenizer.encode_prompts([row.prompt for row in rows])
+    responses = tokenizer.encode_responses([row.response for row in rows])
+    examples = [
+        Example(prompt + response, len(prompt))
+        for row, prompt, response in zip(rows, prompts, responses, strict=True)
+        if row.response.strip() and len(prompt) + len(response) <= context
+    ]
+    return examples, len(rows) - len(examples)
+
+
+class EpochBatches:
+    """Row indices by step, over as many epochs as are asked for; exactly one of `rows` and `tokens` sizes a batch.
+
+    `tokens` bounds a batch's ids, padding counted. A last batch short of rows is kept, so each epoch sees every row.
+    """
+
+    def __init__(self, lengths: Sequence[int], seed: int, stream: str, rows: int = 0, tokens: int = 0):
+        assert bool(rows) != bool(tokens), f"rows {rows}, tokens {tokens}"
+        self._lengths, self._seed, self._stream, self._rows, self._tokens = lengths, seed, stream, rows, tokens
+        self._epoch, self._before = 0, 0
+        self._batches = self._lay_out()
+
+    def __getitem__(self, step: int) -> list[int]:
+        """Row indices of batch `step`, counted from 0; steps are asked for in rising order."""
+        while step >= self._before + len(self._batches):
+            self._before += len(self._batches)
+            self._epoch += 1
+            self._batches = self._lay_out()
+        return self._batches[step - self._before]
+
+    def __len__(self) -> int:
+        """Batches in the epoch that is laid out."""
+        return len(self._batches)
+
+    def _lay_out(self) -> list[list[int]]:
+        """One epoch: rows shuffled, sorted by length inside pools, cut into batches, batches shuffled."""
+        rng = generator(self._seed, self._stream, self._epoch)
+        order = torch.randperm(len(self._lengths), generator=rng).tolist()
+        mean = sum(self._lengths) / len(self._lengths)
+        pool = POOL_BATCHES * (self._rows or max(1, int(self._tokens / mean)))
+        batches: list[list[int]] = []
+        for start in range(0, len(order), pool):
+            batches += self._cut(sorted(order[start : start + pool], key=lambda row: self._lengths[row]))
+        return [batches[i] for i in torch.randperm(len(batches), generator=rng).tolist()]
+
+    def _cut(self, rows: list[int]) -> list[list[int]]:
+        """Rows of rising length cut into batches."""
+        batches: list[list[int]] = [[]]
+        for row in rows:
+            full = len(batches[-1]) == self._rows
+            if self._tokens:
+                full = (len(batches[-1]) + 1) * self._lengths[row] > self._tokens
+            if full and batches[-1]:
+                batches.append([])
+            batches[-1].append(row)
+        return batches

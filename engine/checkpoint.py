@@ -1,0 +1,201 @@
+"""Checkpoints: Hugging Face directories written whole or not at all, and the training state beside them.
+
+A directory is written under a temporary name, flushed to disk, then renamed; a crash leaves the previous one whole.
+No pickle, in or out: tensors are safetensors, everything else JSON. Reading other people's directories is
+pretrained.py's job.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.errors import CheckpointError
+from engine.heads import ScalarModel
+from engine.tokenizer import Tokenizer, save_tokenizer
+from engine.transformer import Architecture, LanguageModel
+
+
+def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
+    """Make `target` hold what `fill` writes, atomically; an older `target` is replaced."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.writing")
+    replaced = target.with_name(f".{target.name}.replaced")
+    for leftover in (temporary, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir()
+    fill(temporary)
+    for path in (*temporary.rglob("*"), temporary):
+        flush(path)
+    if target.exists():
+        target.rename(replaced)
+    temporary.rename(target)
+    flush(target.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until `path`, a file or a directory, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hf_config(architecture: Architecture, tokenizer: Tokenizer, kind: str) -> dict[str, Any]:
+    """The config.json of a checkpoint; `kind` is "CausalLM" or "SequenceClassification"."""
+    a = architecture
+    family = "Qwen2" if a.qkv_bias and not a.output_bias else "Llama"
+    config: dict[str, Any] = {
+        "architectures": [f"{family}For{kind}"],
+        "model_type": family.lower(),
+        "vocab_size": a.vocab_size,
+        "hidden_size": a.width,
+        "intermediate_size": a.ffn,
+        "num_hidden_layers": a.layers,
+        "num_attention_heads": a.heads,
+        "num_key_value_heads": a.kv_heads,
+        "head_dim": a.head_width,
+        "max_position_embeddings": a.context,
+        "rope_theta": a.rope_theta,
+        "rms_norm_eps": a.norm_eps,
+        "hidden_act": "silu",
+        "tie_word_embeddings": a.tied,
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": tokenizer.eos_id,
+        "pad_token_id": tokenizer.pad_id,
+        "torch_dtype": "float32",
+    }
+    if family == "Llama":
+        config |= {"attention_bias": a.qkv_bias, "mlp_bias": False}
+    if kind == "SequenceClassification":
+        config |= {"num_labels": 1, "id2label": {"0": "score"}, "label2id": {"score": 0}}
+    return config
+
+
+def hf_tensors(model: LanguageModel | ScalarModel) -> dict[str, Tensor]:
+    """Parameters under their Hugging Face names, on the CPU; a tied unembedding is left out."""
+    tensors = {name: p.detach().cpu().contiguous() for name, p in model.state_dict().items()}
+    if isinstance(model, LanguageModel) and model.architecture.tied:
+        del tensors["lm_head.weight"]
+    return tensors
+
+
+def save_model(
+    directory: Path,
+    model: LanguageModel | ScalarModel,
+    tokenizer: Tokenizer,
+    about: Mapping[str, Any],
+    value: ScalarModel | None = None,
+    state: "TrainingState | None" = None,
+) -> None:
+    """Write a checkpoint that transformers opens: a policy or, from a ScalarModel, a reward model.
+
+    `about` goes into slmctl.json beside the reward's bias: stage, parents and their hashes, configuration, metrics.
+    A value network is a checkpoint of its own in value/; with `state`, training can go on from here.
+    """
+
+    def fill(folder: Path) -> None:
+        _fill(folder, model, tokenizer, about)
+        if value is not None:
+            (folder / "value").mkdir()
+            _fill(folder / "value", value, tokenizer, about)
+        if state is not None:
+            write_state(folder, state)
+
+    write_directory(directory, fill)
+
+
+def _fill(folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, about: Mapping[str, Any]) -> None:
+    scalar = isinstance(model, ScalarModel)
+    kind = "SequenceClassification" if scalar else "CausalLM"
+    save_file(hf_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    save_tokenizer(tokenizer, folder)
+    write_json(folder / "config.json", hf_config(model.architecture, tokenizer, kind))
+    slmctl = dict(about)
+    if isinstance(model, ScalarModel):
+        slmctl["reward_bias"] = float(model.bias)
+    else:
+        ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.bos_id}
+        write_json(folder / "generation_config.json", {**ids, "do_sample": True, "temperature": 1.0, "top_k": 0})
+    write_json(folder / "slmctl.json", slmctl)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as JSON with its keys in their order."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises: CheckpointError if it is missing or no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must hold a JSON object.")
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises: CheckpointError if it is missing, truncated or malformed.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from error
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What training needs beside the weights: optimisers by name, and plain numbers (JSON values)."""
+
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    numbers: Mapping[str, Any]
+
+
+def write_state(folder: Path, state: TrainingState) -> None:
+    """Write optimiser moments and numbers into `folder`."""
+    tensors = {
+        f"{name}/{index}/{moment}": tensor.cpu()
+        for name, optimizer in state.optimizers.items()
+        for index, moments in optimizer.state_dict()["state"].items()
+        for moment, tensor in moments.items()
+    }
+    save_file(tensors, folder / "state.safetensors")
+    write_json(folder / "state.json", state.numbers)
+
+
+def load_state(
+    folder: Path,
+    modules: Mapping[str, LanguageModel | ScalarModel],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> dict[str, Any]:
+    """Put a saved step back into `modules` (by subdirectory, "" is the main one) and `optimizers`; give its numbers."""
+    for subdirectory, module in modules.items():
+        weights = read_tensors(folder / subdirectory / "model.safetensors")
+        module.load_state_dict(weights, strict=False)  # a tied unembedding is not in the file
+    moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimizers}
+    for key, tensor in read_tensors(folder / "state.safetensors").items():
+        name, index, moment = key.split("/")
+        moments[name].setdefault(int(index), {})[moment] = tensor
+    for name, optimizer in optimizers.items():
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments[name], "param_groups": groups})
+    return read_json(folder / "state.json")

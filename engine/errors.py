@@ -1,0 +1,41 @@
+"""The errors a person can meet.
+
+Each is one clear sentence (what was wrong, the value seen, what is allowed, what to do next) and carries the exit code
+that the command line ends with. Broken invariants are asserts instead, and are not listed here.
+"""
+
+
+class EngineError(Exception):
+    """A run that failed for a reason that a person can act on."""
+
+    exit_code = 1
+
+
+class ConfigError(EngineError):
+    """A key, value or usage that the configuration does not allow."""
+
+    exit_code = 2
+
+
+class RunConflictError(ConfigError):
+    """A request that contradicts what the run directory already holds, or a run that another process is writing."""
+
+
+class FileError(EngineError):
+    """A file that is missing, unreadable or of an incompatible kind."""
+
+    exit_code = 3
+
+
+class DataError(FileError):
+    """A row of a person's data that cannot be used; the message names file, line and field."""
+
+
+class CheckpointError(FileError):
+    """A checkpoint directory that is missing, damaged or of another shape than asked for."""
+
+
+class DivergedError(EngineError):
+    """Training reached a loss or a gradient that is not a number; the last good checkpoint is kept."""
+
+    exit_code = 4

@@ -1,0 +1,227 @@
+"""The events a run can say, and their one-line JSON form.
+
+Stages yield them; the driver stamps the time, appends them to the run directory and hands them on. Superseding events
+after a crash is the reader's job (rundir.py); what a metric means stands in metrics.py.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar, get_args
+
+SCHEMA = 1
+CLOCK_FIELDS = ("at", "eta_s", "elapsed_s")
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A new run began, with the versions of what it runs on."""
+
+    run: str
+    seed: int
+    versions: dict[str, str]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunResumed:
+    """A stage goes on after `from_step` completed steps; whatever it said past that step before is superseded."""
+
+    stage: str
+    from_step: int
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunPaused:
+    """The run was asked to stop, finished its step and saved."""
+
+    stage: str
+    step: int
+    reason: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """All that was asked for is done; `stage` is the last stage of it."""
+
+    stage: str | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """The run ended with an error, given as one sentence."""
+
+    stage: str
+    error: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage began; `steps` is how many it will take, `about` what a person may want to know first."""
+
+    stage: str
+    steps: int
+    about: dict[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepCompleted:
+    """One step is done; `step` counts from 1, metric names are those of the registry."""
+
+    stage: str
+    step: int
+    metrics: dict[str, float]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class SamplesDrawn:
+    """Prompts, responses and scores of one step; written to samples.jsonl."""
+
+    stage: str
+    step: int
+    samples: list[dict[str, Any]]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class EvalCompleted:
+    """Metrics on data that the stage does not train on."""
+
+    stage: str
+    step: int
+    metrics: dict[str, float]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A directory to resume from, or the final one, is whole on disk; `path` is relative to the run directory."""
+
+    stage: str
+    step: int
+    path: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class AlarmRaised:
+    """Something looks wrong; `alarm` is a short name, `message` one sentence with the value seen."""
+
+    stage: str
+    step: int
+    alarm: str
+    message: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage is complete and its final directory is in place."""
+
+    stage: str
+    step: int
+    metrics: dict[str, float]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class ControlAcknowledged:
+    """A numbered request of control.jsonl was seen and acted on."""
+
+    number: int
+    request: str
+    at: float = 0.0
+
+
+Event = (
+    RunStarted
+    | RunResumed
+    | RunPaused
+    | RunFinished
+    | RunFailed
+    | StageStarted
+    | StepCompleted
+    | SamplesDrawn
+    | EvalCompleted
+    | CheckpointSaved
+    | AlarmRaised
+    | StageFinished
+    | ControlAcknowledged
+)
+E = TypeVar("E", bound=Event)
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+def stamp(event: E, at: float) -> E:
+    """The same event with its time set, in unix seconds."""
+    return replace(event, at=at)
+
+
+def to_row(event: Event) -> dict[str, Any]:
+    """The event as a JSON-ready dictionary; NaN and infinities become "nan", "inf" and "-inf"."""
+    row: dict[str, Any] = {"schema": SCHEMA, "event": type(event).__name__}
+    row.update((item.name, _plain(getattr(event, item.name))) for item in fields(event))
+    return row
+
+
+def to_json(event: Event) -> str:
+    """The event as one line of JSON without a line break."""
+    return json.dumps(to_row(event), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def from_json(line: str) -> Event | None:
+    """The event of one line, or None for a kind, or a later schema, that this version does not know.
+
+    Fields that this version does not know are dropped.
+
+    Raises: ValueError where the line is not an event at all (torn, or not JSON).
+    """
+    row = json.loads(line)
+    if not isinstance(row, dict) or "event" not in row:
+        raise ValueError(f"not an event: {line[:80]!r}")
+    kind = _KINDS.get(row["event"])
+    if kind is None or row.get("schema") != SCHEMA:
+        return None
+    known = {item.name for item in fields(kind)}
+    values = {name: value for name, value in row.items() if name in known}
+    if "metrics" in values:
+        values["metrics"] = {name: _number(value) for name, value in values["metrics"].items()}
+    try:
+        event: Event = kind(**values)
+    except TypeError as error:
+        raise ValueError(f"not a whole event: {line[:80]!r}") from error
+    return event
+
+
+def is_clock(name: str) -> bool:
+    """Whether a field or metric of this name depends on the machine's speed or memory rather than on the run."""
+    return name in CLOCK_FIELDS or name.endswith(("_s", "_mb"))
+
+
+def without_clock(row: Any) -> Any:
+    """A copy of a row (nested dictionaries and lists included) without its clock fields, to compare two runs by."""
+    if isinstance(row, dict):
+        return {name: without_clock(value) for name, value in row.items() if not is_clock(name)}
+    if isinstance(row, list):
+        return [without_clock(value) for value in row]
+    return row
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (str, int, float)) else math.nan

@@ -1,0 +1,201 @@
+"""The evaluation stage: base, SFT, best-of-n and PPO on the same test prompts, judged; the reward model beside its
+ceiling.
+
+Writes eval.jsonl and gives the numbers of result.json. The judge is read here and in the labelers alone: no stage
+trains on it, selects by it or stops on it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from engine.checkpoint import read_json
+from engine.comparing import HELD_OUT_FILE, read_drawn
+from engine.config import EvalConfig
+from engine.evaluate import (
+    Answers,
+    answer,
+    best_of,
+    component_means,
+    distinct_2,
+    group_means,
+    pair_accuracy,
+    ranking_ceiling,
+    verdict,
+    win_rate,
+)
+from engine.events import EvalCompleted, Event, StageFinished, StageStarted, StepCompleted
+from engine.pocket.judge import Judgement, judge
+from engine.pocket.probes import correctness_pairs
+from engine.pocket.requests import Request, draw
+from engine.rm import accuracy_of, longer_baseline
+from engine.rundir import write_text
+from engine.sampling import Sampling
+from engine.scoring import RewardModelScorer
+from engine.tokenizer import Tokenizer
+from engine.transformer import LanguageModel
+
+CORRECTNESS_PAIRS = 500
+EXAMPLES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """What is evaluated: three policies of one tokenizer, and the reward model that PPO was trained against."""
+
+    base: LanguageModel
+    sft: LanguageModel
+    ppo: LanguageModel
+    tokenizer: Tokenizer
+    reward: RewardModelScorer
+
+
+@dataclass(frozen=True)
+class Player:
+    """One policy's answers with what the judge and the reward model think of each."""
+
+    answers: Answers
+    judged: list[Judgement]
+    scores: list[float]
+
+    def row(self, i: int) -> dict[str, Any]:
+        """Its part of row `i` of eval.jsonl."""
+        return {
+            "response": self.answers.texts[i],
+            "tokens": self.answers.tokens[i],
+            "finished": self.answers.finished[i],
+            "score": self.scores[i],
+            **asdict(self.judged[i]),
+        }
+
+
+def evaluate_run(
+    contestants: Contestants,
+    config: EvalConfig,
+    comparisons: Path | None,
+    *,
+    seed: int,
+    eval_file: Path,
+    publish: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+) -> Iterator[Event]:
+    """Judge everything; yields the stage's events, one step a contestant and one for the reward model.
+
+    `comparisons` is the directory of the held-out rankings, None where a person brought their own. `publish` is given
+    the numbers at the end. Nothing is saved in between: an interrupted evaluation begins again.
+    """
+    c = contestants
+    requests = draw("test", config.prompts, seed, "eval/prompts")
+    players: dict[str, Player] = {}
+    names = ("base", "sft", f"best_of_{config.best_of}", "ppo")
+    yield StageStarted("eval", len(names) + 1, {"prompts": len(requests)})
+    for step, name in enumerate(names, start=1):
+        began = time.perf_counter()
+        players[name] = play(name, c, requests, config, players, seed)
+        utility = fmean(one.utility for one in players[name].judged)
+        yield StepCompleted("eval", step, {"eval/utility": utility, "eval/step_s": time.perf_counter() - began})
+        if should_stop():
+            return
+    result = compared(requests, players, config) | reward_model_numbers(c.reward, comparisons, seed)
+    rows = [json.dumps(row, ensure_ascii=False) for row in eval_rows(requests, players, config.tie_margin)]
+    write_text(eval_file, "".join(f"{row}\n" for row in rows))
+    metrics = {f"eval/{name}": value for name, value in result.items() if isinstance(value, float)}
+    yield StepCompleted("eval", len(names) + 1, {"eval/utility": result["utility_ppo"]})
+    yield EvalCompleted("eval", len(names) + 1, metrics)
+    yield StageFinished("eval", len(names) + 1, metrics)
+    publish(result)
+
+
+def play(
+    name: str,
+    contestants: Contestants,
+    requests: Sequence[Request],
+    config: EvalConfig,
+    players: Mapping[str, Player],
+    seed: int,
+) -> Player:
+    """The answers of one contestant, judged. Best-of-n takes n further samples of the SFT policy."""
+    c, prompts = contestants, [request.text for request in requests]
+    sampling = Sampling(config.temperature, max_new_tokens=config.max_new_tokens)
+
+    def drawn(policy: LanguageModel, stream: str, reference: LanguageModel | None = None) -> Answers:
+        return answer(
+            policy, c.tokenizer, prompts, sampling, seed=seed, stream=stream, batch=config.batch, reference=reference
+        )
+
+    if name.startswith("best_of"):
+        several = [drawn(c.sft, f"eval/best_of/{k}") for k in range(config.best_of)]
+        answers = picked(several, best_of(c.reward, prompts, several))
+    else:
+        policy = {"base": c.base, "sft": c.sft, "ppo": c.ppo}[name]
+        answers = drawn(policy, f"eval/{name}", c.sft if name == "ppo" else None)
+    judged = [judge(prompt, text) for prompt, text in zip(prompts, answers.texts, strict=True)]
+    return Player(answers, judged, c.reward.score(prompts, answers.texts))
+
+
+def picked(several: Sequence[Answers], choice: Sequence[int]) -> Answers:
+    """For each prompt, the answer of the drawing that `choice` names."""
+    return Answers(
+        [several[k].texts[i] for i, k in enumerate(choice)],
+        [several[k].tokens[i] for i, k in enumerate(choice)],
+        [several[k].finished[i] for i, k in enumerate(choice)],
+        [],
+    )
+
+
+def compared(requests: Sequence[Request], players: Mapping[str, Player], config: EvalConfig) -> dict[str, Any]:
+    """The numbers of result.json that come from the judged answers."""
+    sft, ppo = players["sft"], players["ppo"]
+    utilities = {name: [one.utility for one in player.judged] for name, player in players.items()}
+    groups = [request.group for request in requests]
+    result: dict[str, Any] = win_rate(utilities["ppo"], utilities["sft"], config.tie_margin).as_row()
+    result |= {
+        f"{name}_win_rate": win_rate(utilities[name], utilities["sft"], config.tie_margin).rate
+        for name in players
+        if name not in ("sft", "ppo")
+    }
+    result |= {"kl_nats": fmean(ppo.answers.kl_nats), "tie_margin": config.tie_margin}
+    result["length_ratio"] = ppo.answers.length_mean / sft.answers.length_mean
+    for name, player in players.items():
+        result |= component_means(name, player.judged)
+        result[f"distinct_2_{name}"] = distinct_2(player.answers.texts)
+        result[f"tokens_{name}"] = player.answers.length_mean
+        result[f"reward_{name}"] = fmean(player.scores)
+    result["groups"] = {name: group_means(groups, players[name].judged) for name in ("sft", "ppo")}
+    result["examples"] = [
+        {"prompt": requests[i].text, "sft": sft.answers.texts[i], "ppo": ppo.answers.texts[i]}
+        for i in range(min(EXAMPLES_SHOWN, len(requests)))
+    ]
+    return result
+
+
+def reward_model_numbers(reward: RewardModelScorer, comparisons: Path | None, seed: int) -> dict[str, Any]:
+    """Held-out accuracy beside its ceiling and the longer-wins baseline, and accuracy on correctness alone."""
+    numbers: dict[str, Any] = {
+        "rm_correctness_accuracy": pair_accuracy(reward, correctness_pairs(CORRECTNESS_PAIRS, "test", seed))
+    }
+    if comparisons is None:
+        return numbers | dict.fromkeys(("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "agreement"))
+    about = read_json(comparisons / "slmctl.json")["metrics"]
+    rankings, utilities = read_drawn(comparisons / HELD_OUT_FILE)
+    return numbers | {
+        "rm_accuracy": accuracy_of(reward.model, reward.tokenizer, rankings),
+        "rm_ceiling": ranking_ceiling(utilities, rankings, about["comparisons/scale"]),
+        "rm_longer_baseline": longer_baseline(rankings),
+        "agreement": about["comparisons/agreement"],
+    }
+
+
+def eval_rows(
+    requests: Sequence[Request], players: Mapping[str, Player], tie_margin: float
+) -> Iterator[dict[str, Any]]:
+    """The rows of eval.jsonl: the prompt, every contestant's judged answer, and PPO's verdict against SFT."""
+    for i, request in enumerate(requests):
+        own = {name: player.row(i) for name, player in players.items()}
+        result = verdict(own["ppo"]["utility"], own["sft"]["utility"], tie_margin)
+        about = {"prompt": request.text, "kind": request.kind, "group": request.group}
+        yield {**about, **own, "kl_nats": players["ppo"].answers.kl_nats[i], "verdict": result}

@@ -1,0 +1,92 @@
+"""The pipeline as a graph: what each stage works from, which settings matter to it, what a person may hand it.
+
+Pure functions of names and settings; which stages a run has done already is planning.py's question.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.config import Config
+from engine.rundir import STAGES
+from engine.settings import flatten
+
+COMMON = ("seed", "threads", "device", "dtype", "template", "max_steps")
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "pretrain": ("world", "tokenizer", "model", "pretrain"),
+    "sft": ("world", "sft"),
+    "comparisons": ("world", "comparisons"),
+    "rm": ("world", "rm"),
+    "ppo": ("world", "ppo"),
+    "eval": ("world", "eval"),
+}
+INPUTS: dict[str, tuple[str, ...]] = {
+    "pretrain": ("data",),
+    "sft": ("data", "init"),
+    "rm": ("data", "init"),
+    "ppo": ("prompts", "init", "ref", "reward"),
+}
+NAMES = {
+    "pretrain": "base model",
+    "sft": "SFT policy",
+    "comparisons": "comparisons",
+    "rm": "reward model",
+    "ppo": "PPO policy",
+    "eval": "evaluation",
+}
+
+
+def needs(stage: str, inputs: Mapping[str, str]) -> tuple[str, ...]:
+    """The stages whose results a stage works from, given what it was handed instead."""
+    if stage == "eval":
+        return ("pretrain", "sft", "rm", "ppo")
+    parents: list[str] = []
+    if stage in ("sft", "rm", "ppo") and "init" not in inputs:
+        parents.append("pretrain" if stage == "sft" else "sft")
+    if stage == "comparisons":
+        parents.append("sft")
+    if stage == "rm" and "data" not in inputs:
+        parents.append("comparisons")
+    if stage == "ppo" and "reward" not in inputs:
+        parents.append("rm")
+    return tuple(parents)
+
+
+def required(target: str, inputs: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """A target with every stage it depends on, in the order of work; "run" means everything up to the evaluation."""
+    wanted = {"eval" if target == "run" else target}
+    for stage in reversed(STAGES):
+        if stage in wanted:
+            wanted.update(needs(stage, inputs.get(stage, {})))
+    return tuple(stage for stage in STAGES if stage in wanted)
+
+
+def dependents(stage: str) -> tuple[str, ...]:
+    """The stages that may build on a stage, in the order of work."""
+    reached = {stage}
+    for later in STAGES:
+        if reached & set(needs(later, {})):
+            reached.add(later)
+    return tuple(later for later in STAGES if later in reached and later != stage)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that differs, with the stages it matters to."""
+
+    name: str
+    old: object
+    new: object
+    stages: tuple[str, ...]
+
+
+def differences(old: Config, new: Config) -> list[Change]:
+    """The settings whose values differ."""
+    before, after = flatten(old), flatten(new)
+    return [
+        Change(name, before[name], after[name], _matters_to(name)) for name in before if before[name] != after[name]
+    ]
+
+
+def _matters_to(name: str) -> tuple[str, ...]:
+    section, dot, _ = name.partition(".")
+    return tuple(stage for stage in STAGES if not dot or section in SECTIONS[stage])

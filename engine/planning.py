@@ -1,0 +1,290 @@
+"""Which run, and which of its stages, a command means.
+
+Turns a request into a prepared run directory: resolves the configuration, refuses what contradicts a stage that has
+already started, shares a parent's finished stages, and lists the stages that are left to do. Doing them is run.py's
+job, and what depends on what stands in pipeline.py.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from engine.config import Config
+from engine.errors import ConfigError, FileError, RunConflictError
+from engine.events import RunResumed
+from engine.pipeline import COMMON, INPUTS, NAMES, dependents, differences, required
+from engine.rundir import STAGES, RunDir, check_name, find_run
+from engine.runtoml import RunRecord, hash_path, read_run_toml, write_run_toml
+from engine.settings import Preset, Resolved, flatten, load_preset, resolve
+from engine.threads import decide
+
+DEFAULT_PRESET = "tiny"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a person asked for.
+
+    `target` is a stage or "run" (all of them); `flags` maps dotted names to typed values.
+    """
+
+    target: str
+    preset: str | None = None
+    run: str | None = None
+    parent: str | None = None
+    fresh: bool = False
+    flags: Mapping[str, object] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run directory that is ready, and the stages to do in it, in order; none where all is finished already.
+
+    `made` are those of `stages` that were not asked for but that the target needs.
+    """
+
+    rundir: RunDir
+    record: RunRecord
+    target: str
+    stages: tuple[str, ...]
+    made: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> Config:
+        """The settings of the run."""
+        return self.record.config
+
+    def inputs(self, stage: str) -> dict[str, str]:
+        """What a stage was given: data, init, ref, reward, prompts, where there are any."""
+        return dict(self.record.inputs.get(stage, {}))
+
+
+def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prepared:
+    """The run that a request means, its directory written or updated.
+
+    Raises: ConfigError for a setting or usage that is not allowed; RunConflictError for a change to a stage that has
+    started, or where another process writes the run; FileError for a missing file, run or parent stage.
+    """
+    preset = load_preset(request.preset) if request.preset else None
+    rundir = RunDir(home / _run_name(request, preset))
+    before = read_run_toml(rundir) if rundir.exists() else None
+    if before is None:
+        record = _new_record(request, preset, rundir, home, environ)
+    else:
+        record = _changed_record(request, preset, rundir, before, environ)
+    dropped = _dropped(request.target) if request.fresh else ()
+    record = replace(record, shared={name: entry for name, entry in record.shared.items() if name not in dropped})
+    needed = required(request.target, record.inputs)
+    todo = tuple(name for name in needed if name in dropped or not _is_done(name, rundir, record))
+    made = () if request.target == "run" else tuple(name for name in todo if name != request.target)
+    check_supplies(todo, rundir.name, record)
+    if record != before or dropped:
+        _write(rundir, record, dropped)
+    if todo:
+        _check_shared(rundir, record)
+    return Prepared(rundir, record, request.target, todo, made)
+
+
+def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
+    """Nothing where every stage to do has its data.
+
+    Raises: FileError naming the first stage that has none, with the command to type.
+    """
+    if record.config.world.name:
+        return
+    for stage in todo:
+        given = record.inputs.get(stage, {})
+        source = "prompts" if stage == "ppo" else "data"
+        if stage in ("comparisons", "eval"):
+            command = f"slmctl rm --run {run} --data FILE" if stage == "comparisons" else "slmctl eval A B"
+        elif source in given:
+            continue
+        else:
+            command = f"slmctl {stage} --run {run} --{source} FILE"
+        raise FileError(
+            f"run {run!r} has no {NAMES[stage]} yet and its preset has no world to make one from; type: {command}"
+        )
+
+
+def _run_name(request: RunRequest, preset: Preset | None) -> str:
+    if request.parent is not None and (request.run is None or request.run == request.parent):
+        raise ConfigError(f"--from {request.parent} makes a new run; name it with --run NEW")
+    if request.run is not None:
+        return check_name(request.run)
+    return check_name(preset.name if preset else DEFAULT_PRESET)
+
+
+def _new_record(
+    request: RunRequest, preset: Preset | None, rundir: RunDir, home: Path, environ: Mapping[str, str]
+) -> RunRecord:
+    if request.parent is not None:
+        return _child_record(request, preset, rundir, find_run(home, request.parent), environ)
+    preset = preset or load_preset(DEFAULT_PRESET)
+    resolved = _with_threads(resolve(preset, request.overrides, request.flags, environ), environ)
+    file = str(preset.file) if preset.file else ""
+    return RunRecord(preset.name, resolved.config, resolved.origins, file, _given(request, {}))
+
+
+def _child_record(
+    request: RunRequest, preset: Preset | None, rundir: RunDir, parent: RunDir, environ: Mapping[str, str]
+) -> RunRecord:
+    """A new run that takes a parent's settings and those of its finished stages that the request leaves as they are."""
+    old = read_run_toml(parent)
+    if preset is not None and preset.name != old.preset:
+        raise ConfigError(
+            f"run {parent.name!r} was made with preset {old.preset}, so --from cannot go with {preset.name}"
+        )
+    resolved = _resolve_on(old, request, environ)
+    differing = differences(old.config, resolved.config)
+    if request.target != "run":
+        differing = [change for change in differing if change.name not in COMMON]
+    redone = {stage for change in differing for stage in change.stages} | {"eval"}
+    redone |= set() if request.target == "run" else {request.target}
+    redone |= {later for stage in tuple(redone) for later in dependents(stage)}
+    shared = {stage: parent.finished(stage) for stage in STAGES if stage not in redone}
+    entries = {
+        stage: {"run": parent.name, "path": os.path.relpath(path, rundir.path), "sha256": hash_path(path)}
+        for stage, path in shared.items()
+        if path is not None
+    }
+    inputs = {stage: given for stage, given in old.inputs.items() if stage != request.target}
+    link = {"path": os.path.relpath(parent.path, rundir.path), "sha256": hash_path(parent.run_toml)}
+    return RunRecord(
+        old.preset,
+        resolved.config,
+        resolved.origins,
+        old.preset_file,
+        _given(request, inputs),
+        entries,
+        {parent.name: link},
+    )
+
+
+def _changed_record(
+    request: RunRequest, preset: Preset | None, rundir: RunDir, before: RunRecord, environ: Mapping[str, str]
+) -> RunRecord:
+    """The record of an existing run with the request's changes, all of them to stages that have not started."""
+    if preset is not None and (preset.name, str(preset.file or "")) != (before.preset, before.preset_file):
+        shown = before.preset_file or before.preset
+        raise RunConflictError(f"run {rundir.name!r} was made with preset {shown}; {_ways_on(request, rundir.name)}")
+    if request.parent is not None and request.parent not in before.parents:
+        raise RunConflictError(
+            f"run {rundir.name!r} exists already; --from makes a new run, so name another with --run"
+        )
+    resolved = _resolve_on(before, request, environ)
+    dropped = _dropped(request.target) if request.fresh else ()
+    fixed = (rundir.started() | set(before.shared)) - set(dropped)
+    for change in differences(before.config, resolved.config):
+        hit = [stage for stage in STAGES if stage in fixed and stage in change.stages]
+        if hit:
+            raise RunConflictError(
+                f"run {rundir.name!r} has started {hit[0]} with {change.name} = {change.old}, and now it is "
+                f"{change.new} (from {resolved.origins[change.name]}); {_ways_on(request, rundir.name)}"
+            )
+    inputs = {stage: given for stage, given in before.inputs.items() if stage not in dropped}
+    if request.target in fixed:
+        _check_inputs(request, rundir.name, before.inputs.get(request.target, {}))
+    return replace(before, config=resolved.config, origins=resolved.origins, inputs=_given(request, inputs))
+
+
+def _resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
+    preset = load_preset(record.preset_file) if record.preset_file else None
+    resolved = resolve(preset, request.overrides, request.flags, environ, record.layer())
+    same = flatten(record.config)
+    kept = {
+        name: record.origins[name] if value == same[name] else resolved.origins[name]
+        for name, value in flatten(resolved.config).items()
+    }
+    return Resolved(resolved.config, kept)
+
+
+def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
+    """The same with the number of threads filled in: they change sums, so a run keeps what it began with."""
+    if resolved.config.threads is not None:
+        return resolved
+    threads = decide(None, False, environ).threads
+    origin = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in environ else "this machine's cores"
+    config = resolved.config.model_copy(update={"threads": threads})
+    return Resolved(config, {**resolved.origins, "threads": origin})
+
+
+def _given(request: RunRequest, inputs: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """The recorded inputs with the request's added to its target, files by absolute path and hash."""
+    if not request.inputs:
+        return dict(inputs)
+    allowed = INPUTS.get(request.target, ())
+    entries = dict(inputs.get(request.target, {}))
+    for name, value in request.inputs.items():
+        if name not in allowed:
+            raise ConfigError(f"slmctl {request.target} takes no --{name}")
+        entries |= _input_entry(name, value)
+    return {**inputs, request.target: entries}
+
+
+def _input_entry(name: str, value: str) -> dict[str, str]:
+    path = Path(value).expanduser()
+    if path.exists():
+        path = path.resolve()
+        return {name: str(path), f"{name}_sha256": hash_path(path)}
+    if name in ("data", "prompts"):
+        raise FileError(f"--{name}: there is no file {value}")
+    return {name: value}
+
+
+def _check_inputs(request: RunRequest, run: str, recorded: Mapping[str, str]) -> None:
+    for name, value in request.inputs.items():
+        entry = _input_entry(name, value)
+        if entry.get(f"{name}_sha256", value) != recorded.get(f"{name}_sha256", recorded.get(name)):
+            old = recorded.get(name, f"no --{name}")
+            detail = "the file has changed since" if entry[name] == old else f"now it is {entry[name]}"
+            raise RunConflictError(
+                f"run {run!r} has started {request.target} with {old}, and {detail}; {_ways_on(request, run)}"
+            )
+
+
+def _ways_on(request: RunRequest, run: str) -> str:
+    again = "everything" if request.target == "run" else f"{request.target} and what follows"
+    return f"use --run NEW, or --run NEW --from {run} to share its stages, or --fresh to do {again} again"
+
+
+def _dropped(target: str) -> tuple[str, ...]:
+    return STAGES if target == "run" else (target, *dependents(target))
+
+
+def _is_done(stage: str, rundir: RunDir, record: RunRecord) -> bool:
+    return stage in record.shared or rundir.finished(stage) is not None
+
+
+def _check_shared(rundir: RunDir, record: RunRecord) -> None:
+    for stage, entry in record.shared.items():
+        path = (rundir.path / entry["path"]).resolve()
+        if not path.is_dir() or hash_path(path) != entry["sha256"]:
+            state = "has changed" if path.is_dir() else "is gone"
+            raise FileError(f"the {NAMES[stage]} that run {rundir.name!r} shares with {entry['run']!r} {state}: {path}")
+
+
+def _write(rundir: RunDir, record: RunRecord, dropped: Iterable[str]) -> None:
+    with rundir.lock():
+        started = rundir.started()
+        for stage in dropped:
+            _delete_stage(rundir, stage)
+            if stage in started:
+                rundir.append(RunResumed(stage, 0))
+        write_run_toml(rundir, record)
+
+
+def _delete_stage(rundir: RunDir, stage: str) -> None:
+    """Takes a stage's directory out of the way in one move, then deletes it."""
+    directory = rundir.stage_dir(stage)
+    if directory.exists():
+        doomed = directory.with_name(f".{directory.name}.deleted")
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.replace(directory, doomed)
+        shutil.rmtree(doomed)
+    if stage == "eval":
+        rundir.result.unlink(missing_ok=True)
+        rundir.eval.unlink(missing_ok=True)

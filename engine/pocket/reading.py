@@ -1,0 +1,164 @@
+"""How the judge reads a response: sentences of style set aside and counted, the rest matched with the accepted answers.
+
+The match is strict. What is left after the style sentences must be exactly one accepted answer to exactly this
+request; small faults of case, spacing or a missing last mark are noted as flaws. Scores are given in judge.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import repeat
+
+from engine.pocket.kind import Kind, fill, lowered
+from engine.pocket.requests import KINDS, Request, fact_named
+from engine.pocket.style import COURTESIES, FAULTS, HEDGES_BEFORE, Flaw, bare_sentence, courtesies
+
+BARE_HELPS = 0.7
+PARTIAL_HELPS = 0.75
+"""What a fragment, and a partial answer (a refusal that offers nothing), are worth beside a full one."""
+
+LIST_HELPS = (0.0, 0.5, 1.0, 1.0, 0.7)
+"""What a list of none, one, two, three, and four or more good items is worth."""
+
+_MARKS = ".!?"
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a response holds.
+
+    `fitting` and `misfits` count courtesies by whether they suit the request; `core` is the answer proper, `helps` in
+    [0, 1] is what it is worth (0: not an accepted answer), and `extra_words` counts what stands beside it.
+    """
+
+    fitting: int = 0
+    misfits: int = 0
+    flaws: set[Flaw] = field(default_factory=set)
+    core: str = ""
+    helps: float = 0.0
+    extra_words: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """An accepted answer as it stands alone and after a hedge ("I think ..."), and what it is worth."""
+
+    text: str
+    inner: str
+    helps: float
+
+
+def read(request: Request, response: str) -> Reading:
+    """The reading of any string as a response to this request."""
+    reading = Reading()
+    spaced = re.sub(r"[ \n\t]+", " ", response).strip(" ")
+    sentences = [piece.strip(" ") for piece in re.findall(r"[^.!?]+[.!?]*|[.!?]+", spaced)]
+    tidy = " ".join(sentences)
+    if tidy != response.strip(" \n"):
+        reading.flaws.add("sloppy")
+    kept = _kept(reading, KINDS[request.kind], sentences)
+    if not _answered(reading, request, " ".join(kept)) and _breaks_off(request, kept):
+        reading.flaws.add("cut")
+        _answered(reading, request, " ".join(kept[:-1]))
+    reading.extra_words = len(tidy.split(" ")) - _core_words(reading, request)
+    return reading
+
+
+def _core_words(reading: Reading, request: Request) -> int:
+    """Words of the core; where it is no answer, at most those of the longest accepted one."""
+    words = len(reading.core.split(" "))
+    longest = max(len(form.text.split(" ")) for form in _accepted(request.kind, request.subject))
+    return words if reading.helps > 0 else min(words, longest)
+
+
+def _kept(reading: Reading, kind: Kind, sentences: Iterable[str]) -> list[str]:
+    """The sentences that are neither of style nor repeated; the others are counted in the reading."""
+    kept: dict[str, str] = {}
+    for sentence in sentences:
+        small, bare = sentence.lower(), bare_sentence(sentence)
+        finished = bare != small and sentence.isascii()
+        if finished and bare in COURTESIES:
+            _count_courtesy(reading, courtesies(kind).closers if kept else courtesies(kind).openers, bare)
+        elif finished and bare in FAULTS:
+            reading.flaws.add(FAULTS[bare])
+        elif small in kept:
+            reading.flaws.add("repeated")
+        else:
+            kept[small] = sentence
+    return list(kept.values())
+
+
+def _count_courtesy(reading: Reading, fitting: Iterable[str], bare: str) -> None:
+    if bare in map(bare_sentence, fitting):
+        reading.fitting += 1
+    else:
+        reading.misfits += 1
+
+
+def _answered(reading: Reading, request: Request, core: str) -> bool:
+    """Whether the core is an accepted answer; notes the core, its worth and its flaws."""
+    hedge = next((hedge for hedge in HEDGES_BEFORE if core.lower().startswith(f"{hedge.lower()} ")), "")
+    inner = core[len(hedge) + 1 :] if hedge else core
+    kind = KINDS[request.kind]
+    reading.core = inner
+    if not inner.isascii():
+        return False
+    for form in _accepted(request.kind, request.subject):
+        wanted = form.inner if hedge else form.text
+        whole = inner if inner[-1:] in _MARKS else inner + wanted[-1]
+        share, tidy_case = _list_share(whole, wanted, kind) if kind.pool else _text_share(whole, wanted)
+        if share > 0:
+            reading.helps = share * form.helps
+            found: dict[Flaw, bool] = {"hedge": bool(hedge), "cut": whole != inner, "sloppy": not tidy_case}
+            reading.flaws.update(flaw for flaw, present in found.items() if present)
+            return True
+    return False
+
+
+def _text_share(text: str, wanted: str) -> tuple[float, bool]:
+    """1 where the text is the wanted one but for case, else 0; and whether the case is right too."""
+    return float(text.lower() == wanted.lower()), text == wanted
+
+
+def _list_share(text: str, wanted: str, kind: Kind) -> tuple[float, bool]:
+    """The worth of a list in the place of `{y}`, in [0, 1], and whether its case is right.
+
+    Items that recur or belong elsewhere lower it; anything that is no item of the world makes it 0.
+    """
+    before, after = wanted.split("{y}")
+    if not (text.lower().startswith(before.lower()) and text.endswith(after)):
+        return 0.0, False
+    middle = text[len(before) : len(text) - len(after)]
+    items = re.split(", | and ", middle.lower())
+    if not all(item in kind.pool or item in kind.strays for item in items):
+        return 0.0, False
+    good = {item for item in items if item in kind.pool}
+    share = LIST_HELPS[min(len(good), len(LIST_HELPS) - 1)] * (len(good) / len(items)) ** 2
+    return share, text.startswith(before) and middle[1:] == middle[1:].lower()
+
+
+def _breaks_off(request: Request, kept: list[str]) -> bool:
+    """Whether the last piece has no mark and begins a sentence that could have been finished."""
+    if len(kept) < 2 or kept[-1][-1:] in _MARKS:
+        return False
+    last = kept[-1].lower()
+    starts = [*COURTESIES, *FAULTS, *(earlier.lower() for earlier in kept[:-1])]
+    whole = " ".join(kept).lower()
+    answers = (form.text.lower() for form in _accepted(request.kind, request.subject))
+    return any(map(str.startswith, starts, repeat(last))) or any(map(str.startswith, answers, repeat(whole)))
+
+
+@cache
+def _accepted(kind_name: str, subject: str) -> tuple[_Accepted, ...]:
+    """Every accepted answer, full forms first; in lists the items' place is held by `{y}`."""
+    kind, fact = KINDS[kind_name], fact_named(kind_name, subject)
+    worths = [(1.0, kind.forms), (PARTIAL_HELPS, kind.partial), (BARE_HELPS, (kind.bare,))]
+    answer = "{y}" if kind.pool else fact.answer
+    return tuple(
+        _Accepted(fill(form, fact, answer), fill(lowered(form), fact, answer), worth)
+        for worth, forms in worths
+        for form in forms
+    )

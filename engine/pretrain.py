@@ -1,0 +1,69 @@
+"""The base model: next-token prediction on plain text and exchanges, every token a target."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from engine.batching import EpochBatches, Example, collate
+from engine.config import PretrainConfig
+from engine.events import EvalCompleted, Event, StageStarted, StepCompleted
+from engine.likelihood import mean_loss, token_losses
+from engine.optimiser import apply_gradients, check_finite, optimisers, schedule
+from engine.saving import Saver
+from engine.tokenizer import Tokenizer
+from engine.transformer import LanguageModel, parameter_count
+
+
+def train_base(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    validation: Sequence[Example],
+    config: PretrainConfig,
+    *,
+    seed: int,
+    steps: int,
+    saver: Saver,
+    should_stop: Callable[[], bool],
+) -> Iterator[Event]:
+    """Train `model` in place from scratch or from the saver's last state; yields the stage's events.
+
+    Raises: DivergedError on a loss or gradient that is not finite.
+    """
+    c, device = config, model.model.embed_tokens.weight.device
+    optimizers = optimisers(model, c)
+    saver.model, saver.tokenizer, saver.optimizers, saver.steps = model, tokenizer, optimizers, steps
+    start = saver.resume()
+    batches = EpochBatches([len(example.ids) for example in examples], seed, "pretrain/data", tokens=c.batch_tokens)
+    about = {"parameters": parameter_count(model), "documents": len(examples), "vocabulary": tokenizer.size}
+    yield StageStarted("pretrain", steps, about)
+    held_out: dict[str, float] = {}
+    for step in range(start + 1, steps + 1):
+        began = time.perf_counter()
+        batch = collate([examples[i] for i in batches[step - 1]], tokenizer.pad_id, device)
+        loss = token_losses(model, batch).mean()
+        check_finite(loss, "the pretraining loss", step)
+        loss.backward()
+        share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
+        norm = apply_gradients(optimizers, model.parameters(), share, c.max_grad_norm, step)
+        tokens = float(batch.lengths.sum())
+        saver.numbers["tokens"] = saver.numbers.get("tokens", 0) + int(tokens)
+        yield StepCompleted(
+            "pretrain",
+            step,
+            {
+                "pretrain/loss": loss.item(),
+                "pretrain/lr": c.lr * share,
+                "pretrain/grad_norm": norm,
+                "pretrain/tokens": saver.numbers["tokens"],
+                "pretrain/step_s": time.perf_counter() - began,
+            },
+        )
+        if step % c.eval_every == 0 or step == steps:
+            held_out = {"pretrain/validation_loss": mean_loss(model, validation, tokenizer.pad_id)}
+            yield EvalCompleted("pretrain", step, held_out)
+        stop = should_stop()
+        if stop or saver.due(step):
+            yield saver.save(step)
+        if stop and step < steps:
+            return
+    yield from saver.finish(steps, held_out)

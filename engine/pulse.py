@@ -1,0 +1,180 @@
+"""Signs of life and requests: the heartbeat that a run writes, and the numbered requests that a screen makes.
+
+status.json is rewritten every second by a thread, so that a dead run can be told from a slow one; control.jsonl is
+appended by screens and read by the run, which acknowledges each request with an event.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from engine.errors import ConfigError
+from engine.rundir import RunDir, heal
+
+SCHEMA = 1
+REQUESTS = ("pause", "resume", "stop", "save")
+SILENT_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One numbered request of control.jsonl."""
+
+    number: int
+    request: str
+
+
+class Heartbeat:
+    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts."""
+
+    def __init__(self, rundir: RunDir, interval_s: float = 1.0) -> None:
+        self._rundir = rundir
+        self._interval_s = interval_s
+        self._done = threading.Event()
+        self._guard = threading.Lock()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._row: dict[str, Any] = {
+            "schema": SCHEMA,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "pid_started": process_start(os.getpid()),
+            "state": "running",
+            "stage": None,
+            "step": 0,
+            "steps": 0,
+            "progress": 0.0,
+            "eta_s": None,
+        }
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        with self._guard:
+            if self._row["state"] == "running":
+                self._row["state"] = "ended"
+        self._write()
+
+    def update(
+        self,
+        stage: str | None = None,
+        step: int | None = None,
+        steps: int | None = None,
+        progress: float | None = None,
+        eta_s: float | None = None,
+        state: str | None = None,
+    ) -> None:
+        """Sets what the next beat says: `progress` is the part of the current step that is done, 0 to 1.
+
+        `state` is running, paused, finished, failed or interrupted.
+        """
+        given = {
+            "stage": stage,
+            "step": step,
+            "steps": steps,
+            "progress": progress,
+            "eta_s": eta_s,
+            "state": state,
+        }
+        with self._guard:
+            self._row.update((name, value) for name, value in given.items() if value is not None)
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._interval_s):
+            self._write()
+
+    def _write(self) -> None:
+        with self._guard:
+            text = json.dumps({**self._row, "at": time.time()})
+        temporary = self._rundir.path / ".status.json.tmp"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, self._rundir.status)
+        except OSError:
+            return  # a full disk or a folder taken away must not end the training; the silence itself tells
+
+
+def read_status(rundir: RunDir) -> dict[str, Any] | None:
+    """The last heartbeat, or None where there is none or it cannot be read."""
+    try:
+        row = json.loads(rundir.status.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def liveness(status: dict[str, Any] | None, now: float) -> str:
+    """One word for how a run is doing at time `now`.
+
+    live; silent (no beat for 10 s, though its process is there or on another machine); dead (its process is gone);
+    else the state it ended with: finished, failed, interrupted, ended; none without a heartbeat.
+    """
+    if status is None:
+        return "none"
+    if status.get("state") not in ("running", "paused"):
+        return str(status.get("state"))
+    here = status.get("host") == socket.gethostname()
+    if here and process_start(int(status.get("pid", -1))) != status.get("pid_started"):
+        return "dead"
+    return "live" if now - float(status.get("at", 0.0)) < SILENT_AFTER_S else "silent"
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this machine started, in the system's own words; None where there is no such process.
+
+    Together with the pid it names one process, though pids are used again.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists() or pid < 1:
+        return None
+    asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+def make_request(rundir: RunDir, request: str) -> int:
+    """Appends a request to control.jsonl and returns its number, counted from 1.
+
+    Raises: ConfigError for a request that no run understands.
+    """
+    if request not in REQUESTS:
+        raise ConfigError(f"{request!r} is not a request; a run understands {', '.join(REQUESTS)}")
+    handle = os.open(rundir.control, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        heal(rundir.control)
+        number = max((old.number for old in pending_requests(rundir, 0)), default=0) + 1
+        os.write(handle, (json.dumps({"schema": SCHEMA, "number": number, "request": request}) + "\n").encode())
+    finally:
+        os.close(handle)
+    return number
+
+
+def pending_requests(rundir: RunDir, after: int) -> list[Request]:
+    """The requests with a number above `after`, in order; lines that are torn or unknown are skipped."""
+    if not rundir.control.exists():
+        return []
+    found = []
+    for line in rundir.control.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+            entry = Request(int(row["number"]), str(row["request"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+        if entry.number > after and entry.request in REQUESTS:
+            found.append(entry)
+    return found

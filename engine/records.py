@@ -1,0 +1,68 @@
+"""What a row of data is, once read: the schemas that every stage and reader share.
+
+Plain frozen records of text; encoding them belongs to tokenizer.py, reading them from files to readers.py.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """One document for pretraining."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """One prompt to answer."""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A prompt with a response to imitate."""
+
+    prompt: Prompt
+    response: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A prompt with K responses; `ranks` has one number a response, 0 is best, equal numbers are a tie."""
+
+    prompt: Prompt
+    responses: tuple[str, ...]
+    ranks: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.responses) == len(self.ranks) >= 2, (len(self.responses), len(self.ranks))
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """(chosen, rejected) as indices into `responses`, for every pair that is not a tie."""
+        return [
+            (first, second) if self.ranks[first] < self.ranks[second] else (second, first)
+            for first, second in combinations(range(len(self.ranks)), 2)
+            if self.ranks[first] != self.ranks[second]
+        ]
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as one string for display and for judges that read text: the last user turn of a conversation."""
+    if isinstance(prompt, str):
+        return prompt
+    users = [message.content for message in prompt if message.role == "user"]
+    return users[-1] if users else prompt[-1].content

@@ -1,0 +1,68 @@
+"""How a person names a model, the same everywhere, and the directory that is meant.
+
+A path, `NAME:sft` (a run's final), `NAME:ppo@20` (a saved step). Opening what lies there needs torch and is done in
+pretrained.py; scorers that are not models (`pocket:judge`) are known to scoring.py.
+"""
+
+from pathlib import Path
+
+from engine.errors import CheckpointError, ConfigError
+from engine.rundir import DIRECTORIES, find_run
+from engine.settings import nearest
+
+POCKET = "pocket:"
+MODEL_STAGES = ("pretrain", "sft", "rm", "ppo")
+
+
+def is_pocket(reference: str) -> bool:
+    """Whether a reference names a scorer of the embedded world."""
+    return reference.startswith(POCKET)
+
+
+def resolve_reference(reference: str, home: Path) -> Path:
+    """The checkpoint directory that a reference means.
+
+    Raises: ConfigError for a form that is not understood; FileError for a run that does not exist; CheckpointError
+    where there is nothing to open.
+    """
+    if reference.startswith("hf:") or reference.endswith(".gguf"):
+        raise ConfigError(f"{reference}: hub models and GGUF files cannot be opened yet; use a Hugging Face directory")
+    path = Path(reference).expanduser()
+    if path.is_dir():
+        return path
+    name, mark, place = reference.rpartition(":")
+    if not mark or "/" in name:
+        hint = f"; a run's model is named like {reference}:ppo" if (home / reference).is_dir() else ""
+        raise CheckpointError(f"there is no model directory {reference}{hint}")
+    stage, at, step = place.partition("@")
+    stage = stage_named(stage)
+    return _saved(name, stage, step, home) if at else _final(name, stage, home)
+
+
+def stage_named(text: str) -> str:
+    """A stage by its name or by its directory's ("base" is pretrain).
+
+    Raises: ConfigError with the nearest name for any other word.
+    """
+    by_directory = {directory: stage for stage, directory in DIRECTORIES.items()}
+    stage = by_directory.get(text, text)
+    if stage not in MODEL_STAGES:
+        names = [DIRECTORIES.get(known, known) for known in MODEL_STAGES]
+        raise ConfigError(f"there is no model of a stage {text!r}{nearest(text, names)} (stages: {', '.join(names)})")
+    return stage
+
+
+def _final(name: str, stage: str, home: Path) -> Path:
+    found = find_run(home, name).finished(stage)
+    if found is None:
+        raise CheckpointError(f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {name}")
+    return found
+
+
+def _saved(name: str, stage: str, step: str, home: Path) -> Path:
+    run = find_run(home, name)
+    steps = run.saved_steps(stage)
+    if not step.isdigit() or int(step) not in steps:
+        known = ", ".join(map(str, steps)) or "none"
+        raise CheckpointError(f"run {name!r} has no saved step {step} of {stage} (saved steps: {known})")
+    return run.step_dir(stage, int(step))

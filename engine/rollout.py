@@ -1,0 +1,183 @@
+"""One rollout: a batch of episodes with all that is computed before the update, and how it is collected.
+
+Everything after generation is response-aligned (B,R) under one mask. Old log-probabilities come from the function that
+training uses, never from the sampler, so that the first minibatch has ratio 1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.heads import ScalarModel
+from engine.logprobs import entropy, response_hidden, token_logprobs
+from engine.randomness import generator
+from engine.records import Prompt
+from engine.sampling import Sampling, generate, left_pad
+from engine.scoring import Scorer
+from engine.tokenizer import Tokenizer
+from engine.transformer import LanguageModel
+
+NO_GRADIENT_ROWS = 64  # rows a forward without gradient: large enough to fill the machine, small enough for its cache
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Prompts with their responses, as ids. Prompts end in column P - 1, responses begin in column P.
+
+    prompts (B,P) int64 and prompt_mask (B,P); responses (B,R) int64 and response_mask (B,R), True through EOS.
+    """
+
+    prompts: Tensor
+    prompt_mask: Tensor
+    responses: Tensor
+    response_mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def rows(self, index: Tensor) -> "Episodes":
+        """The episodes at `index` (int64), cut to the columns that they use."""
+        width = int(self.response_mask[index].sum(1).max())
+        first = self.prompts.size(1) - int(self.prompt_mask[index].sum(1).max())
+        return Episodes(
+            self.prompts[index, first:],
+            self.prompt_mask[index, first:],
+            self.responses[index, :width],
+            self.response_mask[index, :width],
+        )
+
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """Tokens (B,T) and their mask (B,T), T = P + R."""
+        tokens = torch.cat((self.prompts, self.responses), dim=1)
+        return tokens, torch.cat((self.prompt_mask, self.response_mask), dim=1)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Episodes with what PPO needs of them. All (B,R) in nats or score units, except scores and finished (B,)."""
+
+    episodes: Episodes
+    texts: list[str]
+    logprobs: Tensor
+    entropy: Tensor
+    ref_logprobs: Tensor
+    values: Tensor
+    scores: Tensor
+    finished: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """response_mask (B,R), True through EOS."""
+        return self.episodes.response_mask
+
+
+def draw_episodes(
+    policy: LanguageModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    seed: int,
+    stream: str,
+    step: int = 0,
+) -> Episodes:
+    """One sampled response for each prompt; the draws follow from (seed, stream, step) and the row's place alone."""
+    device = policy.model.embed_tokens.weight.device
+    ids, mask = left_pad(tokenizer.encode_prompts(prompts), tokenizer.pad_id)
+    uniforms = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator(seed, stream, step))
+    ids, mask = ids.to(device), mask.to(device)
+    responses, response_mask = generate(policy, ids, mask, tokenizer.eos_id, sampling, uniforms.to(device))
+    return Episodes(ids, mask, responses, response_mask)
+
+
+def response_texts(episodes: Episodes, tokenizer: Tokenizer) -> list[str]:
+    """The text of each response, without EOS and other special tokens."""
+    pairs = zip(episodes.responses.tolist(), episodes.response_mask.sum(1).tolist(), strict=True)
+    return tokenizer.decode_all([row[:length] for row, length in pairs])
+
+
+def ended(episodes: Episodes, eos: int) -> Tensor:
+    """(B,) bool, True where the response ends with EOS."""
+    last = episodes.response_mask.sum(1, keepdim=True) - 1
+    return episodes.responses.gather(1, last).squeeze(1) == eos
+
+
+def response_logprobs(policy: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
+    """Log-probabilities (B,R) in nats of the responses; 0 in the padding. Gradient flows.
+
+    The unembedding is applied to real response positions alone: no (B,T,V) tensor is made.
+    """
+    own = token_logprobs(_response_logits(policy, episodes), _real_tokens(episodes), temperature)
+    return _spread(own, episodes.response_mask)
+
+
+def logprobs_and_entropy(policy: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
+    """`response_logprobs` and the entropy at each position, (B,R,2) in nats; 0 in the padding."""
+    logits = _response_logits(policy, episodes)
+    own = token_logprobs(logits, _real_tokens(episodes), temperature)
+    both = (own, entropy(logits, temperature))
+    return torch.stack([_spread(numbers, episodes.response_mask) for numbers in both], dim=-1)
+
+
+def _response_logits(policy: LanguageModel, episodes: Episodes) -> Tensor:
+    """(N,V) logits that predict each of the N real response tokens, row by row."""
+    mask = episodes.response_mask
+    return policy.logits(response_hidden(policy(*episodes.joined()), mask.size(1))[mask])
+
+
+def _real_tokens(episodes: Episodes) -> Tensor:
+    return episodes.responses[episodes.response_mask]
+
+
+def _spread(numbers: Tensor, mask: Tensor) -> Tensor:
+    """(N,) numbers laid on the True places of `mask` (B,R), 0 elsewhere."""
+    return numbers.new_zeros(mask.shape).masked_scatter(mask, numbers)
+
+
+def response_values(model: ScalarModel, episodes: Episodes) -> Tensor:
+    """Values (B,R), each the value before its token; whatever in the padding. Gradient flows."""
+    tokens, mask = episodes.joined()
+    return response_hidden(model(tokens, mask).unsqueeze(-1), episodes.response_mask.size(1)).squeeze(-1)
+
+
+@torch.no_grad()
+def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) -> Tensor:
+    """`compute`, (B,R) or (B,R,n), over all episodes in blocks of like length, put back in order; 0 in the padding."""
+    result: Tensor | None = None
+    order = (episodes.response_mask.sum(1) + episodes.prompt_mask.sum(1)).argsort(stable=True)
+    for index in order.split(NO_GRADIENT_ROWS):
+        block = episodes.rows(index)
+        numbers = compute(block)
+        if result is None:
+            result = numbers.new_zeros((*episodes.response_mask.shape, *numbers.shape[2:]))
+        numbers[~block.response_mask] = 0
+        result[index, : numbers.size(1)] = numbers
+    assert result is not None, "a rollout without episodes"
+    return result
+
+
+def measure(
+    policy: LanguageModel,
+    reference: LanguageModel,
+    value_model: ScalarModel,
+    scorer: Scorer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    episodes: Episodes,
+    temperature: float,
+) -> Rollout:
+    """The rollout of `episodes`: log-probabilities of policy and reference, values, and the scorer's scores."""
+    texts = response_texts(episodes, tokenizer)
+    scores = torch.tensor(scorer.score(prompts, texts), dtype=torch.float32, device=episodes.prompts.device)
+    own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes)
+    return Rollout(
+        episodes=episodes,
+        texts=texts,
+        logprobs=own[..., 0],
+        entropy=own[..., 1],
+        ref_logprobs=without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes),
+        values=without_gradient(lambda block: response_values(value_model, block), episodes),
+        scores=scores,
+        finished=ended(episodes, tokenizer.eos_id),
+    )

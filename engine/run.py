@@ -1,0 +1,186 @@
+"""Driving a run: one stage after another, each resumed where it was, every event recorded, every request heeded.
+
+The one writer of a run directory. Stages yield events; here they are stamped, appended and handed on.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from engine.checkpoint import write_json
+from engine.errors import EngineError
+from engine.events import (
+    AlarmRaised,
+    ControlAcknowledged,
+    Event,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+    stamp,
+)
+from engine.planning import Prepared
+from engine.pulse import Heartbeat, pending_requests
+from engine.rundir import STAGES, RunDir
+from engine.runtime import peak_rss_mb, prepare_machine, versions
+from engine.saving import Saver
+from engine.stages import OPENERS, Bench, make_saver
+
+PAUSE_POLL_S = 0.25
+
+
+@dataclass
+class Driver:
+    """A run while it is driven: what was asked of it, and the stage and step it is at."""
+
+    prepared: Prepared
+    heartbeat: Heartbeat
+    asked_to_stop: Callable[[], bool]
+    heard: int  # the last numbered request that was acted on
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    stopping: str = ""  # why, once it is
+    began: float = field(default_factory=time.time)
+    first_step: int = 0
+
+    @property
+    def rundir(self) -> RunDir:
+        return self.prepared.rundir
+
+    def record(self, event: Event) -> Event:
+        """The event with its time, appended to the run directory."""
+        stamped = stamp(event, time.time())
+        self.rundir.append(stamped)
+        self._beat(stamped)
+        return stamped
+
+    def should_stop(self) -> bool:
+        """Whether the stage must save and return after this step."""
+        if not self.stopping and self.asked_to_stop():
+            self.stopping = "interrupted"
+        return bool(self.stopping)
+
+    def obey(self, saver: Saver) -> Iterator[Event]:
+        """Heed the requests of control.jsonl that have come, each acknowledged by an event; waits while paused."""
+        paused = False
+        while True:
+            for request in pending_requests(self.rundir, self.heard):
+                self.heard = request.number
+                paused = request.request == "pause" or (paused and request.request == "save")
+                saver.requested |= request.request == "save"
+                if request.request == "stop":
+                    self.stopping = "asked to stop"
+                self.heartbeat.update(state="paused" if paused else "running")
+                yield self.record(ControlAcknowledged(request.number, request.request))
+            if not paused or self.should_stop():
+                return
+            time.sleep(PAUSE_POLL_S)
+
+    def _beat(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self.stage, self.steps, self.began, self.first_step = event.stage, event.steps, event.at, self.step
+        if isinstance(event, StepCompleted):
+            self.step = event.step
+            pace = (event.at - self.began) / max(1, event.step - self.first_step)
+            self.heartbeat.update(self.stage, event.step, self.steps, 0.0, pace * (self.steps - event.step))
+
+
+def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Do the prepared stages; yields every event after it is recorded.
+
+    Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event.
+    Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
+    """
+    rundir = prepared.rundir
+    with rundir.lock(), Heartbeat(rundir) as heartbeat:
+        heard = max((request.number for request in pending_requests(rundir, 0)), default=0)
+        driver = Driver(prepared, heartbeat, should_stop, heard)
+        try:
+            yield from _opening(driver)
+            for stage in prepared.stages:
+                yield from _stage(driver, stage)
+                if driver.stopping:
+                    heartbeat.update(state="interrupted")
+                    yield driver.record(RunPaused(driver.stage, driver.step, driver.stopping))
+                    return
+            heartbeat.update(state="finished")
+            yield driver.record(RunFinished(prepared.stages[-1] if prepared.stages else None))
+        except EngineError as error:
+            heartbeat.update(state="failed")
+            yield driver.record(RunFailed(driver.stage or prepared.target, str(error)))
+            raise
+
+
+def _opening(driver: Driver) -> Iterator[Event]:
+    """Say that the run begins, or goes on from where; and the last words of a stage that a crash cut short."""
+    rundir, stages = driver.rundir, driver.prepared.stages
+    said = rundir.read_events()
+    if not said:
+        yield driver.record(RunStarted(rundir.name, driver.prepared.config.seed, versions()))
+        return
+    for stage in STAGES:
+        finished = any(isinstance(event, StageFinished) and event.stage == stage for event in said)
+        if rundir.final(stage).is_dir() and not finished:
+            saver = make_saver(driver.prepared, stage)
+            yield driver.record(RunResumed(stage, _steps_said(said, stage)))
+            for event in saver.ending():
+                if event not in [stamp(old, event.at) for old in said]:
+                    yield driver.record(event)
+    if stages:
+        yield driver.record(RunResumed(stages[0], make_saver(driver.prepared, stages[0]).latest()))
+
+
+def _steps_said(said: list[Event], stage: str) -> int:
+    """The last step that a stage completed."""
+    return max((event.step for event in said if isinstance(event, StepCompleted) and event.stage == stage), default=0)
+
+
+def _stage(driver: Driver, stage: str) -> Iterator[Event]:
+    """Drive one stage from where it was to its end, or to the step after which it is asked to stop."""
+    saver = make_saver(driver.prepared, stage)
+    driver.stage, driver.step = stage, saver.latest()
+    driver.heartbeat.update(stage=stage, step=driver.step, steps=0, progress=0.0)
+    device = prepare_machine(driver.prepared.config)
+    bench = Bench(driver.prepared, device, saver, driver.should_stop, lambda numbers: publish(driver.rundir, numbers))
+    for event in OPENERS[stage](bench):
+        yield driver.record(event)
+        if isinstance(event, StepCompleted):
+            yield from driver.obey(saver)
+
+
+def publish(rundir: RunDir, numbers: dict[str, Any]) -> None:
+    """Write result.json: the evaluation's numbers with the run's own."""
+    events = rundir.read_events()
+    started = [event for event in events if isinstance(event, StageStarted)]
+    base = next((event.about for event in started if event.stage == "pretrain"), {})
+    seconds = stage_seconds(rundir.all_events())
+    alarms = sorted({event.alarm for event in events if isinstance(event, AlarmRaised)})
+    about = {
+        "run": rundir.name,
+        "seed": next((event.seed for event in events if isinstance(event, RunStarted)), None),
+        "parameters": base.get("parameters"),
+        **numbers,
+        "alarms": alarms,
+        "stage_s": seconds,
+        "elapsed_s": sum(seconds.values()),
+        "peak_rss_mb": peak_rss_mb(),
+    }
+    write_json(rundir.result, about)
+
+
+def stage_seconds(events: list[Event]) -> dict[str, float]:
+    """Wall time by stage in seconds, of all processes that worked on it: the gaps between events, save those before a
+    process began."""
+    seconds: dict[str, float] = {}
+    for before, event in pairwise(events):
+        stage = getattr(event, "stage", None) or getattr(before, "stage", None)
+        if stage is not None and not isinstance(event, (RunStarted, RunResumed)):
+            seconds[stage] = seconds.get(stage, 0.0) + event.at - before.at
+    return seconds

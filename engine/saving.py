@@ -1,0 +1,115 @@
+"""Keeping a stage: what to save, when, and how to go on from the last save.
+
+One Saver a stage. It holds the stage's model and optimisers, writes `step-NNNNNN/` (the last two are kept) and finally
+`final/`. Which run and which stage is the driver's business.
+"""
+
+import math
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.checkpoint import TrainingState, load_state, read_json, save_model, write_directory, write_state
+from engine.events import CheckpointSaved, Event, StageFinished
+from engine.heads import ScalarModel
+from engine.tokenizer import Tokenizer
+from engine.transformer import LanguageModel
+
+STEPS_KEPT = 2
+
+
+@dataclass
+class Saver:
+    """What a stage saves. The stage sets what it trains (`model`, `value`, `optimizers`) before it resumes.
+
+    `numbers` (JSON values) are whatever else it must remember; it changes them in place. `about` goes into every
+    slmctl.json: parents, hashes, configuration.
+    """
+
+    stage: str
+    directory: Path
+    every: int
+    about: Mapping[str, Any] = field(default_factory=dict)
+    model: LanguageModel | ScalarModel | None = None
+    tokenizer: Tokenizer | None = None
+    value: ScalarModel | None = None
+    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0  # all that the stage will take
+    requested: bool = False  # a person asked for a save now
+
+    def resume(self) -> int:
+        """Put the newest saved state back, in place; return the steps it had completed, 0 if there is none."""
+        saved = self._saved()
+        if not saved:
+            return 0
+        modules = {"": self.model, "value": self.value}
+        held = {name: module for name, module in modules.items() if module is not None}
+        self.numbers.update(load_state(saved[-1][1], held, self.optimizers))
+        return saved[-1][0]
+
+    def latest(self) -> int:
+        """The steps that the newest saved state had completed, 0 if there is none."""
+        saved = self._saved()
+        return saved[-1][0] if saved else 0
+
+    def due(self, step: int) -> bool:
+        """Whether to save after completing `step`."""
+        return self.requested or step % self.every == 0
+
+    def save(self, step: int) -> CheckpointSaved:
+        """Write the state after `step` steps; older ones but the last two are deleted."""
+        name = f"step-{step:06d}"
+        state = TrainingState(self.optimizers, self.numbers)
+        if self.model is None:
+            write_directory(self.directory / name, lambda folder: write_state(folder, state))
+        else:
+            self._write(name, step, f"step {step}, to resume from", {}, state)
+        self.requested = False
+        for _, old in self._saved()[:-STEPS_KEPT]:
+            shutil.rmtree(old)
+        return CheckpointSaved(self.stage, step, f"{self.directory.name}/{name}")
+
+    def offer(self, step: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """Keep the model as `best/` if its held-out `loss` is the lowest so far."""
+        if loss < self.numbers.get("best_loss", math.inf):
+            self.numbers.update(best_loss=loss, best_step=step)
+            self._write("best", step, f"step {step}, the lowest held-out loss ({loss:.4f})", metrics)
+
+    def finish_best(self) -> Iterator[Event]:
+        """Make `best/` the final checkpoint; yields what `ending` says."""
+        (self.directory / "best").rename(self.directory / "final")
+        yield from self.ending()
+
+    def finish(self, step: int, metrics: Mapping[str, float]) -> Iterator[Event]:
+        """Make the model, as it is after `step`, the final checkpoint; yields what `ending` says."""
+        self._write("final", step, f"step {step}, the last of the stage", metrics)
+        yield from self.ending()
+
+    def ending(self) -> Iterator[Event]:
+        """The last two events of a stage whose `final/` is whole, read from it."""
+        about = read_json(self.directory / "final" / "slmctl.json")
+        yield CheckpointSaved(self.stage, about["step"], f"{self.directory.name}/final")
+        yield StageFinished(self.stage, about["steps"], about["metrics"])
+
+    def describe(self, step: int, chosen: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """The content of a slmctl.json, the reward's bias left out."""
+        about = {"stage": self.stage, "step": step, "steps": self.steps, "chosen": chosen, "metrics": dict(metrics)}
+        return about | dict(self.about)
+
+    def _write(
+        self, name: str, step: int, chosen: str, metrics: Mapping[str, float], state: TrainingState | None = None
+    ) -> None:
+        assert self.model is not None and self.tokenizer is not None, f"{self.stage} has no model to save"
+        about = self.describe(step, chosen, metrics)
+        save_model(self.directory / name, self.model, self.tokenizer, about, self.value, state)
+
+    def _saved(self) -> list[tuple[int, Path]]:
+        """Whole saved steps, oldest first."""
+        found = [(re.fullmatch(r"step-(\d+)", path.name), path) for path in self.directory.glob("step-*")]
+        return sorted((int(match[1]), path) for match, path in found if match)

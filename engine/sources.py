@@ -1,0 +1,125 @@
+"""What each stage learns from: a person's files where they were given, the pocket world where they were not.
+
+Everything is returned as records or examples; which stage gets what is run.py's business.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from engine.batching import Example, demonstration_examples
+from engine.comparing import HELD_OUT_FILE, TRAIN_FILE, read_drawn
+from engine.config import Config
+from engine.errors import DataError
+from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
+from engine.pocket.marks import marked_pairs
+from engine.pocket.requests import Split, draw, requests
+from engine.pocket.text import Document, documents
+from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
+from engine.records import Demonstration, Prompt, Ranking
+from engine.seeding import python_rng
+from engine.tokenizer import Tokenizer, train_tokenizer
+
+TOKENIZER_DOCUMENTS = 20_000  # enough to meet every word of the world many times
+NORMALISING_DEMONSTRATIONS = 500
+T = TypeVar("T")
+
+
+def base_documents(config: Config, data: str | None) -> list[Document]:
+    """The text that the base model learns from."""
+    if data is None:
+        return list(documents(config.pretrain.documents, config.seed))
+    return [Document("text", text=row.text) for row in read_texts(Path(data))]
+
+
+def base_tokenizer(pieces: Sequence[Document], config: Config) -> Tokenizer:
+    """A tokenizer learnt from these documents."""
+    fields = ("prompt", "response", "text")
+    texts = [getattr(piece, field) for piece in pieces[:TOKENIZER_DOCUMENTS] for field in fields]
+    return train_tokenizer([text for text in texts if text is not None], config.tokenizer.vocab_size)
+
+
+def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
+    """Rows of at most `context` ids, every token a target; a longer document makes several."""
+    prompts = iter(tokenizer.encode_prompts([piece.prompt for piece in pieces if piece.prompt is not None]))
+    responses = iter(tokenizer.encode_responses([piece.response for piece in pieces if piece.response is not None]))
+    texts = iter(tokenizer.encode_texts([piece.text for piece in pieces if piece.text is not None]))
+    examples = []
+    for piece in pieces:
+        ids = [*next(texts), tokenizer.eos_id] if piece.text is not None else next(prompts) + next(responses)
+        examples += [Example(ids[at : at + context]) for at in range(0, max(1, len(ids) - 1), context)]
+    return examples
+
+
+def marked(config: Config) -> list[Ranking]:
+    """Pairs of answers marked right and wrong, for the reward model to learn first; none outside a world."""
+    pairs = marked_pairs(config.rm.marked_pairs, config.seed) if config.world.name else []
+    return [Ranking(prompt, (right, wrong), (0, 1)) for prompt, right, wrong in pairs]
+
+
+def demonstrations(config: Config, data: str | None) -> list[Demonstration]:
+    """Demonstrations to fine-tune on, validation included."""
+    if data is not None:
+        return read_demonstrations(Path(data))
+    drawn = pocket_demonstrations(config.sft.demonstrations, config.seed)
+    return [Demonstration(request.text, response) for request, response in drawn]
+
+
+def sft_examples(
+    config: Config, data: str | None, tokenizer: Tokenizer, context: int
+) -> tuple[list[Example], list[Example], int]:
+    """Training and validation examples, and how many demonstrations were too long or empty.
+
+    Raises: DataError if too few are left to train and validate.
+    """
+    rows = demonstrations(config, data)
+    examples, dropped = demonstration_examples(rows, tokenizer, context)
+    if len(examples) < 2:
+        raise DataError(f"{data}: {len(examples)} of {len(rows)} demonstrations fit the context of {context} tokens.")
+    train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
+    return train, validation, dropped
+
+
+def comparisons(config: Config, data: str | None, drawn: Path | None) -> tuple[list[Ranking], list[Ranking]]:
+    """Rankings to train on and held-out ones: a person's file split by prompt, or those that were drawn in `drawn`."""
+    if data is None:
+        assert drawn is not None, "neither a file of comparisons nor a directory of drawn ones"
+        return read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0]
+    rankings = read_rankings(Path(data))
+    by_prompt: dict[Prompt, list[Ranking]] = {}
+    for ranking in rankings:
+        by_prompt.setdefault(ranking.prompt, []).append(ranking)
+    if len(by_prompt) < 2:
+        raise DataError(f"{data}: comparisons of at least two different prompts are needed to train and to validate.")
+    train, validation = split(list(by_prompt.values()), config.rm.validation_share, config.seed, "rm/split")
+    return [one for own in train for one in own], [one for own in validation for one in own]
+
+
+def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
+    """Prompts of the world to draw responses for: of the train split to learn from, of validation to hold out."""
+    held_out = max(1, round(config.comparisons.prompts * config.rm.validation_share))
+    seed, stream = config.seed, "comparisons/prompts"
+    return texts("train", config.comparisons.prompts, seed, stream), texts("validation", held_out, seed, stream)
+
+
+def ppo_prompts(config: Config, prompts: str | None, sft_data: str | None) -> list[Prompt]:
+    """Prompts to explore: a file's, else those of the run's own demonstrations, else the world's train split."""
+    if prompts is not None:
+        return [row.prompt for row in read_prompts(Path(prompts))]
+    if sft_data is not None:
+        return list(dict.fromkeys(row.prompt for row in read_demonstrations(Path(sft_data))))
+    wanted = config.ppo.steps * config.ppo.rollout_batch
+    return list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))
+
+
+def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:
+    """`count` different prompts of one split of the world."""
+    return [request.text for request in draw(part, count, seed, stream)]
+
+
+def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
+    """Rows cut at random into training and validation, at least one in each."""
+    order = list(range(len(rows)))
+    python_rng(seed, stream).shuffle(order)
+    held = min(len(rows) - 1, max(1, round(len(rows) * share)))
+    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]

@@ -1,0 +1,291 @@
+"""From a prepared run to the generator of one stage: opens the parents, gathers the data, builds the saver.
+
+One function a stage. The algorithms are in the stage files; driving and recording them is run.py's job.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine import sources
+from engine.comparing import draw_comparisons
+from engine.config import Config
+from engine.errors import CheckpointError, ConfigError
+from engine.events import Event
+from engine.heads import ScalarModel, scalar_from
+from engine.judging import Contestants, evaluate_run
+from engine.planning import Prepared
+from engine.pocket.labelers import PERSONAS
+from engine.ppo import train_ppo
+from engine.pretrain import train_base
+from engine.pretrained import open_policy, open_scalar
+from engine.randomness import generator
+from engine.references import is_pocket, resolve_reference
+from engine.rm import marked_steps, train_rm
+from engine.runtoml import hash_path
+from engine.saving import Saver
+from engine.scoring import JudgeScorer, RewardModelScorer, Scorer
+from engine.sft import train_sft
+from engine.tokenizer import Tokenizer
+from engine.transformer import Architecture, LanguageModel, initialise
+
+SAVES_WITHOUT_SETTING = 5  # steps between saves of a stage that has no save_every of its own
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every stage is given: the run, the device, where to save, and whether to stop."""
+
+    prepared: Prepared
+    device: torch.device
+    saver: Saver
+    should_stop: Callable[[], bool]
+    publish: Callable[[dict[str, Any]], None]
+
+    @property
+    def config(self) -> Config:
+        return self.prepared.config
+
+    def given(self, stage: str) -> dict[str, str]:
+        """What a person handed to `stage`: data, init, ref, reward, prompts."""
+        return self.prepared.inputs(stage)
+
+    def parent(self, stage: str, parent: str, option: str = "init") -> Path:
+        """The checkpoint that `stage` starts from: what was handed to it, else this run's own `parent`."""
+        reference = self.given(stage).get(option)
+        if reference is not None:
+            return resolve_reference(reference, self.prepared.rundir.path.parent)
+        found = self.prepared.rundir.finished(parent)
+        assert found is not None, f"{stage} was planned before {parent}"
+        return found
+
+    def capped(self, steps: int) -> int:
+        """`steps`, or --max-steps where that is fewer."""
+        return min(steps, self.config.max_steps) if self.config.max_steps else steps
+
+    def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
+        """The policy in `directory` on the run's device, its template used or not as the run says."""
+        model, tokenizer = open_policy(directory, self.device)
+        return model, tokenizer.without_template() if self.config.template == "none" else tokenizer
+
+
+def make_saver(prepared: Prepared, stage: str) -> Saver:
+    """The saver of `stage`; slmctl.json will name the parents by hash, the seed and the stage's settings."""
+    section = getattr(prepared.config, stage)
+    every = getattr(section, "save_every", SAVES_WITHOUT_SETTING)
+    parents = {
+        parent: hash_path(path)
+        for parent in ("pretrain", "sft", "comparisons", "rm")
+        if parent != stage and (path := prepared.rundir.finished(parent)) is not None
+    }
+    inputs = {name: value for name, value in prepared.inputs(stage).items() if name.endswith("_sha256")}
+    settings = section.model_dump(mode="json")
+    about = {"seed": prepared.config.seed, "parents": parents, "inputs": inputs, "config": settings}
+    return Saver(stage, prepared.rundir.stage_dir(stage), every, about)
+
+
+def pretrain(bench: Bench) -> Iterator[Event]:
+    """The base model from scratch."""
+    config, m = bench.config, bench.config.model
+    pieces = sources.base_documents(config, bench.given("pretrain").get("data"))
+    tokenizer = sources.base_tokenizer(pieces, config)
+    architecture = Architecture(
+        vocab_size=tokenizer.size,
+        width=m.width,
+        layers=m.layers,
+        heads=m.heads,
+        kv_heads=m.kv_heads,
+        head_width=m.head_width,
+        ffn=m.ffn,
+        context=m.context,
+        rope_theta=m.rope_theta,
+        norm_eps=m.norm_eps,
+        tied=m.tied,
+        qkv_bias=m.attention_bias,
+        output_bias=m.attention_bias,
+    )
+    model = LanguageModel(architecture)
+    initialise(model, generator(config.seed, "pretrain/init"))
+    examples = sources.document_examples(pieces, tokenizer, m.context)
+    train, validation = sources.split(examples, config.pretrain.validation_share, config.seed, "pretrain/split")
+    return train_base(
+        model.to(bench.device),
+        tokenizer,
+        train,
+        validation,
+        config.pretrain,
+        seed=config.seed,
+        steps=bench.capped(config.pretrain.steps),
+        saver=bench.saver,
+        should_stop=bench.should_stop,
+    )
+
+
+def sft(bench: Bench) -> Iterator[Event]:
+    """The SFT policy from the base model."""
+    config = bench.config
+    policy, tokenizer = bench.policy(bench.parent("sft", "pretrain"))
+    data = bench.given("sft").get("data")
+    train, validation, dropped = sources.sft_examples(config, data, tokenizer, policy.architecture.context)
+    return train_sft(
+        policy,
+        tokenizer,
+        train,
+        validation,
+        config.sft,
+        dropped=dropped,
+        seed=config.seed,
+        steps=bench.capped(ceil(config.sft.epochs * len(train) / config.sft.batch)),
+        saver=bench.saver,
+        should_stop=bench.should_stop,
+    )
+
+
+def comparisons(bench: Bench) -> Iterator[Event]:
+    """Responses of the SFT policy, ranked by the simulated labelers."""
+    config = bench.config
+    policy, tokenizer = bench.policy(bench.parent("comparisons", "sft"))
+    prompts, held_out = sources.comparison_prompts(config)
+    return draw_comparisons(
+        policy,
+        tokenizer,
+        prompts,
+        held_out,
+        config.comparisons,
+        seed=config.seed,
+        saver=bench.saver,
+        should_stop=bench.should_stop,
+    )
+
+
+def rm(bench: Bench) -> Iterator[Event]:
+    """The reward model from the SFT policy."""
+    config = bench.config
+    policy, tokenizer = bench.policy(bench.parent("rm", "sft"))
+    drawn = bench.prepared.rundir.finished("comparisons")
+    data = bench.given("rm").get("data")
+    train, validation = sources.comparisons(config, data, drawn)
+    marked = sources.marked(config) if data is None else []
+    demonstrations = sources.demonstrations(config, bench.given("sft").get("data"))
+    model = scalar_from(policy.model, generator(config.seed, "rm/head"))
+    return train_rm(
+        model.to(bench.device),
+        tokenizer,
+        train,
+        marked,
+        validation,
+        demonstrations[: sources.NORMALISING_DEMONSTRATIONS],
+        config.rm,
+        seed=config.seed,
+        steps=bench.capped(
+            marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(train) / config.rm.batch)
+        ),
+        saver=bench.saver,
+        should_stop=bench.should_stop,
+    )
+
+
+def ppo(bench: Bench) -> Iterator[Event]:
+    """The PPO policy from the SFT policy, its reference the same unless --ref names another."""
+    config = bench.config
+    directory = bench.parent("ppo", "sft")
+    policy, tokenizer = bench.policy(directory)
+    reference = reference_of(bench, directory, tokenizer)
+    scorer, value_model = scorer_and_value(bench, policy, tokenizer)
+    given = bench.given("ppo")
+    prompts = sources.ppo_prompts(config, given.get("prompts"), bench.given("sft").get("data"))
+    room = policy.architecture.context - config.ppo.max_new_tokens
+    encoded = tokenizer.encode_prompts(prompts)
+    fitting = [prompt for prompt, ids in zip(prompts, encoded, strict=True) if 0 < len(ids) <= room]
+    if not fitting:
+        raise ConfigError(f"no prompt leaves room for ppo.max_new_tokens = {config.ppo.max_new_tokens}: lower it.")
+    return train_ppo(
+        policy,
+        reference,
+        value_model,
+        scorer,
+        tokenizer,
+        fitting,
+        config.ppo,
+        seed=config.seed,
+        steps=bench.capped(config.ppo.steps),
+        saver=bench.saver,
+        should_stop=bench.should_stop,
+    )
+
+
+def reference_of(bench: Bench, start: Path, tokenizer: Tokenizer) -> LanguageModel:
+    """The reference policy, frozen.
+
+    Raises: CheckpointError if its tokenizer is not the policy's: KL would compare different tokens.
+    """
+    given = bench.given("ppo").get("ref")
+    directory = start if given is None else bench.parent("ppo", "sft", "ref")
+    reference, its_tokenizer = bench.policy(directory)
+    if its_tokenizer.encoder.to_str() != tokenizer.encoder.to_str():
+        raise CheckpointError(f"--ref {given} has another tokenizer than the policy; KL needs the same one.")
+    return reference.requires_grad_(False)
+
+
+def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) -> tuple[Scorer, ScalarModel]:
+    """What scores the episodes, and the value network: a copy of the reward model where the two share a tokenizer, else
+    of the policy with a zero head."""
+    given = bench.given("ppo").get("reward")
+    if given is not None and is_pocket(given):
+        return pocket_scorer(given), scalar_from(policy.model, None)
+    directory = bench.parent("ppo", "rm", "reward")
+    reward_model, its_tokenizer = open_scalar(directory, bench.device)
+    if bench.config.template == "none":
+        its_tokenizer = its_tokenizer.without_template()
+    scorer = RewardModelScorer(reward_model.requires_grad_(False), its_tokenizer)
+    if its_tokenizer.encoder.to_str() != tokenizer.encoder.to_str():
+        return scorer, scalar_from(policy.model, None)
+    return scorer, open_scalar(directory, bench.device)[0]
+
+
+def pocket_scorer(reference: str) -> JudgeScorer:
+    """The judge of the pocket world, or one of its personas, by a name such as `pocket:concise`.
+
+    Raises: ConfigError for a name that is neither.
+    """
+    name = reference.partition(":")[2]
+    if name != "judge" and name not in PERSONAS:
+        raise ConfigError(f"pocket has no scorer {name!r} (scorers: judge, {', '.join(PERSONAS)})")
+    return JudgeScorer(PERSONAS.get(name))
+
+
+def evaluation(bench: Bench) -> Iterator[Event]:
+    """The evaluation of the whole run."""
+    rundir, config = bench.prepared.rundir, bench.config
+    policies = {stage: bench.policy(bench.parent("eval", stage)) for stage in ("pretrain", "sft", "ppo")}
+    reward, its_tokenizer = open_scalar(bench.parent("eval", "rm"), bench.device)
+    contestants = Contestants(
+        policies["pretrain"][0],
+        policies["sft"][0],
+        policies["ppo"][0],
+        policies["sft"][1],
+        RewardModelScorer(reward, its_tokenizer),
+    )
+    return evaluate_run(
+        contestants,
+        config.eval,
+        rundir.finished("comparisons"),
+        seed=config.seed,
+        eval_file=rundir.eval,
+        publish=bench.publish,
+        should_stop=bench.should_stop,
+    )
+
+
+OPENERS: dict[str, Callable[[Bench], Iterator[Event]]] = {
+    "pretrain": pretrain,
+    "sft": sft,
+    "comparisons": comparisons,
+    "rm": rm,
+    "ppo": ppo,
+    "eval": evaluation,
+}

@@ -1,0 +1,206 @@
+"""Text to ids and back, by one rule everywhere: training, scoring, chat and benchmarks.
+
+Where there is a chat template, a string prompt is one user turn; where there is none, the prompt is verbatim, with BOS
+if the tokenizer adds one. Prompt and response are encoded apart, and EOS is appended to a response that ended.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+from jinja2.exceptions import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer as Encoder
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from engine.errors import CheckpointError
+from engine.records import Prompt
+
+USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@dataclass
+class Tokenizer:
+    """A byte-level or SentencePiece-like BPE with its special ids and its chat template.
+
+    `adds_bos` says that verbatim text begins with BOS. `chat_template` is None for a base model's plain text.
+    """
+
+    encoder: Encoder
+    eos_id: int
+    pad_id: int
+    bos_id: int | None = None
+    adds_bos: bool = False
+    chat_template: str | None = None
+    _literal: Encoder = field(init=False, repr=False)  # reads special tokens in a response as plain text
+    _template: Template | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        assert self.pad_id != self.eos_id, f"PAD and EOS share id {self.eos_id}"
+        self._literal = Encoder.from_str(self.encoder.to_str())
+        self._literal.encode_special_tokens = True
+        if self.chat_template is not None:
+            self._template = compiled(self.chat_template)
+
+    @property
+    def size(self) -> int:
+        """Ids the model needs a row for."""
+        return int(self.encoder.get_vocab_size(with_added_tokens=True))
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text, BOS first if this tokenizer adds one."""
+        ids: list[int] = self.encoder.encode(text, add_special_tokens=False).ids
+        return [self.bos_id, *ids] if self.adds_bos and self.bos_id is not None else ids
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Ids of a prompt up to where the response begins."""
+        return self.encode_prompts([prompt])[0]
+
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Ids of each prompt; the encoder works on all at once."""
+        if self.chat_template is None:
+            return self.encode_texts([prompt if isinstance(prompt, str) else _joined(prompt) for prompt in prompts])
+        rendered = [self.render(prompt) for prompt in prompts]
+        return [row.ids for row in self.encoder.encode_batch(rendered, add_special_tokens=False)]
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each plain text; the encoder works on all at once."""
+        rows = [row.ids for row in self.encoder.encode_batch(list(texts), add_special_tokens=False)]
+        return [[self.bos_id, *row] for row in rows] if self.adds_bos and self.bos_id is not None else rows
+
+    def encode_responses(self, responses: Sequence[str], ended: bool = True) -> list[list[int]]:
+        """Ids of each response, EOS last if it `ended`. A special token's name inside a response is plain text."""
+        rows = [row.ids for row in self._literal.encode_batch(list(responses), add_special_tokens=False)]
+        return [[*row, self.eos_id] for row in rows] if ended else rows
+
+    def render(self, prompt: Prompt) -> str:
+        """The chat template applied to `prompt`, open for the assistant's turn.
+
+        Raises: CheckpointError if the template fails.
+        """
+        assert self._template is not None, "this tokenizer has no chat template"
+        turns = [("user", prompt)] if isinstance(prompt, str) else [(m.role, m.content) for m in prompt]
+        try:
+            return self._template.render(
+                messages=[{"role": role, "content": content} for role, content in turns],
+                add_generation_prompt=True,
+                eos_token=self.encoder.id_to_token(self.eos_id),
+                bos_token=self.encoder.id_to_token(self.bos_id) if self.bos_id is not None else "",
+            )
+        except TemplateError as error:
+            raise CheckpointError(f"the chat template cannot be rendered: {error}") from error
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` without special tokens."""
+        return str(self.encoder.decode(list(ids), skip_special_tokens=True))
+
+    def decode_all(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each row of ids without special tokens."""
+        return list(self.encoder.decode_batch([list(row) for row in rows], skip_special_tokens=True))
+
+    def without_template(self) -> "Tokenizer":
+        """This tokenizer with prompts taken verbatim (`--template none`)."""
+        return Tokenizer(self.encoder, self.eos_id, self.pad_id, self.bos_id, self.adds_bos, None)
+
+
+def compiled(chat_template: str) -> Template:
+    """The template, compiled in a sandbox that can change nothing.
+
+    Raises: CheckpointError if it is no template.
+    """
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    try:
+        return environment.from_string(chat_template)
+    except TemplateError as error:
+        raise CheckpointError(f"the chat template cannot be read: {error}") from error
+
+
+def _joined(messages: Iterable[Any]) -> str:
+    """Messages as plain text, for a tokenizer without a chat template."""
+    return "\n".join(message.content for message in messages)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE of at most `vocab_size` ids learnt from `texts`, with this project's chat template.
+
+    Every byte has an id: nothing is unknown. A text is read as if a space stood before it, so that a word has the same
+    ids at the start of a text as inside it.
+    """
+    encoder = Encoder(models.BPE())
+    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    encoder.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, EOS, USER, ASSISTANT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    encoder.train_from_iterator(texts, trainer)
+    return Tokenizer(encoder, eos_id=1, pad_id=0, chat_template=CHAT_TEMPLATE)
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json as transformers reads them."""
+    (directory / "tokenizer.json").write_text(tokenizer.encoder.to_str(pretty=True), encoding="utf-8")
+    names = {"eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id, "bos_token": tokenizer.bos_id}
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": tokenizer.adds_bos,
+        "clean_up_tokenization_spaces": False,
+        **{name: tokenizer.encoder.id_to_token(i) for name, i in names.items() if i is not None},
+    }
+    if tokenizer.chat_template is not None:
+        settings["chat_template"] = tokenizer.chat_template
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (directory / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer of a Hugging Face directory. PAD is never EOS: another token is named, or one is added.
+
+    Raises: CheckpointError if a file is missing, malformed, or names no EOS.
+    """
+    try:
+        encoder = Encoder.from_file(str(directory / "tokenizer.json"))
+    except Exception as error:  # the Rust side raises bare Exception
+        raise CheckpointError(f"{directory / 'tokenizer.json'} cannot be read as a tokenizer: {error}") from error
+    settings = _settings(directory / "tokenizer_config.json")
+    ids = {name: _special_id(encoder, settings.get(f"{name}_token")) for name in ("eos", "bos", "pad", "unk")}
+    eos = ids["eos"]
+    if eos is None:
+        raise CheckpointError(f"{directory / 'tokenizer_config.json'} names no eos_token that tokenizer.json holds.")
+    pad = ids["pad"] if ids["pad"] not in (None, eos) else ids["unk"]
+    if pad is None or pad == eos:
+        encoder.add_special_tokens([PAD])
+        pad = encoder.token_to_id(PAD)
+    assert pad is not None, f"{PAD} was just added"
+    probe = encoder.encode("a").ids
+    adds_bos = ids["bos"] is not None and probe[:1] == [ids["bos"]]
+    return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, settings.get("chat_template"))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, empty if there is no such file."""
+    if not path.exists():
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path} must hold a JSON object.")
+    return settings
+
+
+def _special_id(encoder: Encoder, token: Any) -> int | None:
+    """The id of a special token given as a string or as transformers' token object."""
+    name = token.get("content") if isinstance(token, dict) else token
+    return encoder.token_to_id(name) if isinstance(name, str) else None

@@ -1,0 +1,1 @@
+"""One TOML file per preset; read by engine/settings.py."""

@@ -1,0 +1,1 @@
+"""The program: command line, screens and worker processes around the engine."""

@@ -1,0 +1,50 @@
+"""One progress bar a stage on a terminal, with rate, time left and the numbers that matter there."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from engine.events import Event, StageFinished, StageStarted, StepCompleted
+from slmctl.report import Pace, note
+
+
+class Bars:
+    """Draws on stderr; alarms and resumes are printed above the bars."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._pace = Pace()
+        self._bars: dict[str, TaskID] = {}
+        columns = (
+            TextColumn("{task.description:<11}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            TextColumn("{task.fields[timing]}", markup=False, style="dim"),
+        )
+        self._progress = Progress(*columns, console=self._console, refresh_per_second=4)
+        self._progress.start()
+
+    def show(self, event: Event) -> None:
+        """Moves the stage's bar, or prints a note."""
+        self._pace.take(event)
+        if isinstance(event, StageStarted):
+            self._bars[event.stage] = self._progress.add_task(event.stage, total=event.steps, numbers="", timing="")
+        elif isinstance(event, (StepCompleted, StageFinished)) and event.stage in self._bars:
+            self._move(event)
+        elif line := note(event):
+            self._console.print(Text(line))
+
+    def close(self) -> None:
+        """Stops drawing; the finished bars stay on screen."""
+        self._progress.stop()
+
+    def _move(self, event: StepCompleted | StageFinished) -> None:
+        done = isinstance(event, StageFinished)
+        self._progress.update(
+            self._bars[event.stage],
+            completed=event.step,
+            total=event.step if done else self._pace.steps,
+            numbers=self._pace.numbers(),
+            timing="" if done else self._pace.timing(),
+        )

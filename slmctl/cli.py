@@ -1,0 +1,112 @@
+"""The command line: wiring only, and the edge where errors become sentences and exit codes.
+
+Nothing here or in the commands loads torch before a command needs it.
+"""
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engine.errors import EngineError
+from slmctl.commands import chat, data, doctor, eval, presets, run, runs, sample, score, stage
+from slmctl.tui.safe import clean
+
+BUG = 70
+HELP = """\b
+slmctl run --preset tiny          base, SFT, reward model, PPO and evaluation in one go
+slmctl chat tiny:sft tiny:ppo     talk to the policies it made
+slmctl runs                       what there is
+
+Reinforcement learning from human feedback that fits in one terminal."""
+
+app = typer.Typer(
+    name="slmctl",
+    help=HELP,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _command(function: Any, name: str, short: str, text: str, group: typer.Typer = app) -> None:
+    group.command(name, help=text, short_help=short)(function)
+
+
+def _wire() -> None:
+    _command(run.run, "run", "Everything, up to the evaluation.", run.HELP)
+    _command(stage.pretrain, "pretrain", "Train the base model.", stage.HELP["pretrain"])
+    _command(stage.sft, "sft", "Fine-tune on demonstrations.", stage.HELP["sft"])
+    _command(stage.rm, "rm", "Train the reward model.", stage.HELP["rm"])
+    _command(stage.ppo, "ppo", "Train the policy by PPO.", stage.HELP["ppo"])
+    _command(eval.evaluate, "eval", "Compare two policies.", eval.HELP)
+    _command(chat.chat, "chat", "Talk to policies.", chat.HELP)
+    _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
+    _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
+    _command(runs.runs, "runs", "List runs, or show one.", runs.HELP)
+    presets_app = typer.Typer(help="List presets, or show one.", rich_markup_mode=None, no_args_is_help=True)
+    _command(presets.list_presets, "list", "List the presets.", presets.LIST_HELP, presets_app)
+    _command(presets.show, "show", "Show every value of a preset.", presets.SHOW_HELP, presets_app)
+    app.add_typer(presets_app, name="presets")
+    data_app = typer.Typer(help="Check or show data.", rich_markup_mode=None, no_args_is_help=True)
+    _command(data.check, "check", "Report bad rows, counts, lengths.", data.CHECK_HELP, data_app)
+    _command(data.show, "show", "Show prompts or rows.", data.SHOW_HELP, data_app)
+    app.add_typer(data_app, name="data")
+    _command(doctor.doctor, "doctor", "Device, threads and versions in use.", doctor.HELP)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("slmctl"))
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Prints help where no command is given."""
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+_wire()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command and ends the process with its exit code.
+
+    An EngineError is one sentence and its own code; anything else is a bug of ours, 70, its traceback in a file.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app(sys.argv[1:] if arguments is None else arguments, prog_name="slmctl")
+    except EngineError as error:
+        print(f"slmctl: {clean(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: nothing more to say
+        sys.exit(0)
+    except Exception as error:
+        kept = _keep_traceback(traceback.format_exc())
+        print(f"slmctl: a bug of ours: {clean(repr(error))} (details in {kept})", file=sys.stderr)
+        sys.exit(BUG)
+
+
+def _keep_traceback(text: str) -> Path:
+    handle, name = tempfile.mkstemp(prefix="slmctl-error-", suffix=".txt")
+    with open(handle, "w", encoding="utf-8", errors="replace") as file:
+        file.write(f"slmctl {' '.join(sys.argv[1:])}\n{text}")
+    return Path(name)

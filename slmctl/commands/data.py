@@ -1,0 +1,146 @@
+"""`slmctl data`: check a file before training on it, look at one, or at the embedded world."""
+
+import json as json_module
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slmctl.commands import options
+from slmctl.tui.safe import one_line
+
+if TYPE_CHECKING:
+    from engine.survey import Report
+
+CHECK_HELP = """\b
+slmctl data check demonstrations.json
+slmctl data check comparisons.jsonl --against validation.jsonl
+slmctl data check lines.txt --kind prompts --json
+
+Every bad row of a file, with counts, lengths, duplicates and prompts shared with another split. Exit code 3 where a row
+is bad."""
+SHOW_HELP = """\b
+slmctl data show pocket --split test
+slmctl data show comparisons.json -n 3
+
+The prompts of the embedded world, or the first rows of a file as they are read."""
+PROBLEMS_SHOWN = 20
+Kind = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help="demonstrations, comparisons, prompts or text (default: guessed)."),
+]
+
+
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE")],
+    kind: Kind = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="FILE", help="Another split, to look for shared prompts in.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Prints a report on a file."""
+    from engine.survey import check as survey
+
+    path = Path(file).expanduser()
+    report = survey(path, kind or guess_kind(path), Path(against).expanduser() if against else None)
+    if json:
+        print(json_module.dumps({"file": file, **asdict(report)}))
+    else:
+        _print_report(file, report, against)
+    if report.problems:
+        raise SystemExit(3)
+
+
+def show(
+    source: Annotated[str, typer.Argument(metavar="pocket|FILE")],
+    split: Annotated[
+        str, typer.Option("--split", metavar="SPLIT", help="train, validation or test (pocket).")
+    ] = "train",
+    kind: Kind = None,
+    n: options.Number = 20,
+    jsonl: options.Jsonl = False,
+) -> None:
+    """Prints prompts or rows."""
+    if source == "pocket":
+        rows: Iterable[dict[str, Any]] = _pocket_rows(split)
+    else:
+        path = Path(source).expanduser()
+        rows = _file_rows(path, kind or guess_kind(path))
+    for number, row in enumerate(rows):
+        if number == n:
+            break
+        print(json_module.dumps(row) if jsonl else _shown(row))
+
+
+def guess_kind(path: Path) -> str:
+    """The kind of data that a file's first row looks like.
+
+    Raises: FileError, DataError where the file has no readable first row; ConfigError where the row fits no kind.
+    """
+    from engine.errors import ConfigError, DataError
+    from engine.readers import KINDS, parser, placed
+    from engine.rows import read_rows
+
+    row = next(iter(read_rows(path, "lines")), None)
+    if row is None:
+        raise DataError(f"{path} is empty")
+    if isinstance(row.value, str):
+        return "prompts" if path.suffix == ".txt" else "text"
+    for kind in ("comparisons", *(kind for kind in KINDS if kind != "comparisons")):
+        try:
+            placed(row, parser(kind)[0])
+        except DataError:
+            continue
+        return kind
+    raise ConfigError(f"{row.place} fits no kind of data; name one with --kind ({', '.join(KINDS)})")
+
+
+def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
+    from engine.errors import ConfigError
+    from engine.pocket.requests import SPLITS, describe, requests
+
+    named = [known for known in SPLITS if known == split]
+    if not named:
+        raise ConfigError(f"pocket has no split {split!r}; it has {', '.join(SPLITS)}")
+    facts = ", ".join(f"{name} {value}" for name, value in describe().items() if not isinstance(value, dict))
+    print(f"pocket: {facts}", file=sys.stderr)
+    return ({"prompt": item.text, "kind": item.kind, "group": item.group} for item in requests(named[0]))
+
+
+def _file_rows(path: Path, kind: str) -> Iterable[dict[str, Any]]:
+    from engine.readers import parser, placed
+    from engine.rows import read_rows
+
+    parse, plain = parser(kind)
+    records = (placed(row, parse) for row in read_rows(path, plain))
+    return (asdict(record) for record in records if record is not None)
+
+
+def _shown(row: dict[str, Any]) -> str:
+    if set(row) == {"prompt", "kind", "group"}:
+        return f"{row['kind']:<16} {one_line(row['prompt'])}"
+    return "\n".join(f"{name:<10} {one_line(_text(value), 300)}" for name, value in row.items()) + "\n"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
+
+
+def _print_report(file: str, report: "Report", against: str | None) -> None:
+    print(f"{one_line(file)}: {report.kind}, {report.rows} rows, {report.good} good, {report.empty} empty and left out")
+    print(f"duplicates  {report.duplicates}")
+    if report.pairs:
+        print(f"pairs       {report.pairs}, {report.ties} of them ties")
+    for name, length in (("prompts", report.prompt_length), ("responses", report.response_length)):
+        if length.longest:
+            print(f"{name:<11} {length.shortest} to {length.longest} characters, half below {length.middle}")
+    if against is not None:
+        print(f"shared      {report.shared_prompts} rows whose prompt is in {one_line(against)} too")
+    for problem in report.problems[:PROBLEMS_SHOWN]:
+        print(f"bad: {one_line(problem)}")
+    if len(report.problems) > PROBLEMS_SHOWN:
+        print(f"... and {len(report.problems) - PROBLEMS_SHOWN} more bad rows (all of them with --json)")

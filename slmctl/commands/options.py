@@ -1,0 +1,56 @@
+"""The options of every command, written once so that they mean the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME|FILE.toml", help="Settings to start from (default: tiny).")
+]
+Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run (default: the preset's).")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="NAME", help="Make a new run that shares this run's finished stages.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do the stage, and what builds on it, again from nothing.")]
+Init = Annotated[
+    str | None, typer.Option("--init", metavar="MODEL", help="Model to start from, in place of the run's.")
+]
+Ref = Annotated[str | None, typer.Option("--ref", metavar="MODEL", help="Reference policy, in place of the start.")]
+Reward = Annotated[
+    str | None,
+    typer.Option("--reward", metavar="MODEL|pocket:judge", help="Scorer, in place of the run's reward model."),
+]
+Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Your own .json or .jsonl data.")]
+Prompts = Annotated[
+    str | None, typer.Option("--prompts", metavar="FILE", help="Your own prompts: .json, .jsonl or .txt.")
+]
+Template = Annotated[
+    str | None, typer.Option("--template", metavar="auto|none", help="Chat template: the tokenizer's, or none.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Number that every random draw follows from.")]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where tensors live (default: auto).")
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", metavar="float32|bfloat16|float16", help="Number format (default: float32).")
+]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads (default: all cores).")]
+MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", help="Most steps of each training stage.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any setting, such as ppo.kl_coef=0.05; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print JSON rows on stdout, one a line.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Plain lines: no colour, no bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but results and errors.")]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", metavar="T", help="Sampling temperature; 0 takes the likeliest token.")
+]
+TopP = Annotated[float | None, typer.Option("--top-p", metavar="P", help="Keep the likeliest tokens up to this mass.")]
+TopK = Annotated[int | None, typer.Option("--top-k", metavar="K", help="Keep this many likeliest tokens; 0 for all.")]
+MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", metavar="N", help="Longest response, in tokens.")]
+Number = Annotated[int | None, typer.Option("-n", metavar="N", help="How many, of what this command makes.")]
+
+COMMON_FLAGS = ("template", "seed", "device", "dtype", "threads", "max_steps")
+INPUT_FLAGS = ("data", "init", "ref", "reward", "prompts")

@@ -1,0 +1,125 @@
+"""`slmctl sample`: responses to prompts, for scripts."""
+
+import json as json_module
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slmctl.commands import options
+from slmctl.tui.safe import clean
+
+if TYPE_CHECKING:
+    from engine.records import Prompt
+    from engine.rows import Row
+    from engine.sampling import Sampling
+
+HELP = """\b
+slmctl sample tiny:ppo --jsonl < prompts.jsonl
+slmctl sample tiny:ppo --prompts questions.txt -n 3
+echo '{"prompt": "What is the capital of France?"}' | slmctl sample tiny:sft --jsonl --temperature 0
+
+Draws responses. With --jsonl the rows are {prompt, response, tokens, finished}."""
+
+
+def sample(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, tiny:ppo or tiny:ppo@20.")],
+    prompts: options.Prompts = None,
+    n: options.Number = 1,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    jsonl: options.Jsonl = False,
+) -> None:
+    """Prints responses to the prompts of a file, or of stdin."""
+    from engine import threads as thread_settings
+    from engine.references import resolve_reference
+    from engine.rundir import runs_home
+
+    check_template(template)
+    directory = resolve_reference(model, runs_home(os.environ))
+    asked = repeated(read_prompts(prompts), n or 1)
+    thread_settings.apply(threads, shared=True)
+    from engine.runtime import choose_device
+    from slmctl.models import policy_at, respond_to_all
+
+    policy = policy_at(model, directory, choose_device(device or "auto"), template)
+    for prompt, answer in respond_to_all(policy, asked, sampling_of(ctx.params), seed or 0):
+        if jsonl:
+            row = {"prompt": plain_prompt(prompt), "response": answer.text}
+            print(json_module.dumps({**row, "tokens": answer.tokens, "finished": answer.finished}), flush=True)
+        else:
+            print(clean(answer.text), flush=True)
+
+
+def sampling_of(params: Mapping[str, Any]) -> "Sampling":
+    """The sampling settings that the typed options make.
+
+    Raises: ConfigError for a value out of range.
+    """
+    from engine.errors import ConfigError
+    from engine.sampling import Sampling
+
+    names = ("temperature", "top_k", "top_p", "max_new_tokens")
+    given = {name: params[name] for name in names if params.get(name) is not None}
+    limits = {"temperature": (0, 100), "top_k": (0, 10**9), "top_p": (1e-9, 1), "max_new_tokens": (1, 10**6)}
+    for name, value in given.items():
+        low, high = limits[name]
+        if not low <= value <= high:
+            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be {low} to {high}")
+    return Sampling(**given)
+
+
+def check_template(template: str | None) -> None:
+    """Nothing where the option has one of its two values. Raises: ConfigError."""
+    from engine.errors import ConfigError
+
+    if template not in (None, "auto", "none"):
+        raise ConfigError(f"--template is {template!r}; it must be auto or none")
+
+
+def read_prompts(file: str | None) -> Iterator["Prompt"]:
+    """The prompts of a file, or of stdin where there is none or it is "-".
+
+    Raises: FileError, DataError.
+    """
+    from engine import readers
+
+    if file not in (None, "-"):
+        yield from (row.prompt for row in readers.read_prompts(Path(str(file)).expanduser()))
+        return
+    for row in stdin_rows():
+        prompt = readers.prompt_of(row)
+        if prompt is not None:
+            yield prompt
+
+
+def stdin_rows() -> Iterator["Row"]:
+    """The JSON rows of stdin, as they come."""
+    from engine.rows import json_row
+
+    for number, line in enumerate(sys.stdin, start=1):
+        if line.strip():
+            yield json_row(f"stdin, line {number}", line)
+
+
+def repeated(prompts: Iterator["Prompt"], n: int) -> Iterator["Prompt"]:
+    """Each prompt n times in a row."""
+    return (prompt for prompt in prompts for _ in range(n))
+
+
+def plain_prompt(prompt: "Prompt") -> Any:
+    """A prompt as JSON holds it: text, or a list of messages."""
+    if isinstance(prompt, str):
+        return prompt
+    return [asdict(message) for message in prompt]

@@ -1,0 +1,128 @@
+"""`slmctl pretrain`, `sft`, `rm` and `ppo`: one stage of a run, and whatever it needs first."""
+
+import typer
+
+from slmctl.commands import options
+from slmctl.training import train
+
+HELP = {
+    "pretrain": """\b
+slmctl pretrain --preset tiny
+slmctl pretrain --preset tiny --run mine --data texts.jsonl
+
+Trains a tokenizer and a base model on text.""",
+    "sft": """\b
+slmctl sft --preset tiny
+slmctl sft --preset tiny --run mine --data demonstrations.json
+
+Fine-tunes the base model on demonstrations: {prompt, completion}, {messages} or {instruction, input, output}.""",
+    "rm": """\b
+slmctl rm --preset tiny
+slmctl rm --run mine --data comparisons.json
+
+Trains a reward model on comparisons: {prompt, chosen, rejected}, rankings, or those of the simulated
+labelers.""",
+    "ppo": """\b
+slmctl ppo --preset tiny
+slmctl ppo --run round2 --from tiny --set ppo.kl_coef=0.1
+slmctl ppo --preset tiny --run concise --reward pocket:concise
+
+Trains the SFT policy by PPO against the reward model, with a KL penalty to where it started.""",
+}
+
+
+def pretrain(
+    ctx: typer.Context,
+    preset: options.Preset = None,
+    run: options.Run = None,
+    from_: options.From = None,
+    fresh: options.Fresh = False,
+    data: options.Data = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    max_steps: options.MaxSteps = None,
+    set_: options.Set = None,
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Does what is left of the base model."""
+    train("pretrain", ctx.params)
+
+
+def sft(
+    ctx: typer.Context,
+    preset: options.Preset = None,
+    run: options.Run = None,
+    from_: options.From = None,
+    fresh: options.Fresh = False,
+    data: options.Data = None,
+    init: options.Init = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    max_steps: options.MaxSteps = None,
+    set_: options.Set = None,
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Does what is left of supervised fine-tuning."""
+    train("sft", ctx.params)
+
+
+def rm(
+    ctx: typer.Context,
+    preset: options.Preset = None,
+    run: options.Run = None,
+    from_: options.From = None,
+    fresh: options.Fresh = False,
+    data: options.Data = None,
+    init: options.Init = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    max_steps: options.MaxSteps = None,
+    set_: options.Set = None,
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Does what is left of the reward model."""
+    train("rm", ctx.params)
+
+
+def ppo(
+    ctx: typer.Context,
+    preset: options.Preset = None,
+    run: options.Run = None,
+    from_: options.From = None,
+    fresh: options.Fresh = False,
+    prompts: options.Prompts = None,
+    init: options.Init = None,
+    ref: options.Ref = None,
+    reward: options.Reward = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    max_steps: options.MaxSteps = None,
+    set_: options.Set = None,
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Does what is left of PPO."""
+    train("ppo", ctx.params)

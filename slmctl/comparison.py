@@ -1,0 +1,53 @@
+"""Two policies on the same test prompts, for `slmctl eval`: the judge's verdicts, KL and lengths as one object."""
+
+from typing import Any
+
+from engine.errors import ConfigError
+from engine.evaluate import Answers, answer, component_means, distinct_2, win_rate
+from engine.pocket.judge import judge
+from engine.pocket.requests import draw, requests
+from engine.sampling import Sampling
+from slmctl.models import BATCH, Policy
+
+
+def compare(a: Policy, b: Policy, n: int, sampling: Sampling, seed: int, tie_margin: float) -> dict[str, Any]:
+    """How B does against A on `n` test prompts of the pocket world, one response each.
+
+    KL of B from A is there where both have one tokenizer. Raises: ConfigError for more prompts than there are.
+    """
+    if n > (most := len(requests("test"))):
+        raise ConfigError(f"-n is {n}; the test split has {most} prompts")
+    prompts = [request.text for request in draw("test", n, seed, "eval/prompts")]
+    shared = a.tokenizer.encoder.to_str() == b.tokenizer.encoder.to_str()
+    first = answer(a.model, a.tokenizer, prompts, sampling, seed=seed, stream="eval/a", batch=BATCH)
+    second = answer(
+        b.model,
+        b.tokenizer,
+        prompts,
+        sampling,
+        seed=seed,
+        stream="eval/b",
+        batch=BATCH,
+        reference=a.model if shared else None,
+    )
+    judged = [
+        [judge(prompt, text) for prompt, text in zip(prompts, side.texts, strict=True)] for side in (first, second)
+    ]
+    utilities = [[one.utility for one in side] for side in judged]
+    return {
+        **win_rate(utilities[1], utilities[0], tie_margin).as_row(),
+        "kl_nats": sum(second.kl_nats) / n if shared else None,
+        "length_ratio": second.length_mean / first.length_mean,
+        **_numbers("a", first),
+        **_numbers("b", second),
+        **component_means("a", judged[0]),
+        **component_means("b", judged[1]),
+    }
+
+
+def _numbers(name: str, answers: Answers) -> dict[str, float]:
+    return {
+        f"tokens_{name}": answers.length_mean,
+        f"finished_{name}": sum(answers.finished) / len(answers.finished),
+        f"distinct_2_{name}": distinct_2(answers.texts),
+    }

@@ -1,0 +1,202 @@
+"""Events to text: progress bars on a terminal, plain lines off it, JSON rows where asked for.
+
+Progress and notes go to stderr, rows of --jsonl to stdout. All text passes tui/safe.py. Times come from the events, so
+that a replayed run looks like the one that was lived.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from engine.events import (
+    AlarmRaised,
+    EvalCompleted,
+    Event,
+    RunPaused,
+    RunResumed,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+    to_json,
+)
+from slmctl.tui.safe import one_line
+
+KEY_METRICS: dict[str, tuple[str, ...]] = {
+    "pretrain": ("loss", "validation_loss"),
+    "sft": ("loss", "validation_loss"),
+    "comparisons": ("response_tokens", "utility"),
+    "rm": ("loss", "accuracy", "validation_accuracy"),
+    "ppo": ("score", "kl_nats", "response_tokens"),
+    "eval": (),
+}
+LINE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class View:
+    """How a command reports: one object, rows, plain lines, or only results and errors."""
+
+    json: bool = False
+    jsonl: bool = False
+    plain: bool = False
+    quiet: bool = False
+
+
+class Reporter(Protocol):
+    """Takes the events of a run, one by one."""
+
+    def show(self, event: Event) -> None:
+        """Reports one event."""
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+
+
+class Silent:
+    """Says nothing but alarms."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def show(self, event: Event) -> None:
+        """Writes an alarm as one line."""
+        if isinstance(event, AlarmRaised):
+            self._out.write(note(event) + "\n")
+            self._out.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Rows:
+    """Writes each event as a JSON row."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def show(self, event: Event) -> None:
+        """Writes one row."""
+        self._out.write(to_json(event) + "\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Lines:
+    """Plain lines: one where something begins, ends or goes wrong, and one every few seconds in between."""
+
+    def __init__(self, out: IO[str], every_s: float = LINE_EVERY_S) -> None:
+        self._out, self._every_s = out, every_s
+        self._pace = Pace()
+        self._last_at = 0.0
+
+    def show(self, event: Event) -> None:
+        """Writes a line where one is due."""
+        self._pace.take(event)
+        if isinstance(event, StepCompleted):
+            if event.at - self._last_at < self._every_s and event.step < self._pace.steps:
+                return
+            self._write(f"{event.stage} {event.step}/{self._pace.steps}  {self._pace.numbers()}  {self._pace.timing()}")
+            self._last_at = event.at
+        elif line := note(event):
+            self._last_at = event.at
+            self._write(line)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write(self, line: str) -> None:
+        self._out.write(line.rstrip() + "\n")
+        self._out.flush()
+
+
+class Pace:
+    """The stage that runs now: its steps, latest metrics and speed."""
+
+    def __init__(self) -> None:
+        self.stage, self.steps, self.step = "", 0, 0
+        self.metrics: dict[str, float] = {}
+        self._first: tuple[int, float] | None = None
+        self._now = 0.0
+
+    def take(self, event: Event) -> None:
+        """Remembers what an event says."""
+        self._now = event.at
+        if isinstance(event, StageStarted):
+            self.stage, self.steps, self.step, self.metrics = event.stage, event.steps, 0, {}
+            self._first = None
+        elif isinstance(event, StepCompleted):
+            self.step = event.step
+            self._first = self._first or (event.step, event.at)
+            self.metrics.update(event.metrics)
+        elif isinstance(event, EvalCompleted):
+            self.metrics.update(event.metrics)
+
+    def numbers(self) -> str:
+        """The two or three numbers that matter in this stage, where they have been reported."""
+        return numbers_of(self.stage, self.metrics)
+
+    def step_s(self) -> float | None:
+        """Seconds a step since this process joined the stage, or None before two steps."""
+        if self._first is None or self.step <= self._first[0]:
+            return None
+        return max(0.0, self._now - self._first[1]) / (self.step - self._first[0])
+
+    def timing(self) -> str:
+        """Rate and time left, or nothing before they are known."""
+        step_s = self.step_s()
+        if step_s is None:
+            return ""
+        rate = f"{1 / step_s:.1f} steps/s" if 0 < step_s < 1 else f"{step_s:.1f} s/step"
+        return f"{rate}  {duration((self.steps - self.step) * step_s)} left"
+
+
+def numbers_of(stage: str, metrics: Mapping[str, float]) -> str:
+    """The two or three numbers that matter in a stage, where they have been reported."""
+    found = [(name, metrics.get(f"{stage}/{name}")) for name in KEY_METRICS.get(stage, ())]
+    return "  ".join(f"{name} {value:.3g}" for name, value in found if value is not None)
+
+
+def note(event: Event) -> str:
+    """The sentence that an event is worth, or nothing."""
+    if isinstance(event, StageStarted):
+        about = ", ".join(f"{name} {_shown(value)}" for name, value in event.about.items())
+        return one_line(f"{event.stage}: {event.steps} steps" + (f" ({about})" if about else ""))
+    if isinstance(event, AlarmRaised):
+        return one_line(f"alarm at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
+    if isinstance(event, RunResumed):
+        return f"{event.stage}: going on after step {event.from_step}"
+    if isinstance(event, RunPaused):
+        return one_line(f"{event.stage}: saved after step {event.step} ({event.reason})")
+    if isinstance(event, StageFinished):
+        return f"{event.stage}: done  {numbers_of(event.stage, event.metrics)}".rstrip()
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42 s, 3:05 min, 2:10 h."""
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+def reporter(view: View) -> Reporter:
+    """The reporter for a view: bars where stderr is a terminal, lines where it is not."""
+    if view.jsonl:
+        return Rows(sys.stdout)
+    if view.quiet:
+        return Silent(sys.stderr)
+    if view.plain or not sys.stderr.isatty():
+        return Lines(sys.stderr)
+    from slmctl.bars import Bars
+
+    return Bars()
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)

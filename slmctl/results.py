@@ -1,0 +1,154 @@
+"""The result of a run or a stage, read from the run directory, as one object and as text."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.errors import FileError
+from engine.events import StageFinished
+from engine.rundir import RunDir
+from slmctl.report import duration
+from slmctl.tui.safe import clean, one_line
+
+ROWS = (
+    ("utility", "judge utility"),
+    ("helpful", "helpful"),
+    ("honest", "honest"),
+    ("harmless", "harmless"),
+    ("courteous", "courteous"),
+    ("concise", "concise"),
+    ("correct", "right answers"),
+    ("win_rate", "wins against SFT"),
+    ("kl_nats", "KL to SFT, nats"),
+    ("tokens", "tokens a response"),
+    ("distinct_2", "distinct-2"),
+    ("reward", "reward"),
+)
+
+
+def run_result(rundir: RunDir) -> dict[str, Any]:
+    """The object that a finished run ends with.
+
+    Raises: FileError where the run has no result yet.
+    """
+    try:
+        result = json.loads(rundir.result.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"run {rundir.name!r} has no result yet; type: slmctl run --run {rundir.name}") from error
+    assert isinstance(result, dict), result
+    return result
+
+
+def stage_result(rundir: RunDir, stage: str) -> dict[str, Any]:
+    """What is known of a finished stage: where its model lies and the metrics it ended with."""
+    ended = [event for event in rundir.read_events() if isinstance(event, StageFinished) and event.stage == stage]
+    metrics = {name: value for name, value in ended[-1].metrics.items() if math.isfinite(value)} if ended else {}
+    step = ended[-1].step if ended else None
+    return {
+        "run": rundir.name,
+        "stage": stage,
+        "path": str(rundir.finished(stage)),
+        "step": step,
+        "metrics": metrics,
+    }
+
+
+def finite(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with null in place of numbers that JSON has no word for."""
+    bad = [name for name, value in result.items() if isinstance(value, float) and not math.isfinite(value)]
+    return {**result, **dict.fromkeys(bad)}
+
+
+def print_stage(result: Mapping[str, Any]) -> None:
+    """Prints a stage's result and what to type next."""
+    print(f"{result['stage']} of run {result['run']!r} is in {clean(result['path'])}")
+    for name, value in result["metrics"].items():
+        print(f"  {name:<28} {value:.4g}")
+    print(f"next: {_after_stage(result['stage'], result['run'])}")
+
+
+def print_run(result: Mapping[str, Any], plain: bool) -> None:
+    """Prints a run's table, its examples and what to type next."""
+    console = Console(no_color=plain or None, highlight=False, soft_wrap=False)
+    console.print(comparison_table(result, plain))
+    print("\n".join(summary_lines(result)))
+    if result.get("examples"):
+        console.print(examples_table(result["examples"], plain))
+    run = result["run"]
+    print(f"next: slmctl chat {run}:sft {run}:ppo")
+    print(f"      slmctl ppo --run round2 --from {run} --set ppo.kl_coef=0.1")
+    print(f"      slmctl eval {run}:sft {run}:ppo")
+
+
+def players(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The contestants of a result with their titles; n of best-of-n is the run's own setting."""
+    best = [name.removeprefix("utility_") for name in result if name.startswith("utility_best_of_")]
+    return [("base", "base"), ("sft", "SFT"), *((name, name.replace("_", " ")) for name in best), ("ppo", "PPO")]
+
+
+def comparison_table(result: Mapping[str, Any], plain: bool = False) -> Table:
+    """Base, SFT, best-of-n and PPO side by side; what was not measured is a dash."""
+    table = Table(box=box.ASCII if plain else box.SIMPLE_HEAD, title=None)
+    table.add_column("")
+    shown = players(result)
+    for _, title in shown:
+        table.add_column(title, justify="right")
+    for quantity, title in ROWS:
+        cells = [_cell(result, quantity, player) for player, _ in shown]
+        if any(cell != "-" for cell in cells):
+            table.add_row(title, *cells)
+    return table
+
+
+def summary_lines(result: Mapping[str, Any]) -> list[str]:
+    """The sentences under the table."""
+    lines = [
+        f"PPO against SFT on {result['prompts']} test prompts: {result['wins']} wins, {result['ties']} ties, "
+        f"{result['losses']} losses; win rate {result['win_rate']:.1%} "
+        f"({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%})"
+    ]
+    names = ("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_correctness_accuracy")
+    right, ceiling, longer, correctness = (_number(result[name]) for name in names)
+    lines.append(
+        f"reward model: {right} right on held-out pairs (ceiling {ceiling}, longer wins {longer}); "
+        f"{correctness} on correctness alone"
+    )
+    alarms = ", ".join(result["alarms"]) or "none"
+    lines.append(
+        f"alarms: {one_line(alarms)}; {result['parameters'] or 0:,} parameters; {duration(result['elapsed_s'])}, "
+        f"{result['peak_rss_mb']:.0f} MB"
+    )
+    return lines
+
+
+def examples_table(examples: Sequence[Mapping[str, str]], plain: bool = False) -> Table:
+    """Prompts with the SFT and the PPO answer side by side."""
+    table = Table(box=box.ASCII if plain else box.SIMPLE_HEAD, show_lines=True)
+    for title in ("prompt", "SFT", "PPO"):
+        table.add_column(title, ratio=1, overflow="fold")
+    for example in examples:
+        table.add_row(*(Text(clean(str(example[name]))) for name in ("prompt", "sft", "ppo")))
+    return table
+
+
+def _cell(result: Mapping[str, Any], quantity: str, player: str) -> str:
+    if quantity == "win_rate":
+        value = result.get({"ppo": "win_rate"}.get(player, f"{player}_win_rate"))
+        return "-" if value is None else f"{value:.1%}"
+    name = "kl_nats" if (quantity, player) == ("kl_nats", "ppo") else f"{quantity}_{player}"
+    return _number(result.get(name))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _after_stage(stage: str, run: str) -> str:
+    following = {"pretrain": "sft", "sft": "rm", "comparisons": "rm", "rm": "ppo"}
+    return f"slmctl {following[stage]} --run {run}" if stage in following else f"slmctl eval {run}:sft {run}:ppo"

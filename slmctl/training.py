@@ -1,0 +1,94 @@
+"""What `run` and the stage commands share: prepare the run, drive it, report it, say what to type next."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
+from slmctl.report import View, reporter
+from slmctl.stopping import INTERRUPTED, StopFlag
+
+if TYPE_CHECKING:
+    from engine.planning import Prepared, RunRequest
+
+
+def train(target: str, options: Mapping[str, Any]) -> None:
+    """Does a stage, or the whole run, as far as it is not done yet, and prints its result on stdout.
+
+    `options` are the values that the command line gave, by name. Raises: EngineError; SystemExit(130) after Ctrl-C.
+    """
+    from engine.planning import prepare
+    from engine.rundir import runs_home
+
+    view = View(*(bool(options[name]) for name in ("json", "jsonl", "plain", "quiet")))
+    home = runs_home(os.environ)
+    prepared = prepare(request_of(target, options), home, os.environ)
+    if not view.quiet:
+        _announce(prepared)
+    if prepared.stages:
+        _drive(prepared, view)
+    _print_result(prepared, view)
+
+
+def request_of(target: str, options: Mapping[str, Any]) -> "RunRequest":
+    """The request that the typed options make."""
+    from engine.planning import RunRequest
+    from engine.settings import parse_assignments
+
+    return RunRequest(
+        target=target,
+        preset=options.get("preset"),
+        run=options.get("run"),
+        parent=options.get("from_"),
+        fresh=bool(options.get("fresh")),
+        flags={name: options[name] for name in COMMON_FLAGS if options.get(name) is not None},
+        overrides=parse_assignments(options.get("set_") or []),
+        inputs={name: options[name] for name in INPUT_FLAGS if options.get(name) is not None},
+    )
+
+
+def _announce(prepared: "Prepared") -> None:
+    if prepared.made:
+        names = ", then ".join(prepared.made)
+        print(f"{prepared.target} needs {names} first: making it in run {prepared.rundir.name!r}", file=sys.stderr)
+    if not prepared.stages:
+        print(f"run {prepared.rundir.name!r}: {prepared.target} is finished already", file=sys.stderr)
+
+
+def _drive(prepared: "Prepared", view: View) -> None:
+    """Runs the stages that are left; torch is loaded here and not before."""
+    from engine import threads
+    from engine.events import RunPaused
+
+    stop = StopFlag().install()
+    threads.apply(prepared.config.threads)
+    from engine.run import execute
+
+    show = reporter(view)
+    paused = False
+    try:
+        for event in execute(prepared, stop):
+            show.show(event)
+            paused = isinstance(event, RunPaused)
+    finally:
+        show.close()
+    if paused:
+        print("stopped and saved; type the same command again to go on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED)
+
+
+def _print_result(prepared: "Prepared", view: View) -> None:
+    if view.jsonl:
+        return
+    from slmctl.results import finite, print_run, print_stage, run_result, stage_result
+
+    whole = prepared.target == "run"
+    result = run_result(prepared.rundir) if whole else stage_result(prepared.rundir, prepared.target)
+    if view.json:
+        print(json.dumps(finite(result)))
+    elif whole:
+        print_run(result, view.plain)
+    else:
+        print_stage(result)

@@ -1,0 +1,1 @@
+"""The screens, and the door that all foreign text passes before a terminal sees it."""

@@ -1,0 +1,131 @@
+"""`runs`, `presets`, `data` and `doctor`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.planning import RunRequest, prepare
+from engine.pulse import Heartbeat
+from engine.rundir import RunDir, write_text
+from tests.cli.conftest import Cli
+
+
+def make_run(home: Path, name: str) -> RunDir:
+    run = prepare(RunRequest("run", run=name), home, {"OMP_NUM_THREADS": "1"}).rundir
+    run.final("pretrain").mkdir(parents=True)
+    return run
+
+
+def test_no_runs_yet_names_the_first_command(cli: Cli, home: Path) -> None:
+    outcome = cli("runs")
+    assert outcome.code == 0
+    assert "slmctl run --preset tiny" in outcome.out
+    assert json.loads(cli("runs", "--json").out) == {"home": str(home), "runs": []}
+
+
+def test_runs_say_how_they_stand(cli: Cli, home: Path) -> None:
+    make_run(home, "a")
+    run = make_run(home, "b")
+    write_text(run.result, json.dumps({"win_rate": 0.815}))
+    with Heartbeat(run) as beat:
+        beat.update(stage="sft", step=3, steps=9, state="finished")
+    rows = {row["run"]: row for row in json.loads(cli("runs", "--json").out)["runs"]}
+    assert (rows["a"]["state"], rows["a"]["finished"], rows["a"]["win_rate"]) == ("none", ["pretrain"], None)
+    assert (rows["b"]["state"], rows["b"]["finished"], rows["b"]["win_rate"]) == (
+        "finished",
+        ["pretrain", "eval"],
+        0.815,
+    )
+    text = cli("runs").out
+    assert "sft 3/9" in text and "81.5%" in text
+    assert [json.loads(line)["run"] for line in cli("runs", "--jsonl").out.splitlines()] == ["a", "b"]
+
+
+def test_one_run_shows_where_its_models_lie(cli: Cli, home: Path) -> None:
+    run = make_run(home, "a")
+    assert str(run.final("pretrain")) in cli("runs", "a").out
+    assert json.loads(cli("runs", "a", "--json").out)["models"] == {"pretrain": str(run.final("pretrain"))}
+    missing = cli("runs", "c")
+    assert (missing.code, missing.out) == (3, "")
+    assert "no run named 'c'" in missing.err
+
+
+def test_presets(cli: Cli) -> None:
+    assert "tiny" in cli("presets", "list").out
+    assert set(json.loads(cli("presets", "list", "--json").out)) >= {"tiny"}
+    shown = json.loads(cli("presets", "show", "tiny", "--set", "ppo.kl_coef=0.07", "--json").out)
+    assert shown["ppo.kl_coef"] == {"value": 0.07, "origin": "--set"}
+    assert shown["world.name"] == {"value": "pocket", "origin": "preset tiny"}
+    line = next(line for line in cli("presets", "show", "tiny").out.splitlines() if line.startswith("ppo.lam "))
+    assert "lambda of generalised advantage estimation" in line
+    assert cli("presets", "show", "none").code == 2
+
+
+def test_data_check_reports_and_exits_3_for_bad_rows(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "c.jsonl"
+    file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    good = cli("data", "check", str(file), "--against", str(file))
+    assert good.code == 0
+    assert "comparisons, 1 rows, 1 good" in good.out and "shared      1 rows" in good.out
+    with file.open("a") as out:
+        out.write('{"prompt": "\\u001b[2J", "chosen": 3, "rejected": "c"}\n')
+    bad = cli("data", "check", str(file))
+    assert bad.code == 3
+    assert f"bad: {file}, line 2: chosen must be text and is 3" in bad.out
+    report = json.loads(cli("data", "check", str(file), "--json").out)
+    assert (report["good"], len(report["problems"])) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ('{"prompt": "a", "chosen": "b", "rejected": "c"}', "comparisons"),
+        ('{"prompt": "a", "completion": "b"}', "demonstrations"),
+        ('{"prompt": "a"}', "prompts"),
+        ('{"text": "a"}', "text"),
+    ],
+)
+def test_the_kind_is_guessed_from_the_first_row(cli: Cli, tmp_path: Path, row: str, kind: str) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(row + "\n")
+    assert json.loads(cli("data", "check", str(file), "--json").out)["kind"] == kind
+
+
+def test_a_row_of_no_kind_asks_for_one(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"question": "a"}\n')
+    outcome = cli("data", "check", str(file))
+    assert outcome.code == 2 and "name one with --kind" in outcome.err
+    file.write_text("")
+    assert cli("data", "check", str(file)).code == 3
+
+
+def test_data_show_cleans_what_it_prints(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"prompt": "a\\u001b[2J", "completion": "b"}\n' * 3)
+    outcome = cli("data", "show", str(file), "-n", "2")
+    assert outcome.out.count("a␛[2J") == 2
+    rows = [json.loads(line) for line in cli("data", "show", str(file), "--jsonl").out.splitlines()]
+    assert rows == [{"prompt": "a\x1b[2J", "response": "b"}] * 3
+
+
+def test_data_show_pocket_prints_prompts_of_a_split(cli: Cli) -> None:
+    splits = {}
+    for split in ("train", "test"):
+        rows = [
+            json.loads(line)
+            for line in cli("data", "show", "pocket", "--split", split, "-n", "50", "--jsonl").out.splitlines()
+        ]
+        assert len(rows) == 50
+        splits[split] = {row["prompt"] for row in rows}
+    assert not splits["train"] & splits["test"]
+    wrong = cli("data", "show", "pocket", "--split", "dev")
+    assert wrong.code == 2 and "train, validation, test" in wrong.err
+
+
+def test_doctor_says_what_a_run_would_use(cli: Cli) -> None:
+    facts = json.loads(cli("doctor", "--json").out)
+    assert facts["threads"] == 1 and facts["device"] in ("cpu", "cuda", "mps")
+    assert facts["versions"]["torch"][0].isdigit()
+    assert "torch" in cli("doctor").out

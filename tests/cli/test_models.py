@@ -1,0 +1,153 @@
+"""`sample`, `score`, `chat` and `eval` on a model of random weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.checkpoint import save_model
+from engine.heads import ScalarModel
+from engine.pocket.judge import judge
+from engine.randomness import generator
+from engine.rundir import RunDir, write_text
+from engine.tokenizer import train_tokenizer
+from engine.transformer import Architecture, LanguageModel, initialise
+from tests.cli.conftest import Cli
+
+PROMPT = "What is the capital of France?"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run(home: Path) -> RunDir:
+    """A run whose sft and ppo are policies, and whose rm is a reward model, of two layers each."""
+    tokenizer = train_tokenizer([PROMPT, "The capital of France is Paris.", "Hello, how are you?"] * 5, 300)
+    sizes = Architecture(tokenizer.size, width=16, layers=2, heads=2, kv_heads=1, head_width=8, ffn=32, context=64)
+    run = RunDir(home / "tiny")
+    write_text(run.run_toml, "schema = 1\n")
+    models: dict[str, LanguageModel | ScalarModel] = {
+        "sft": LanguageModel(sizes),
+        "ppo": LanguageModel(sizes),
+        "rm": ScalarModel(sizes, bias=0.25),
+    }
+    for stage, model in models.items():
+        initialise(model, generator(0, stage))
+        save_model(run.final(stage), model, tokenizer, {"stage": stage})
+    return run
+
+
+def test_sample_reads_rows_and_writes_rows(cli: Cli, run: RunDir) -> None:
+    stdin = (
+        json.dumps({"prompt": PROMPT}) + "\n\n" + json.dumps({"messages": [{"role": "user", "content": "Hi"}]}) + "\n"
+    )
+    outcome = cli("sample", "tiny:ppo", "--jsonl", "--max-new-tokens", "5", "--seed", "1", stdin=stdin)
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [row["prompt"] for row in rows] == [PROMPT, [{"role": "user", "content": "Hi"}]]
+    assert all(set(row) == {"prompt", "response", "tokens", "finished"} for row in rows)
+    assert all(1 <= row["tokens"] <= 5 for row in rows)
+    again = cli("sample", "tiny:ppo", "--jsonl", "--max-new-tokens", "5", "--seed", "1", stdin=stdin)
+    assert again.out == outcome.out
+    assert cli("sample", "tiny:ppo", "--jsonl", "--max-new-tokens", "5", "--seed", "2", stdin=stdin).out != outcome.out
+
+
+def test_sample_draws_several_and_greedy_ones_agree(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("Hi\nYo\n")
+    words = ["sample", "tiny:sft", "--prompts", str(tmp_path / "p.txt"), "-n", "20", "--jsonl", "--max-new-tokens", "8"]
+    greedy = [json.loads(line)["response"] for line in cli(*words, "--temperature", "0").out.splitlines()]
+    assert len(greedy) == 40 and len(set(greedy[:20])) == 1
+    drawn = [json.loads(line)["response"] for line in cli(*words).out.splitlines()]
+    assert len(set(drawn[:20])) > 1
+
+
+def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
+    out = cli("sample", "tiny:sft", "--max-new-tokens", "40", stdin='{"prompt": "Hi"}\n' * 20).out
+    assert not any(ord(mark) < 32 and mark != "\n" for mark in out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "sentence"),
+    [
+        (["tiny:pop"], "", 2, "did you mean 'ppo'"),
+        (["tiny:base"], "", 3, "has not finished pretrain"),
+        (["tiny:sft", "--temperature", "-1"], "", 2, "--temperature is -1.0; it must be 0 to"),
+        (["tiny:sft", "--top-p", "1.5"], "", 2, "--top-p is 1.5"),
+        (["tiny:sft", "--template", "chatml"], "", 2, "--template is 'chatml'"),
+        (["tiny:sft", "--device", "abacus"], "", 2, "no device 'abacus'"),
+        (["tiny:sft"], "Hi\n", 3, "stdin, line 1: this is not JSON"),
+        (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
+        (["tiny:sft"], json.dumps({"prompt": "word " * 99}), 2, "a prompt has"),
+    ],
+)
+def test_sample_mistakes_are_sentences(
+    cli: Cli, run: RunDir, arguments: list[str], stdin: str, code: int, sentence: str
+) -> None:
+    outcome = cli("sample", *arguments, stdin=stdin)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert sentence in outcome.err and "Traceback" not in outcome.err
+
+
+def test_score_adds_score_and_logit(cli: Cli, run: RunDir) -> None:
+    rows = [{"prompt": PROMPT, "response": text, "id": text} for text in ("Paris.", "Rome.", "")]
+    outcome = cli("score", "tiny:rm", "--jsonl", stdin="".join(json.dumps(row) + "\n" for row in rows))
+    scored = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [row["id"] for row in scored] == ["Paris.", "Rome.", ""]
+    for row in scored:
+        assert row["logit"] - row["score"] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:
+    right, wrong = ({"prompt": PROMPT, "response": f"The capital of France is {city}."} for city in ("Paris", "Rome"))
+    outcome = cli("score", "pocket:judge", "--jsonl", stdin=json.dumps(right) + "\n" + json.dumps(wrong) + "\n")
+    first, second = (json.loads(line) for line in outcome.out.splitlines())
+    assert first["score"] == judge(PROMPT, right["response"]).utility > second["score"]
+    assert (first["correct"], second["correct"]) == (True, False)
+    assert "logit" not in first
+    plain = cli("score", "pocket:concise", stdin=json.dumps(right) + "\n")
+    assert 0 <= float(plain.out) <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "sentence"),
+    [
+        (["pocket:judg"], "", 2, "did you mean 'judge'"),
+        (["tiny:rm"], '{"prompt": "Hi"}\n', 3, "stdin, line 1: response must be text and is missing"),
+        (["tiny:sft"], '{"prompt": "Hi", "response": "Yo"}\n', 3, "score.weight"),
+    ],
+)
+def test_score_mistakes_are_sentences(
+    cli: Cli, run: RunDir, arguments: list[str], stdin: str, code: int, sentence: str
+) -> None:
+    outcome = cli("score", *arguments, stdin=stdin)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert sentence in outcome.err
+
+
+def test_chat_off_a_terminal_answers_each_line_by_each_policy(cli: Cli, run: RunDir) -> None:
+    outcome = cli("chat", "tiny:sft", "tiny:ppo", "--max-new-tokens", "4", stdin="Hi\n\nHow are you?\n")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(row["model"], row["prompt"]) for row in rows] == [
+        ("tiny:sft", "Hi"), ("tiny:ppo", "Hi"), ("tiny:sft", "How are you?"), ("tiny:ppo", "How are you?"),
+    ]  # fmt: skip
+
+
+def test_eval_compares_two_policies(cli: Cli, run: RunDir) -> None:
+    result = json.loads(cli("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "4", "--json").out)
+    assert result["wins"] + result["ties"] + result["losses"] == result["prompts"] == 24
+    assert 0 <= result["win_rate_low"] <= result["win_rate"] <= result["win_rate_high"] <= 1
+    assert result["kl_nats"] is not None and result["tokens_a"] <= 4 and result["tokens_b"] <= 4
+    same = json.loads(cli("eval", "tiny:sft", "tiny:sft", "-n", "24", "--max-new-tokens", "4", "--json").out)
+    assert same["kl_nats"] == pytest.approx(0.0, abs=1e-5)
+    text = cli("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "4").out
+    assert "tiny:ppo against tiny:sft" in text and "win rate" in text
+
+
+def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:
+    assert cli("eval", "tiny:sft", "other:ppo").code == 3
+    many = cli("eval", "tiny:sft", "tiny:ppo", "-n", "1000000")
+    assert many.code == 2 and "the test split has" in many.err

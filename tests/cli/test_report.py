@@ -1,0 +1,81 @@
+"""Events become bars on a terminal and lines off it, with rate, time left and the numbers that matter."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from engine.events import AlarmRaised, EvalCompleted, Event, RunResumed, StageFinished, StageStarted, StepCompleted
+from slmctl.bars import Bars
+from slmctl.report import Lines, Pace, duration
+
+EVENTS: list[Event] = [
+    StageStarted("ppo", 40, {"prompts": 1500}, 100.0),
+    *(
+        StepCompleted("ppo", n, {"ppo/score": n / 10, "ppo/kl_nats": 0.5, "ppo/lr": 1.0}, 100.0 + 2 * n)
+        for n in range(1, 41)
+    ),
+    StageFinished("ppo", 40, {"ppo/score": 4.0}, 181.0),
+]
+
+
+def test_pace_knows_rate_and_time_left() -> None:
+    pace = Pace()
+    for event in EVENTS[:12]:
+        pace.take(event)
+    assert pace.step_s() == 2.0
+    assert pace.timing() == "2.0 s/step  58 s left"
+    assert pace.numbers() == "score 1.1  kl_nats 0.5"
+
+
+def test_pace_after_a_resume_counts_its_own_steps_only() -> None:
+    pace = Pace()
+    pace.take(StageStarted("rm", 100, {}, 0.0))
+    pace.take(StepCompleted("rm", 51, {}, 10.0))
+    pace.take(StepCompleted("rm", 53, {}, 11.0))
+    assert pace.timing() == "2.0 steps/s  24 s left"
+
+
+def test_held_out_numbers_are_shown_with_the_steps() -> None:
+    pace = Pace()
+    pace.take(StageStarted("rm", 9, {}, 0.0))
+    pace.take(EvalCompleted("rm", 1, {"rm/validation_accuracy": 0.75}, 1.0))
+    assert pace.numbers() == "validation_accuracy 0.75"
+
+
+def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
+    out = io.StringIO()
+    lines = Lines(out, every_s=10.0)
+    for event in EVENTS:
+        lines.show(event)
+    written = out.getvalue().splitlines()
+    assert written[0] == "ppo: 40 steps (prompts 1,500)"
+    assert written[1] == "ppo 5/40  score 0.5  kl_nats 0.5  2.0 s/step  1:10 min left"
+    assert written[-2].startswith("ppo 40/40")
+    assert written[-1] == "ppo: done  score 4"
+    assert len(written) == 2 + 8
+
+
+def test_notes_are_lines_of_their_own() -> None:
+    out = io.StringIO()
+    for event in (RunResumed("ppo", 20, 1.0), AlarmRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0)):
+        Lines(out).show(event)
+    assert out.getvalue() == "ppo: going on after step 20\nalarm at ppo step 21: KL is␛[2J 12 nats [kl]\n"
+
+
+def test_bars_show_the_stage_and_alarms_without_markup() -> None:
+    out = io.StringIO()
+    bars = Bars(Console(file=out, force_terminal=True, width=120, color_system=None))
+    for event in [*EVENTS[:5], AlarmRaised("ppo", 4, "kl", "[/nope] 12 nats", 110.0), *EVENTS[5:]]:
+        bars.show(event)
+    bars.close()
+    text = out.getvalue()
+    assert "[/nope] 12 nats" in text
+    assert "40/40" in text and "score 4" in text and "ppo" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (185, "3:05 min"), (7800, "2:10 h")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

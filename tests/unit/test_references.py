@@ -1,0 +1,55 @@
+"""How a person names a model."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import CheckpointError, ConfigError, FileError
+from engine.references import is_pocket, resolve_reference
+from engine.rundir import RunDir, write_text
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    run = RunDir(tmp_path / "tiny")
+    write_text(run.run_toml, "schema = 1\n")
+    for stage in ("pretrain", "ppo"):
+        run.final(stage).mkdir(parents=True)
+    run.step_dir("ppo", 20).mkdir()
+    return tmp_path
+
+
+def test_forms_that_are_understood(home: Path) -> None:
+    run = RunDir(home / "tiny")
+    assert resolve_reference("tiny:ppo", home) == run.final("ppo")
+    assert resolve_reference("tiny:base", home) == resolve_reference("tiny:pretrain", home) == run.final("pretrain")
+    assert resolve_reference("tiny:ppo@20", home) == run.step_dir("ppo", 20)
+    assert resolve_reference(str(run.final("ppo")), home) == run.final("ppo")
+    assert is_pocket("pocket:judge") and not is_pocket("tiny:rm")
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind", "sentence"),
+    [
+        ("tiny:sft", CheckpointError, "has not finished sft yet; type: slmctl sft --run tiny"),
+        ("tiny:ppo@30", CheckpointError, r"no saved step 30 of ppo \(saved steps: 20\)"),
+        ("tiny:ppo@last", CheckpointError, "no saved step last"),
+        ("tiny:pop", ConfigError, "did you mean 'ppo'"),
+        ("other:ppo", FileError, "no run named 'other'"),
+        ("tiny", CheckpointError, "no model directory tiny; a run's model is named like tiny:ppo"),
+        ("/none/such", CheckpointError, "no model directory"),
+        ("hf:org/name", ConfigError, "cannot be opened yet"),
+        ("model.gguf", ConfigError, "cannot be opened yet"),
+    ],
+)
+def test_what_is_not_there_is_a_sentence(home: Path, reference: str, kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        resolve_reference(reference, home)
+
+
+def test_a_run_made_from_another_opens_its_stages(home: Path) -> None:
+    write_text(
+        home / "round2" / "run.toml",
+        'schema = 1\n[shared.ppo]\nrun = "tiny"\npath = "../tiny/ppo/final"\nsha256 = ""\n',
+    )
+    assert resolve_reference("round2:ppo", home) == (home / "tiny" / "ppo" / "final").resolve()
