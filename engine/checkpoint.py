@@ -27,6 +27,7 @@ from engine.transformer import Architecture, LanguageModel
 def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
     """Make `target` hold what `fill` writes, atomically; an older `target` is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    recover(target)
     temporary = target.with_name(f".{target.name}.writing")
     replaced = target.with_name(f".{target.name}.replaced")
     for leftover in (temporary, replaced):
@@ -40,6 +41,13 @@ def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
     temporary.rename(target)
     flush(target.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Give `target` its name back if a crash came just after it was moved away to be replaced."""
+    replaced = target.with_name(f".{target.name}.replaced")
+    if replaced.exists() and not target.exists():
+        replaced.rename(target)
 
 
 def flush(path: Path) -> None:
@@ -162,6 +170,26 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from error
 
 
+def put_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mapping[str, Tensor]) -> None:
+    """Copy the `tensors` of the file at `path` into `model`, in place.
+
+    Raises: CheckpointError naming one that is missing, unknown or of another shape.
+    """
+    ignored = {name for name in tensors if name.endswith("rotary_emb.inv_freq")}
+    if isinstance(model, LanguageModel) and model.architecture.tied:
+        ignored.add("lm_head.weight")
+    wanted = {name: tuple(p.shape) for name, p in model.state_dict().items() if name not in ignored}
+    given = {name: tuple(t.shape) for name, t in tensors.items() if name not in ignored}
+    for name in sorted(wanted.keys() | given.keys()):
+        if name not in given:
+            raise CheckpointError(f"{path}: the tensor {name} is missing.")
+        if name not in wanted:
+            raise CheckpointError(f"{path}: the tensor {name} has no place in this architecture.")
+        if wanted[name] != given[name]:
+            raise CheckpointError(f"{path}: {name} is {given[name]}, but the architecture says {wanted[name]}.")
+    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+
+
 @dataclass(frozen=True)
 class TrainingState:
     """What training needs beside the weights: optimisers by name, and plain numbers (JSON values)."""
@@ -187,10 +215,13 @@ def load_state(
     modules: Mapping[str, LanguageModel | ScalarModel],
     optimizers: Mapping[str, torch.optim.Optimizer],
 ) -> dict[str, Any]:
-    """Put a saved step back into `modules` (by subdirectory, "" is the main one) and `optimizers`; give its numbers."""
+    """Put a saved step back into `modules` (by subdirectory, "" is the main one) and `optimizers`; give its numbers.
+
+    Raises: CheckpointError if a file is missing, malformed or of another architecture.
+    """
     for subdirectory, module in modules.items():
-        weights = read_tensors(folder / subdirectory / "model.safetensors")
-        module.load_state_dict(weights, strict=False)  # a tied unembedding is not in the file
+        path = folder / subdirectory / "model.safetensors"
+        put_weights(path, module, read_tensors(path))
     moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimizers}
     for key, tensor in read_tensors(folder / "state.safetensors").items():
         name, index, moment = key.split("/")

@@ -71,10 +71,10 @@ def draw_comparisons(
         }
         yield StepCompleted("comparisons", step, metrics)
         stop = should_stop()
-        if stop or saver.due(step):
+        if step < len(chunks) and (stop or saver.due(step)):
             yield saver.save(step)
-        if stop and step < len(chunks):
-            return
+            if stop:
+                return
     rows, measured = ranked([item for chunk in chunks for item in chunk], saver.numbers["responses"], config, seed)
     write_directory(saver.directory / "final", lambda folder: write_comparisons(folder, rows, measured, saver))
     yield from saver.ending()

@@ -142,6 +142,9 @@ class RmConfig(OptimiserConfig):
     marked_pairs: Whole = Field(
         default=0, description="pairs of answers marked right and wrong in the world's text, learnt before the rankings"
     )
+    centre_coef: NonNegative = Field(
+        default=0.0, description="weight of the squared mean score of a prompt's responses, which pairs leave free"
+    )
     marked_batch: Count = Field(default=48, description="marked pairs a step")
     validation_share: float = Field(
         default=0.15, gt=0, lt=1, description="share of the prompts held out for the accuracy"
@@ -188,7 +191,7 @@ class PpoConfig(OptimiserConfig):
         default=0.0, description="scores are clipped to this distance from 0; 0 turns it off"
     )
     stop_kl_nats: Positive = Field(default=30.0, description="KL at which training stops early, in nats a response")
-    alarm_kl_nats: Positive = Field(default=10.0, description="KL at which the alarm is raised, in nats a response")
+    alarm_kl_nats: Positive = Field(default=8.0, description="KL at which the alarm is raised, in nats a response")
     save_every: Count = Field(default=10, description="steps between saves to resume from")
     samples_every: Count = Field(default=5, description="steps between samples shown")
     samples_shown: Count = Field(default=4, description="samples shown each time")

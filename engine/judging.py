@@ -37,7 +37,7 @@ from engine.rundir import write_text
 from engine.sampling import Sampling
 from engine.scoring import RewardModelScorer
 from engine.tokenizer import Tokenizer
-from engine.transformer import LanguageModel
+from engine.transformer import LanguageModel, parameter_count
 
 CORRECTNESS_PAIRS = 500
 EXAMPLES_SHOWN = 3
@@ -100,7 +100,8 @@ def evaluate_run(
         yield StepCompleted("eval", step, {"eval/utility": utility, "eval/step_s": time.perf_counter() - began})
         if should_stop():
             return
-    result = compared(requests, players, config) | reward_model_numbers(c.reward, comparisons, seed)
+    result = {"parameters": parameter_count(c.ppo)} | compared(requests, players, config)
+    result |= reward_model_numbers(c.reward, comparisons, seed)
     rows = [json.dumps(row, ensure_ascii=False) for row in eval_rows(requests, players, config.tie_margin)]
     write_text(eval_file, "".join(f"{row}\n" for row in rows))
     metrics = {f"eval/{name}": value for name, value in result.items() if isinstance(value, float)}

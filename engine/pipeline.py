@@ -11,6 +11,7 @@ from engine.rundir import STAGES
 from engine.settings import flatten
 
 COMMON = ("seed", "threads", "device", "dtype", "template", "max_steps")
+UNTIL_FINISHED = ("max_steps",)  # how far a stage goes: nothing to one that is finished
 SECTIONS: dict[str, tuple[str, ...]] = {
     "pretrain": ("world", "tokenizer", "model", "pretrain"),
     "sft": ("world", "sft"),

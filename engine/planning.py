@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.config import Config
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.events import RunResumed
-from engine.pipeline import COMMON, INPUTS, NAMES, dependents, differences, required
+from engine.pipeline import COMMON, INPUTS, NAMES, UNTIL_FINISHED, dependents, differences, required
 from engine.rundir import STAGES, RunDir, check_name, find_run
 from engine.runtoml import RunRecord, hash_path, read_run_toml, write_run_toml
 from engine.settings import Preset, Resolved, flatten, load_preset, resolve
@@ -52,6 +52,11 @@ class Prepared:
     target: str
     stages: tuple[str, ...]
     made: tuple[str, ...] = ()
+
+    @property
+    def last(self) -> str:
+        """The stage that ends what was asked for."""
+        return "eval" if self.target == "run" else self.target
 
     @property
     def config(self) -> Config:
@@ -139,7 +144,7 @@ def _child_record(
             f"run {parent.name!r} was made with preset {old.preset}, so --from cannot go with {preset.name}"
         )
     resolved = _resolve_on(old, request, environ)
-    differing = differences(old.config, resolved.config)
+    differing = [change for change in differences(old.config, resolved.config) if change.name not in UNTIL_FINISHED]
     if request.target != "run":
         differing = [change for change in differing if change.name not in COMMON]
     redone = {stage for change in differing for stage in change.stages} | {"eval"}
@@ -178,8 +183,10 @@ def _changed_record(
     resolved = _resolve_on(before, request, environ)
     dropped = _dropped(request.target) if request.fresh else ()
     fixed = (rundir.started() | set(before.shared)) - set(dropped)
+    begun = {stage for stage in fixed if not _is_done(stage, rundir, before)}
     for change in differences(before.config, resolved.config):
-        hit = [stage for stage in STAGES if stage in fixed and stage in change.stages]
+        held = begun if change.name in UNTIL_FINISHED else fixed
+        hit = [stage for stage in STAGES if stage in held and stage in change.stages]
         if hit:
             raise RunConflictError(
                 f"run {rundir.name!r} has started {hit[0]} with {change.name} = {change.old}, and now it is "

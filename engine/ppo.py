@@ -112,13 +112,13 @@ def train_ppo(
             yield SamplesDrawn("ppo", step, samples(asked, rollout, c.samples_shown))
         for alarm, message in watch.look(metrics["ppo/kl_nats"], metrics["ppo/response_tokens"], rollout.texts):
             yield AlarmRaised("ppo", step, alarm, message)
-        stop = should_stop()
-        if stop or saver.due(step):
-            yield saver.save(step)
         if metrics["ppo/kl_nats"] > c.stop_kl_nats:
             break
-        if stop and step < steps:
-            return
+        stop = should_stop()
+        if step < steps and (stop or saver.due(step)):
+            yield saver.save(step)
+            if stop:
+                return
     yield from saver.finish(step, metrics)
 
 

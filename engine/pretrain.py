@@ -62,8 +62,8 @@ def train_base(
             held_out = {"pretrain/validation_loss": mean_loss(model, validation, tokenizer.pad_id)}
             yield EvalCompleted("pretrain", step, held_out)
         stop = should_stop()
-        if stop or saver.due(step):
+        if step < steps and (stop or saver.due(step)):
             yield saver.save(step)
-        if stop and step < steps:
-            return
+            if stop:
+                return
     yield from saver.finish(steps, held_out)

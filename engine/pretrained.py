@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.checkpoint import read_json, read_tensors
+from engine.checkpoint import put_weights, read_json, read_tensors
 from engine.errors import CheckpointError
 from engine.heads import ScalarModel
 from engine.tokenizer import Tokenizer, load_tokenizer
@@ -83,9 +83,7 @@ def open_policy(directory: Path, device: torch.device | str = "cpu") -> tuple[La
     """
     tensors, architecture, tokenizer = _parts(directory)
     model = LanguageModel(architecture)
-    if architecture.tied:
-        tensors.pop("lm_head.weight", None)
-    _load(directory, model, tensors, optional={"lm_head.weight"} if architecture.tied else set())
+    put_weights(directory / "model.safetensors", model, tensors)
     grow_vocabulary(model, tokenizer.size)
     return model.to(device).eval(), tokenizer
 
@@ -95,7 +93,8 @@ def open_scalar(directory: Path, device: torch.device | str = "cpu") -> tuple[Sc
     tensors, architecture, tokenizer = _parts(directory)
     about = directory / "slmctl.json"
     model = ScalarModel(architecture, float(read_json(about).get("reward_bias", 0.0)) if about.exists() else 0.0)
-    _load(directory, model, tensors, optional=set())
+    put_weights(directory / "model.safetensors", model, tensors)
+    grow_vocabulary(model, tokenizer.size)
     return model.to(device).eval(), tokenizer
 
 
@@ -107,22 +106,7 @@ def _parts(directory: Path) -> tuple[dict[str, Tensor], Architecture, Tokenizer]
     return tensors, architecture, load_tokenizer(directory)
 
 
-def _load(directory: Path, model: nn.Module, tensors: dict[str, Tensor], optional: set[str]) -> None:
-    """Copy `tensors` into `model`, refusing missing, unknown or wrongly shaped ones by name."""
-    wanted = {name: tuple(p.shape) for name, p in model.state_dict().items() if name not in optional}
-    given = {name: tuple(t.shape) for name, t in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
-    path = directory / "model.safetensors"
-    for name in sorted(wanted.keys() | given.keys()):
-        if name not in given:
-            raise CheckpointError(f"{path}: the tensor {name} is missing.")
-        if name not in wanted:
-            raise CheckpointError(f"{path}: the tensor {name} has no place in this architecture.")
-        if wanted[name] != given[name]:
-            raise CheckpointError(f"{path}: {name} is {given[name]}, but config.json says {wanted[name]}.")
-    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
-
-
-def grow_vocabulary(model: LanguageModel, size: int) -> None:
+def grow_vocabulary(model: LanguageModel | ScalarModel, size: int) -> None:
     """Add rows, the mean of the old ones, until the embedding holds `size` ids; in place."""
     missing = size - model.architecture.vocab_size
     if missing <= 0:
@@ -131,8 +115,9 @@ def grow_vocabulary(model: LanguageModel, size: int) -> None:
     model.model.architecture = model.architecture
     with torch.no_grad():
         model.model.embed_tokens.weight = _grown(model.model.embed_tokens.weight, missing)
-        tied = model.architecture.tied
-        model.lm_head.weight = model.model.embed_tokens.weight if tied else _grown(model.lm_head.weight, missing)
+        if isinstance(model, LanguageModel):
+            tied = model.architecture.tied
+            model.lm_head.weight = model.model.embed_tokens.weight if tied else _grown(model.lm_head.weight, missing)
 
 
 def _grown(weight: Tensor, rows: int) -> nn.Parameter:

@@ -65,7 +65,7 @@ def train_rm(
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         items = opening.batch(step) if step <= first else lesson.batch(step - first)
-        loss, accuracy = batch_loss(model, items, tokenizer.pad_id, device)
+        loss, accuracy = batch_loss(model, items, tokenizer.pad_id, device, c.centre_coef)
         check_finite(loss, "the reward model's loss", step)
         loss.backward()
         share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
@@ -76,10 +76,10 @@ def train_rm(
         if validation and (step % c.eval_every == 0 or step == steps):
             yield EvalCompleted("rm", step, {"rm/validation_accuracy": accuracy_of(model, tokenizer, validation)})
         stop = should_stop()
-        if stop or saver.due(step):
+        if step < steps and (stop or saver.due(step)):
             yield saver.save(step)
-        if stop and step < steps:
-            return
+            if stop:
+                return
     normalise(model, tokenizer, rankings, demonstrations)
     yield from saver.finish(steps, held_out(model, tokenizer, validation))
 
@@ -110,15 +110,21 @@ def ranked_rows(rankings: Sequence[Ranking], tokenizer: Tokenizer, context: int)
     return encoded
 
 
-def batch_loss(model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device) -> tuple[Tensor, float]:
-    """Mean over prompts of the pairwise loss, and the share of untied pairs ordered as ranked."""
+def batch_loss(
+    model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device, centre_coef: float
+) -> tuple[Tensor, float]:
+    """Mean over prompts of the pairwise loss, and the share of untied pairs ordered as ranked.
+
+    Pairs leave the level of a prompt's scores free; `centre_coef` times its square holds it near 0, which PPO's value
+    network would otherwise have to learn. Source: Eisenstein et al. 2023, section 2 (on all K responses, not on two).
+    """
     tokens, lengths = right_pad([row for item in items for row in item.rows], pad, device)
     scores = model.scores(tokens, lengths)
     losses, right, pairs, first = [], 0, 0, 0
     for item in items:
         own = scores[first : first + len(item.rows)]
         ranks = torch.tensor(item.ranks, device=device)
-        losses.append(pairwise_loss(own, ranks))
+        losses.append(pairwise_loss(own, ranks) + centre_coef * own.mean().square())
         better = ranks[:, None] < ranks[None, :]
         right += int((better & (own[:, None] > own[None, :])).sum())
         pairs, first = pairs + int(better.sum()), first + len(item.rows)

@@ -3,13 +3,14 @@
 The one writer of a run directory. Stages yield events; here they are stamped, appended and handed on.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
-from engine.checkpoint import write_json
 from engine.errors import EngineError
 from engine.events import (
     AlarmRaised,
@@ -27,7 +28,7 @@ from engine.events import (
 )
 from engine.planning import Prepared
 from engine.pulse import Heartbeat, pending_requests
-from engine.rundir import STAGES, RunDir
+from engine.rundir import STAGES, RunDir, write_text
 from engine.runtime import peak_rss_mb, prepare_machine, versions
 from engine.saving import Saver
 from engine.stages import OPENERS, Bench, make_saver
@@ -111,10 +112,11 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
                     yield driver.record(RunPaused(driver.stage, driver.step, driver.stopping))
                     return
             heartbeat.update(state="finished")
-            yield driver.record(RunFinished(prepared.stages[-1] if prepared.stages else None))
-        except EngineError as error:
+            yield driver.record(RunFinished(prepared.last))
+        except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
-            yield driver.record(RunFailed(driver.stage or prepared.target, str(error)))
+            sentence = str(error) if isinstance(error, EngineError) else f"a bug of ours: {error!r}"
+            yield driver.record(RunFailed(driver.stage or prepared.last, sentence))
             raise
 
 
@@ -133,8 +135,18 @@ def _opening(driver: Driver) -> Iterator[Event]:
             for event in saver.ending():
                 if event not in [stamp(old, event.at) for old in said]:
                     yield driver.record(event)
-    if stages:
-        yield driver.record(RunResumed(stages[0], make_saver(driver.prepared, stages[0]).latest()))
+    begun = {event.stage for event in said if isinstance(event, StageStarted)}
+    for stage in stages:
+        if stage in begun or stage == stages[0]:
+            yield from _resumption(driver, make_saver(driver.prepared, stage))
+
+
+def _resumption(driver: Driver, saver: Saver) -> Iterator[Event]:
+    """Say from where a stage goes on, and of the save there what a crash may have cut off."""
+    step = saver.latest()
+    yield driver.record(RunResumed(saver.stage, step))
+    if step and saver.said_of(step) not in [stamp(event, 0.0) for event in driver.rundir.read_events()]:
+        yield driver.record(saver.said_of(step))
 
 
 def _steps_said(said: list[Event], stage: str) -> int:
@@ -148,39 +160,38 @@ def _stage(driver: Driver, stage: str) -> Iterator[Event]:
     driver.stage, driver.step = stage, saver.latest()
     driver.heartbeat.update(stage=stage, step=driver.step, steps=0, progress=0.0)
     device = prepare_machine(driver.prepared.config)
-    bench = Bench(driver.prepared, device, saver, driver.should_stop, lambda numbers: publish(driver.rundir, numbers))
+    bench = Bench(driver.prepared, device, saver, driver.should_stop, lambda numbers: publish(driver.prepared, numbers))
     for event in OPENERS[stage](bench):
         yield driver.record(event)
         if isinstance(event, StepCompleted):
             yield from driver.obey(saver)
 
 
-def publish(rundir: RunDir, numbers: dict[str, Any]) -> None:
-    """Write result.json: the evaluation's numbers with the run's own."""
-    events = rundir.read_events()
-    started = [event for event in events if isinstance(event, StageStarted)]
-    base = next((event.about for event in started if event.stage == "pretrain"), {})
+def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
+    """Write result.json: the evaluation's numbers with the run's own; null for what is not finite."""
+    rundir = prepared.rundir
     seconds = stage_seconds(rundir.all_events())
-    alarms = sorted({event.alarm for event in events if isinstance(event, AlarmRaised)})
-    about = {
+    result = {
         "run": rundir.name,
-        "seed": next((event.seed for event in events if isinstance(event, RunStarted)), None),
-        "parameters": base.get("parameters"),
+        "seed": prepared.config.seed,
         **numbers,
-        "alarms": alarms,
+        "alarms": sorted({event.alarm for event in rundir.read_events() if isinstance(event, AlarmRaised)}),
         "stage_s": seconds,
         "elapsed_s": sum(seconds.values()),
         "peak_rss_mb": peak_rss_mb(),
     }
-    write_json(rundir.result, about)
+    strange = [name for name, value in result.items() if isinstance(value, float) and not isfinite(value)]
+    result |= dict.fromkeys(strange)
+    write_text(rundir.result, json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def stage_seconds(events: list[Event]) -> dict[str, float]:
     """Wall time by stage in seconds, of all processes that worked on it: the gaps between events, save those before a
-    process began."""
+    process began and those in which it was paused."""
     seconds: dict[str, float] = {}
     for before, event in pairwise(events):
         stage = getattr(event, "stage", None) or getattr(before, "stage", None)
-        if stage is not None and not isinstance(event, (RunStarted, RunResumed)):
+        paused = isinstance(before, ControlAcknowledged) and before.request == "pause"
+        if stage is not None and not paused and not isinstance(event, (RunStarted, RunResumed)):
             seconds[stage] = seconds.get(stage, 0.0) + event.at - before.at
     return seconds

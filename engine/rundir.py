@@ -124,10 +124,13 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Holds the directory for the one writer it may have; the lock ends with the process, however that ends.
 
-        Raises: RunConflictError naming the process that holds it.
+        Raises: RunConflictError naming the process that holds it; FileError where nothing can be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise FileError(f"cannot write to {self.path}: {error.strerror}") from error
         try:
             _take(handle, self.name)
             os.ftruncate(handle, 0)
@@ -165,6 +168,11 @@ class RunDir:
         """The stages that have begun in this run (finished ones included, shared ones not)."""
         begun = {event.stage for event in self.read_events() if isinstance(event, StageStarted)}
         return begun | {stage for stage in STAGES if any(self.stage_dir(stage).glob("*"))}
+
+    def owes_words(self, stage: str) -> bool:
+        """Whether a finished `stage` was cut off before the run said that it is done."""
+        said = self.read_events()
+        return bool(said) and getattr(said[-1], "stage", None) == stage and not isinstance(said[-1], RunFinished)
 
     def _write(self, path: Path, line: bytes, sync: bool) -> None:
         if path not in self._healed:

@@ -70,26 +70,27 @@ def stream(
     """Yield (rows, tokens) a column: the rows still running (int64) and the token each has just drawn.
 
     `prompts` (B,P) are left-padded, `uniforms` (B, max_new_tokens) float32. A row ends with the EOS it draws, at
-    max_new_tokens, or at the end of the model's context.
+    max_new_tokens, or at the end of the model's context; one without room for a token is never yielded.
     """
-    room = model.architecture.context - int(prompt_mask.sum(1).max())
-    columns = min(sampling.max_new_tokens, room)
-    if columns <= 0:
+    room = model.architecture.context - prompt_mask.sum(1)  # (B,) tokens that each row can still take
+    held = (room > 0).nonzero().squeeze(1)  # rows that the cache holds
+    if len(held) == 0 or sampling.max_new_tokens <= 0:
         return
+    shortest, columns = int(room[held].min()), min(sampling.max_new_tokens, int(room.max()))
     like = model.model.embed_tokens.weight
-    cache = Cache.empty(model.architecture, len(prompts), prompts.size(1) + columns, like)
-    held = torch.arange(len(prompts), device=prompts.device)  # rows that the cache holds
+    cache = Cache.empty(model.architecture, len(held), prompts.size(1) + columns, like)
     running = torch.ones_like(held, dtype=torch.bool)
-    tokens, mask = prompts, prompt_mask
+    tokens, mask = prompts[held], prompt_mask[held]
     for column in range(columns):
         logits = model.logits(model(tokens, mask, cache)[:, -1])
         drawn = draw(logits, uniforms[held, column], sampling)
         yield held[running], drawn[running]
-        running = running & (drawn != eos)
+        running = running & (drawn != eos) & (room[held] > column + 1)
         left = int(running.sum())
         if left == 0:
             return
-        if left <= COMPACT_BELOW * len(held):
+        full = column + 1 >= shortest  # a row that fills the context must be dropped: it has no next position
+        if left <= COMPACT_BELOW * len(held) or (full and left < len(held)):
             keep = running.nonzero().squeeze(1)
             cache.keep_rows(keep)
             held, drawn, running = held[keep], drawn[keep], running[keep]

@@ -14,8 +14,18 @@ from typing import Any
 
 import torch
 
-from engine.checkpoint import TrainingState, load_state, read_json, save_model, write_directory, write_state
-from engine.events import CheckpointSaved, Event, StageFinished
+from engine.checkpoint import (
+    TrainingState,
+    flush,
+    load_state,
+    read_json,
+    recover,
+    save_model,
+    write_directory,
+    write_state,
+)
+from engine.errors import DivergedError
+from engine.events import CheckpointSaved, Event, StageFinished, is_clock
 from engine.heads import ScalarModel
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
@@ -45,6 +55,7 @@ class Saver:
 
     def resume(self) -> int:
         """Put the newest saved state back, in place; return the steps it had completed, 0 if there is none."""
+        recover(self.directory / "best")
         saved = self._saved()
         if not saved:
             return 0
@@ -71,9 +82,12 @@ class Saver:
         else:
             self._write(name, step, f"step {step}, to resume from", {}, state)
         self.requested = False
-        for _, old in self._saved()[:-STEPS_KEPT]:
-            shutil.rmtree(old)
-        return CheckpointSaved(self.stage, step, f"{self.directory.name}/{name}")
+        self._sweep()
+        return self.said_of(step)
+
+    def said_of(self, step: int) -> CheckpointSaved:
+        """The event of the state saved after `step` steps."""
+        return CheckpointSaved(self.stage, step, f"{self.directory.name}/step-{step:06d}")
 
     def offer(self, step: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Keep the model as `best/` if its held-out `loss` is the lowest so far."""
@@ -84,15 +98,22 @@ class Saver:
     def finish_best(self) -> Iterator[Event]:
         """Make `best/` the final checkpoint; yields what `ending` says."""
         (self.directory / "best").rename(self.directory / "final")
+        flush(self.directory)
         yield from self.ending()
 
     def finish(self, step: int, metrics: Mapping[str, float]) -> Iterator[Event]:
-        """Make the model, as it is after `step`, the final checkpoint; yields what `ending` says."""
-        self._write("final", step, f"step {step}, the last of the stage", metrics)
+        """Make the model, as it is after `step`, the final checkpoint; yields what `ending` says.
+
+        Metrics of the machine's speed are left out, so that the same run always makes the same files.
+        """
+        self.steps = step
+        kept = {name: value for name, value in metrics.items() if not is_clock(name)}
+        self._write("final", step, f"step {step}, the last of the stage", kept)
         yield from self.ending()
 
     def ending(self) -> Iterator[Event]:
-        """The last two events of a stage whose `final/` is whole, read from it."""
+        """Clear away what crashes left; yields the last two events of a stage whose `final/` is whole, read from it."""
+        self._sweep()
         about = read_json(self.directory / "final" / "slmctl.json")
         yield CheckpointSaved(self.stage, about["step"], f"{self.directory.name}/final")
         yield StageFinished(self.stage, about["steps"], about["metrics"])
@@ -106,8 +127,20 @@ class Saver:
         self, name: str, step: int, chosen: str, metrics: Mapping[str, float], state: TrainingState | None = None
     ) -> None:
         assert self.model is not None and self.tokenizer is not None, f"{self.stage} has no model to save"
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+            raise DivergedError(
+                f"the weights of {self.stage} are not finite after step {step}; the last good checkpoint is kept: "
+                "lower the learning rate and start again with --fresh or --run NEW."
+            )
         about = self.describe(step, chosen, metrics)
         save_model(self.directory / name, self.model, self.tokenizer, about, self.value, state)
+
+    def _sweep(self) -> None:
+        """Delete saved steps but the last two, and directories that were being written, replaced or deleted."""
+        for _, old in self._saved()[:-STEPS_KEPT]:
+            old.rename(old.with_name(f".{old.name}.deleted"))  # in one move: no half of it is left under its name
+        for leftover in self.directory.glob(".*"):
+            shutil.rmtree(leftover)
 
     def _saved(self) -> list[tuple[int, Path]]:
         """Whole saved steps, oldest first."""

@@ -58,8 +58,8 @@ def train_sft(
             yield EvalCompleted("sft", step, {"sft/validation_loss": held_out})
             saver.offer(step, held_out, {"sft/validation_loss": held_out})
         stop = should_stop()
-        if stop or saver.due(step):
+        if step < steps and (stop or saver.due(step)):
             yield saver.save(step)
-        if stop and step < steps:
-            return
+            if stop:
+                return
     yield from saver.finish_best()

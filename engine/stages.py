@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -33,6 +33,7 @@ from engine.sft import train_sft
 from engine.tokenizer import Tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
 
+M = TypeVar("M", LanguageModel, ScalarModel)
 SAVES_WITHOUT_SETTING = 5  # steps between saves of a stage that has no save_every of its own
 
 
@@ -70,7 +71,12 @@ class Bench:
     def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
         """The policy in `directory` on the run's device, its template used or not as the run says."""
         model, tokenizer = open_policy(directory, self.device)
-        return model, tokenizer.without_template() if self.config.template == "none" else tokenizer
+        return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
+
+    def computing(self, model: M) -> M:
+        """`model`, its matrix products in the run's number format."""
+        model.model.compute_dtype = getattr(torch, self.config.dtype)
+        return model
 
 
 def make_saver(prepared: Prepared, stage: str) -> Saver:
@@ -113,7 +119,7 @@ def pretrain(bench: Bench) -> Iterator[Event]:
     examples = sources.document_examples(pieces, tokenizer, m.context)
     train, validation = sources.split(examples, config.pretrain.validation_share, config.seed, "pretrain/split")
     return train_base(
-        model.to(bench.device),
+        bench.computing(model.to(bench.device)),
         tokenizer,
         train,
         validation,
@@ -173,7 +179,7 @@ def rm(bench: Bench) -> Iterator[Event]:
     demonstrations = sources.demonstrations(config, bench.given("sft").get("data"))
     model = scalar_from(policy.model, generator(config.seed, "rm/head"))
     return train_rm(
-        model.to(bench.device),
+        bench.computing(model.to(bench.device)),
         tokenizer,
         train,
         marked,
@@ -236,15 +242,16 @@ def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) 
     of the policy with a zero head."""
     given = bench.given("ppo").get("reward")
     if given is not None and is_pocket(given):
-        return pocket_scorer(given), scalar_from(policy.model, None)
+        return pocket_scorer(given), bench.computing(scalar_from(policy.model, None))
     directory = bench.parent("ppo", "rm", "reward")
     reward_model, its_tokenizer = open_scalar(directory, bench.device)
+    bench.computing(reward_model)
     if bench.config.template == "none":
         its_tokenizer = its_tokenizer.without_template()
     scorer = RewardModelScorer(reward_model.requires_grad_(False), its_tokenizer)
     if its_tokenizer.encoder.to_str() != tokenizer.encoder.to_str():
-        return scorer, scalar_from(policy.model, None)
-    return scorer, open_scalar(directory, bench.device)[0]
+        return scorer, bench.computing(scalar_from(policy.model, None))
+    return scorer, bench.computing(open_scalar(directory, bench.device)[0])
 
 
 def pocket_scorer(reference: str) -> JudgeScorer:

@@ -5,8 +5,9 @@ if the tokenizer adds one. Prompt and response are encoded apart, and EOS is app
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,10 @@ class Tokenizer:
             return self._template.render(
                 messages=[{"role": role, "content": content} for role, content in turns],
                 add_generation_prompt=True,
+                tools=None,
+                documents=None,
                 eos_token=self.encoder.id_to_token(self.eos_id),
+                pad_token=self.encoder.id_to_token(self.pad_id),
                 bos_token=self.encoder.id_to_token(self.bos_id) if self.bos_id is not None else "",
             )
         except TemplateError as error:
@@ -112,15 +116,24 @@ class Tokenizer:
 
 
 def compiled(chat_template: str) -> Template:
-    """The template, compiled in a sandbox that can change nothing.
+    """The template, compiled in a sandbox that can change nothing, with what transformers gives a template but a clock.
 
     Raises: CheckpointError if it is no template.
     """
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
+    environment.globals["raise_exception"] = _refuse
     try:
         return environment.from_string(chat_template)
     except TemplateError as error:
         raise CheckpointError(f"the chat template cannot be read: {error}") from error
+
+
+def _refuse(message: str) -> None:
+    """Raise TemplateError: what a template calls to refuse a conversation."""
+    raise TemplateError(message)
 
 
 def _joined(messages: Iterable[Any]) -> str:
@@ -172,6 +185,8 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         encoder = Encoder.from_file(str(directory / "tokenizer.json"))
     except Exception as error:  # the Rust side raises bare Exception
         raise CheckpointError(f"{directory / 'tokenizer.json'} cannot be read as a tokenizer: {error}") from error
+    encoder.no_padding()  # a file may keep those of somebody's last call
+    encoder.no_truncation()
     settings = _settings(directory / "tokenizer_config.json")
     ids = {name: _special_id(encoder, settings.get(f"{name}_token")) for name in ("eos", "bos", "pad", "unk")}
     eos = ids["eos"]
@@ -184,7 +199,18 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     assert pad is not None, f"{PAD} was just added"
     probe = encoder.encode("a").ids
     adds_bos = ids["bos"] is not None and probe[:1] == [ids["bos"]]
-    return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, settings.get("chat_template"))
+    return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, _chat_template(directory, settings))
+
+
+def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | None:
+    """The chat template, from either of the two files where transformers has kept it; of several, the default one."""
+    own = directory / "chat_template.jinja"
+    if own.exists():
+        return own.read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        template = {item.get("name"): item.get("template") for item in template}.get("default")
+    return template if isinstance(template, str) else None
 
 
 def _settings(path: Path) -> dict[str, Any]:

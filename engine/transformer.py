@@ -166,7 +166,10 @@ class Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The backbone that every model here shares: embedding, blocks, final norm."""
+    """The backbone that every model here shares: embedding, blocks, final norm.
+
+    Weights and the residual stream are float32; `compute_dtype` is that of the matrix products inside the layers.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -174,6 +177,7 @@ class Decoder(nn.Module):
     def __init__(self, architecture: Architecture):
         super().__init__()
         self.architecture = architecture
+        self.compute_dtype = torch.float32
         self.embed_tokens = nn.Embedding(architecture.vocab_size, architecture.width)
         self.layers = nn.ModuleList(Layer(architecture) for _ in range(architecture.layers))
         self.norm = RMSNorm(architecture.width, architecture.norm_eps)
@@ -194,9 +198,9 @@ class Decoder(nn.Module):
         else:
             positions, allowed = positions_and_allowed(mask, cache)
             cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)  # (B,1,T,D)
-        cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-        for i, layer in enumerate(self.layers):
-            x = layer(x, cos, sin, allowed, cache, i)
+        with torch.autocast(x.device.type, self.compute_dtype, enabled=self.compute_dtype != torch.float32):
+            for i, layer in enumerate(self.layers):
+                x = layer(x, cos, sin, allowed, cache, i)
         if cache is not None:
             cache.length += tokens.size(1)
         hidden: Tensor = self.norm(x)

@@ -1,6 +1,6 @@
 """One progress bar a stage on a terminal, with rate, time left and the numbers that matter there."""
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
@@ -34,6 +34,10 @@ class Bars:
             self._move(event)
         elif line := note(event):
             self._console.print(Text(line))
+
+    def frame(self) -> RenderableType:
+        """The bars as they stand."""
+        return self._progress.get_renderable()
 
     def close(self) -> None:
         """Stops drawing; the finished bars stay on screen."""

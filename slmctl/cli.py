@@ -5,14 +5,12 @@ Nothing here or in the commands loads torch before a command needs it.
 
 import os
 import sys
-import tempfile
-import traceback
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from engine.errors import EngineError
+from slmctl.bugs import keep_traceback
 from slmctl.commands import chat, data, doctor, eval, presets, run, runs, sample, score, stage
 from slmctl.tui.safe import clean
 
@@ -100,13 +98,6 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: nothing more to say
         sys.exit(0)
     except Exception as error:
-        kept = _keep_traceback(traceback.format_exc())
-        print(f"slmctl: a bug of ours: {clean(repr(error))} (details in {kept})", file=sys.stderr)
+        bug, kept = keep_traceback(error)
+        print(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})", file=sys.stderr)
         sys.exit(BUG)
-
-
-def _keep_traceback(text: str) -> Path:
-    handle, name = tempfile.mkstemp(prefix="slmctl-error-", suffix=".txt")
-    with open(handle, "w", encoding="utf-8", errors="replace") as file:
-        file.write(f"slmctl {' '.join(sys.argv[1:])}\n{text}")
-    return Path(name)

@@ -73,17 +73,22 @@ def print_stage(result: Mapping[str, Any]) -> None:
     print(f"next: {_after_stage(result['stage'], result['run'])}")
 
 
-def print_run(result: Mapping[str, Any], plain: bool) -> None:
+def print_run(result: Mapping[str, Any], plain: bool, console: Console | None = None) -> None:
     """Prints a run's table, its examples and what to type next."""
-    console = Console(no_color=plain or None, highlight=False, soft_wrap=False)
+    console = console or Console(no_color=plain or None, highlight=False, soft_wrap=False)
+    run = result["run"]
+    following = (
+        f"next: slmctl chat {run}:sft {run}:ppo",
+        f"      slmctl ppo --run round2 --from {run} --set ppo.kl_coef=0.1",
+        f"      slmctl eval {run}:sft {run}:ppo",
+    )
     console.print(comparison_table(result, plain))
-    print("\n".join(summary_lines(result)))
+    for line in summary_lines(result):
+        console.print(Text(line), soft_wrap=True)
     if result.get("examples"):
         console.print(examples_table(result["examples"], plain))
-    run = result["run"]
-    print(f"next: slmctl chat {run}:sft {run}:ppo")
-    print(f"      slmctl ppo --run round2 --from {run} --set ppo.kl_coef=0.1")
-    print(f"      slmctl eval {run}:sft {run}:ppo")
+    for line in following:
+        console.print(Text(line), soft_wrap=True)
 
 
 def players(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import EngineError
+from slmctl.bugs import Bug
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
 from slmctl.report import View, reporter
 from slmctl.stopping import INTERRUPTED, StopFlag
@@ -27,7 +29,7 @@ def train(target: str, options: Mapping[str, Any]) -> None:
     prepared = prepare(request_of(target, options), home, os.environ)
     if not view.quiet:
         _announce(prepared)
-    if prepared.stages:
+    if prepared.stages or prepared.rundir.owes_words(prepared.last):
         _drive(prepared, view)
     _print_result(prepared, view)
 
@@ -72,6 +74,10 @@ def _drive(prepared: "Prepared", view: View) -> None:
         for event in execute(prepared, stop):
             show.show(event)
             paused = isinstance(event, RunPaused)
+    except EngineError:
+        raise
+    except Exception as error:  # the edge of the process knows where to keep the details
+        raise Bug(prepared.rundir.log) from error
     finally:
         show.close()
     if paused:

@@ -10,8 +10,8 @@ from itertools import combinations
 from engine.pocket.kind import Fact, Kind
 
 _LARGEST = 10
-_MOST_TAKEN = 3
-_LARGEST_COMPARED = 7
+_MOST_TAKEN = 2
+_LARGEST_COMPARED = 6
 _LAST_COUNTED = 12
 _SLIPS = (-2, -1, 1, 2)
 """How far off people are when they are wrong."""

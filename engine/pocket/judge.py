@@ -38,7 +38,7 @@ WRONG_HONEST = 0.3
 RUDE_HARMLESS = 0.4
 
 NO_COURTESY, NO_COURTESY_IN_TALK, MISFIT_COST = 0.1, 0.5, 0.1
-COURTEOUS_BY_COUNT = (1.0, 0.6, 0.2)
+COURTEOUS_BY_COUNT = (1.0, 0.3, 0.1)
 """`courteous` with one, two, and three or more courtesies."""
 
 SURPLUS_COURTESY = 0.5

@@ -13,6 +13,7 @@ from engine.errors import DivergedError
 from engine.events import (
     AlarmRaised,
     Event,
+    RunFinished,
     RunPaused,
     StageFinished,
     StageStarted,
@@ -50,6 +51,7 @@ def whole(prepared: Prepared, _stop: Callable[[], bool]) -> Iterator[Event]:
         run.final(stage).mkdir(parents=True)
     if "eval" in prepared.stages:
         write_text(run.result, json.dumps(RESULT))
+    run.append(RunFinished(prepared.last, 5.0))
 
 
 def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_says: Install, home: Path) -> None:
@@ -192,7 +194,7 @@ def test_divergence_is_exit_4(cli: Cli, engine_says: Install) -> None:
     assert outcome.err.splitlines()[-1].startswith("slmctl: the loss of rm became nan")
 
 
-def test_a_bug_is_exit_70_with_the_traceback_in_a_file(cli: Cli, engine_says: Install) -> None:
+def test_a_bug_is_exit_70_with_the_traceback_in_the_runs_log(cli: Cli, engine_says: Install, home: Path) -> None:
     def break_down(_prepared: Prepared, _stop: Callable[[], bool]) -> Iterator[Event]:
         raise ZeroDivisionError("B is 0")
         yield  # a generator, as the real one
@@ -203,8 +205,9 @@ def test_a_bug_is_exit_70_with_the_traceback_in_a_file(cli: Cli, engine_says: In
     assert "a bug of ours: ZeroDivisionError('B is 0')" in outcome.err
     assert "Traceback" not in outcome.err
     kept = Path(outcome.err.rsplit("details in ", 1)[1].strip().rstrip(")"))
+    assert kept == RunDir(home / "tiny").log
     assert "ZeroDivisionError" in kept.read_text()
-    kept.unlink()
+    assert "slmctl" in kept.read_text()
 
 
 def test_ctrl_c_asks_the_engine_to_stop_and_exits_130(cli: Cli, engine_says: Install) -> None:

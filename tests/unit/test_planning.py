@@ -110,6 +110,22 @@ def test_what_matters_to_a_started_stage_is_fixed(tmp_path: Path, change: dict[s
         plan(tmp_path, "ppo", overrides=change)
 
 
+def test_a_cap_on_the_steps_is_nothing_to_a_finished_stage(tmp_path: Path) -> None:
+    run = plan(tmp_path).rundir
+    finish(run, "pretrain", "sft", "comparisons")
+    capped = plan(tmp_path, "rm", flags={"max_steps": 5})
+    assert (capped.stages, capped.config.max_steps) == (("rm",), 5)
+    start(run, "rm")
+    with pytest.raises(RunConflictError, match="started rm with max_steps = 5, and now it is 9"):
+        plan(tmp_path, "rm", flags={"max_steps": 9})
+
+
+def test_a_new_round_with_fewer_steps_shares_what_is_finished(tmp_path: Path) -> None:
+    finish(plan(tmp_path).rundir, *STAGES)
+    child = plan(tmp_path, run="b", parent="tiny", flags={"max_steps": 5}, overrides={"ppo.kl_coef": "0.2"})
+    assert child.stages == ("ppo", "eval")
+
+
 def test_the_environment_can_conflict_too(tmp_path: Path) -> None:
     start(plan(tmp_path).rundir, "pretrain")
     with pytest.raises(RunConflictError, match="from SLMCTL_PRETRAIN_LR"):

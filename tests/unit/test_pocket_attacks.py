@@ -136,4 +136,4 @@ def test_lists_do_not_gain_from_more_items(kind: Kind) -> None:
 
 def test_a_huge_response_is_judged_at_once() -> None:
     huge = " ".join(f"{number}." for number in range(100_000))
-    assert judge("What is 3 plus 4?", huge).correct is False
+    assert judge("What is 4 plus 3?", huge).correct is False

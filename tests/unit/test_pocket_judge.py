@@ -65,7 +65,7 @@ def test_a_wrong_answer_by_hand() -> None:
         ("The capital of France is Paris", "helpful", 0.75),
         ("the capital of France is Paris.", "helpful", 0.9),
         ("The capital of  France is\nParis.", "helpful", 0.9),
-        ("Sure! The capital of France is Paris. I hope that helps.", "courteous", 0.6),
+        ("Sure! The capital of France is Paris. I hope that helps.", "courteous", 0.3),
         ("I hope you understand. The capital of France is Paris.", "courteous", 0.0),
     ],
 )
@@ -78,7 +78,7 @@ def test_flaws_by_hand(response: str, component: str, value: float) -> None:
 def test_an_answer_loses_worth_in_a_hundred_words() -> None:
     # 25 closers of four words each: a quarter of the answer's worth is left
     judged = judge(CAPITAL, "The capital of France is Paris." + " I hope that helps." * 25)
-    assert (judged.helpful, judged.concise, judged.courteous) == pytest.approx((0.25, 0.0, 0.2))
+    assert (judged.helpful, judged.concise, judged.courteous) == pytest.approx((0.25, 0.0, 0.1))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from engine.events import (
     CheckpointSaved,
     EvalCompleted,
     Event,
+    RunFinished,
     RunResumed,
     RunStarted,
     SamplesDrawn,
@@ -232,3 +233,22 @@ def test_names_that_are_no_directory_are_refused(name: str) -> None:
 def test_the_home_of_runs() -> None:
     assert runs_home({}) == runs_home({"SLMCTL_RUNS": ""}) == Path("runs")
     assert runs_home({"SLMCTL_RUNS": "/data/runs"}) == Path("/data/runs")
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(FileError, match=r"cannot write to .*file/run: Not a directory"),
+        RunDir(tmp_path / "file/run").lock(),
+    ):
+        pass
+
+
+def test_a_stage_owes_words_until_the_run_says_that_it_finished(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    assert not run.owes_words("sft")
+    run.append(StageFinished("sft", 3, {}))
+    assert run.owes_words("sft")
+    assert not run.owes_words("pretrain")
+    run.append(RunFinished("sft"))
+    assert not run.owes_words("sft")

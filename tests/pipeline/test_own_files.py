@@ -1,0 +1,97 @@
+"""The stages on a person's own files: the shared instruction data where it lies near the checkout, small ones too."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.events import StageStarted
+from engine.rundir import RunDir
+from tests.pipeline.conftest import Nursery, Reference, arguments, cut_before
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+DEMONSTRATIONS = SHARED / "instruction-data.json"
+COMPARISONS = SHARED / "instruction-data-with-preference.json"
+WORDS = ("red", "green", "blue", "round", "square", "soft", "hard", "warm", "cold", "new", "old")
+
+
+def done(nursery: Nursery, *typed: str) -> dict[str, Any]:
+    """The object that a command prints with --json, having ended well."""
+    outcome = nursery.run(*typed, "--json")
+    assert outcome.code == 0, outcome.err
+    result: dict[str, Any] = json.loads(outcome.out)
+    return result
+
+
+def about(run: RunDir, stage: str) -> dict[str, Any]:
+    """What a stage said of itself when it began."""
+    return next(x.about for x in run.read_events() if isinstance(x, StageStarted) and x.stage == stage)
+
+
+@pytest.mark.skipif(not COMPARISONS.exists(), reason=f"there is no {COMPARISONS}")
+def test_the_shared_instruction_data_goes_through_sft_rm_and_ppo(nursery: Nursery) -> None:
+    run = RunDir(nursery.home / "mine")
+    room = ("--set", "model.context=256", "--set", "tokenizer.vocab_size=500", "--set", "ppo.steps=2")
+    done(nursery, *arguments("mine", "sft", "--data", str(DEMONSTRATIONS), "--max-steps", "6"), *room)
+    counted = about(run, "sft")
+    assert counted["demonstrations"] + counted["validation"] + counted["dropped"] == 1100
+    assert counted["demonstrations"] > 900
+    result = done(nursery, "rm", "--run", "mine", "--data", str(COMPARISONS), "--max-steps", "5")
+    assert result["step"] == 5
+    assert 0 < result["metrics"]["rm/validation_accuracy"] < 1
+    assert 0.4 < result["metrics"]["rm/longer_baseline"] < 0.65
+    assert about(run, "rm")["marked_pairs"] == 0
+    result = done(nursery, "ppo", "--run", "mine")
+    assert math.isfinite(result["metrics"]["ppo/kl_nats"])
+    assert about(run, "ppo")["prompts"] > 900
+    assert not run.stage_dir("comparisons").exists()
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    """Write a .jsonl file; its path as one types it."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_small_files_of_ones_own_with_no_world_at_all(nursery: Nursery, tmp_path: Path) -> None:
+    asked = [f"say {one} and {other}" for one in WORDS for other in WORDS]
+    texts = write_rows(tmp_path / "texts.jsonl", [{"text": f"{prompt}: it is said"} for prompt in asked])
+    shown = write_rows(tmp_path / "d.jsonl", [{"prompt": p, "completion": p.removeprefix("say ")} for p in asked])
+    ranked = write_rows(
+        tmp_path / "c.jsonl",
+        [{"prompt": p, "responses": ["yes", p, "no"], "ranking": [2, 1, 2]} for p in asked[:40]]
+        + [{"prompt": p, "chosen": "good", "rejected": "bad"} for p in asked[40:60]],
+    )
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join(asked[:30]) + "\n")
+    run, bare = RunDir(nursery.home / "own"), ("--set", 'world.name=""')
+    done(nursery, *arguments("own", "pretrain", "--data", texts, "--max-steps", "3"), *bare)
+    done(nursery, "sft", "--run", "own", "--data", shown)
+    result = done(nursery, "rm", "--run", "own", "--data", ranked, "--max-steps", "4")
+    assert set(result["metrics"]) == {"rm/validation_accuracy", "rm/longer_baseline"}
+    result = done(nursery, "ppo", "--run", "own", "--prompts", str(prompts), "--max-steps", "2")
+    assert (result["step"], about(run, "ppo")["prompts"]) == (2, 30)
+    outcome = nursery.run("run", "--run", "own", "--quiet")
+    assert outcome.code == 3
+    assert outcome.err.count("\n") == 1
+
+
+def test_the_judge_as_reward_and_a_model_as_start(nursery: Nursery, reference: Reference) -> None:
+    judged = ("--reward", "pocket:judge", "--init", "reference:sft", "--max-steps", "2")
+    result = done(nursery, *arguments("judged", "ppo", *judged))
+    assert result["step"] == 2
+    assert not RunDir(nursery.home / "judged").stage_dir("pretrain").exists()
+    score = nursery.run("score", "pocket:nobody", "--jsonl")
+    assert score.code == 2
+
+
+def test_a_row_that_does_not_fit_is_named(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:
+    run = cut_before(reference.run, nursery.home / "badrow", "sft")
+    data = write_rows(tmp_path / "bad.jsonl", [{"prompt": "a", "completion": "b"}, {"prompt": "c"}])
+    outcome = nursery.run(*arguments(run.name, "sft", "--data", data))
+    assert outcome.code == 3
+    assert "bad.jsonl" in outcome.err
+    assert "2" in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,0 +1,173 @@
+"""The whole pipeline in real processes: the object that `--json` ends with, the run directory, and what repeats."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from engine.events import RunStarted, StageStarted, StepCompleted
+from engine.rundir import STAGES, RunDir
+from tests.pipeline.conftest import (
+    Nursery,
+    Reference,
+    arguments,
+    assert_same_files,
+    cut_before,
+    ended,
+    environ,
+    result_of,
+    rows,
+    slmctl,
+)
+
+CONTRACT = (
+    "run", "seed", "parameters", "prompts", "wins", "ties", "losses", "win_rate", "win_rate_low",
+    "win_rate_high", "best_of_4_win_rate", "kl_nats", "length_ratio", "distinct_2_sft", "distinct_2_ppo",
+    "rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_correctness_accuracy", "correct_base", "correct_sft",
+    "correct_ppo", "agreement", "alarms", "stage_s", "elapsed_s", "peak_rss_mb",
+)  # fmt: skip
+COMPONENTS = ("utility", "helpful", "honest", "harmless", "courteous", "concise")
+PLAYERS = ("base", "sft", "best_of_4", "ppo")
+
+
+def test_json_is_one_object_with_every_key_of_the_contract(reference: Reference) -> None:
+    result = json.loads(reference.ended.out)
+    wanted = {*CONTRACT, *(f"{part}_{player}" for part in COMPONENTS for player in ("base", "sft", "ppo"))}
+    assert wanted - result.keys() == set()
+    assert [name for name in wanted if result[name] is None] == []
+    assert (result["run"], result["seed"], result["prompts"]) == ("reference", 0, 20)
+    assert result["wins"] + result["ties"] + result["losses"] == 20
+    assert result["win_rate"] == (result["wins"] + result["ties"] / 2) / 20
+    assert 0 <= result["win_rate_low"] < result["win_rate"] < result["win_rate_high"] <= 1
+    assert set(result["stage_s"]) == set(STAGES)
+    assert result["elapsed_s"] == pytest.approx(sum(result["stage_s"].values()))
+    assert all(isinstance(word, str) for word in result["alarms"])
+    assert reference.ended.err == ""
+
+
+def test_parameters_are_counted_as_the_checkpoint_holds_them(reference: Reference) -> None:
+    from safetensors.torch import load_file
+
+    tensors = load_file(reference.run.final("ppo") / "model.safetensors")
+    assert json.loads(reference.ended.out)["parameters"] == sum(tensor.numel() for tensor in tensors.values())
+
+
+def test_eval_rows_are_whole_and_agree_with_the_result(reference: Reference) -> None:
+    judged = [json.loads(line) for line in reference.run.eval.read_text().splitlines()]
+    result = json.loads(reference.ended.out)
+    assert len({row["prompt"] for row in judged}) == len(judged) == 20
+    for row in judged:
+        assert row.keys() >= {"prompt", "kind", "group", "kl_nats", "verdict", *PLAYERS}
+        for player in PLAYERS:
+            assert row[player].keys() >= {"response", "tokens", "finished", "score", "correct", *COMPONENTS}
+    for verdict, count in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
+        assert sum(row["verdict"] == verdict for row in judged) == result[count]
+    for player in PLAYERS:
+        mean = sum(row[player]["utility"] for row in judged) / 20
+        assert result[f"utility_{player}"] == pytest.approx(mean)
+    assert result["kl_nats"] == pytest.approx(sum(row["kl_nats"] for row in judged) / 20)
+
+
+def test_the_run_directory_is_the_one_that_was_promised(reference: Reference) -> None:
+    run = reference.run
+    files = {path.name for path in run.path.iterdir() if path.is_file()}
+    assert files >= {"run.toml", "events.jsonl", "samples.jsonl", "eval.jsonl", "status.json", "result.json"}
+    for stage in STAGES[:-1]:
+        assert len(run.saved_steps(stage)) in (1, 2)
+        about = json.loads((run.final(stage) / "slmctl.json").read_text())
+        assert about["stage"] == stage
+        assert about.keys() >= {"step", "chosen", "parents", "config", "metrics"}
+    for folder in (run.final("sft"), run.final("rm"), run.final("ppo"), run.final("ppo") / "value"):
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "slmctl.json"}
+    record = tomllib.loads(run.run_toml.read_text())
+    assert (record["config"]["threads"], record["origins"]["threads"]) == (1, "--threads")
+    assert record["origins"]["ppo.steps"] == "preset small"
+    assert json.loads(run.status.read_text())["state"] == "finished"
+    suffixes = {path.suffix for path in run.path.rglob("*") if path.is_file()}
+    assert suffixes <= {"", ".toml", ".jsonl", ".json", ".safetensors"}, "no pickle, ever"
+
+
+def test_a_finished_run_is_printed_again_without_training(reference: Reference, nursery: Nursery) -> None:
+    before = reference.run.events.read_bytes()
+    outcome = nursery.run(*arguments("reference", "run", "--json"))
+    assert (outcome.code, outcome.out) == (0, reference.ended.out)
+    assert reference.run.events.read_bytes() == before
+    table = nursery.run(*arguments("reference", "run", "--plain"))
+    for words in ("judge utility", "best of 4", "win rate", "next: slmctl chat reference:sft reference:ppo"):
+        assert words in table.out
+
+
+def test_the_stages_alone_make_the_same_models(reference: Reference, nursery: Nursery) -> None:
+    for target in ("pretrain", "sft", "rm", "ppo", "run"):
+        assert nursery.run(*arguments("alone", target)).code == 0
+    alone = RunDir(nursery.home / "alone")
+    for stage in STAGES[:-1]:
+        assert_same_files(reference.run.stage_dir(stage), alone.stage_dir(stage))
+        assert rows(alone.read_events(), stage) == rows(reference.run.read_events(), stage)
+    assert result_of(alone) == result_of(reference.run)
+
+
+def test_a_process_as_a_person_starts_it_says_the_same_and_another_seed_does_not(
+    reference: Reference, nursery: Nursery
+) -> None:
+    outcome = ended(slmctl(nursery.home, *arguments("seed0", "sft", "--seed", "0")))
+    assert outcome.code == 0, outcome.err
+    assert nursery.run(*arguments("seed1", "sft", "--seed", "1")).code == 0
+    said = {seed: RunDir(nursery.home / f"seed{seed}").read_events() for seed in ("0", "1")}
+    for stage in ("pretrain", "sft"):
+        assert rows(said["0"], stage) == rows(reference.run.read_events(), stage)
+        losses = [
+            [x.metrics[f"{stage}/loss"] for x in events if isinstance(x, StepCompleted) and x.stage == stage]
+            for events in said.values()
+        ]
+        assert all(one != other for one, other in zip(*losses, strict=True))
+    assert [x.seed for x in said["1"] if isinstance(x, RunStarted)] == [1]
+
+
+def test_a_new_round_shares_what_it_does_not_change(reference: Reference, nursery: Nursery) -> None:
+    command = arguments("round2", "run", "--json", "--from", "reference", "--set", "ppo.kl_coef=0.5")
+    outcome = nursery.run(*command)
+    assert outcome.code == 0, outcome.err
+    run, result = RunDir(nursery.home / "round2"), json.loads(outcome.out)
+    assert {x.stage for x in run.read_events() if isinstance(x, StageStarted)} == {"ppo", "eval"}
+    assert not run.stage_dir("sft").exists()
+    first = json.loads(reference.ended.out)
+    assert result["parameters"] == first["parameters"]
+    assert (result["utility_sft"], result["rm_accuracy"]) == (first["utility_sft"], first["rm_accuracy"])
+    assert set(result["stage_s"]) == {"ppo", "eval"}
+    parents = json.loads((run.final("ppo") / "slmctl.json").read_text())["parents"]
+    assert parents == json.loads((reference.run.final("ppo") / "slmctl.json").read_text())["parents"]
+
+
+def test_a_cap_on_the_steps_holds_for_what_is_left(reference: Reference, nursery: Nursery) -> None:
+    run = cut_before(reference.run, nursery.home / "capped", "ppo")
+    outcome = nursery.run(*arguments("capped", "ppo", "--max-steps", "2"))
+    assert outcome.code == 0, outcome.err
+    assert [x.steps for x in run.read_events() if isinstance(x, StageStarted)][-1] == 2
+    assert nursery.run(*arguments("capped", "sft")).code == 0
+
+
+def test_fresh_does_it_again_and_ends_the_same(reference: Reference, nursery: Nursery) -> None:
+    path = nursery.home / "again"
+    shutil.copytree(reference.run.path, path)
+    assert nursery.run(*arguments("again", "ppo", "--fresh")).code == 0
+    run = RunDir(path)
+    assert_same_files(reference.run.final("ppo"), run.final("ppo"))
+    assert rows(run.read_events(), "ppo") == rows(reference.run.read_events(), "ppo")
+    assert not run.result.exists()
+
+
+def test_what_is_finished_is_shown_without_torch(reference: Reference, nursery: Nursery) -> None:
+    code = (
+        "import sys\nfrom slmctl.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit as ended:\n"
+        "    assert not ended.code\nprint([name for name in ('torch', 'numpy', 'tokenizers') if name in sys.modules])"
+    )
+    for typed in (["runs"], ["runs", "reference"], list(arguments("reference")), ["ppo", "--run", "reference"]):
+        command = [sys.executable, "-c", code, *typed]
+        shown = subprocess.run(command, env=environ(nursery.home), capture_output=True, text=True, check=True)
+        assert "reference" in shown.stdout
+        assert shown.stdout.splitlines()[-1] == "[]", typed

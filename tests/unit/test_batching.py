@@ -1,0 +1,125 @@
+"""Rows into batches: what is a target, which rows go together, and that nothing but seed and epoch decides it."""
+
+from itertools import chain
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.batching import EpochBatches, Example, collate, demonstration_examples, right_pad
+from engine.likelihood import EVALUATION_ROWS, mean_loss, token_losses
+from engine.records import Demonstration
+from tests.tiny import language_model, word_tokenizer
+
+CPU = torch.device("cpu")
+TOLERANCE = 1e-5
+
+
+def test_collate_by_hand() -> None:
+    batch = collate([Example([5, 6, 7, 8], 2), Example([9, 4]), Example([3, 3, 3], 0)], 0, CPU)
+    assert batch.tokens.tolist() == [[5, 6, 7, 8], [9, 4, 0, 0], [3, 3, 3, 0]]
+    assert batch.lengths.tolist() == [4, 2, 3]
+    assert batch.learn.int().tolist() == [
+        [0, 0, 1, 1],
+        [0, 1, 0, 0],
+        [0, 1, 1, 0],
+    ]  # the first id has nothing before it
+
+
+def test_right_pad() -> None:
+    tokens, lengths = right_pad([[1], [2, 3]], 9, CPU)
+    assert tokens.tolist() == [[1, 9], [2, 3]] and lengths.tolist() == [1, 2]
+
+
+def test_demonstrations_learn_the_response_through_eos_and_count_what_is_dropped() -> None:
+    rows = [
+        Demonstration("red blue", "one"),
+        Demonstration("red", "  "),  # empty
+        Demonstration("red blue", "one two three"),  # 6 tokens with EOS
+        Demonstration("why", "yes no yes"),  # just fits
+    ]
+    examples, dropped = demonstration_examples(rows, word_tokenizer(), context=5)
+    assert examples == [Example([3, 4, 6, 1], 2), Example([11, 9, 10, 9, 1], 1)] and dropped == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=80), rows=st.integers(1, 9), seed=st.integers(0, 99))
+def test_each_epoch_sees_every_row_once(lengths: list[int], rows: int, seed: int) -> None:
+    batches = EpochBatches(lengths, seed, "data", rows=rows)
+    for epoch in range(2):
+        count = len(batches)
+        seen = [batches[epoch * count + i] for i in range(count)]
+        assert sorted(chain(*seen)) == list(range(len(lengths)))
+        assert max(map(len, seen)) <= rows and sum(len(batch) < rows for batch in seen) <= 1 + len(lengths) // (
+            16 * rows
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=80), tokens=st.integers(30, 200))
+def test_a_batch_holds_no_more_tokens_than_asked_padding_included(lengths: list[int], tokens: int) -> None:
+    batches = EpochBatches(lengths, 0, "data", tokens=tokens)
+    seen = [batches[i] for i in range(len(batches))]
+    assert sorted(chain(*seen)) == list(range(len(lengths)))
+    assert all(len(batch) * max(lengths[i] for i in batch) <= tokens for batch in seen)
+
+
+def test_a_row_longer_than_the_batch_has_one_of_its_own() -> None:
+    batches = EpochBatches([3, 50, 3], 0, "data", tokens=10)
+    assert sorted(map(sorted, (batches[i] for i in range(len(batches))))) == [[0, 2], [1]]
+
+
+def test_the_order_follows_from_seed_stream_and_epoch_alone() -> None:
+    lengths = [1 + i % 7 for i in range(50)]
+
+    def order(seed: int = 0, stream: str = "data", start: int = 0) -> list[list[int]]:
+        batches = EpochBatches(lengths, seed, stream, rows=4)
+        return [batches[step] for step in range(start, 26)]
+
+    assert order() == order()
+    assert order(start=20) == order()[20:]  # resumed in a later epoch
+    assert order(seed=1) != order() != order(stream="other")
+    assert order()[:13] != order()[13:]
+
+
+def test_rows_of_like_length_share_a_batch() -> None:
+    lengths = [1, 30] * 32
+    batches = EpochBatches(lengths, 0, "data", rows=4)
+    assert all(len({lengths[i] for i in batches[step]}) == 1 for step in range(16))
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(0, 0), (3, 5)])
+def test_one_size_and_only_one_is_asked_for(rows: int, tokens: int) -> None:
+    with pytest.raises(AssertionError, match=f"rows {rows}, tokens {tokens}"):
+        EpochBatches([1], 0, "data", rows=rows, tokens=tokens)
+
+
+# likelihood
+
+
+EXAMPLES = [Example([3, 5, 7, 9, 1], 2), Example([4, 1], 1), Example([6, 6, 8, 1], 3)]
+
+
+def slow_losses(example: Example) -> list[float]:
+    model, losses = language_model(), []
+    for t in range(example.learn_from, len(example.ids)):
+        with torch.no_grad():
+            logits = model.logits(model(torch.tensor([example.ids[:t]])))[0, -1]
+        losses.append(float(logits.logsumexp(0) - logits[example.ids[t]]))
+    return losses
+
+
+def test_token_losses_against_slow_code() -> None:
+    losses = token_losses(language_model(), collate(EXAMPLES, 0, CPU))
+    assert losses.tolist() == pytest.approx(
+        [loss for example in EXAMPLES for loss in slow_losses(example)], abs=TOLERANCE
+    )
+    assert losses.requires_grad
+
+
+def test_mean_loss_is_a_mean_over_tokens_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [loss for example in EXAMPLES for loss in slow_losses(example)]
+    for rows in (1, 2, EVALUATION_ROWS):
+        monkeypatch.setattr("engine.likelihood.EVALUATION_ROWS", rows)
+        assert mean_loss(language_model(), EXAMPLES, 0) == pytest.approx(sum(every) / len(every), abs=TOLERANCE)

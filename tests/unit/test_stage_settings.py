@@ -1,0 +1,177 @@
+"""Settings that are read where a stage is opened: each reaches the stage that it belongs to."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine import stages
+from engine.checkpoint import save_model, write_directory
+from engine.comparing import write_comparisons
+from engine.config import Config, Section
+from engine.heads import ScalarModel
+from engine.planning import Prepared
+from engine.rundir import RunDir
+from engine.runtoml import RunRecord
+from engine.sources import comparisons
+from engine.stages import OPENERS, Bench, make_saver
+from engine.tokenizer import Tokenizer
+from engine.transformer import LanguageModel
+from tests.tiny import language_model, never, saver, scalar_model, word_tokenizer
+from tests.unit import test_comparing, test_likelihood_stages, test_ppo, test_rm
+
+SMALL: dict[str, Any] = {
+    "world": {"name": "pocket"},
+    "tokenizer": {"vocab_size": 320},
+    "model": {"width": 16, "layers": 1, "heads": 4, "kv_heads": 2, "ffn": 8, "context": 64},
+    "pretrain": {"documents": 60, "steps": 7},
+    "sft": {"demonstrations": 60, "batch": 8},
+    "comparisons": {"prompts": 20},
+    "rm": {"batch": 4, "marked_pairs": 3, "marked_batch": 2},
+    "ppo": {"steps": 5, "rollout_batch": 8, "minibatch": 8, "microbatch": 8, "max_new_tokens": 10},
+}
+OTHER: dict[str, list[tuple[str, Any]]] = {
+    "pretrain": [
+        ("seed", 1),
+        ("dtype", "bfloat16"),
+        ("max_steps", 3),
+        ("tokenizer.vocab_size", 310),
+        ("model.width", 32),
+        ("model.layers", 2),
+        ("model.heads", 2),
+        ("model.kv_heads", 4),
+        ("model.ffn", 12),
+        ("model.context", 48),
+        ("model.rope_theta", 500.0),
+        ("model.norm_eps", 0.1),
+        ("model.tied", False),
+        ("model.attention_bias", True),
+        ("pretrain.steps", 9),
+        ("pretrain.documents", 70),
+        ("pretrain.validation_share", 0.3),
+    ],
+    "sft": [
+        ("seed", 1),
+        ("template", "none"),
+        ("dtype", "bfloat16"),
+        ("max_steps", 3),
+        ("sft.demonstrations", 70),
+        ("sft.epochs", 0.5),
+        ("sft.batch", 4),
+        ("sft.validation_share", 0.4),
+    ],
+    "comparisons": [("seed", 1), ("comparisons.prompts", 30), ("rm.validation_share", 0.5)],
+    "rm": [
+        ("seed", 1),
+        ("template", "none"),
+        ("dtype", "bfloat16"),
+        ("max_steps", 1),
+        ("rm.epochs", 3.0),
+        ("rm.batch", 2),
+        ("rm.marked_pairs", 5),
+        ("rm.marked_batch", 1),
+    ],
+    "ppo": [
+        ("seed", 1),
+        ("template", "none"),
+        ("dtype", "bfloat16"),
+        ("max_steps", 3),
+        ("ppo.steps", 6),
+        ("ppo.rollout_batch", 16),
+        ("ppo.max_new_tokens", 25),
+    ],
+}
+TRAINERS = {
+    "pretrain": "train_base",
+    "sft": "train_sft",
+    "comparisons": "draw_comparisons",
+    "rm": "train_rm",
+    "ppo": "train_ppo",
+}
+CASES = [(stage, name, value) for stage, changes in OTHER.items() for name, value in changes]
+
+
+def config(changes: dict[str, Any]) -> Config:
+    """SMALL with changes, by dotted names."""
+    values: dict[str, Any] = {name: dict(v) if isinstance(v, dict) else v for name, v in SMALL.items()}
+    for name, value in changes.items():
+        section, _, field = name.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[field] = value
+    return Config(**values)
+
+
+@pytest.fixture(scope="module")
+def run_of_parents(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run whose parents' final directories hold tiny models and a few comparisons."""
+    run = RunDir(tmp_path_factory.mktemp("runs") / "small")
+    tokenizer = Tokenizer(word_tokenizer().encoder, eos_id=1, pad_id=0, chat_template="{{ messages[0].content }} why")
+    for stage in ("pretrain", "sft"):
+        save_model(run.final(stage), language_model(), tokenizer, {})
+    save_model(run.final("rm"), scalar_model(), tokenizer, {})
+    rows = [
+        {"prompt": f"p{i}", "responses": ["a", "b"], "ranking": [1, 2], "utilities": [0.6, 0.4], "held_out": i > 10}
+        for i in range(14)
+    ]
+    keeper = saver(run.path, "comparisons")
+    write_directory(run.final("comparisons"), lambda folder: write_comparisons(folder, rows, {}, keeper))
+    return run
+
+
+def given_to(stage: str, changes: dict[str, Any], run: RunDir, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What `stage` is called with under these settings, in plain values."""
+    calls = list[Any]()
+
+    def trainer(*arguments: Any, **options: Any) -> Iterator[Any]:
+        calls.append([plain(each) for each in (*arguments, *options.items())])
+        return iter(())
+
+    monkeypatch.setattr(stages, TRAINERS[stage], trainer)
+    prepared = Prepared(run, RunRecord("small", config(changes), {}), stage, (stage,))
+    bench = Bench(prepared, torch.device("cpu"), make_saver(prepared, stage), never, lambda row: None)
+    list(OPENERS[stage](bench))
+    (call,) = calls
+    return list(call)
+
+
+def plain(value: Any) -> Any:
+    """A value that can be compared; a configuration itself is no effect of a setting."""
+    if isinstance(value, Section) or (isinstance(value, tuple) and value[0] in ("seed", "saver", "should_stop")):
+        return None
+    if isinstance(value, Tokenizer):
+        return value.encoder.to_str(), value.chat_template
+    if isinstance(value, (LanguageModel, ScalarModel)):
+        weights = [parameter.tolist() for parameter in value.parameters()]
+        return [asdict(value.architecture), str(value.model.compute_dtype), weights]
+    return value if isinstance(value, (list, tuple, int, float, str)) else None
+
+
+@pytest.mark.parametrize(("stage", "name", "value"), CASES)
+def test_the_setting_reaches_its_stage(
+    stage: str, name: str, value: Any, run_of_parents: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = given_to(stage, {}, run_of_parents, monkeypatch)
+    assert given_to(stage, {}, run_of_parents, monkeypatch) == usual, "the same settings give the same stage"
+    assert given_to(stage, {name: value}, run_of_parents, monkeypatch) != usual
+
+
+def test_every_setting_of_a_stage_that_is_read_elsewhere_has_a_case() -> None:
+    here = {name for _, name, _ in CASES}
+    elsewhere = {f"ppo.{name}" for name in test_ppo.ELSEWHERE} | {f"rm.{name}" for name in test_rm.ELSEWHERE}
+    elsewhere |= {f"comparisons.{name}" for name in test_comparing.ELSEWHERE}
+    for stage in test_likelihood_stages.STAGES.values():
+        elsewhere |= {f"{stage.name}.{name}" for name in stage.elsewhere}
+    assert elsewhere <= here
+    assert {f"model.{name}" for name in type(Config().model).model_fields} <= here
+
+
+def test_a_persons_comparisons_are_split_by_prompt(tmp_path: Path) -> None:
+    lines = [f'{{"prompt": "p{i // 2}", "chosen": "a{i}", "rejected": "b"}}' for i in range(40)]
+    file = tmp_path / "labels.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    for share, held in ((0.1, 4), (0.5, 20)):
+        train, validation = comparisons(config({"rm.validation_share": share}), str(file), None)
+        assert (len(train), len(validation)) == (40 - held, held)
+        assert not {one.prompt for one in train} & {one.prompt for one in validation}
