@@ -209,6 +209,8 @@ class PpoConfig(OptimiserConfig):
             raise ValueError(f"microbatch {self.microbatch} must divide minibatch {self.minibatch}")
         if self.alarm_kl_nats > self.stop_kl_nats:
             raise ValueError(f"alarm_kl_nats {self.alarm_kl_nats} is above stop_kl_nats {self.stop_kl_nats}")
+        if self.kl_controller == "adaptive" and self.kl_horizon <= self.rollout_batch:
+            raise ValueError(f"kl_horizon {self.kl_horizon:g} must be longer than rollout_batch {self.rollout_batch}")
         return self
 
 

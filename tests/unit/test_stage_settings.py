@@ -21,7 +21,7 @@ from engine.stages import OPENERS, Bench, make_saver
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 from tests.tiny import language_model, never, saver, scalar_model, word_tokenizer
-from tests.unit import test_comparing, test_likelihood_stages, test_ppo, test_rm
+from tests.unit import test_comparing, test_likelihood_stages, test_ppo_settings, test_rm
 
 SMALL: dict[str, Any] = {
     "world": {"name": "pocket"},
@@ -159,7 +159,7 @@ def test_the_setting_reaches_its_stage(
 
 def test_every_setting_of_a_stage_that_is_read_elsewhere_has_a_case() -> None:
     here = {name for _, name, _ in CASES}
-    elsewhere = {f"ppo.{name}" for name in test_ppo.ELSEWHERE} | {f"rm.{name}" for name in test_rm.ELSEWHERE}
+    elsewhere = {f"ppo.{name}" for name in test_ppo_settings.ELSEWHERE} | {f"rm.{name}" for name in test_rm.ELSEWHERE}
     elsewhere |= {f"comparisons.{name}" for name in test_comparing.ELSEWHERE}
     for stage in test_likelihood_stages.STAGES.values():
         elsewhere |= {f"{stage.name}.{name}" for name in stage.elsewhere}

@@ -1,0 +1,118 @@
+"""The evaluation stage on tiny models: one step a contestant, rows that agree with the numbers, settings that count."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import EvalConfig
+from engine.errors import CheckpointError
+from engine.evaluate import Answers
+from engine.events import EvalCompleted, Event, StageFinished, StageStarted, StepCompleted
+from engine.judging import Contestants, evaluate_run, picked
+from engine.metrics import unregistered
+from engine.pocket.judge import Judgement
+from engine.scoring import RewardModelScorer
+from tests.tiny import ARCHITECTURE, language_model, metrics_of, never, scalar_model, stop_after, word_tokenizer
+
+LONG = replace(ARCHITECTURE, context=128)
+CONFIG = EvalConfig(prompts=12, max_new_tokens=6, best_of=4, batch=8)
+
+
+def counting_judge(prompt: str, response: str) -> Judgement:
+    """Every component by the number of words; longer than three is right."""
+    words = len(response.split())
+    share = min(1.0, words / 6)
+    return Judgement(share, share, share, share, share, words > 3, share)
+
+
+@pytest.fixture(autouse=True)
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.judging.judge", counting_judge)
+
+
+def evaluate(
+    directory: Path, stop: Callable[[], bool] = never, comparisons: Path | None = None, **changes: Any
+) -> tuple[list[Event], list[dict[str, Any]]]:
+    """The events, and what was published."""
+    tokenizer, published = word_tokenizer(), list[dict[str, Any]]()
+    contestants = Contestants(
+        language_model(LONG, 1),
+        language_model(LONG, 2),
+        language_model(LONG, 3),
+        tokenizer,
+        RewardModelScorer(scalar_model(LONG), tokenizer),
+    )
+    events = evaluate_run(
+        contestants,
+        EvalConfig(**(CONFIG.model_dump() | changes)),
+        comparisons,
+        seed=0,
+        eval_file=directory / "eval.jsonl",
+        publish=published.append,
+        should_stop=stop,
+    )
+    return list(events), published
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / "eval.jsonl").read_text().splitlines()]
+
+
+def test_the_rows_and_the_numbers_agree(tmp_path: Path) -> None:
+    events, (result,) = evaluate(tmp_path)
+    kinds = [type(event) for event in events]
+    assert kinds == [StageStarted, *[StepCompleted] * 5, EvalCompleted, StageFinished]
+    judged = rows(tmp_path)
+    assert len(judged) == result["prompts"] == 12
+    verdicts = [row["verdict"] for row in judged]
+    assert [verdicts.count(v) for v in ("win", "tie", "loss")] == [result[v] for v in ("wins", "ties", "losses")]
+    for row in judged:
+        difference = row["ppo"]["utility"] - row["sft"]["utility"]
+        expected = "tie" if abs(difference) <= CONFIG.tie_margin else "win" if difference > 0 else "loss"
+        assert row["verdict"] == expected
+        assert row["sft"]["utility"] == min(1.0, len(row["sft"]["response"].split()) / 6)
+    assert result["kl_nats"] == pytest.approx(sum(row["kl_nats"] for row in judged) / 12)
+    for name in ("base", "sft", "best_of_4", "ppo"):
+        assert result[f"utility_{name}"] == pytest.approx(sum(row[name]["utility"] for row in judged) / 12)
+        assert result[f"tokens_{name}"] == pytest.approx(sum(row[name]["tokens"] for row in judged) / 12)
+        assert result[f"reward_{name}"] == pytest.approx(sum(row[name]["score"] for row in judged) / 12)
+    assert result["reward_best_of_4"] > result["reward_sft"]
+    assert result["length_ratio"] == result["tokens_ppo"] / result["tokens_sft"]
+
+
+def test_every_metric_is_registered(tmp_path: Path) -> None:
+    events, _ = evaluate(tmp_path)
+    final = events[-1]
+    assert isinstance(final, StageFinished)
+    assert unregistered([name for metrics in (*metrics_of(events), final.metrics) for name in metrics]) == []
+
+
+def test_a_stopped_evaluation_publishes_nothing(tmp_path: Path) -> None:
+    events, published = evaluate(tmp_path, stop_after(2))
+    assert len(metrics_of(events)) == 2 and not published and not (tmp_path / "eval.jsonl").exists()
+
+
+def test_the_answer_that_was_chosen_is_taken_whole() -> None:
+    several = [Answers([f"a{k}", f"b{k}"], [k, 10 + k], [k == 0, True], []) for k in range(3)]
+    assert picked(several, [2, 0]) == Answers(["a2", "b0"], [2, 10], [False, True], [])
+
+
+def test_comparisons_that_are_gone_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"slmctl\.json cannot be read"):
+        evaluate(tmp_path, comparisons=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("prompts", 9), ("temperature", 0.5), ("max_new_tokens", 3), ("best_of", 2), ("tie_margin", 0.9), ("batch", 3)],
+)
+def test_the_setting_changes_something(name: str, value: Any, tmp_path: Path) -> None:
+    assert name in EvalConfig.model_fields and len(EvalConfig.model_fields) == 6
+    evaluate(tmp_path)
+    usual = rows(tmp_path)
+    evaluate(tmp_path, **{name: value})
+    assert rows(tmp_path) != usual
