@@ -208,7 +208,8 @@ def test_ctrl_c_during_the_evaluation_begins_it_again(nursery: Nursery, referenc
 
 def test_a_second_ctrl_c_leaves_at_once(nursery: Nursery, reference: Reference) -> None:
     run = cut_before(reference.run, nursery.home / "twice", "ppo")
-    process = slmctl(nursery.home, *command("ppo", "twice"), "--set", "ppo.rollout_batch=20000", "--set", "ppo.steps=9")
+    endless = ("ppo.rollout_batch=20000", "ppo.kl_horizon=100000", "ppo.steps=9")
+    process = slmctl(nursery.home, *command("ppo", "twice"), *(word for each in endless for word in ("--set", each)))
     wait_for(lambda: any(getattr(event, "stage", "") == "ppo" for event in run.read_events()), "ppo")
     process.send_signal(signal.SIGINT)
     wait_for(lambda: process.stderr is not None and "once more" in process.stderr.readline(), "the first answer")
