@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from engine.batching import right_pad
+from engine.errors import ConfigError
 from engine.heads import ScalarModel
 from engine.pocket.judge import judge
-from engine.pocket.labelers import Persona, persona_utility
+from engine.pocket.labelers import PERSONAS, Persona, persona_utility
 from engine.records import Prompt, prompt_text
+from engine.references import POCKET
+from engine.settings import nearest
 from engine.tokenizer import Tokenizer
 
 SCORING_ROWS = 256
@@ -66,6 +69,20 @@ class JudgeScorer:
         if self.persona is None:
             return [judgement.utility for judgement in judged]
         return [persona_utility(judgement, self.persona) for judgement in judged]
+
+
+def pocket_scorer(reference: str) -> JudgeScorer:
+    """The judge of the pocket world, or one of its personas, by a name such as `pocket:concise`.
+
+    Raises: ConfigError for a name that is neither.
+    """
+    name = reference.removeprefix(POCKET)
+    if name == "judge":
+        return JudgeScorer()
+    if name not in PERSONAS:
+        names = ["judge", *PERSONAS]
+        raise ConfigError(f"pocket has no scorer {name!r}{nearest(name, names)} (scorers: {', '.join(names)})")
+    return JudgeScorer(PERSONAS[name])
 
 
 def score_rows(

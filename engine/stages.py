@@ -19,7 +19,6 @@ from engine.events import Event
 from engine.heads import ScalarModel, scalar_from
 from engine.judging import Contestants, evaluate_run
 from engine.planning import Prepared
-from engine.pocket.labelers import PERSONAS
 from engine.ppo import train_ppo
 from engine.pretrain import train_base
 from engine.pretrained import open_policy, open_scalar
@@ -28,7 +27,7 @@ from engine.references import is_pocket, resolve_reference
 from engine.rm import marked_steps, train_rm
 from engine.runtoml import hash_path
 from engine.saving import Saver
-from engine.scoring import JudgeScorer, RewardModelScorer, Scorer
+from engine.scoring import RewardModelScorer, Scorer, pocket_scorer
 from engine.sft import train_sft
 from engine.tokenizer import Tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
@@ -252,17 +251,6 @@ def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) 
     if its_tokenizer.encoder.to_str() != tokenizer.encoder.to_str():
         return scorer, bench.computing(scalar_from(policy.model, None))
     return scorer, bench.computing(open_scalar(directory, bench.device)[0])
-
-
-def pocket_scorer(reference: str) -> JudgeScorer:
-    """The judge of the pocket world, or one of its personas, by a name such as `pocket:concise`.
-
-    Raises: ConfigError for a name that is neither.
-    """
-    name = reference.partition(":")[2]
-    if name != "judge" and name not in PERSONAS:
-        raise ConfigError(f"pocket has no scorer {name!r} (scorers: judge, {', '.join(PERSONAS)})")
-    return JudgeScorer(PERSONAS.get(name))
 
 
 def evaluation(bench: Bench) -> Iterator[Event]:

@@ -11,14 +11,11 @@ from pathlib import Path
 import torch
 
 from engine.errors import ConfigError
-from engine.pocket.labelers import PERSONAS
 from engine.pretrained import open_policy, open_scalar
 from engine.records import Prompt
-from engine.references import POCKET
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.sampling import Sampling
-from engine.scoring import JudgeScorer, RewardModelScorer
-from engine.settings import nearest
+from engine.scoring import RewardModelScorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
@@ -52,20 +49,6 @@ def policy_at(name: str, directory: Path, device: torch.device, template: str | 
 def reward_model_at(directory: Path, device: torch.device) -> RewardModelScorer:
     """The reward model in a directory. Raises: CheckpointError."""
     return RewardModelScorer(*open_scalar(directory, device))
-
-
-def pocket_scorer(reference: str) -> JudgeScorer:
-    """The judge of the pocket world, or one of its personas.
-
-    Raises: ConfigError for a name that is neither.
-    """
-    name = reference.removeprefix(POCKET)
-    if name == "judge":
-        return JudgeScorer()
-    if name not in PERSONAS:
-        names = ["judge", *PERSONAS]
-        raise ConfigError(f"pocket has no scorer {name!r}{nearest(name, names)} (scorers: {', '.join(names)})")
-    return JudgeScorer(PERSONAS[name])
 
 
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:

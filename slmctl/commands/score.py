@@ -41,7 +41,8 @@ def score(
     thread_settings.apply(threads, shared=True)
     from engine.readers import exchange_of
     from engine.runtime import choose_device
-    from slmctl.models import pocket_scorer, reward_model_at
+    from engine.scoring import pocket_scorer
+    from slmctl.models import reward_model_at
 
     scorer = pocket_scorer(model) if directory is None else reward_model_at(directory, choose_device(device or "auto"))
     rows = iter(stdin_rows())
