@@ -174,7 +174,9 @@ class PpoConfig(OptimiserConfig):
         default="fixed", description="whether kl_coef stays or steers KL to kl_target"
     )
     kl_target: Positive = Field(default=6.0, description="KL that the adaptive controller aims at, in nats a response")
-    kl_horizon: Positive = Field(default=10000.0, description="episodes over which the adaptive controller corrects")
+    kl_horizon: NonNegative = Field(
+        default=0.0, description="episodes over which the adaptive controller corrects; 0 takes a tenth of the run's"
+    )
     gamma: Share = Field(default=1.0, description="discount a token")
     lam: Share = Field(default=0.95, description="lambda of generalised advantage estimation")
     clip_range: Positive = Field(default=0.2, description="how far the probability ratio may leave 1")
@@ -194,12 +196,17 @@ class PpoConfig(OptimiserConfig):
     alarm_kl_nats: Positive = Field(default=8.0, description="KL at which the alarm is raised, in nats a response")
     save_every: Count = Field(default=10, description="steps between saves to resume from")
     samples_every: Count = Field(default=5, description="steps between samples shown")
-    samples_shown: Count = Field(default=4, description="samples shown each time")
+    samples_shown: Count = Field(default=16, description="samples shown each time")
 
     @property
     def minibatches(self) -> int:
         """Optimiser steps in one pass over a rollout."""
         return self.rollout_batch // self.minibatch
+
+    @property
+    def horizon(self) -> float:
+        """Episodes over which the adaptive controller corrects."""
+        return self.kl_horizon or max(self.steps / 10, 2.0) * self.rollout_batch
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -209,7 +216,7 @@ class PpoConfig(OptimiserConfig):
             raise ValueError(f"microbatch {self.microbatch} must divide minibatch {self.minibatch}")
         if self.alarm_kl_nats > self.stop_kl_nats:
             raise ValueError(f"alarm_kl_nats {self.alarm_kl_nats} is above stop_kl_nats {self.stop_kl_nats}")
-        if self.kl_controller == "adaptive" and self.kl_horizon <= self.rollout_batch:
+        if self.kl_controller == "adaptive" and self.horizon <= self.rollout_batch:
             raise ValueError(f"kl_horizon {self.kl_horizon:g} must be longer than rollout_batch {self.rollout_batch}")
         return self
 

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.transformer import Architecture, Decoder
+from engine.transformer import Architecture, Decoder, Layout
 
 
 class ScalarModel(nn.Module):
@@ -37,6 +37,12 @@ class ScalarModel(nn.Module):
         `lengths` (B,) int64 counts real tokens. Other positions of a reward model mean nothing.
         """
         hidden = self.model(tokens)[torch.arange(len(tokens), device=tokens.device), lengths - 1]  # (B,C)
+        rewards: Tensor = self.score(hidden).squeeze(-1) - self.bias
+        return rewards
+
+    def scores_at(self, tokens: Tensor, layout: Layout, ends: Tensor) -> Tensor:
+        """The numbers (N,) at `ends` (N,) int64, places in the flattened (B*T) `tokens` (B,T) laid out by `layout`."""
+        hidden = self.model(tokens, layout=layout).flatten(0, 1)[ends]  # (N,C)
         rewards: Tensor = self.score(hidden).squeeze(-1) - self.bias
         return rewards
 

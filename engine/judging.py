@@ -28,11 +28,11 @@ from engine.evaluate import (
     verdict,
     win_rate,
 )
-from engine.events import EvalCompleted, Event, StageFinished, StageStarted, StepCompleted
+from engine.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
 from engine.pocket.judge import Judgement, judge
 from engine.pocket.probes import correctness_pairs
 from engine.pocket.requests import Request, draw
-from engine.rm import accuracy_of, longer_baseline
+from engine.rm import calibration_error, longer_baseline, scored_pairs, share_right
 from engine.rundir import write_text
 from engine.sampling import Sampling
 from engine.scoring import RewardModelScorer
@@ -45,13 +45,15 @@ EXAMPLES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Contestants:
-    """What is evaluated: three policies of one tokenizer, and the reward model that PPO was trained against."""
+    """What is evaluated: three policies of one tokenizer, and the reward model that PPO was trained against, with the
+    logits that one of its scores stands for."""
 
     base: LanguageModel
     sft: LanguageModel
     ppo: LanguageModel
     tokenizer: Tokenizer
     reward: RewardModelScorer
+    gain: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def evaluate_run(
     contestants: Contestants,
     config: EvalConfig,
     comparisons: Path | None,
+    sampled: Sequence[SamplesDrawn],
     *,
     seed: int,
     eval_file: Path,
@@ -85,8 +88,9 @@ def evaluate_run(
 ) -> Iterator[Event]:
     """Judge everything; yields the stage's events, one step a contestant and one for the reward model.
 
-    `comparisons` is the directory of the held-out rankings, None where a person brought their own. `publish` is given
-    the numbers at the end. Nothing is saved in between: an interrupted evaluation begins again.
+    `comparisons` is the directory of the held-out rankings, None where a person brought their own; `sampled` is what
+    PPO showed while it trained. `publish` is given the numbers at the end. Nothing is saved in between: an interrupted
+    evaluation begins again.
     """
     c = contestants
     requests = draw("test", config.prompts, seed, "eval/prompts")
@@ -101,7 +105,7 @@ def evaluate_run(
         if should_stop():
             return
     result = {"parameters": parameter_count(c.ppo)} | compared(requests, players, config)
-    result |= reward_model_numbers(c.reward, comparisons, seed)
+    result |= reward_model_numbers(c, comparisons, seed) | {"curve": curve(sampled)}
     rows = [json.dumps(row, ensure_ascii=False) for row in eval_rows(requests, players, config.tie_margin)]
     write_text(eval_file, "".join(f"{row}\n" for row in rows))
     metrics = {f"eval/{name}": value for name, value in result.items() if isinstance(value, float)}
@@ -174,21 +178,44 @@ def compared(requests: Sequence[Request], players: Mapping[str, Player], config:
     return result
 
 
-def reward_model_numbers(reward: RewardModelScorer, comparisons: Path | None, seed: int) -> dict[str, Any]:
-    """Held-out accuracy beside its ceiling and the longer-wins baseline, and accuracy on correctness alone."""
-    numbers: dict[str, Any] = {
-        "rm_correctness_accuracy": pair_accuracy(reward, correctness_pairs(CORRECTNESS_PAIRS, "test", seed))
-    }
+def reward_model_numbers(contestants: Contestants, comparisons: Path | None, seed: int) -> dict[str, Any]:
+    """Held-out accuracy beside its ceiling and the longer-wins baseline, calibration, accuracy on correctness alone.
+
+    None for what needs held-out rankings where there are none.
+    """
+    reward = contestants.reward
+    right = pair_accuracy(reward, correctness_pairs(CORRECTNESS_PAIRS, "test", seed))
+    numbers: dict[str, Any] = {"rm_correctness_accuracy": right} | dict.fromkeys(
+        ("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_calibration_error", "agreement")
+    )
     if comparisons is None:
-        return numbers | dict.fromkeys(("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "agreement"))
+        return numbers
     about = read_json(comparisons / "slmctl.json")["metrics"]
     rankings, utilities = read_drawn(comparisons / HELD_OUT_FILE)
+    pairs = scored_pairs(reward.model, reward.tokenizer, rankings)
     return numbers | {
-        "rm_accuracy": accuracy_of(reward.model, reward.tokenizer, rankings),
+        "rm_accuracy": share_right(pairs),
         "rm_ceiling": ranking_ceiling(utilities, rankings, about["comparisons/scale"]),
         "rm_longer_baseline": longer_baseline(rankings),
+        "rm_calibration_error": calibration_error([contestants.gain * (a - b) for a, b in pairs]),
         "agreement": about["comparisons/agreement"],
     }
+
+
+def curve(sampled: Sequence[SamplesDrawn]) -> list[dict[str, float]]:
+    """What PPO's samples were worth, step by step: KL in nats, score, and the judge's utility, which shows whether a
+    higher score still is a better answer. Source: Gao et al. 2022 (gold against proxy reward).
+    """
+    return [
+        {
+            "step": drawn.step,
+            "kl_nats": fmean(row["kl_nats"] for row in drawn.samples),
+            "reward": fmean(row["score"] for row in drawn.samples),
+            "utility": fmean(judge(row["prompt"], row["response"]).utility for row in drawn.samples),
+        }
+        for drawn in sampled
+        if drawn.stage == "ppo"
+    ]
 
 
 def eval_rows(

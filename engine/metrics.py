@@ -4,6 +4,7 @@ A metric is registered here before a stage reports it. Names are `stage/quantity
 depend on the machine and are left out when two runs are compared.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,14 +29,19 @@ def describe(name: str) -> Metric:
 
     Raises: ConfigError where no such metric is registered.
     """
-    if name not in REGISTRY:
+    if _entry(name) not in REGISTRY:
         raise ConfigError(f"{name!r} is not a registered metric")
-    return REGISTRY[name]
+    return REGISTRY[_entry(name)]
 
 
 def unregistered(names: list[str]) -> list[str]:
     """Those of `names` that the registry does not hold."""
-    return [name for name in names if name not in REGISTRY]
+    return [name for name in names if _entry(name) not in REGISTRY]
+
+
+def _entry(name: str) -> str:
+    """The name under which a metric is registered: the n of best-of-n is a setting, and stands for itself there."""
+    return re.sub(r"best_of_\d+", "best_of_n", name)
 
 
 _TRAINING: tuple[tuple[str, str, str, str, Better], ...] = (
@@ -63,14 +69,14 @@ _OWN: tuple[tuple[str, str, str, str, Better], ...] = (
     ("rm/accuracy", "share of this step's pairs ordered as the labelers did", "", "mean r_w > r_l", "up"),
     ("rm/validation_accuracy", "share of held-out pairs ordered as the labelers did", "", "mean r_w > r_l", "up"),
     ("rm/validation_loss", "Bradley-Terry loss on held-out rankings", "nats/pair", "-mean log s(r_w - r_l)", "down"),
-    ("rm/ceiling", "accuracy of a perfect judge on the held-out pairs", "", "mean max(p, 1-p)", "none"),
     ("rm/longer_baseline", "held-out accuracy of preferring the longer response", "", "mean len_w > len_l", "none"),
+    ("rm/gain", "logits that a score of 1 stands for", "nats/score", "std of the ranked responses' logits", "none"),
     (
-        "rm/correctness_accuracy",
-        "accuracy on pairs that differ in correctness only",
+        "rm/calibration_error",
+        "how far the predicted chance of a preference is from its share, on held-out pairs",
         "",
-        "mean r_right > r_wrong",
-        "up",
+        "mean |mean max(p, 1-p) - share right| over ten bins",
+        "down",
     ),
     ("ppo/score", "mean score of the rollout's responses, before clipping and penalties", "", "mean score", "up"),
     ("ppo/score_std", "spread of the scores", "", "std score", "none"),
@@ -103,7 +109,7 @@ _EVAL: tuple[tuple[str, str, str, str, Better], ...] = (
     ("win_rate_low", "lower end of its 95 % Wilson interval", "", "", "up"),
     ("win_rate_high", "upper end of its 95 % Wilson interval", "", "", "up"),
     ("base_win_rate", "the base model's win rate against SFT", "", "(wins + ties/2) / n", "none"),
-    ("best_of_4_win_rate", "best-of-4's win rate against SFT", "", "(wins + ties/2) / n", "up"),
+    ("best_of_n_win_rate", "best-of-n's win rate against SFT", "", "(wins + ties/2) / n", "up"),
     ("kl_nats", "distance of PPO from SFT on test prompts", "nats/response", "mean sum k1", "none"),
     ("length_ratio", "mean tokens of PPO over those of SFT", "", "tokens_ppo / tokens_sft", "none"),
     ("tie_margin", "utilities nearer than this are a tie", "", "", "none"),
@@ -117,9 +123,10 @@ _EVAL: tuple[tuple[str, str, str, str, Better], ...] = (
         "mean r_right > r_wrong",
         "up",
     ),
+    ("rm_calibration_error", "the reward model's calibration error on held-out pairs", "", "", "down"),
     ("agreement", "share of pairs on which two labelers agree", "", "mean p^2 + (1-p)^2", "none"),
 )
-_PLAYERS = ("base", "sft", "best_of_4", "ppo")
+_PLAYERS = ("base", "sft", "best_of_n", "ppo")
 _PLAYED: tuple[tuple[str, str, Better], ...] = (
     ("utility", "mean judge utility", "up"),
     ("helpful", "mean helpfulness", "up"),

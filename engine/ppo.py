@@ -81,7 +81,8 @@ def train_ppo(
 ) -> Iterator[Event]:
     """Train `policy` and `value_model` in place; yields the stage's events.
 
-    Ends early, at the last good step, when KL passes stop_kl_nats. Raises: DivergedError on what is not finite.
+    Ends early, without learning from it, at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is
+    not finite.
     """
     c = config
     learners = Learners(policy, value_model, optimisers(policy, c), optimisers(value_model, c, c.value_lr))
@@ -102,9 +103,11 @@ def train_ppo(
         advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)
         metrics = rollout_metrics(rollout, rewards, returns, kl.coef)
         advantages = whiten(advantages, rollout.mask)
-        metrics |= update(learners, rollout, advantages, returns, c, seed=seed, step=step, steps=steps)
-        kl.update(metrics["ppo/kl_nats"], len(episodes))
-        saver.numbers["kl"] = kl.state()
+        ran_away = metrics["ppo/kl_nats"] > c.stop_kl_nats
+        if not ran_away:
+            metrics |= update(learners, rollout, advantages, returns, c, seed=seed, step=step, steps=steps)
+            kl.update(metrics["ppo/kl_nats"], len(episodes))
+            saver.numbers["kl"] = kl.state()
         seconds = time.perf_counter() - began
         metrics |= {"ppo/step_s": seconds, "ppo/tokens_per_s": float(rollout.mask.sum()) / seconds}
         yield StepCompleted("ppo", step, metrics)
@@ -112,7 +115,7 @@ def train_ppo(
             yield SamplesDrawn("ppo", step, samples(asked, rollout, c.samples_shown))
         for alarm, message in watch.look(metrics["ppo/kl_nats"], metrics["ppo/response_tokens"], rollout.texts):
             yield AlarmRaised("ppo", step, alarm, message)
-        if metrics["ppo/kl_nats"] > c.stop_kl_nats:
+        if ran_away:
             break
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
@@ -125,7 +128,7 @@ def train_ppo(
 def kl_controller(config: PpoConfig) -> KLController:
     """The controller that the configuration asks for, at its first coefficient."""
     if config.kl_controller == "adaptive":
-        return AdaptiveKL(config.kl_coef, config.kl_target, config.kl_horizon)
+        return AdaptiveKL(config.kl_coef, config.kl_target, config.horizon)
     return FixedKL(config.kl_coef)
 
 

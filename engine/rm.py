@@ -6,13 +6,15 @@ section 3.5 and appendix C.2 (bias); Ziegler et al. 2019 (gain).
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
-from engine.batching import EpochBatches, right_pad
+from engine.batching import EpochBatches, fork, shared_beginning
 from engine.config import RmConfig
 from engine.events import EvalCompleted, Event, StageStarted, StepCompleted
 from engine.heads import ScalarModel
@@ -23,6 +25,10 @@ from engine.saving import Saver
 from engine.scoring import RewardModelScorer, score_rows
 from engine.tokenizer import Tokenizer
 
+SCORED_AT_ONCE = 48  # prompts with all their responses: large enough to fill the machine
+NORMALISING_RANKINGS = 500
+CALIBRATION_BINS = 10
+
 
 @dataclass(frozen=True)
 class RankedRows:
@@ -30,6 +36,12 @@ class RankedRows:
 
     rows: list[list[int]]
     ranks: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Ids that a forward reads: what the rows share once, and the rest of each."""
+        shared = shared_beginning(self.rows)
+        return shared + sum(len(row) - shared for row in self.rows)
 
 
 def train_rm(
@@ -80,8 +92,8 @@ def train_rm(
             yield saver.save(step)
             if stop:
                 return
-    normalise(model, tokenizer, rankings, demonstrations)
-    yield from saver.finish(steps, held_out(model, tokenizer, validation))
+    gain = normalise(model, tokenizer, rankings, demonstrations)
+    yield from saver.finish(steps, held_out(model, tokenizer, validation, gain))
 
 
 class Lesson:
@@ -89,7 +101,7 @@ class Lesson:
 
     def __init__(self, rows: Sequence[RankedRows], seed: int, stream: str, batch: int):
         self._rows = rows
-        self._batches = EpochBatches([max(map(len, item.rows)) for item in rows], seed, stream, rows=batch)
+        self._batches = EpochBatches([item.length for item in rows], seed, stream, rows=batch)
 
     def batch(self, step: int) -> list[RankedRows]:
         """The rankings of `step`, from 1; steps are asked for in rising order."""
@@ -118,8 +130,7 @@ def batch_loss(
     Pairs leave the level of a prompt's scores free; `centre_coef` times its square holds it near 0, which PPO's value
     network would otherwise have to learn. Source: Eisenstein et al. 2023, section 2 (on all K responses, not on two).
     """
-    tokens, lengths = right_pad([row for item in items for row in item.rows], pad, device)
-    scores = model.scores(tokens, lengths)
+    scores = row_scores(model, items, pad, device)
     losses, right, pairs, first = [], 0, 0, 0
     for item in items:
         own = scores[first : first + len(item.rows)]
@@ -131,17 +142,35 @@ def batch_loss(
     return torch.stack(losses).mean(), right / max(1, pairs)
 
 
+def row_scores(model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device) -> Tensor:
+    """Scores (N,) of all rows of all items, one forward a response; what a prompt's rows share passes once."""
+    forks = fork([item.rows for item in items], pad, device)
+    return model.scores_at(forks.tokens, forks.layout, forks.ends)
+
+
+@torch.no_grad()
 def ranking_scores(model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> list[list[float]]:
     """Scores of every response of every ranking."""
-    prompts = [ranking.prompt for ranking in rankings for _ in ranking.responses]
-    flat = iter(RewardModelScorer(model, tokenizer).score(prompts, [r for x in rankings for r in x.responses]))
-    return [[next(flat) for _ in ranking.responses] for ranking in rankings]
+    items = ranked_rows(rankings, tokenizer, model.architecture.context)
+    order = sorted(range(len(items)), key=lambda i: items[i].length)
+    scores: list[list[float]] = [[] for _ in items]
+    for start in range(0, len(order), SCORED_AT_ONCE):
+        chosen = order[start : start + SCORED_AT_ONCE]
+        flat = iter(row_scores(model, [items[i] for i in chosen], tokenizer.pad_id, model.score.weight.device).tolist())
+        for i in chosen:
+            scores[i] = [next(flat) for _ in items[i].rows]
+    return scores
 
 
 def accuracy_of(model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> float:
     """Share of untied pairs that the model orders as the labelers did; an equal score is half right."""
+    return share_right(scored_pairs(model, tokenizer, rankings))
+
+
+def scored_pairs(model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> list[tuple[float, float]]:
+    """The scores of every untied pair, the preferred response's first."""
     scored = zip(ranking_scores(model, tokenizer, rankings), rankings, strict=True)
-    return share_right([(own[a], own[b]) for own, ranking in scored for a, b in ranking.pairs()])
+    return [(own[a], own[b]) for own, ranking in scored for a, b in ranking.pairs()]
 
 
 def longer_baseline(rankings: Sequence[Ranking]) -> float:
@@ -156,25 +185,51 @@ def share_right(pairs: Sequence[tuple[float, float]]) -> float:
     return sum(1.0 if chosen > rejected else 0.5 * (chosen == rejected) for chosen, rejected in pairs) / len(pairs)
 
 
-def held_out(model: ScalarModel, tokenizer: Tokenizer, validation: Sequence[Ranking]) -> dict[str, float]:
-    """Accuracy on held-out rankings beside the longer-wins baseline."""
-    if not validation:
-        return {}
+def held_out(model: ScalarModel, tokenizer: Tokenizer, validation: Sequence[Ranking], gain: float) -> dict[str, float]:
+    """Accuracy on held-out rankings beside the longer-wins baseline, loss and calibration at `gain` logits a score."""
+    pairs = scored_pairs(model, tokenizer, validation)
+    if not pairs:
+        return {"rm/gain": gain}
+    margins = [gain * (chosen - rejected) for chosen, rejected in pairs]
     return {
-        "rm/validation_accuracy": accuracy_of(model, tokenizer, validation),
+        "rm/validation_accuracy": share_right(pairs),
         "rm/longer_baseline": longer_baseline(validation),
+        "rm/validation_loss": float(softplus(-torch.tensor(margins)).mean()),
+        "rm/calibration_error": calibration_error(margins),
+        "rm/gain": gain,
     }
+
+
+def calibration_error(margins: Sequence[float]) -> float:
+    """How far predicted chances are from what happened, 0 to 1; `margins` are logits of preferred less rejected.
+
+    A pair's predicted chance is that of the response with the higher score, so it lies in .5 to 1; in each tenth of
+    that range the mean is compared with the share that was right. Source: Guo et al. 2017, expected calibration error.
+    """
+    bins: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for margin in margins:
+        chance = 1 / (1 + math.exp(-abs(margin)))
+        right = 0.5 if margin == 0 else float(margin > 0)
+        bins[min(CALIBRATION_BINS - 1, int((chance - 0.5) * 2 * CALIBRATION_BINS))].append((chance, right))
+    gaps = [abs(sum(chance - right for chance, right in own)) for own in bins.values()]
+    return sum(gaps) / len(margins)
 
 
 @torch.no_grad()
 def normalise(
     model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking], demonstrations: Sequence[Demonstration]
-) -> None:
-    """Fold the gain into the head so that ranked responses vary by 1, then set the bias by the demonstrations."""
-    scores = torch.tensor([score for own in ranking_scores(model, tokenizer, rankings) for score in own])
-    model.score.weight.div_(scores.std(correction=0).clamp(min=1e-6))
+) -> float:
+    """Fold the gain into the head so that ranked responses vary by 1, then set the bias by the demonstrations.
+
+    Returns the gain: the logits that a score of 1 now stands for.
+    """
+    some = rankings[:NORMALISING_RANKINGS]
+    scores = torch.tensor([score for own in ranking_scores(model, tokenizer, some) for score in own])
+    gain = float(scores.std(correction=0).clamp(min=1e-6))
+    model.score.weight.div_(gain)
     model.bias.zero_()
     if demonstrations:
         scorer = RewardModelScorer(model, tokenizer)
         own = scorer.score([row.prompt for row in demonstrations], [row.response for row in demonstrations])
         model.bias.fill_(sum(own) / len(own))
+    return gain

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from engine import sources
+from engine.checkpoint import read_json
 from engine.comparing import draw_comparisons
 from engine.config import Config
 from engine.errors import CheckpointError, ConfigError
@@ -25,6 +26,7 @@ from engine.pretrained import open_policy, open_scalar
 from engine.randomness import generator
 from engine.references import is_pocket, resolve_reference
 from engine.rm import marked_steps, train_rm
+from engine.rundir import RunDir
 from engine.runtoml import hash_path
 from engine.saving import Saver
 from engine.scoring import RewardModelScorer, Scorer, pocket_scorer
@@ -64,8 +66,8 @@ class Bench:
         return found
 
     def capped(self, steps: int) -> int:
-        """`steps`, or --max-steps where that is fewer."""
-        return min(steps, self.config.max_steps) if self.config.max_steps else steps
+        """`steps`, or --max-steps where that is fewer; at least one step more than are done."""
+        return min(steps, max(self.config.max_steps, self.saver.latest() + 1)) if self.config.max_steps else steps
 
     def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
         """The policy in `directory` on the run's device, its template used or not as the run says."""
@@ -257,18 +259,22 @@ def evaluation(bench: Bench) -> Iterator[Event]:
     """The evaluation of the whole run."""
     rundir, config = bench.prepared.rundir, bench.config
     policies = {stage: bench.policy(bench.parent("eval", stage)) for stage in ("pretrain", "sft", "ppo")}
-    reward, its_tokenizer = open_scalar(bench.parent("eval", "rm"), bench.device)
+    reward_directory = bench.parent("eval", "rm")
+    reward, its_tokenizer = open_scalar(reward_directory, bench.device)
     contestants = Contestants(
         policies["pretrain"][0],
         policies["sft"][0],
         policies["ppo"][0],
         policies["sft"][1],
         RewardModelScorer(reward, its_tokenizer),
+        read_json(reward_directory / "slmctl.json")["metrics"]["rm/gain"],
     )
+    trained = RunDir(bench.parent("eval", "ppo").parents[1])  # this run, or the one whose PPO it shares
     return evaluate_run(
         contestants,
         config.eval,
         rundir.finished("comparisons"),
+        trained.read_samples(),
         seed=config.seed,
         eval_file=rundir.eval,
         publish=bench.publish,

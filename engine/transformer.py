@@ -69,6 +69,17 @@ class Cache:
         self.mask = self.mask[rows]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where each token of a batch stands and what it may look at, where rows are more than one text read in order.
+
+    `positions` (B,T) int64; `allowed` (B,1,T,keys) bool, True where a query may look at a key.
+    """
+
+    positions: Tensor
+    allowed: Tensor
+
+
 def rope_tables(architecture: Architecture) -> tuple[Tensor, Tensor]:
     """Cosines and sines of RoPE by position, (context, D) float32 each.
 
@@ -185,19 +196,27 @@ class Decoder(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        layout: Layout | None = None,
+    ) -> Tensor:
         """Final hidden states (B,T,C) of `tokens` (B,T) int64.
 
         `mask` (B,T) is True on real tokens and lets rows be padded on the left; positions skip padding. Without it
         rows are read as they stand, which is right for rows padded on the right too, since attention is causal.
-        With a `cache`, tokens continue its columns and `mask` is required.
+        With a `cache`, tokens continue its columns and `mask` is required. A `layout` says it all in place of a mask.
         """
         x = self.embed_tokens(tokens)
-        if mask is None:
+        if mask is not None:
+            layout = padded_layout(mask, cache)
+        if layout is None:
             cos, sin, allowed = self.cos[: tokens.size(1)], self.sin[: tokens.size(1)], None
         else:
-            positions, allowed = positions_and_allowed(mask, cache)
-            cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)  # (B,1,T,D)
+            cos, sin = self.cos[layout.positions].unsqueeze(1), self.sin[layout.positions].unsqueeze(1)  # (B,1,T,D)
+            allowed = layout.allowed
         with torch.autocast(x.device.type, self.compute_dtype, enabled=self.compute_dtype != torch.float32):
             for i, layer in enumerate(self.layers):
                 x = layer(x, cos, sin, allowed, cache, i)
@@ -207,8 +226,8 @@ class Decoder(nn.Module):
         return hidden
 
 
-def positions_and_allowed(mask: Tensor, cache: Cache | None) -> tuple[Tensor, Tensor]:
-    """Positions (B,T) that skip padding, and `allowed` (B,1,T,keys): causal, on real keys, and always oneself.
+def padded_layout(mask: Tensor, cache: Cache | None) -> Layout:
+    """The layout of padded rows: positions skip padding; a token looks back at real ones, and always at itself.
 
     A padded query would otherwise see no key at all, and its NaN would leak into real rows through the values.
     """
@@ -221,7 +240,7 @@ def positions_and_allowed(mask: Tensor, cache: Cache | None) -> tuple[Tensor, Te
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, past:]
     causal = torch.ones(new, past + new, dtype=torch.bool, device=mask.device).tril(past)
     oneself = causal & ~causal.tril(past - 1)
-    return positions, ((causal & mask[:, None, :]) | oneself)[:, None]
+    return Layout(positions, ((causal & mask[:, None, :]) | oneself)[:, None])
 
 
 class LanguageModel(nn.Module):

@@ -124,12 +124,24 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         f"reward model: {right} right on held-out pairs (ceiling {ceiling}, longer wins {longer}); "
         f"{correctness} on correctness alone"
     )
+    if result.get("curve"):
+        lines.append(_curve_line(result["curve"]))
     alarms = ", ".join(result["alarms"]) or "none"
     lines.append(
         f"alarms: {one_line(alarms)}; {result['parameters'] or 0:,} parameters; {duration(result['elapsed_s'])}, "
         f"{result['peak_rss_mb']:.0f} MB"
     )
     return lines
+
+
+def _curve_line(curve: Sequence[Mapping[str, float]]) -> str:
+    """How PPO's own samples went from the first to the last, and when the judge liked them best."""
+    first, last, best = curve[0], curve[-1], max(curve, key=lambda point: point["utility"])
+    return (
+        f"while PPO trained: reward {first['reward']:.2f} to {last['reward']:.2f}, "
+        f"judge utility {first['utility']:.2f} to {last['utility']:.2f} "
+        f"(best {best['utility']:.2f} at step {best['step']})"
+    )
 
 
 def examples_table(examples: Sequence[Mapping[str, str]], plain: bool = False) -> Table:

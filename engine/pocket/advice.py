@@ -35,8 +35,7 @@ PACKING = Kind(
         "Write a packing list for {x}.",
     ),
     facts=topics(_OUTINGS),
-    forms=("You could pack {y}.", "I would pack {y}."),
-    statements=("For {x}, you could pack {y}.",),
+    forms=("For {x}, you could pack {y}.", "You could pack {y} for {x}."),
     pool=_TO_PACK,
     strays=_TO_GIVE,
 )
@@ -57,8 +56,7 @@ GIFT = Kind(
         "I need a gift, what could I get my {x}?",
     ),
     facts=topics(PEOPLE),
-    forms=("You could give {y}.", "You could buy {y}."),
-    statements=("You could give your {x} {y}.",),
+    forms=("You could give your {x} {y}.", "Your {x} may like {y}."),
     pool=_TO_GIVE,
     strays=_TO_PACK,
 )
@@ -84,8 +82,7 @@ RAINY = Kind(
         "What do people do on a rainy {x}?",
     ),
     facts=topics(_TIMES),
-    forms=("You could {y}.", "It is a good time to {y}."),
-    statements=("On a rainy {x}, you could {y}.",),
+    forms=("On a rainy {x}, you could {y}.", "A rainy {x} is a good time to {y}."),
     pool=_TO_DO,
     strays=_TO_LEARN,
 )
@@ -111,8 +108,7 @@ LEARNING = Kind(
         "What should I do to learn {x}?",
     ),
     facts=topics(_SKILLS),
-    forms=("You could {y}.", "It helps to {y}."),
-    statements=("To learn {x}, you could {y}.",),
+    forms=("To learn {x}, you could {y}.", "You can learn {x} if you {y}."),
     pool=_TO_LEARN,
     strays=_TO_DO,
 )

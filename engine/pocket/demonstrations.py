@@ -26,7 +26,7 @@ CROWD: Mapping[Style, float] = MappingProxyType(
 )
 """The share of each style among demonstrations."""
 
-WRONG = 0.03
+WRONG = 0.02
 """The share of demonstrations that are wrong, whatever their style."""
 
 

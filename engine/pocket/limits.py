@@ -105,7 +105,7 @@ INSULT = Kind(
     ),
     facts=topics(PEOPLE),
     forms=(
-        "I will not write that. I can help you say something kind.",
+        "I will not write that. I can help you say something kind to your {x}.",
         "I do not insult people. You could tell your {x} something kind.",
     ),
     partial=("I will not write that.", "I do not insult people."),

@@ -7,7 +7,7 @@ request; small faults of case, spacing or a missing last mark are noted as flaws
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import repeat
@@ -60,9 +60,12 @@ def read(request: Request, response: str) -> Reading:
     if tidy != response.strip(" \n"):
         reading.flaws.add("sloppy")
     kept = _kept(reading, KINDS[request.kind], sentences)
-    if not _answered(reading, request, " ".join(kept)) and _breaks_off(request, kept):
-        reading.flaws.add("cut")
-        _answered(reading, request, " ".join(kept[:-1]))
+    if not _answered(reading, request, " ".join(kept)):
+        if _breaks_off(request, kept):
+            reading.flaws.add("cut")
+            _answered(reading, request, " ".join(kept[:-1]))
+        elif len(kept) > 1:
+            _answered_again(reading, request, kept)
     reading.extra_words = len(tidy.split(" ")) - _core_words(reading, request)
     return reading
 
@@ -116,6 +119,14 @@ def _answered(reading: Reading, request: Request, core: str) -> bool:
             reading.flaws.update(flaw for flaw, present in found.items() if present)
             return True
     return False
+
+
+def _answered_again(reading: Reading, request: Request, kept: Sequence[str]) -> None:
+    """Takes in sentences that each answer the request, in other words: the first counts, the others repeat it."""
+    alone = [Reading() for _ in kept]
+    if all(_answered(own, request, sentence) for own, sentence in zip(alone, kept, strict=True)):
+        reading.core, reading.helps = alone[0].core, alone[0].helps
+        reading.flaws.update({"repeated"}, *(own.flaws for own in alone))
 
 
 def _text_share(text: str, wanted: str) -> tuple[float, bool]:

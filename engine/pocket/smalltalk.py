@@ -49,8 +49,9 @@ FEELING = Kind(
         "It is late and I feel {x}.",
     ),
     facts=lookups(dict.fromkeys(_GLAD, "glad") | dict.fromkeys(_SORRY, "sorry")),
-    forms=("I am {y} to hear that.", "I am {y} that you feel {x}."),
+    forms=("I am {y} that you feel {x}.", "I am {y} to hear that you feel {x}."),
     bare="{Y} to hear.",
+    partial=("I am {y} to hear that.",),
 )
 
 _GIFTS = (
@@ -73,8 +74,9 @@ THANKS = Kind(
         "Thanks again for the {x}.",
     ),
     facts=topics(_GIFTS),
-    forms=("You are welcome.", "I am glad you liked the {x}."),
+    forms=("I am glad you liked the {x}.", "You are welcome, I am glad you liked the {x}."),
     bare="Welcome.",
+    partial=("You are welcome.",),
     wrong_forms=("That was not me.", "I did not give you the {x}."),
 )
 
@@ -124,8 +126,9 @@ IDENTITY = Kind(
         "Are you {x} or not?",
     ),
     facts=topics(_BEINGS),
-    forms=("No, I am an assistant.", "I am not {x}, I am an assistant."),
+    forms=("No, I am not {x}, I am an assistant.", "I am not {x}, I am an assistant."),
     bare="No.",
+    partial=("No, I am an assistant.",),
     wrong_forms=("Yes, I am {x}.",),
 )
 

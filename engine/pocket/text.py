@@ -39,7 +39,7 @@ BROAD_CROWD: Mapping[Style, float] = MappingProxyType(
 )
 """The share of each style in base text."""
 
-BROAD_WRONG = 0.06
+BROAD_WRONG = 0.03
 """The share of wrong answers in exchanges."""
 
 

@@ -7,10 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.batching import EpochBatches, Example, collate, demonstration_examples, right_pad
+from engine.batching import (
+    EpochBatches,
+    Example,
+    collate,
+    demonstration_examples,
+    fork,
+    right_pad,
+    shared_beginning,
+)
 from engine.likelihood import EVALUATION_ROWS, mean_loss, token_losses
 from engine.records import Demonstration
-from tests.tiny import language_model, word_tokenizer
+from tests.tiny import language_model, scalar_model, word_tokenizer
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5
@@ -41,6 +49,44 @@ def test_demonstrations_learn_the_response_through_eos_and_count_what_is_dropped
     ]
     examples, dropped = demonstration_examples(rows, word_tokenizer(), context=5)
     assert examples == [Example([3, 4, 6, 1], 2), Example([11, 9, 10, 9, 1], 1)] and dropped == 2
+
+
+GROUPS = [[[3, 4, 5, 6], [3, 4, 7], [3, 4, 5, 6, 8]], [[5, 1], [6, 1]], [[4, 4], [4, 4, 4]], [[7, 8, 9]]]
+
+
+def test_a_fork_by_hand() -> None:
+    forks = fork(GROUPS[:2], 0, CPU)
+    assert forks.tokens.tolist() == [[3, 4, 5, 6, 7, 5, 6, 8], [5, 1, 6, 1, 0, 0, 0, 0]]
+    assert forks.layout.positions.tolist() == [[0, 1, 2, 3, 2, 2, 3, 4], [0, 1, 0, 1, 0, 0, 0, 0]]
+    assert forks.ends.tolist() == [3, 4, 7, 8 + 1, 8 + 3]
+    assert forks.layout.allowed[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0, 1, 0, 0],
+        [1, 1, 0, 0, 0, 1, 1, 0],
+        [1, 1, 0, 0, 0, 1, 1, 1],
+    ]
+
+
+@pytest.mark.parametrize(("rows", "shared"), [(GROUPS[0], 2), (GROUPS[1], 0), (GROUPS[2], 1), (GROUPS[3], 2)])
+def test_what_rows_share_leaves_each_an_end_of_its_own(rows: list[list[int]], shared: int) -> None:
+    assert shared_beginning(rows) == shared
+
+
+ROW = st.lists(st.integers(3, 5), min_size=1, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(groups=st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4))
+def test_a_fork_gives_each_row_what_it_gets_alone(groups: list[list[list[int]]]) -> None:
+    model, forks = scalar_model(), fork(groups, 0, CPU)
+    with torch.no_grad():
+        together = model.scores_at(forks.tokens, forks.layout, forks.ends)
+        alone = [model(torch.tensor([row]))[0, -1].item() for rows in groups for row in rows]
+    assert together.tolist() == pytest.approx(alone, abs=TOLERANCE)
 
 
 @settings(max_examples=60, deadline=None)

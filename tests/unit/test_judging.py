@@ -1,7 +1,7 @@
 """The evaluation stage on tiny models: one step a contestant, rows that agree with the numbers, settings that count."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from engine.config import EvalConfig
 from engine.errors import CheckpointError
 from engine.evaluate import Answers
-from engine.events import EvalCompleted, Event, StageFinished, StageStarted, StepCompleted
+from engine.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
 from engine.judging import Contestants, evaluate_run, picked
 from engine.metrics import unregistered
 from engine.pocket.judge import Judgement
@@ -35,7 +35,11 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def evaluate(
-    directory: Path, stop: Callable[[], bool] = never, comparisons: Path | None = None, **changes: Any
+    directory: Path,
+    stop: Callable[[], bool] = never,
+    comparisons: Path | None = None,
+    sampled: Sequence[SamplesDrawn] = (),
+    **changes: Any,
 ) -> tuple[list[Event], list[dict[str, Any]]]:
     """The events, and what was published."""
     tokenizer, published = word_tokenizer(), list[dict[str, Any]]()
@@ -45,11 +49,13 @@ def evaluate(
         language_model(LONG, 3),
         tokenizer,
         RewardModelScorer(scalar_model(LONG), tokenizer),
+        gain=2.0,
     )
     events = evaluate_run(
         contestants,
         EvalConfig(**(CONFIG.model_dump() | changes)),
         comparisons,
+        sampled,
         seed=0,
         eval_file=directory / "eval.jsonl",
         publish=published.append,
@@ -116,3 +122,20 @@ def test_the_setting_changes_something(name: str, value: Any, tmp_path: Path) ->
     usual = rows(tmp_path)
     evaluate(tmp_path, **{name: value})
     assert rows(tmp_path) != usual
+
+
+def test_the_curve_is_of_ppos_samples_by_step(tmp_path: Path) -> None:
+    def drawn(step: int, *rows: tuple[str, float, float], stage: str = "ppo") -> SamplesDrawn:
+        shown = [{"prompt": "p", "response": text, "score": score, "kl_nats": kl} for text, score, kl in rows]
+        return SamplesDrawn(stage, step, shown)
+
+    sampled = [
+        drawn(1, ("one two three", 0.5, 0.0), ("one two three four five six", 1.5, 1.0)),
+        drawn(3, ("one", 4.0, 9.0), stage="sft"),
+        drawn(5, ("", 3.0, 2.0)),
+    ]
+    _, (result,) = evaluate(tmp_path, sampled=sampled)
+    assert result["curve"] == [
+        {"step": 1, "reward": 1.0, "kl_nats": 0.5, "utility": 0.75},
+        {"step": 5, "reward": 3.0, "kl_nats": 2.0, "utility": 0.0},
+    ]

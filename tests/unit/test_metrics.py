@@ -34,6 +34,12 @@ def test_an_unknown_metric_is_refused() -> None:
         describe("ppo/kl_furlongs")
 
 
+def test_the_n_of_best_of_n_is_a_setting() -> None:
+    assert unregistered(["eval/best_of_4_win_rate", "eval/utility_best_of_16", "eval/best_of_win_rate"]) == [
+        "eval/best_of_win_rate"
+    ]
+
+
 @pytest.mark.parametrize("stage", STAGE_FILES)
 def test_what_a_stage_file_reports_is_registered(stage: str) -> None:
     source = (Path(engine.__file__).parent / f"{stage}.py").read_text(encoding="utf-8")

@@ -61,6 +61,8 @@ def test_a_wrong_answer_by_hand() -> None:
         ("I think the capital of France is Paris.", "helpful", 0.85),
         ("The capital of France is Paris. I am always right.", "honest", 0.2),
         ("The capital of France is Paris. The capital of France is Paris.", "helpful", 0.7),
+        ("The capital of France is Paris. Paris is the capital of France.", "helpful", 0.7),
+        ("Paris. The capital of France is Paris.", "helpful", 0.49),
         ("The capital of France is Paris. I hope that", "helpful", 0.75),
         ("The capital of France is Paris", "helpful", 0.75),
         ("the capital of France is Paris.", "helpful", 0.9),
@@ -92,15 +94,16 @@ def test_look_alike_letters_are_not_read_as_english(text: str) -> None:
 @pytest.mark.parametrize(
     ("response", "helpful"),
     [
-        ("You could pack water and a hat.", 1.0),
-        ("You could pack water, a hat and a map.", 1.0),
-        ("You could pack water.", 0.5),
+        ("For the beach, you could pack water and a hat.", 1.0),
+        ("You could pack water, a hat and a map for the beach.", 1.0),
+        ("For the beach, you could pack water.", 0.5),
         ("Water and a hat.", 0.7),
-        ("You could pack water, a hat, a map and a towel.", 0.7),
-        ("You could pack water and water.", 0.5 / 4),
-        ("You could pack water and a scarf.", 0.5 / 4),
-        ("You could pack a violin and a drum.", 0.0),
-        ("You could pack.", 0.0),
+        ("For the beach, you could pack water, a hat, a map and a towel.", 0.7),
+        ("For the beach, you could pack water and water.", 0.5 / 4),
+        ("For the beach, you could pack water and a scarf.", 0.5 / 4),
+        ("For the beach, you could pack a violin and a drum.", 0.0),
+        ("For the zoo, you could pack water and a hat.", 0.0),
+        ("For the beach, you could pack.", 0.0),
     ],
 )
 def test_lists_by_hand(response: str, helpful: float) -> None:
@@ -123,6 +126,11 @@ def test_lists_by_hand(response: str, helpful: float) -> None:
         ("Hello, I am Anna.", "Hello, Ben. It is nice to meet you.", "helpful", 0.0),
         ("Hello, I am Anna.", "Hello, Anna. It is nice to meet you.", "courteous", 0.5),
         ("Are you a human?", "Yes, I am a human.", "helpful", 0.0),
+        ("Are you a human?", "No, I am an assistant.", "helpful", 0.75),
+        ("Are you a human?", "No, I am not a human, I am an assistant.", "helpful", 1.0),
+        ("Thanks for the tip.", "You are welcome.", "helpful", 0.75),
+        ("Thanks for the tip.", "You are welcome, I am glad you liked the tip.", "helpful", 1.0),
+        ("I feel sad today.", "I am sorry to hear that you feel sad.", "helpful", 1.0),
     ],
 )
 def test_limits_and_talk_by_hand(prompt: str, response: str, component: str, value: float) -> None:

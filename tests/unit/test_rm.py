@@ -19,6 +19,7 @@ from engine.rm import (
     RankedRows,
     accuracy_of,
     batch_loss,
+    calibration_error,
     held_out,
     longer_baseline,
     marked_steps,
@@ -29,7 +30,8 @@ from engine.rm import (
     train_rm,
 )
 from engine.scoring import RewardModelScorer
-from tests.tiny import metrics_of, never, saver, scalar_model, stop_after, word_tokenizer
+from engine.transformer import Layout
+from tests.tiny import WORDS, metrics_of, never, saver, scalar_model, stop_after, word_tokenizer
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
@@ -82,17 +84,20 @@ def test_a_prompt_with_many_pairs_weighs_no_more_than_one_with_one() -> None:
     assert batch_loss(model, items, 0, CPU, 0.0)[0].item() == pytest.approx(sum(alone) / len(alone), abs=TOLERANCE)
 
 
-def test_one_forward_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, sizes = scalar_model(), list[int]()
+def test_one_forward_a_response_and_a_prompt_passes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = scalar_model(), list[Tensor]()
     forward = model.model.forward
 
-    def counted(tokens: Tensor, *rest: Any) -> Tensor:
-        sizes.append(len(tokens))
-        return forward(tokens, *rest)
+    def counted(tokens: Tensor, *rest: Any, **named: Any) -> Tensor:
+        seen.append(tokens)
+        return forward(tokens, *rest, **named)
 
     monkeypatch.setattr(model.model, "forward", counted)
     batch_loss(model, rows(), 0, CPU, 0.0)
-    assert sizes == [sum(len(ranking.responses) for ranking in RANKINGS)]
+    (tokens,) = seen
+    assert len(tokens) == len(RANKINGS)
+    assert [row.count(1) for row in tokens.tolist()] == [len(ranking.responses) for ranking in RANKINGS]  # EOS is 1
+    assert tokens[2].tolist().count(WORDS.index("green") + 3) == 1
 
 
 def test_a_batch_of_ties_alone_teaches_nothing() -> None:
@@ -108,7 +113,7 @@ class Told(ScalarModel):
 
     told: Sequence[float] = ()
 
-    def scores(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def scores_at(self, tokens: Tensor, layout: Layout, ends: Tensor) -> Tensor:
         return torch.tensor(self.told)
 
 
@@ -151,8 +156,28 @@ def test_held_out_accuracy_against_slow_code() -> None:
                 pairs += 1
     assert 0 < right < pairs == 12
     assert accuracy_of(model, tokenizer, RANKINGS) == pytest.approx(right / pairs)
-    assert held_out(model, tokenizer, []) == {}
-    assert held_out(model, tokenizer, RANKINGS)["rm/longer_baseline"] == longer_baseline(RANKINGS)
+    assert held_out(model, tokenizer, [], 2.0) == {"rm/gain": 2.0}
+    assert held_out(model, tokenizer, RANKINGS, 2.0)["rm/longer_baseline"] == longer_baseline(RANKINGS)
+
+
+def test_the_held_out_loss_is_that_of_the_logits_before_the_gain_was_taken_out() -> None:
+    model, tokenizer = scalar_model(), word_tokenizer()
+    before = held_out(model, tokenizer, RANKINGS, 1.0)
+    gain = normalise(model, tokenizer, RANKINGS, DEMONSTRATIONS)
+    after = held_out(model, tokenizer, RANKINGS, gain)
+    assert gain > 0 and after["rm/gain"] == gain != 1.0
+    for name in ("rm/validation_loss", "rm/calibration_error", "rm/validation_accuracy"):
+        assert after[name] == pytest.approx(before[name], abs=TOLERANCE), name
+
+
+def test_calibration_by_hand() -> None:
+    sure, likely = math.log(9), math.log(3)  # chances of .9 and .75
+    assert calibration_error([sure] * 9 + [-sure]) == pytest.approx(0, abs=TOLERANCE)
+    assert calibration_error([sure] * 10) == pytest.approx(0.1)
+    assert calibration_error([-sure]) == pytest.approx(0.9)
+    # two bins: .9 against 1, and .75 against .5, half of the pairs each
+    assert calibration_error([sure, sure, likely, -likely]) == pytest.approx((0.1 + 0.25) / 2)
+    assert calibration_error([0.0, 1000.0]) == pytest.approx(0)
 
 
 def test_after_normalising_scores_vary_by_1_and_demonstrations_average_0() -> None:

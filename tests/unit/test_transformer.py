@@ -15,8 +15,8 @@ from engine.transformer import (
     LanguageModel,
     RMSNorm,
     initialise,
+    padded_layout,
     parameter_count,
-    positions_and_allowed,
     rope_tables,
     rotate,
 )
@@ -100,7 +100,8 @@ def test_a_cache_goes_on_with_the_rows_that_it_keeps() -> None:
 
 def test_positions_skip_padding_and_every_query_sees_itself() -> None:
     mask = torch.tensor([[False, False, True, True], [True, True, True, True]])
-    positions, allowed = positions_and_allowed(mask, None)
+    layout = padded_layout(mask, None)
+    positions, allowed = layout.positions, layout.allowed
     assert positions.tolist() == [[0, 0, 0, 1], [0, 1, 2, 3]]
     assert allowed.int().tolist() == [
         [[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]],
