@@ -5,6 +5,7 @@ No pickle, in or out: tensors are safetensors, everything else JSON. Reading oth
 pretrained.py's job.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -33,9 +34,13 @@ def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
     for leftover in (temporary, replaced):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
-    fill(temporary)
-    for path in (*temporary.rglob("*"), temporary):
-        flush(path)
+    try:
+        fill(temporary)
+        for path in (*temporary.rglob("*"), temporary):
+            flush(path)
+    except OSError:  # a full disk: give back what was taken
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if target.exists():
         target.rename(replaced)
     temporary.rename(target)
@@ -126,7 +131,7 @@ def save_model(
 def _fill(folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, about: Mapping[str, Any]) -> None:
     scalar = isinstance(model, ScalarModel)
     kind = "SequenceClassification" if scalar else "CausalLM"
-    save_file(hf_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(folder / "model.safetensors", hf_tensors(model))
     save_tokenizer(tokenizer, folder)
     write_json(folder / "config.json", hf_config(model.architecture, tokenizer, kind))
     slmctl = dict(about)
@@ -136,6 +141,15 @@ def _fill(folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer
         ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.bos_id}
         write_json(folder / "generation_config.json", {**ids, "do_sample": True, "temperature": 1.0, "top_k": 0})
     write_json(folder / "slmctl.json", slmctl)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file. Raises: OSError where it cannot be written, as for a disk that is full."""
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        full = str(error).endswith("(os error 28)")
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -206,7 +220,7 @@ def write_state(folder: Path, state: TrainingState) -> None:
         for index, moments in optimizer.state_dict()["state"].items()
         for moment, tensor in moments.items()
     }
-    save_file(tensors, folder / "state.safetensors")
+    save_tensors(folder / "state.safetensors", tensors)
     write_json(folder / "state.json", state.numbers)
 
 

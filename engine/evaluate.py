@@ -8,7 +8,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 from torch import Tensor
@@ -78,6 +78,12 @@ class WinRate:
             "win_rate_low": low,
             "win_rate_high": high,
         }
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of `values`, and the ends of its 95 % interval by the normal approximation."""
+    mean, half = fmean(values), Z_95 * pstdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
 
 
 def answer(

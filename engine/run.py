@@ -3,15 +3,18 @@
 The one writer of a run directory. Stages yield events; here they are stamped, appended and handed on.
 """
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from engine.errors import EngineError
+from engine.errors import EngineError, FileError
 from engine.events import (
     AlarmRaised,
     ControlAcknowledged,
@@ -34,6 +37,7 @@ from engine.saving import Saver
 from engine.stages import OPENERS, Bench, make_saver
 
 PAUSE_POLL_S = 0.25
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 @dataclass
@@ -115,9 +119,24 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
             yield driver.record(RunFinished(prepared.last))
         except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
-            sentence = str(error) if isinstance(error, EngineError) else f"a bug of ours: {error!r}"
-            yield driver.record(RunFailed(driver.stage or prepared.last, sentence))
-            raise
+            told = explained(error, rundir)
+            sentence = str(told) if isinstance(told, EngineError) else f"a bug of ours: {error!r}"
+            with suppress(OSError, FileError):  # on a full disk nobody can be told
+                yield driver.record(RunFailed(driver.stage or prepared.last, sentence))
+            if told is error:
+                raise
+            raise told from error
+
+
+def explained(error: Exception, rundir: RunDir) -> Exception:
+    """A sentence in place of an error of the disk; any other error as it is."""
+    if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
+        return error
+    why = os.strerror(error.errno).lower()
+    return FileError(
+        f"cannot write to {error.filename or rundir.path}: {why}; the last save is kept: mend that, then type the same "
+        "command again"
+    )
 
 
 def _opening(driver: Driver) -> Iterator[Event]:

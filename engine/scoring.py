@@ -20,7 +20,7 @@ from engine.references import POCKET
 from engine.settings import nearest
 from engine.tokenizer import Tokenizer
 
-SCORING_ROWS = 256
+SCORING_ROWS = 64  # few enough that rows of one batch are of like length
 
 
 class Scorer(Protocol):

@@ -1,19 +1,24 @@
 """Two policies on the same test prompts, for `slmctl eval`: the judge's verdicts, KL and lengths as one object."""
 
+from statistics import fmean
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.evaluate import Answers, answer, component_means, distinct_2, win_rate
+from engine.evaluate import Answers, answer, component_means, distinct_2, mean_interval, win_rate
 from engine.pocket.judge import judge
 from engine.pocket.requests import draw, requests
 from engine.sampling import Sampling
+from engine.scoring import Scorer
 from slmctl.models import BATCH, Policy
 
 
-def compare(a: Policy, b: Policy, n: int, sampling: Sampling, seed: int, tie_margin: float) -> dict[str, Any]:
+def compare(
+    a: Policy, b: Policy, n: int, sampling: Sampling, seed: int, tie_margin: float, scorer: Scorer | None = None
+) -> dict[str, Any]:
     """How B does against A on `n` test prompts of the pocket world, one response each.
 
-    KL of B from A is there where both have one tokenizer. Raises: ConfigError for more prompts than there are.
+    KL of B from A is there where both have one tokenizer, `reward_a` and `reward_b` where a `scorer` is given.
+    Raises: ConfigError for more prompts than there are.
     """
     if n > (most := len(requests("test"))):
         raise ConfigError(f"-n is {n}; the test split has {most} prompts")
@@ -34,14 +39,19 @@ def compare(a: Policy, b: Policy, n: int, sampling: Sampling, seed: int, tie_mar
         [judge(prompt, text) for prompt, text in zip(prompts, side.texts, strict=True)] for side in (first, second)
     ]
     utilities = [[one.utility for one in side] for side in judged]
+    kl, low, high = mean_interval(second.kl_nats) if shared else (None, None, None)
+    rewards = [] if scorer is None else [scorer.score(prompts, side.texts) for side in (first, second)]
     return {
         **win_rate(utilities[1], utilities[0], tie_margin).as_row(),
-        "kl_nats": sum(second.kl_nats) / n if shared else None,
+        "kl_nats": kl,
+        "kl_nats_low": low,
+        "kl_nats_high": high,
         "length_ratio": second.length_mean / first.length_mean,
         **_numbers("a", first),
         **_numbers("b", second),
         **component_means("a", judged[0]),
         **component_means("b", judged[1]),
+        **{f"reward_{name}": fmean(scores) for name, scores in zip("ab", rewards, strict=False)},
     }
 
 

@@ -15,7 +15,7 @@ from engine.pretrained import open_policy, open_scalar
 from engine.records import Prompt
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.sampling import Sampling
-from engine.scoring import RewardModelScorer
+from engine.scoring import RewardModelScorer, Scorer, pocket_scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
@@ -49,6 +49,14 @@ def policy_at(name: str, directory: Path, device: torch.device, template: str | 
 def reward_model_at(directory: Path, device: torch.device) -> RewardModelScorer:
     """The reward model in a directory. Raises: CheckpointError."""
     return RewardModelScorer(*open_scalar(directory, device))
+
+
+def scorer_of(name: str, directory: Path | None, device: torch.device) -> Scorer:
+    """The scorer that a person named: a reward model in `directory`, or without one a scorer of the pocket world.
+
+    Raises: CheckpointError; ConfigError for a name that is no scorer of the world.
+    """
+    return pocket_scorer(name) if directory is None else reward_model_at(directory, device)
 
 
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:

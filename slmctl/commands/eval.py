@@ -2,22 +2,23 @@
 
 import json as json_module
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from slmctl.commands import options
 from slmctl.commands.sample import check_template, sampling_of
-from slmctl.results import finite
-from slmctl.tui.safe import clean
+from slmctl.results import ROWS, finite
+from slmctl.tui.safe import one_line
 
 HELP = """\b
 slmctl eval tiny:sft tiny:ppo
-slmctl eval tiny:sft round2:ppo --json
-slmctl eval tiny:base tiny:sft -n 100 --temperature 0.7
+slmctl eval tiny:ppo round2:ppo --reward tiny:rm
+slmctl eval tiny:base tiny:sft -n 100 --temperature 0.7 --json
 
-How often B beats A by the pocket judge on test prompts, with a 95 % interval; KL of B from A, and lengths."""
+How often B beats A by the pocket judge on test prompts, with a 95 % interval; KL of B from A, lengths, and with
+--reward what a reward model thinks of both."""
 
 
 def evaluate(
@@ -25,6 +26,7 @@ def evaluate(
     a: Annotated[str, typer.Argument(metavar="A", help="A policy: a path, tiny:sft or tiny:ppo@20.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     n: options.Number = 500,
+    reward: options.Reward = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
@@ -37,21 +39,25 @@ def evaluate(
 ) -> None:
     """Prints the comparison of two policies."""
     from engine import threads as thread_settings
-    from engine.references import resolve_reference
+    from engine.references import is_pocket, resolve_reference
     from engine.rundir import runs_home
 
     check_template(template)
-    directories = [resolve_reference(name, runs_home(os.environ)) for name in (a, b)]
+    home = runs_home(os.environ)
+    directories = [resolve_reference(name, home) for name in (a, b)]
+    scorer_at = None if reward is None or is_pocket(reward) else resolve_reference(reward, home)
     thread_settings.apply(threads)
     from engine.config import EvalConfig
     from engine.runtime import choose_device
     from slmctl.comparison import compare
-    from slmctl.models import policy_at
+    from slmctl.models import policy_at, scorer_of
 
     place = choose_device(device or "auto")
     first, second = (policy_at(*named, place, template) for named in zip((a, b), directories, strict=True))
+    scorer = None if reward is None else scorer_of(reward, scorer_at, place)
     margin = EvalConfig().tie_margin
-    result = {"a": a, "b": b, **compare(first, second, n or 1, sampling_of(ctx.params), seed or 0, margin)}
+    numbers = compare(first, second, n or 1, sampling_of(ctx.params), seed or 0, margin, scorer)
+    result = {"a": a, "b": b, **numbers}
     if json:
         print(json_module.dumps(finite(result)))
     else:
@@ -59,11 +65,21 @@ def evaluate(
 
 
 def print_comparison(result: Mapping[str, Any]) -> None:
-    """Prints the numbers of a comparison, one a line."""
-    a, b = clean(result["a"]), clean(result["b"])
+    """Prints who wins, how far apart the two are, and their numbers side by side."""
+    a, b = one_line(result["a"]), one_line(result["b"])
     print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses")
-    low, high = result["win_rate_low"], result["win_rate_high"]
-    print(f"win rate   {result['win_rate']:.1%}  ({low:.1%} to {high:.1%}, 95 %)")
-    for name, value in result.items():
-        if isinstance(value, float) and not name.startswith("win_rate"):
-            print(f"{name:<22} {value:.4g}")
+    print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")
+    if result["kl_nats"] is not None:
+        low, high = result["kl_nats_low"], result["kl_nats_high"]
+        print(f"KL of {b} from {a}: {result['kl_nats']:.2f} nats a response ({low:.2f} to {high:.2f})")
+    print()
+    _print_row("", [a, b], [a, b])
+    for quantity, title in ROWS:
+        values = [result.get(f"{quantity}_{side}") for side in "ab"]
+        if None not in values:
+            _print_row(title, [f"{value:.3f}" for value in values], [a, b])
+
+
+def _print_row(title: str, cells: Sequence[str], names: Sequence[str]) -> None:
+    columns = [f"{cell:>{max(12, len(name) + 2)}}" for cell, name in zip(cells, names, strict=True)]
+    print(f"{title:<18}{''.join(columns)}")

@@ -32,7 +32,7 @@ Device = Annotated[
     str | None, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where tensors live (default: auto).")
 ]
 Dtype = Annotated[
-    str | None, typer.Option("--dtype", metavar="float32|bfloat16|float16", help="Number format (default: float32).")
+    str | None, typer.Option("--dtype", metavar="float32|bfloat16", help="Number format (default: float32).")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads (default: all cores).")]
 MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", help="Most steps of each training stage.")]

@@ -41,10 +41,9 @@ def score(
     thread_settings.apply(threads, shared=True)
     from engine.readers import exchange_of
     from engine.runtime import choose_device
-    from engine.scoring import pocket_scorer
-    from slmctl.models import reward_model_at
+    from slmctl.models import scorer_of
 
-    scorer = pocket_scorer(model) if directory is None else reward_model_at(directory, choose_device(device or "auto"))
+    scorer = scorer_of(model, directory, choose_device(device or "auto"))
     rows = iter(stdin_rows())
     while batch := list(islice(rows, BATCH)):
         exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]

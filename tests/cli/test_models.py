@@ -143,11 +143,26 @@ def test_eval_compares_two_policies(cli: Cli, run: RunDir) -> None:
     assert result["kl_nats"] is not None and result["tokens_a"] <= 4 and result["tokens_b"] <= 4
     same = json.loads(cli("eval", "tiny:sft", "tiny:sft", "-n", "24", "--max-new-tokens", "4", "--json").out)
     assert same["kl_nats"] == pytest.approx(0.0, abs=1e-5)
+    assert result["kl_nats_low"] < result["kl_nats"] < result["kl_nats_high"]
+    assert "reward_a" not in result
     text = cli("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "4").out
-    assert "tiny:ppo against tiny:sft" in text and "win rate" in text
+    assert "tiny:ppo against tiny:sft" in text and "win rate" in text and "KL of tiny:ppo from tiny:sft" in text
+
+
+@pytest.mark.parametrize("reward", ["tiny:rm", "pocket:judge"])
+def test_eval_shows_what_a_scorer_thinks_of_both(cli: Cli, run: RunDir, reward: str) -> None:
+    command = ("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "4", "--reward", reward)
+    result = json.loads(cli(*command, "--json").out)
+    if reward == "pocket:judge":
+        assert (result["reward_a"], result["reward_b"]) == pytest.approx((result["utility_a"], result["utility_b"]))
+    assert result["reward_a"] != result["reward_b"]
+    (shown,) = [line for line in cli(*command).out.splitlines() if line.startswith("reward")]
+    assert shown.split()[1:] == [f"{result['reward_a']:.3f}", f"{result['reward_b']:.3f}"]
 
 
 def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:
     assert cli("eval", "tiny:sft", "other:ppo").code == 3
+    nobody = cli("eval", "tiny:sft", "tiny:ppo", "--reward", "pocket:nobody")
+    assert nobody.code == 2 and "nobody" in nobody.err
     many = cli("eval", "tiny:sft", "tiny:ppo", "-n", "1000000")
     assert many.code == 2 and "the test split has" in many.err

@@ -1,8 +1,6 @@
-"""PPO through the real model: what the first update must show, what may not move, and every setting's effect."""
+"""PPO through the real model: what the first update must show, what may not move, and how a training ends."""
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,112 +11,29 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine import ppo
-from engine.advantages import gae, token_rewards
+from engine.advantages import token_rewards
 from engine.config import PpoConfig
 from engine.errors import DivergedError
 from engine.events import (
     AlarmRaised,
     CheckpointSaved,
-    Event,
     SamplesDrawn,
     StageFinished,
     StageStarted,
     StepCompleted,
     without_clock,
 )
-from engine.heads import ScalarModel
 from engine.kl import AdaptiveKL, FixedKL
-from engine.masked import whiten
-from engine.optimiser import optimisers
-from engine.ppo import Learners, accumulate, kl_controller, prompts_at, shaped_scores, train_ppo, update
-from engine.rollout import Rollout, draw_episodes, measure
-from engine.sampling import Sampling
-from engine.transformer import LanguageModel
-from tests.tiny import (
-    PROMPTS,
-    WordScorer,
-    language_model,
-    metrics_of,
-    never,
-    saver,
-    scalar_model,
-    stop_after,
-    word_tokenizer,
-)
+from engine.ppo import accumulate, kl_controller, prompts_at, shaped_scores, train_ppo, update
+from engine.rollout import Rollout
+from tests.tiny import PROMPTS, WordScorer, language_model, never, saver, scalar_model, stop_after, word_tokenizer
+from tests.tiny_ppo import CONFIG, changed, collected, config, train, weights
 
 LAYOUT_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-6
 TOLERANCE = 1e-6
 SUM_TOLERANCE = 1e-4
 """For a mean over float32 sums of a few dozen terms, taken in another order."""
-CONFIG = PpoConfig(
-    lr=3e-3, value_lr=3e-3, rollout_batch=6, minibatch=6, microbatch=6, epochs=1, value_warmup_steps=0, max_new_tokens=8
-)
-
-
-def config(**changes: Any) -> PpoConfig:
-    """CONFIG with changes, validated."""
-    return PpoConfig(**{**CONFIG.model_dump(), **changes})
-
-
-@dataclass
-class Run:
-    """What a training gave."""
-
-    events: list[Event]
-    policy: LanguageModel
-    value: ScalarModel
-
-    @property
-    def metrics(self) -> list[dict[str, float]]:
-        return metrics_of(self.events)
-
-
-def train(
-    c: PpoConfig,
-    directory: Path,
-    *,
-    steps: int = 2,
-    reference: LanguageModel | None = None,
-    scorer: Any = None,
-    stop: Callable[[], bool] = never,
-    every: int = 1000,
-) -> Run:
-    policy, value = language_model(), scalar_model()
-    events = train_ppo(
-        policy,
-        reference or language_model(),
-        value,
-        scorer or WordScorer(),
-        word_tokenizer(),
-        PROMPTS,
-        c,
-        seed=5,
-        steps=steps,
-        saver=saver(directory, "ppo", every),
-        should_stop=stop,
-    )
-    return Run(list(events), policy, value)
-
-
-def collected(c: PpoConfig = CONFIG, seed: int = 0) -> tuple[Learners, Rollout, Tensor, Tensor]:
-    """Fresh learners and a rollout of the policy, with whitened advantages and returns."""
-    policy, value = language_model(), scalar_model()
-    sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
-    episodes = draw_episodes(policy, word_tokenizer(), PROMPTS, sampling, seed, "test")
-    rollout = measure(policy, language_model(), value, WordScorer(), word_tokenizer(), PROMPTS, episodes, c.temperature)
-    rewards = token_rewards(shaped_scores(rollout, c), rollout.logprobs, rollout.ref_logprobs, rollout.mask, c.kl_coef)
-    advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)
-    learners = Learners(policy, value, optimisers(policy, c), optimisers(value, c, c.value_lr))
-    return learners, rollout, whiten(advantages, rollout.mask), returns
-
-
-def weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-
-
-def changed(before: dict[str, Tensor], model: torch.nn.Module) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if not torch.equal(before[name], parameter)}
 
 
 # the first update
@@ -226,6 +141,12 @@ def test_the_controller_is_the_configured_one() -> None:
     adaptive = config(kl_controller="adaptive", kl_coef=0.1, kl_target=3.0, kl_horizon=500.0)
     assert kl_controller(adaptive) == AdaptiveKL(0.1, 3.0, 500.0)
     assert kl_controller(config(kl_coef=0.1)) == FixedKL(0.1)
+
+
+def test_the_horizon_is_a_tenth_of_the_runs_episodes_unless_told() -> None:
+    assert config(steps=200, rollout_batch=6).horizon == 120.0
+    assert config(steps=3, rollout_batch=6).horizon == 12.0, "never so short that one update could turn the sign"
+    assert config(steps=200, kl_horizon=33.0).horizon == 33.0
 
 
 def test_a_horizon_shorter_than_a_rollout_is_refused() -> None:
@@ -344,10 +265,11 @@ def test_a_value_loss_that_diverges_does_not_move_the_policy(monkeypatch: pytest
     assert changed(weights(language_model()), learners.policy) == set()
 
 
-def test_training_stops_early_when_kl_runs_away(tmp_path: Path) -> None:
+def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(tmp_path: Path) -> None:
     far = language_model(seed=8)
     run = train(config(stop_kl_nats=1.0, alarm_kl_nats=1.0), tmp_path, steps=5, reference=far)
     assert len(run.metrics) == 1 and run.metrics[0]["ppo/kl_nats"] > 1
+    assert changed(weights(language_model()), run.policy) == changed(weights(scalar_model()), run.value) == set()
     assert [type(event) for event in run.events[-2:]] == [CheckpointSaved, StageFinished]
     assert [event.alarm for event in run.events if isinstance(event, AlarmRaised)] == ["kl_runaway"]
 

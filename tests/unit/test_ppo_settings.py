@@ -9,7 +9,7 @@ import pytest
 from engine.config import PpoConfig
 from engine.events import StageFinished, to_row, without_clock
 from tests.tiny import language_model
-from tests.unit.test_ppo import config, train, weights
+from tests.tiny_ppo import config, train, weights
 
 OTHER: dict[str, Any] = {
     "lr": 1e-3,
