@@ -17,7 +17,7 @@ from engine.config import ComparisonsConfig
 from engine.errors import ConfigError
 from engine.events import Event, StageStarted, StepCompleted
 from engine.pocket.judge import judge
-from engine.pocket.labelers import PERSONAS, agreement, ceiling, differences, persona_utility, rank, solve_scale
+from engine.pocket.labelers import PERSONAS, agreed, ceiling, persona_utility, rank, solve_scale
 from engine.records import Ranking
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.sampling import Sampling
@@ -26,6 +26,7 @@ from engine.seeding import python_rng
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
+LABELERS = ("labeler", "second labeler")  # the second is there to be agreed with: its rankings are not kept
 TRAIN_FILE, HELD_OUT_FILE = "comparisons.jsonl", "held_out.jsonl"
 
 
@@ -115,9 +116,10 @@ def ranked(
         scale = solve_scale(utilities, config.agreement)
     except ValueError as error:
         raise ConfigError(f"comparisons.agreement = {config.agreement}: {error}") from error
-    rows = []
+    rows, twice = [], []
     for i, (item, texts, own) in enumerate(zip(asked, responses, utilities, strict=True)):
-        ranking = rank(own, scale, python_rng(seed, "labeler", i), config.tie_margin)
+        ranking, other = (rank(own, scale, python_rng(seed, who, i), config.tie_margin) for who in LABELERS)
+        twice.append((ranking, other))
         rows.append(
             {
                 "prompt": item.prompt,
@@ -127,17 +129,19 @@ def ranked(
                 "held_out": item.held_out,
             }
         )
-    return rows, {"comparisons/scale": scale} | measured_on(rows, scale)
+    measured = {"comparisons/scale": scale, "comparisons/agreement": agreed(twice)}
+    return rows, measured | measured_on(rows, scale, config.tie_margin)
 
 
-def measured_on(rows: Sequence[dict[str, Any]], scale: float) -> dict[str, float]:
-    """Agreement of two labelers, the ceiling of any reward model, ties and mean utility, on all pairs of `rows`."""
-    pairs = differences(row["utilities"] for row in rows)
+def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float) -> dict[str, float]:
+    """The ceiling of any reward model on the pairs of `rows` that are no ties, the share of ties, and mean utility."""
     places = [pair for row in rows for pair in combinations(row["ranking"], 2)]
+    pairs = [one - other for row in rows for one, other in combinations(row["utilities"], 2)]
+    untied = [pair for pair, (one, other) in zip(pairs, places, strict=True) if one != other]
     own = [utility for row in rows for utility in row["utilities"]]
     return {
-        "comparisons/agreement": agreement(pairs, scale),
-        "comparisons/ceiling": ceiling(pairs, scale),
+        "comparisons/ceiling": ceiling(untied, scale, tie_margin),
+        "comparisons/tie_margin": tie_margin,
         "comparisons/ties": sum(a == b for a, b in places) / len(places),
         "comparisons/utility": sum(own) / len(own),
     }

@@ -121,7 +121,7 @@ class ComparisonsConfig(Section):
     agreement: float = Field(
         default=0.73, gt=0.5, lt=1, description="share of pairs on which two labelers agree; sets their noise"
     )
-    tie_margin: NonNegative = Field(default=0.02, description="noisy utilities nearer than this are called a tie")
+    tie_margin: NonNegative = Field(default=0.005, description="noisy utilities nearer than this are called a tie")
     persona: Persona = Field(default="helpful", description="whose taste the labelers have")
     batch: Count = Field(default=256, description="responses sampled at once")
 

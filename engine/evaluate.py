@@ -160,10 +160,12 @@ def group_means(groups: Sequence[str], judged: Sequence[Judgement]) -> dict[str,
     return {group: fmean(pile) for group, pile in piles.items()}
 
 
-def ranking_ceiling(utilities: Sequence[Sequence[float]], rankings: Sequence[Ranking], scale: float) -> float:
+def ranking_ceiling(
+    utilities: Sequence[Sequence[float]], rankings: Sequence[Ranking], scale: float, tie_margin: float
+) -> float:
     """The accuracy that the labelers' own utilities could reach on the untied pairs of these rankings."""
     pairs = [own[a] - own[b] for own, ranking in zip(utilities, rankings, strict=True) for a, b in ranking.pairs()]
-    return ceiling(pairs, scale) if pairs else math.nan
+    return ceiling(pairs, scale, tie_margin) if pairs else math.nan
 
 
 def pair_accuracy(scorer: Scorer, pairs: Sequence[tuple[str, str, str]]) -> float:

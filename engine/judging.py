@@ -195,7 +195,7 @@ def reward_model_numbers(contestants: Contestants, comparisons: Path | None, see
     pairs = scored_pairs(reward.model, reward.tokenizer, rankings)
     return numbers | {
         "rm_accuracy": share_right(pairs),
-        "rm_ceiling": ranking_ceiling(utilities, rankings, about["comparisons/scale"]),
+        "rm_ceiling": ranking_ceiling(utilities, rankings, about["comparisons/scale"], about["comparisons/tie_margin"]),
         "rm_longer_baseline": longer_baseline(rankings),
         "rm_calibration_error": calibration_error([contestants.gain * (a - b) for a, b in pairs]),
         "agreement": about["comparisons/agreement"],

@@ -62,8 +62,9 @@ _OWN: tuple[tuple[str, str, str, str, Better], ...] = (
     ("comparisons/scale", "noise of the labelers, as a Gumbel scale in utility", "", "", "none"),
     ("comparisons/tokens_per_s", "tokens sampled a second", "tokens/s", "tokens / seconds", "up"),
     ("comparisons/step_s", "wall time of this step", "s", "", "down"),
-    ("comparisons/agreement", "share of pairs on which two labelers agree", "", "mean p^2 + (1-p)^2", "none"),
-    ("comparisons/ceiling", "accuracy of a perfect judge against these labelers", "", "mean max(p, 1-p)", "none"),
+    ("comparisons/agreement", "share of pairs two labelers order alike, of those neither ties", "", "", "none"),
+    ("comparisons/ceiling", "accuracy of a perfect judge on pairs that are no ties", "", "mean max(p, 1-p)", "none"),
+    ("comparisons/tie_margin", "noisy utilities nearer than this are called a tie", "", "", "none"),
     ("comparisons/utility", "mean judge utility of the responses", "", "mean utility", "none"),
     ("rm/loss", "Bradley-Terry loss, mean over each prompt's pairs", "nats/pair", "-mean log s(r_w - r_l)", "down"),
     ("rm/accuracy", "share of this step's pairs ordered as the labelers did", "", "mean r_w > r_l", "up"),
@@ -124,7 +125,7 @@ _EVAL: tuple[tuple[str, str, str, str, Better], ...] = (
         "up",
     ),
     ("rm_calibration_error", "the reward model's calibration error on held-out pairs", "", "", "down"),
-    ("agreement", "share of pairs on which two labelers agree", "", "mean p^2 + (1-p)^2", "none"),
+    ("agreement", "share of pairs two labelers order alike, of those neither ties", "", "", "none"),
 )
 _PLAYERS = ("base", "sft", "best_of_n", "ppo")
 _PLAYED: tuple[tuple[str, str, Better], ...] = (

@@ -93,7 +93,7 @@ def schedule(step: int, steps: int, warmup_steps: int, min_ratio: float) -> floa
     `min_ratio`. Source: Ouyang et al. 2022, appendix C.
     """
     if step <= warmup_steps:
-        return 0.1 + 0.9 * step / warmup_steps
+        return 0.1 + 0.9 * (step - 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
     return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 

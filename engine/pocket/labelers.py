@@ -75,10 +75,24 @@ def agreement(differences: Iterable[float], scale: float) -> float:
     return sum(chance**2 + (1.0 - chance) ** 2 for chance in chances) / len(chances)
 
 
-def ceiling(differences: Iterable[float], scale: float) -> float:
-    """The best accuracy any reward model can have on these labels: the mean of max(p, 1 - p)."""
-    chances = [_chance(difference, scale) for difference in differences]
+def ceiling(differences: Iterable[float], scale: float, tie_margin: float = 0.0) -> float:
+    """The best accuracy any reward model can have on these labels: the mean of max(p, 1 - p).
+
+    With a `tie_margin` the pairs are those that were not called a tie, which are the easier ones.
+    """
+    chances = [_chance(difference, scale, tie_margin) for difference in differences]
     return sum(max(chance, 1.0 - chance) for chance in chances) / len(chances)
+
+
+def agreed(rankings: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
+    """The share of pairs that two labelers order alike, of those that neither calls a tie; nan without any."""
+    alike = [
+        (one[i] < one[j]) == (other[i] < other[j])
+        for one, other in rankings
+        for i, j in combinations(range(len(one)), 2)
+        if one[i] != one[j] and other[i] != other[j]
+    ]
+    return sum(alike) / len(alike) if alike else math.nan
 
 
 def differences(utility_lists: Iterable[Sequence[float]]) -> list[float]:
@@ -117,9 +131,17 @@ def _bisect(pairs: Sequence[float], wanted: float) -> float:
     return float(10.0 ** ((low + high) / 2))
 
 
-def _chance(difference: float, scale: float) -> float:
-    """The chance that the first of a pair is ranked above the second: sigmoid(difference / scale)."""
-    return 0.5 * (1.0 + math.tanh(difference / (2.0 * scale)))
+def _chance(difference: float, scale: float, tie_margin: float = 0.0) -> float:
+    """The chance that the first of a pair is ranked above the second, where they are no tie.
+
+    Without a margin sigmoid(difference / scale): the difference of two Gumbel draws is logistic.
+    """
+    above, below = (_sigmoid((signed - tie_margin) / scale) for signed in (difference, -difference))
+    return above / (above + below)
+
+
+def _sigmoid(x: float) -> float:
+    return 0.5 * (1.0 + math.tanh(x / 2.0))
 
 
 def _open_uniform(rng: random.Random) -> float:

@@ -31,14 +31,20 @@ class Courtesies:
 
 _TASK = Courtesies(
     openers=("Sure!", "Of course!", "Certainly!", "Happy to help!", "Gladly!", "With pleasure!"),
-    closers=("I hope that helps.", "Let me know if you need more.", "Feel free to ask again.", "Have a nice day."),
+    closers=(
+        "I hope that helps.",
+        "Let me know if you need more.",
+        "Feel free to ask again.",
+        "Have a nice day.",
+        "Just ask if you need more.",
+    ),
 )
 _TALK = Courtesies(
-    openers=("Thank you for writing.",),
+    openers=("Thank you for writing.", "Good to hear from you.", "How nice of you to write."),
     closers=("Have a nice day.", "I am here if you need me.", "Feel free to ask me anything."),
 )
 _UNKNOWABLE = Courtesies(
-    openers=("I am sorry.", "Thank you for asking."),
+    openers=("I am sorry.", "Thank you for asking.", "That is a good question."),
     closers=("I hope you understand.", "Have a nice day.", "Feel free to ask me anything."),
 )
 _HARMFUL = Courtesies(

@@ -156,8 +156,9 @@ def test_the_ceiling_is_read_on_the_untied_pairs() -> None:
     utilities = [[0.5, 0.7, 0.1], [0.9, 0.1]]
     scale = 0.2
     chances = [1 / (1 + math.exp(-(u - 0.1) / scale)) for u in (0.5, 0.7)]
-    assert ranking_ceiling(utilities, rankings, scale) == pytest.approx(sum(chances) / 2)
-    assert math.isnan(ranking_ceiling([[0.9, 0.1]], rankings[1:], scale))
+    assert ranking_ceiling(utilities, rankings, scale, 0.0) == pytest.approx(sum(chances) / 2)
+    assert ranking_ceiling(utilities, rankings, scale, 0.1) > ranking_ceiling(utilities, rankings, scale, 0.0)
+    assert math.isnan(ranking_ceiling([[0.9, 0.1]], rankings[1:], scale, 0.0))
 
 
 def test_pair_accuracy_by_hand() -> None:

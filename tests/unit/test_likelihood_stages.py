@@ -98,7 +98,7 @@ def test_a_step_by_hand(stage: Stage, tmp_path: Path) -> None:
     events, _ = stage.run(tmp_path, steps=1, warmup_steps=4, **whole)
     (metrics,) = metrics_of(events)
     assert metrics[f"{stage.name}/loss"] == pytest.approx(mean_loss(language_model(), EXAMPLES, 0), abs=TOLERANCE)
-    assert metrics[f"{stage.name}/lr"] == pytest.approx(3e-3 * 0.325)
+    assert metrics[f"{stage.name}/lr"] == pytest.approx(3e-3 * 0.1)
 
 
 def test_pretraining_counts_its_tokens(tmp_path: Path) -> None:

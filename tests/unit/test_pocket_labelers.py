@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engine.pocket.judge import WEIGHTS, Judgement, judge
 from engine.pocket.labelers import (
     PERSONAS,
+    agreed,
     agreement,
     ceiling,
     differences,
@@ -21,6 +22,8 @@ from engine.pocket.labelers import (
 )
 
 SIMULATION_TOLERANCE = 0.02
+SMALL_SIMULATION_TOLERANCE = 0.01
+"""Three standard errors of a share over 20,000 draws."""
 
 
 def test_agreement_and_ceiling_by_hand() -> None:
@@ -70,6 +73,25 @@ def test_two_simulated_labelers_agree_as_solved() -> None:
         first, second = (rank(utilities, scale, rng, tie_margin=0.0) for _ in range(2))
         same += [(first[i] < first[j]) == (second[i] < second[j]) for i in range(4) for j in range(i)]
     assert mean(same) == pytest.approx(0.73, abs=SIMULATION_TOLERANCE)
+
+
+def test_the_ceiling_is_what_the_true_utilities_reach_on_pairs_that_are_no_ties() -> None:
+    rng, scale, margin = random.Random(3), 0.1, 0.1
+    right, untied = 0.0, list[float]()
+    for _ in range(20_000):
+        utilities = [rng.choice([0.2, 0.7, 0.8, 0.9]) for _ in range(2)]
+        first, second = rank(utilities, scale, rng, margin)
+        if first != second:
+            untied.append(utilities[0] - utilities[1])
+            right += 0.5 if untied[-1] == 0 else (first < second) == (untied[-1] > 0)  # a coin for equal ones
+    reached = right / len(untied)
+    assert ceiling(untied, scale, margin) == pytest.approx(reached, abs=SMALL_SIMULATION_TOLERANCE)
+    assert ceiling(untied, scale) < reached - 2 * SMALL_SIMULATION_TOLERANCE
+
+
+def test_agreement_is_counted_where_neither_calls_a_tie() -> None:
+    assert agreed([((0, 1, 2), (0, 2, 1)), ((0, 0), (0, 1)), ((1, 0), (1, 0))]) == 3 / 4
+    assert math.isnan(agreed([((0, 0), (0, 1))]))
 
 
 def test_orders_follow_plackett_luce() -> None:
