@@ -17,7 +17,7 @@ from engine.config import ComparisonsConfig
 from engine.errors import ConfigError
 from engine.events import Event, StageStarted, StepCompleted
 from engine.pocket.judge import judge
-from engine.pocket.labelers import PERSONAS, agreed, ceiling, persona_utility, rank, solve_scale
+from engine.pocket.labelers import PERSONAS, Persona, agreed, ceiling, persona_utility, rank, solve_scale
 from engine.records import Ranking
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.sampling import Sampling
@@ -105,9 +105,7 @@ def ranked(
 
     Raises: ConfigError for an unknown persona or an agreement that these responses cannot give.
     """
-    if config.persona not in PERSONAS:
-        raise ConfigError(f"comparisons.persona = {config.persona!r}: the labelers are {', '.join(PERSONAS)}.")
-    persona = PERSONAS[config.persona]
+    persona = persona_named(config.persona)
     utilities = [
         [persona_utility(judge(item.prompt, text), persona) for text in texts]
         for item, texts in zip(asked, responses, strict=True)
@@ -131,6 +129,13 @@ def ranked(
         )
     measured = {"comparisons/scale": scale, "comparisons/agreement": agreed(twice)}
     return rows, measured | measured_on(rows, scale, config.tie_margin)
+
+
+def persona_named(name: str) -> Persona:
+    """The labelers' taste of this name. Raises: ConfigError for a name that nobody has."""
+    if name not in PERSONAS:
+        raise ConfigError(f"comparisons.persona = {name!r}: the labelers are {', '.join(PERSONAS)}.")
+    return PERSONAS[name]
 
 
 def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float) -> dict[str, float]:

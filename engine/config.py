@@ -199,11 +199,6 @@ class PpoConfig(OptimiserConfig):
     samples_shown: Count = Field(default=16, description="samples shown each time")
 
     @property
-    def minibatches(self) -> int:
-        """Optimiser steps in one pass over a rollout."""
-        return self.rollout_batch // self.minibatch
-
-    @property
     def horizon(self) -> float:
         """Episodes over which the adaptive controller corrects."""
         return self.kl_horizon or max(self.steps / 10, 2.0) * self.rollout_batch

@@ -25,11 +25,15 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class RunResumed:
-    """A stage goes on after `from_step` completed steps; whatever it said past that step before is superseded."""
+    """A stage goes on after `from_step` completed steps; whatever it said past that step before is superseded.
+
+    `fresh` is set where a person had it done again, so that what it took before counts no more.
+    """
 
     stage: str
     from_step: int
     at: float = 0.0
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

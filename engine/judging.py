@@ -35,25 +35,27 @@ from engine.pocket.requests import Request, draw
 from engine.rm import calibration_error, longer_baseline, scored_pairs, share_right
 from engine.rundir import write_text
 from engine.sampling import Sampling
-from engine.scoring import RewardModelScorer
+from engine.scoring import RewardModelScorer, Scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel, parameter_count
 
 CORRECTNESS_PAIRS = 500
 EXAMPLES_SHOWN = 3
+Policy = tuple[LanguageModel, Tokenizer]
 
 
 @dataclass(frozen=True)
 class Contestants:
-    """What is evaluated: three policies of one tokenizer, and the reward model that PPO was trained against, with the
-    logits that one of its scores stands for."""
+    """What is evaluated: the model that SFT began with, the one that PPO began with, PPO's, and what scored PPO.
 
-    base: LanguageModel
-    sft: LanguageModel
-    ppo: LanguageModel
-    tokenizer: Tokenizer
-    reward: RewardModelScorer
-    gain: float
+    `gain` is the logits that a score of 1 stands for, where the scorer is a reward model that knows it.
+    """
+
+    base: Policy
+    sft: Policy
+    ppo: Policy
+    scorer: Scorer
+    gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def evaluate_run(
         yield StepCompleted("eval", step, {"eval/utility": utility, "eval/step_s": time.perf_counter() - began})
         if should_stop():
             return
-    result = {"parameters": parameter_count(c.ppo)} | compared(requests, players, config)
+    result = {"parameters": parameter_count(c.ppo[0])} | compared(requests, players, config)
     result |= reward_model_numbers(c, comparisons, seed) | {"curve": curve(sampled)}
     rows = [json.dumps(row, ensure_ascii=False) for row in eval_rows(requests, players, config.tie_margin)]
     write_text(eval_file, "".join(f"{row}\n" for row in rows))
@@ -127,19 +129,18 @@ def play(
     c, prompts = contestants, [request.text for request in requests]
     sampling = Sampling(config.temperature, max_new_tokens=config.max_new_tokens)
 
-    def drawn(policy: LanguageModel, stream: str, reference: LanguageModel | None = None) -> Answers:
-        return answer(
-            policy, c.tokenizer, prompts, sampling, seed=seed, stream=stream, batch=config.batch, reference=reference
-        )
+    def drawn(policy: Policy, stream: str, reference: LanguageModel | None = None) -> Answers:
+        return answer(*policy, prompts, sampling, seed=seed, stream=stream, batch=config.batch, reference=reference)
 
     if name.startswith("best_of"):
         several = [drawn(c.sft, f"eval/best_of/{k}") for k in range(config.best_of)]
-        answers = picked(several, best_of(c.reward, prompts, several))
+        answers = picked(several, best_of(c.scorer, prompts, several))
     else:
         policy = {"base": c.base, "sft": c.sft, "ppo": c.ppo}[name]
-        answers = drawn(policy, f"eval/{name}", c.sft if name == "ppo" else None)
+        compared = name == "ppo" and policy[1].same_ids(c.sft[1])  # KL compares the same tokens
+        answers = drawn(policy, f"eval/{name}", c.sft[0] if compared else None)
     judged = [judge(prompt, text) for prompt, text in zip(prompts, answers.texts, strict=True)]
-    return Player(answers, judged, c.reward.score(prompts, answers.texts))
+    return Player(answers, judged, c.scorer.score(prompts, answers.texts))
 
 
 def picked(several: Sequence[Answers], choice: Sequence[int]) -> Answers:
@@ -163,7 +164,8 @@ def compared(requests: Sequence[Request], players: Mapping[str, Player], config:
         for name in players
         if name not in ("sft", "ppo")
     }
-    result |= {"kl_nats": fmean(ppo.answers.kl_nats), "tie_margin": config.tie_margin}
+    kl = ppo.answers.kl_nats
+    result |= {"kl_nats": fmean(kl) if kl else None, "tie_margin": config.tie_margin}
     result["length_ratio"] = ppo.answers.length_mean / sft.answers.length_mean
     for name, player in players.items():
         result |= component_means(name, player.judged)
@@ -183,12 +185,12 @@ def reward_model_numbers(contestants: Contestants, comparisons: Path | None, see
 
     None for what needs held-out rankings where there are none.
     """
-    reward = contestants.reward
+    reward, gain = contestants.scorer, contestants.gain
     right = pair_accuracy(reward, correctness_pairs(CORRECTNESS_PAIRS, "test", seed))
     numbers: dict[str, Any] = {"rm_correctness_accuracy": right} | dict.fromkeys(
         ("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_calibration_error", "agreement")
     )
-    if comparisons is None:
+    if comparisons is None or not isinstance(reward, RewardModelScorer):
         return numbers
     about = read_json(comparisons / "slmctl.json")["metrics"]
     rankings, utilities = read_drawn(comparisons / HELD_OUT_FILE)
@@ -197,7 +199,7 @@ def reward_model_numbers(contestants: Contestants, comparisons: Path | None, see
         "rm_accuracy": share_right(pairs),
         "rm_ceiling": ranking_ceiling(utilities, rankings, about["comparisons/scale"], about["comparisons/tie_margin"]),
         "rm_longer_baseline": longer_baseline(rankings),
-        "rm_calibration_error": calibration_error([contestants.gain * (a - b) for a, b in pairs]),
+        "rm_calibration_error": None if gain is None else calibration_error([gain * (a - b) for a, b in pairs]),
         "agreement": about["comparisons/agreement"],
     }
 
@@ -226,4 +228,5 @@ def eval_rows(
         own = {name: player.row(i) for name, player in players.items()}
         result = verdict(own["ppo"]["utility"], own["sft"]["utility"], tie_margin)
         about = {"prompt": request.text, "kind": request.kind, "group": request.group}
-        yield {**about, **own, "kl_nats": players["ppo"].answers.kl_nats[i], "verdict": result}
+        kl = players["ppo"].answers.kl_nats
+        yield {**about, **own, "kl_nats": kl[i] if kl else None, "verdict": result}

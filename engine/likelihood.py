@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.batching import Batch, Example, collate
-from engine.logprobs import token_logprobs
+from engine.losses import cross_entropy
 from engine.transformer import LanguageModel
 
 EVALUATION_ROWS = 128
@@ -19,7 +19,7 @@ def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
     """
     hidden = model(batch.tokens[:, :-1])  # state t predicts token t + 1
     wanted = batch.learn[:, 1:]
-    return -token_logprobs(model.logits(hidden[wanted]), batch.tokens[:, 1:][wanted])
+    return cross_entropy(model.logits(hidden[wanted]), batch.tokens[:, 1:][wanted])
 
 
 @torch.no_grad()

@@ -77,14 +77,13 @@ def pairwise_loss(scores: Tensor, ranks: Tensor) -> Tensor:
     return masked_sum(-functional.logsigmoid(margins), better) / better.sum().clamp(min=1)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """(...) negative log-probability in nats of each target token; 0 in the padding, and no mean taken.
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """(...) negative log-probability in nats of each target token, with no mean taken.
 
-    `logits` (...,V) already speak of `targets` (...) int64 (the shift is in logprobs.py); `mask` (...) bool, True at a
-    token to learn. Targets in the padding may be any number. Gradient flows to the logits of learned tokens.
+    `logits` (...,V) already speak of `targets` (...) int64: the shift is in logprobs.py, and padding never gets here,
+    since the unembedding is applied to tokens to learn alone. Gradient flows to the logits.
     """
-    losses = -token_logprobs(logits[mask], targets[mask])  # (N,), no softmax for the padding
-    return losses.new_zeros(mask.shape).masked_scatter(mask, losses)
+    return -token_logprobs(logits, targets)
 
 
 def _policy_losses(

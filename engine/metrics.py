@@ -151,6 +151,8 @@ def _registry() -> dict[str, Metric]:
         ("eval/utility", "mean judge utility of the contestant of this step", "", "", "up"),
         ("eval/step_s", "wall time of this step", "s", "", "down"),
     ]
+    for stage in ("pretrain", "sft", "comparisons", "rm", "ppo", "eval"):
+        rows.append((f"{stage}/peak_rss_mb", "most memory of the process that ended this stage", "MB", "", "down"))
     for stage in ("pretrain", "sft", "rm", "ppo"):
         rows += [(f"{stage}/{row[0]}", row[1], row[2], row[3], row[4]) for row in _TRAINING]
     assert len({row[0] for row in rows}) == len(rows), "a metric is registered twice"

@@ -36,28 +36,37 @@ NAMES = {
 }
 
 
-def needs(stage: str, inputs: Mapping[str, str]) -> tuple[str, ...]:
-    """The stages whose results a stage works from, given what it was handed instead."""
-    if stage == "eval":
-        return ("pretrain", "sft", "rm", "ppo")
-    parents: list[str] = []
-    if stage in ("sft", "rm", "ppo") and "init" not in inputs:
-        parents.append("pretrain" if stage == "sft" else "sft")
-    if stage == "comparisons":
-        parents.append("sft")
-    if stage == "rm" and "data" not in inputs:
-        parents.append("comparisons")
-    if stage == "ppo" and "reward" not in inputs:
-        parents.append("rm")
-    return tuple(parents)
+Inputs = Mapping[str, Mapping[str, str]]
+"""What each stage was handed, by the stage's name and then the option's."""
 
 
-def required(target: str, inputs: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+def needs(stage: str, inputs: Inputs) -> tuple[str, ...]:
+    """The stages whose results a stage works from, where they were not handed to it from outside.
+
+    The evaluation sees what the other stages saw: the model that SFT began with, the one that PPO began with, and what
+    scored PPO.
+    """
+    sft, rm, ppo = (inputs.get(name, {}) for name in ("sft", "rm", "ppo"))
+    base = () if "init" in sft else ("pretrain",)
+    start = () if "init" in ppo else ("sft",)
+    reward = () if "reward" in ppo else ("rm",)
+    wanted: dict[str, tuple[str, ...]] = {
+        "pretrain": (),
+        "sft": base,
+        "comparisons": ("sft",),
+        "rm": (() if "init" in rm else ("sft",)) + (() if "data" in rm else ("comparisons",)),
+        "ppo": start + reward,
+        "eval": (*base, *start, *reward, "ppo"),
+    }
+    return wanted[stage]
+
+
+def required(target: str, inputs: Inputs) -> tuple[str, ...]:
     """A target with every stage it depends on, in the order of work; "run" means everything up to the evaluation."""
     wanted = {"eval" if target == "run" else target}
     for stage in reversed(STAGES):
         if stage in wanted:
-            wanted.update(needs(stage, inputs.get(stage, {})))
+            wanted.update(needs(stage, inputs))
     return tuple(stage for stage in STAGES if stage in wanted)
 
 

@@ -7,6 +7,7 @@ job, and what depends on what stands in pipeline.py.
 
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 from engine.config import Config
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.events import RunResumed
-from engine.pipeline import COMMON, INPUTS, NAMES, UNTIL_FINISHED, dependents, differences, required
+from engine.inputs import changed_inputs, handed, input_entry, read_again
+from engine.pipeline import COMMON, NAMES, UNTIL_FINISHED, Change, dependents, differences, required
 from engine.rundir import STAGES, RunDir, check_name, find_run
 from engine.runtoml import RunRecord, hash_path, read_run_toml, write_run_toml
 from engine.settings import Preset, Resolved, flatten, load_preset, resolve
@@ -77,11 +79,11 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     preset = load_preset(request.preset) if request.preset else None
     rundir = RunDir(home / _run_name(request, preset))
     before = read_run_toml(rundir) if rundir.exists() else None
+    dropped: tuple[str, ...] = ()
     if before is None:
         record = _new_record(request, preset, rundir, home, environ)
     else:
-        record = _changed_record(request, preset, rundir, before, environ)
-    dropped = _dropped(request.target) if request.fresh else ()
+        record, dropped = _changed_record(request, preset, rundir, before, home, environ)
     record = replace(record, shared={name: entry for name, entry in record.shared.items() if name not in dropped})
     needed = required(request.target, record.inputs)
     todo = tuple(name for name in needed if name in dropped or not _is_done(name, rundir, record))
@@ -106,7 +108,7 @@ def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
         source = "prompts" if stage == "ppo" else "data"
         if stage in ("comparisons", "eval"):
             command = f"slmctl rm --run {run} --data FILE" if stage == "comparisons" else "slmctl eval A B"
-        elif source in given:
+        elif source in given or (stage == "ppo" and "data" in record.inputs.get("sft", {})):
             continue
         else:
             command = f"slmctl {stage} --run {run} --{source} FILE"
@@ -131,7 +133,9 @@ def _new_record(
     preset = preset or load_preset(DEFAULT_PRESET)
     resolved = _with_threads(resolve(preset, request.overrides, request.flags, environ), environ)
     file = str(preset.file) if preset.file else ""
-    return RunRecord(preset.name, resolved.config, resolved.origins, file, _given(request, {}))
+    return RunRecord(
+        preset.name, resolved.config, resolved.origins, file, handed(request.target, request.inputs, {}, home)
+    )
 
 
 def _child_record(
@@ -156,46 +160,72 @@ def _child_record(
         for stage, path in shared.items()
         if path is not None
     }
-    inputs = {stage: given for stage, given in old.inputs.items() if stage != request.target}
     link = {"path": os.path.relpath(parent.path, rundir.path), "sha256": hash_path(parent.run_toml)}
     return RunRecord(
         old.preset,
         resolved.config,
         resolved.origins,
         old.preset_file,
-        _given(request, inputs),
+        handed(request.target, request.inputs, old.inputs, parent.path.parent),
         entries,
         {parent.name: link},
     )
 
 
 def _changed_record(
-    request: RunRequest, preset: Preset | None, rundir: RunDir, before: RunRecord, environ: Mapping[str, str]
-) -> RunRecord:
-    """The record of an existing run with the request's changes, all of them to stages that have not started."""
+    request: RunRequest,
+    preset: Preset | None,
+    rundir: RunDir,
+    before: RunRecord,
+    home: Path,
+    environ: Mapping[str, str],
+) -> tuple[RunRecord, tuple[str, ...]]:
+    """The record of an existing run with the request's changes, and the stages that are to be done afresh.
+
+    Other stages that have started take no change.
+    """
     if preset is not None and (preset.name, str(preset.file or "")) != (before.preset, before.preset_file):
         shown = before.preset_file or before.preset
-        raise RunConflictError(f"run {rundir.name!r} was made with preset {shown}; {_ways_on(request, rundir.name)}")
+        raise RunConflictError(f"run {rundir.name!r} was made with preset {shown}; use --run NEW")
     if request.parent is not None and request.parent not in before.parents:
         raise RunConflictError(
             f"run {rundir.name!r} exists already; --from makes a new run, so name another with --run"
         )
     resolved = _resolve_on(before, request, environ)
-    dropped = _dropped(request.target) if request.fresh else ()
+    changes = differences(before.config, resolved.config)
+    dropped = _dropped(request.target, before, changes) if request.fresh else ()
     fixed = (rundir.started() | set(before.shared)) - set(dropped)
     begun = {stage for stage in fixed if not _is_done(stage, rundir, before)}
-    for change in differences(before.config, resolved.config):
+    for change in changes:
         held = begun if change.name in UNTIL_FINISHED else fixed
         hit = [stage for stage in STAGES if stage in held and stage in change.stages]
         if hit:
             raise RunConflictError(
                 f"run {rundir.name!r} has started {hit[0]} with {change.name} = {change.old}, and now it is "
-                f"{change.new} (from {resolved.origins[change.name]}); {_ways_on(request, rundir.name)}"
+                f"{change.new} (from {resolved.origins[change.name]}); {_ways_on(hit[0], rundir.name)}"
             )
-    inputs = {stage: given for stage, given in before.inputs.items() if stage not in dropped}
     if request.target in fixed:
-        _check_inputs(request, rundir.name, before.inputs.get(request.target, {}))
-    return replace(before, config=resolved.config, origins=resolved.origins, inputs=_given(request, inputs))
+        _check_inputs(request, rundir.name, before, home)
+    kept = _read_again(before, fixed, begun, rundir.name, home)
+    inputs = handed(request.target, request.inputs, kept, home)
+    return replace(before, config=resolved.config, origins=resolved.origins, inputs=inputs), dropped
+
+
+def _read_again(
+    record: RunRecord, fixed: Iterable[str], begun: Iterable[str], run: str, home: Path
+) -> dict[str, dict[str, str]]:
+    """The recorded inputs, those of stages to do read anew: what a stage has begun with may not have changed."""
+    inputs = dict(record.inputs)
+    for stage, given in record.inputs.items():
+        if stage in fixed and stage not in begun:
+            continue
+        inputs[stage] = read_again(given, home)
+        if stage in begun and inputs[stage] != given:
+            changed = ", ".join(given[name] for name in changed_inputs(given, inputs[stage]))
+            raise RunConflictError(
+                f"run {run!r} has started {stage} with {changed}, which has changed since; {_ways_on(stage, run)}"
+            )
+    return inputs
 
 
 def _resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
@@ -219,47 +249,35 @@ def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
     return Resolved(config, {**resolved.origins, "threads": origin})
 
 
-def _given(request: RunRequest, inputs: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """The recorded inputs with the request's added to its target, files by absolute path and hash."""
-    if not request.inputs:
-        return dict(inputs)
-    allowed = INPUTS.get(request.target, ())
-    entries = dict(inputs.get(request.target, {}))
+def _check_inputs(request: RunRequest, run: str, before: RunRecord, home: Path) -> None:
+    recorded = before.inputs.get(request.target, {})
     for name, value in request.inputs.items():
-        if name not in allowed:
-            raise ConfigError(f"slmctl {request.target} takes no --{name}")
-        entries |= _input_entry(name, value)
-    return {**inputs, request.target: entries}
-
-
-def _input_entry(name: str, value: str) -> dict[str, str]:
-    path = Path(value).expanduser()
-    if path.exists():
-        path = path.resolve()
-        return {name: str(path), f"{name}_sha256": hash_path(path)}
-    if name in ("data", "prompts"):
-        raise FileError(f"--{name}: there is no file {value}")
-    return {name: value}
-
-
-def _check_inputs(request: RunRequest, run: str, recorded: Mapping[str, str]) -> None:
-    for name, value in request.inputs.items():
-        entry = _input_entry(name, value)
-        if entry.get(f"{name}_sha256", value) != recorded.get(f"{name}_sha256", recorded.get(name)):
+        entry = input_entry(name, value, home)
+        if changed_inputs(recorded, entry):
             old = recorded.get(name, f"no --{name}")
             detail = "the file has changed since" if entry[name] == old else f"now it is {entry[name]}"
             raise RunConflictError(
-                f"run {run!r} has started {request.target} with {old}, and {detail}; {_ways_on(request, run)}"
+                f"run {run!r} has started {request.target} with {old}, and {detail}; {_ways_on(request.target, run)}"
             )
 
 
-def _ways_on(request: RunRequest, run: str) -> str:
-    again = "everything" if request.target == "run" else f"{request.target} and what follows"
-    return f"use --run NEW, or --run NEW --from {run} to share its stages, or --fresh to do {again} again"
+def _ways_on(stage: str, run: str) -> str:
+    """What to type where `stage` has started and should be another."""
+    ways = f"use --run NEW, or --run NEW --from {run} to share its stages"
+    if stage == "eval":
+        return ways
+    again = "rm" if stage == "comparisons" else stage
+    return f"{ways}, or slmctl {again} --run {run} --fresh with the change to do {again} and what follows again"
 
 
-def _dropped(target: str) -> tuple[str, ...]:
-    return STAGES if target == "run" else (target, *dependents(target))
+def _dropped(target: str, record: RunRecord, changes: Iterable[Change]) -> tuple[str, ...]:
+    """What --fresh does again: the target and what builds on it; a reward model's own comparisons where they change."""
+    if target == "run":
+        return STAGES
+    drawn = target == "rm" and "data" not in record.inputs.get("rm", {})
+    anew = drawn and any(change.stages and change.stages[0] == "comparisons" for change in changes)
+    first = "comparisons" if anew else target
+    return (first, *dependents(first))
 
 
 def _is_done(stage: str, rundir: RunDir, record: RunRecord) -> bool:
@@ -280,7 +298,7 @@ def _write(rundir: RunDir, record: RunRecord, dropped: Iterable[str]) -> None:
         for stage in dropped:
             _delete_stage(rundir, stage)
             if stage in started:
-                rundir.append(RunResumed(stage, 0))
+                rundir.append(RunResumed(stage, 0, fresh=True, at=time.time()))
         write_run_toml(rundir, record)
 
 

@@ -74,12 +74,13 @@ def train_ppo(
     prompts: Sequence[Prompt],
     config: PpoConfig,
     *,
+    dropped: int = 0,
     seed: int,
     steps: int,
     saver: Saver,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
-    """Train `policy` and `value_model` in place; yields the stage's events.
+    """Train `policy` and `value_model` in place; yields the stage's events. `dropped` prompts were too long.
 
     Ends early, without learning from it, at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is
     not finite.
@@ -92,7 +93,8 @@ def train_ppo(
     kl, watch = kl_controller(c), Watch(c.alarm_kl_nats, saver.numbers.setdefault("alarms", {}))
     kl.load(saver.numbers.setdefault("kl", kl.state()))
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
-    yield StageStarted("ppo", steps, {"prompts": len(prompts), "episodes": steps * c.rollout_batch})
+    about = {"prompts": len(prompts), "dropped": dropped, "episodes": steps * c.rollout_batch}
+    yield StageStarted("ppo", steps, about)
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         asked = [prompts[i] for i in prompts_at(step, len(prompts), c.rollout_batch, seed)]
@@ -116,6 +118,7 @@ def train_ppo(
         for alarm, message in watch.look(metrics["ppo/kl_nats"], metrics["ppo/response_tokens"], rollout.texts):
             yield AlarmRaised("ppo", step, alarm, message)
         if ran_away:
+            yield AlarmRaised("ppo", step, "stopped_early", f"KL passed {c.stop_kl_nats:g} nats: training ends here.")
             break
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):

@@ -9,12 +9,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from engine.errors import EngineError, FileError
+from engine.errors import DivergedError, EngineError, FileError
 from engine.events import (
     AlarmRaised,
     ControlAcknowledged,
@@ -34,9 +34,10 @@ from engine.pulse import Heartbeat, pending_requests
 from engine.rundir import STAGES, RunDir, write_text
 from engine.runtime import peak_rss_mb, prepare_machine, versions
 from engine.saving import Saver
-from engine.stages import OPENERS, Bench, make_saver
+from engine.stages import OPENERS, Bench, check_settings, make_saver
 
 PAUSE_POLL_S = 0.25
+PEAK = "/peak_rss_mb"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -60,7 +61,9 @@ class Driver:
         return self.prepared.rundir
 
     def record(self, event: Event) -> Event:
-        """The event with its time, appended to the run directory."""
+        """The event with its time, appended to the run directory; the end of a stage with the memory it took."""
+        if isinstance(event, StageFinished):
+            event = replace(event, metrics=event.metrics | {event.stage + PEAK: peak_rss_mb()})
         stamped = stamp(event, time.time())
         self.rundir.append(stamped)
         self._beat(stamped)
@@ -101,9 +104,11 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
     """Do the prepared stages; yields every event after it is recorded.
 
     Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event.
-    Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
+    Raises: ConfigError for a setting that no stage could work with, before anything is done; EngineError as a stage
+    does, after RunFailed is recorded; RunConflictError if another process has the run.
     """
     rundir = prepared.rundir
+    check_settings(prepared)
     with rundir.lock(), Heartbeat(rundir) as heartbeat:
         heard = max((request.number for request in pending_requests(rundir, 0)), default=0)
         driver = Driver(prepared, heartbeat, should_stop, heard)
@@ -119,6 +124,8 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
             yield driver.record(RunFinished(prepared.last))
         except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
+            if isinstance(error, DivergedError):  # for watchers; whoever drives hears the error itself
+                driver.record(AlarmRaised(driver.stage, driver.step + 1, "nan", str(error)))
             told = explained(error, rundir)
             sentence = str(told) if isinstance(told, EngineError) else f"a bug of ours: {error!r}"
             with suppress(OSError, FileError):  # on a full disk nobody can be told
@@ -141,10 +148,11 @@ def explained(error: Exception, rundir: RunDir) -> Exception:
 
 def _opening(driver: Driver) -> Iterator[Event]:
     """Say that the run begins, or goes on from where; and the last words of a stage that a crash cut short."""
-    rundir, stages = driver.rundir, driver.prepared.stages
+    rundir, stages, config = driver.rundir, driver.prepared.stages, driver.prepared.config
     said = rundir.read_events()
+    if not any(isinstance(event, StageStarted) for event in said):  # new, or to be done afresh as a whole
+        yield driver.record(RunStarted(rundir.name, config.seed, versions(config)))
     if not said:
-        yield driver.record(RunStarted(rundir.name, driver.prepared.config.seed, versions()))
         return
     for stage in STAGES:
         finished = any(isinstance(event, StageFinished) and event.stage == stage for event in said)
@@ -194,21 +202,39 @@ def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
         "run": rundir.name,
         "seed": prepared.config.seed,
         **numbers,
-        "alarms": sorted({event.alarm for event in rundir.read_events() if isinstance(event, AlarmRaised)}),
+        "alarms": sorted(set(alarms_of(rundir))),
         "stage_s": seconds,
         "elapsed_s": sum(seconds.values()),
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": max(peaks_of(rundir), default=0.0),
     }
     strange = [name for name, value in result.items() if isinstance(value, float) and not isfinite(value)]
     result |= dict.fromkeys(strange)
     write_text(rundir.result, json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def alarms_of(rundir: RunDir) -> Iterator[str]:
+    """The alarms of every stage, also of those that the run shares with another."""
+    for stage in STAGES:
+        path = rundir.finished(stage)
+        trained = rundir if path is None else RunDir(path.parents[1])
+        said = (event for event in trained.read_events() if isinstance(event, AlarmRaised))
+        yield from (event.alarm for event in said if event.stage == stage)
+
+
+def peaks_of(rundir: RunDir) -> Iterator[float]:
+    """The most memory of each process that ended a stage of this run, in MB."""
+    for event in rundir.read_events():
+        if isinstance(event, StageFinished):
+            yield from (value for name, value in event.metrics.items() if name.endswith(PEAK))
+
+
 def stage_seconds(events: list[Event]) -> dict[str, float]:
     """Wall time by stage in seconds, of all processes that worked on it: the gaps between events, save those before a
-    process began and those in which it was paused."""
+    process began, those in which it was paused, and all that came before a person had the stage done afresh."""
     seconds: dict[str, float] = {}
     for before, event in pairwise(events):
+        if isinstance(event, RunResumed) and event.fresh:
+            seconds.pop(event.stage, None)
         stage = getattr(event, "stage", None) or getattr(before, "stage", None)
         paused = isinstance(before, ControlAcknowledged) and before.request == "pause"
         if stage is not None and not paused and not isinstance(event, (RunStarted, RunResumed)):

@@ -21,6 +21,7 @@ from engine.events import (
     RunFinished,
     RunPaused,
     RunResumed,
+    RunStarted,
     SamplesDrawn,
     StageFinished,
     StageStarted,
@@ -194,12 +195,14 @@ def effective(events: Iterable[Event]) -> list[Event]:
     """The events that hold after every RunResumed is applied.
 
     RunResumed(stage, n) takes back what that stage said past step n, and its StageFinished; with n = 0 all it said.
-    A stage that announces itself again after a resume is heard once.
+    A stage that announces itself again after a resume is heard once, a run that does so counts from then.
     """
     kept: list[Event] = []
     for event in events:
         if isinstance(event, RunResumed):
             kept = [old for old in kept if not _superseded(old, event)]
+        if isinstance(event, RunStarted):
+            kept = [old for old in kept if not isinstance(old, RunStarted)]
         if isinstance(event, StageStarted) and any(
             isinstance(old, StageStarted) and old.stage == event.stage for old in kept
         ):

@@ -1,5 +1,6 @@
-"""The machine as a run sees it: device, threads, memory, versions. Decided once, recorded, kept on resume."""
+"""The machine as a run sees it: device, threads, memory, versions."""
 
+import os
 import platform
 import resource
 import sys
@@ -39,9 +40,11 @@ def peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_A_RSS_UNIT / 1e6
 
 
-def versions() -> dict[str, str]:
-    """What a run's numbers may depend on."""
+def versions(config: Config) -> dict[str, str]:
+    """What a run's numbers may depend on beside its settings: software, device, and how threads wait for each other."""
     return {
+        "device": choose_device(config.device).type,
+        "waiting": os.environ.get("OMP_WAIT_POLICY", "default"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": torch.__version__,

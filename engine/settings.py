@@ -154,13 +154,18 @@ def parse_value(text: str) -> Any:
 def load_preset(name_or_path: str) -> Preset:
     """A shipped preset by name, or a person's own by path.
 
-    Raises: ConfigError for a name that is not shipped or a file that is not TOML; FileError for a missing file.
+    Raises: ConfigError for a name that is not shipped or a file that is not TOML; FileError for a file that is missing
+    or cannot be read.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         path = Path(name_or_path).expanduser()
         if not path.is_file():
             raise FileError(f"there is no preset file {path}")
-        return _parse_preset(path.stem, path.read_text(encoding="utf-8"), path.resolve())
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FileError(f"cannot read the preset {path}: {error}") from error
+        return _parse_preset(path.stem, text, path.resolve())
     names = [preset.name for preset in list_presets()]
     if name_or_path not in names:
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import TypeVar
 from engine.batching import Example, demonstration_examples
 from engine.comparing import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 from engine.config import Config
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
 from engine.pocket.marks import marked_pairs
 from engine.pocket.requests import Split, draw, requests
@@ -33,14 +33,18 @@ def base_documents(config: Config, data: str | None) -> list[Document]:
 
 
 def base_tokenizer(pieces: Sequence[Document], config: Config) -> Tokenizer:
-    """A tokenizer learnt from these documents."""
+    """A tokenizer learnt from these documents, with a chat template unless the run wants none."""
     fields = ("prompt", "response", "text")
     texts = [getattr(piece, field) for piece in pieces[:TOKENIZER_DOCUMENTS] for field in fields]
-    return train_tokenizer([text for text in texts if text is not None], config.tokenizer.vocab_size)
+    tokenizer = train_tokenizer([text for text in texts if text is not None], config.tokenizer.vocab_size)
+    return tokenizer.without_template() if config.template == "none" else tokenizer
 
 
 def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
-    """Rows of at most `context` ids, every token a target; a longer document makes several."""
+    """Rows of at most `context` ids, every token a target; a longer document makes several.
+
+    Raises: DataError for text so short that it makes but one, since one more is needed to validate.
+    """
     prompts = iter(tokenizer.encode_prompts([piece.prompt for piece in pieces if piece.prompt is not None]))
     responses = iter(tokenizer.encode_responses([piece.response for piece in pieces if piece.response is not None]))
     texts = iter(tokenizer.encode_texts([piece.text for piece in pieces if piece.text is not None]))
@@ -48,6 +52,8 @@ def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context:
     for piece in pieces:
         ids = [*next(texts), tokenizer.eos_id] if piece.text is not None else next(prompts) + next(responses)
         examples += [Example(ids[at : at + context]) for at in range(0, max(1, len(ids) - 1), context)]
+    if len(examples) < 2:
+        raise DataError(f"the text makes {len(examples)} row of {context} tokens; two are needed to train and validate")
     return examples
 
 
@@ -58,9 +64,11 @@ def marked(config: Config) -> list[Ranking]:
 
 
 def demonstrations(config: Config, data: str | None) -> list[Demonstration]:
-    """Demonstrations to fine-tune on, validation included."""
+    """Demonstrations to fine-tune on, validation included; none where there is neither a file nor a world."""
     if data is not None:
         return read_demonstrations(Path(data))
+    if not config.world.name:
+        return []
     drawn = pocket_demonstrations(config.sft.demonstrations, config.seed)
     return [Demonstration(request.text, response) for request, response in drawn]
 
@@ -75,7 +83,10 @@ def sft_examples(
     rows = demonstrations(config, data)
     examples, dropped = demonstration_examples(rows, tokenizer, context)
     if len(examples) < 2:
-        raise DataError(f"{data}: {len(examples)} of {len(rows)} demonstrations fit the context of {context} tokens.")
+        raise DataError(
+            f"{data or config.world.name}: {len(examples)} of {len(rows)} demonstrations fit the context of {context} "
+            "tokens; at least two must."
+        )
     train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
     return train, validation, dropped
 
@@ -110,6 +121,23 @@ def ppo_prompts(config: Config, prompts: str | None, sft_data: str | None) -> li
         return list(dict.fromkeys(row.prompt for row in read_demonstrations(Path(sft_data))))
     wanted = config.ppo.steps * config.ppo.rollout_batch
     return list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))
+
+
+def check_counts(config: Config, stages: Sequence[str]) -> None:
+    """Nothing where the world holds as many prompts as the settings of these `stages`, which learn from it, ask for.
+
+    Raises: ConfigError naming the setting, its value and the most there are.
+    """
+    held_out = round(config.comparisons.prompts * config.rm.validation_share)
+    asked: list[tuple[str, str, int, Split]] = [
+        ("sft", "sft.demonstrations", config.sft.demonstrations, "train"),
+        ("comparisons", "comparisons.prompts", config.comparisons.prompts, "train"),
+        ("comparisons", "rm.validation_share of comparisons.prompts", held_out, "validation"),
+        ("eval", "eval.prompts", config.eval.prompts, "test"),
+    ]
+    for stage, name, count, part in asked:
+        if config.world.name and stage in stages and count > (most := len(requests(part))):
+            raise ConfigError(f"{name} is {count}; the {part} split of {config.world.name} has {most} prompts")
 
 
 def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:

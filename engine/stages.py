@@ -13,12 +13,13 @@ import torch
 
 from engine import sources
 from engine.checkpoint import read_json
-from engine.comparing import draw_comparisons
+from engine.comparing import draw_comparisons, persona_named
 from engine.config import Config
 from engine.errors import CheckpointError, ConfigError
 from engine.events import Event
 from engine.heads import ScalarModel, scalar_from
 from engine.judging import Contestants, evaluate_run
+from engine.pipeline import needs
 from engine.planning import Prepared
 from engine.ppo import train_ppo
 from engine.pretrain import train_base
@@ -57,7 +58,7 @@ class Bench:
         return self.prepared.inputs(stage)
 
     def parent(self, stage: str, parent: str, option: str = "init") -> Path:
-        """The checkpoint that `stage` starts from: what was handed to it, else this run's own `parent`."""
+        """The checkpoint that `stage` works from: what was handed to it as `option`, else this run's own `parent`."""
         reference = self.given(stage).get(option)
         if reference is not None:
             return resolve_reference(reference, self.prepared.rundir.path.parent)
@@ -66,8 +67,8 @@ class Bench:
         return found
 
     def capped(self, steps: int) -> int:
-        """`steps`, or --max-steps where that is fewer; at least one step more than are done."""
-        return min(steps, max(self.config.max_steps, self.saver.latest() + 1)) if self.config.max_steps else steps
+        """`steps`, or --max-steps where that is fewer."""
+        return min(steps, self.config.max_steps) if self.config.max_steps else steps
 
     def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
         """The policy in `directory` on the run's device, its template used or not as the run says."""
@@ -81,18 +82,32 @@ class Bench:
 
 
 def make_saver(prepared: Prepared, stage: str) -> Saver:
-    """The saver of `stage`; slmctl.json will name the parents by hash, the seed and the stage's settings."""
+    """The saver of `stage`; slmctl.json will name parents and inputs by hash, the seed and the stage's settings."""
     section = getattr(prepared.config, stage)
     every = getattr(section, "save_every", SAVES_WITHOUT_SETTING)
     parents = {
         parent: hash_path(path)
-        for parent in ("pretrain", "sft", "comparisons", "rm")
-        if parent != stage and (path := prepared.rundir.finished(parent)) is not None
+        for parent in needs(stage, prepared.record.inputs)
+        if (path := prepared.rundir.finished(parent)) is not None
     }
-    inputs = {name: value for name, value in prepared.inputs(stage).items() if name.endswith("_sha256")}
+    inputs = prepared.inputs(stage)
     settings = section.model_dump(mode="json")
     about = {"seed": prepared.config.seed, "parents": parents, "inputs": inputs, "config": settings}
     return Saver(stage, prepared.rundir.stage_dir(stage), every, about)
+
+
+def check_settings(prepared: Prepared) -> None:
+    """Nothing where the stages to do can have what their settings ask for; asked before the first of them begins.
+
+    Raises: ConfigError for more prompts than the world has, or a labeler or scorer that it does not have.
+    """
+    config, stages = prepared.config, prepared.stages
+    sources.check_counts(config, [stage for stage in stages if "data" not in prepared.inputs(stage)])
+    if "comparisons" in stages:
+        persona_named(config.comparisons.persona)
+    reward = prepared.inputs("ppo").get("reward", "")
+    if is_pocket(reward):
+        pocket_scorer(reward)
 
 
 def pretrain(bench: Bench) -> Iterator[Event]:
@@ -218,6 +233,7 @@ def ppo(bench: Bench) -> Iterator[Event]:
         tokenizer,
         fitting,
         config.ppo,
+        dropped=len(prompts) - len(fitting),
         seed=config.seed,
         steps=bench.capped(config.ppo.steps),
         saver=bench.saver,
@@ -233,7 +249,7 @@ def reference_of(bench: Bench, start: Path, tokenizer: Tokenizer) -> LanguageMod
     given = bench.given("ppo").get("ref")
     directory = start if given is None else bench.parent("ppo", "sft", "ref")
     reference, its_tokenizer = bench.policy(directory)
-    if its_tokenizer.encoder.to_str() != tokenizer.encoder.to_str():
+    if not its_tokenizer.same_ids(tokenizer):
         raise CheckpointError(f"--ref {given} has another tokenizer than the policy; KL needs the same one.")
     return reference.requires_grad_(False)
 
@@ -241,33 +257,40 @@ def reference_of(bench: Bench, start: Path, tokenizer: Tokenizer) -> LanguageMod
 def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) -> tuple[Scorer, ScalarModel]:
     """What scores the episodes, and the value network: a copy of the reward model where the two share a tokenizer, else
     of the policy with a zero head."""
+    scorer = scorer_of(bench)
+    if not isinstance(scorer, RewardModelScorer) or not scorer.tokenizer.same_ids(tokenizer):
+        return scorer, bench.computing(scalar_from(policy.model, None))
+    return scorer, bench.computing(open_scalar(bench.parent("ppo", "rm", "reward"), bench.device)[0])
+
+
+def scorer_of(bench: Bench) -> Scorer:
+    """What scores PPO's episodes: the run's reward model, frozen, or what was handed to PPO in its place."""
     given = bench.given("ppo").get("reward")
     if given is not None and is_pocket(given):
-        return pocket_scorer(given), bench.computing(scalar_from(policy.model, None))
-    directory = bench.parent("ppo", "rm", "reward")
-    reward_model, its_tokenizer = open_scalar(directory, bench.device)
-    bench.computing(reward_model)
+        return pocket_scorer(given)
+    model, tokenizer = open_scalar(bench.parent("ppo", "rm", "reward"), bench.device)
     if bench.config.template == "none":
-        its_tokenizer = its_tokenizer.without_template()
-    scorer = RewardModelScorer(reward_model.requires_grad_(False), its_tokenizer)
-    if its_tokenizer.encoder.to_str() != tokenizer.encoder.to_str():
-        return scorer, bench.computing(scalar_from(policy.model, None))
-    return scorer, bench.computing(open_scalar(directory, bench.device)[0])
+        tokenizer = tokenizer.without_template()
+    return RewardModelScorer(bench.computing(model).requires_grad_(False), tokenizer)
+
+
+def gain_of(bench: Bench) -> float | None:
+    """The logits that a score of 1 of PPO's reward model stands for, if it is a model that says so."""
+    if is_pocket(bench.given("ppo").get("reward", "")):
+        return None
+    about = bench.parent("ppo", "rm", "reward") / "slmctl.json"
+    return read_json(about).get("metrics", {}).get("rm/gain") if about.is_file() else None
 
 
 def evaluation(bench: Bench) -> Iterator[Event]:
     """The evaluation of the whole run."""
     rundir, config = bench.prepared.rundir, bench.config
-    policies = {stage: bench.policy(bench.parent("eval", stage)) for stage in ("pretrain", "sft", "ppo")}
-    reward_directory = bench.parent("eval", "rm")
-    reward, its_tokenizer = open_scalar(reward_directory, bench.device)
     contestants = Contestants(
-        policies["pretrain"][0],
-        policies["sft"][0],
-        policies["ppo"][0],
-        policies["sft"][1],
-        RewardModelScorer(reward, its_tokenizer),
-        read_json(reward_directory / "slmctl.json")["metrics"]["rm/gain"],
+        base=bench.policy(bench.parent("sft", "pretrain")),
+        sft=bench.policy(bench.parent("ppo", "sft")),
+        ppo=bench.policy(bench.parent("eval", "ppo")),
+        scorer=scorer_of(bench),
+        gain=gain_of(bench),
     )
     trained = RunDir(bench.parent("eval", "ppo").parents[1])  # this run, or the one whose PPO it shares
     return evaluate_run(

@@ -5,7 +5,6 @@ process that has the machine to itself; passive waiting is far faster wherever c
 """
 
 import os
-import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
@@ -64,11 +63,6 @@ def apply(threads: int | None, shared: bool = False, environ: MutableMapping[str
     if not any(name in settings.kept for name in WAIT_VARIABLES):
         environ.update(_waiting_variables(settings.waiting))
     return settings.threads
-
-
-def torch_is_loaded() -> bool:
-    """Whether torch is imported already, so that `apply` comes too late for waiting to change."""
-    return "torch" in sys.modules
 
 
 def _waiting_variables(waiting: str) -> dict[str, str]:

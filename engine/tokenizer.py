@@ -56,10 +56,13 @@ class Tokenizer:
         """Ids the model needs a row for."""
         return int(self.encoder.get_vocab_size(with_added_tokens=True))
 
+    def same_ids(self, other: "Tokenizer") -> bool:
+        """Whether an id means the same token to both."""
+        return bool(self.encoder.to_str() == other.encoder.to_str())
+
     def encode_text(self, text: str) -> list[int]:
         """Ids of plain text, BOS first if this tokenizer adds one."""
-        ids: list[int] = self.encoder.encode(text, add_special_tokens=False).ids
-        return [self.bos_id, *ids] if self.adds_bos and self.bos_id is not None else ids
+        return self.encode_texts([text])[0]
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Ids of a prompt up to where the response begins."""

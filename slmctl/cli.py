@@ -3,7 +3,7 @@
 Nothing here or in the commands loads torch before a command needs it.
 """
 
-import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -86,6 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     An EngineError is one sentence and its own code; anything else is a bug of ours, 70, its traceback in a file.
     """
+    if arguments is None and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads us may stop reading, as `head` does
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -94,9 +96,6 @@ def main(arguments: list[str] | None = None) -> None:
     except EngineError as error:
         print(f"slmctl: {clean(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: nothing more to say
-        sys.exit(0)
     except Exception as error:
         bug, kept = keep_traceback(error)
         print(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})", file=sys.stderr)

@@ -46,17 +46,18 @@ def policy_at(name: str, directory: Path, device: torch.device, template: str | 
     return Policy(name, model, tokenizer.without_template() if template == "none" else tokenizer)
 
 
-def reward_model_at(directory: Path, device: torch.device) -> RewardModelScorer:
+def reward_model_at(directory: Path, device: torch.device, template: str | None) -> RewardModelScorer:
     """The reward model in a directory. Raises: CheckpointError."""
-    return RewardModelScorer(*open_scalar(directory, device))
+    model, tokenizer = open_scalar(directory, device)
+    return RewardModelScorer(model, tokenizer.without_template() if template == "none" else tokenizer)
 
 
-def scorer_of(name: str, directory: Path | None, device: torch.device) -> Scorer:
+def scorer_of(name: str, directory: Path | None, device: torch.device, template: str | None) -> Scorer:
     """The scorer that a person named: a reward model in `directory`, or without one a scorer of the pocket world.
 
     Raises: CheckpointError; ConfigError for a name that is no scorer of the world.
     """
-    return pocket_scorer(name) if directory is None else reward_model_at(directory, device)
+    return pocket_scorer(name) if directory is None else reward_model_at(directory, device, template)
 
 
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:

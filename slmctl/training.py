@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import EngineError
 from slmctl.bugs import Bug
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
-from slmctl.report import View, reporter
+from slmctl.report import Silent, View, reporter
 from slmctl.stopping import INTERRUPTED, StopFlag
 
 if TYPE_CHECKING:
@@ -70,9 +71,16 @@ def _drive(prepared: "Prepared", view: View) -> None:
 
     show = reporter(view)
     paused = False
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         for event in execute(prepared, stop):
-            show.show(event)
+            try:
+                show.show(event)
+            except BrokenPipeError:  # nobody reads any more: the run goes on in silence
+                silence = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(silence, sys.stdout.fileno())
+                show = Silent(sys.stdout)
             paused = isinstance(event, RunPaused)
     except EngineError:
         raise
@@ -86,13 +94,13 @@ def _drive(prepared: "Prepared", view: View) -> None:
 
 
 def _print_result(prepared: "Prepared", view: View) -> None:
-    if view.jsonl:
-        return
     from slmctl.results import finite, print_run, print_stage, run_result, stage_result
 
     whole = prepared.target == "run"
     result = run_result(prepared.rundir) if whole else stage_result(prepared.rundir, prepared.target)
-    if view.json:
+    if view.jsonl:
+        print(json.dumps({"event": "Result", "result": finite(result)}))
+    elif view.json:
         print(json.dumps(finite(result)))
     elif whole:
         print_run(result, view.plain)

@@ -4,6 +4,7 @@ import json as json_module
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,9 +29,13 @@ slmctl data show comparisons.json -n 3
 
 The prompts of the embedded world, or the first rows of a file as they are read."""
 PROBLEMS_SHOWN = 20
+ROWS_SHOWN = 20
 Kind = Annotated[
     str | None,
     typer.Option("--kind", metavar="KIND", help="demonstrations, comparisons, prompts or text (default: guessed)."),
+]
+Shown = Annotated[
+    int | None, typer.Option("-n", metavar="N", min=1, help="Rows (default: all of pocket's, 20 of a file's).")
 ]
 
 
@@ -61,7 +66,7 @@ def show(
         str, typer.Option("--split", metavar="SPLIT", help="train, validation or test (pocket).")
     ] = "train",
     kind: Kind = None,
-    n: options.Number = 20,
+    n: Shown = None,
     jsonl: options.Jsonl = False,
 ) -> None:
     """Prints prompts or rows."""
@@ -70,9 +75,7 @@ def show(
     else:
         path = Path(source).expanduser()
         rows = _file_rows(path, kind or guess_kind(path))
-    for number, row in enumerate(rows):
-        if number == n:
-            break
+    for row in islice(rows, n if n or source == "pocket" else ROWS_SHOWN):
         print(json_module.dumps(row) if jsonl else _shown(row))
 
 
@@ -85,9 +88,12 @@ def guess_kind(path: Path) -> str:
     from engine.readers import KINDS, parser, placed
     from engine.rows import read_rows
 
-    row = next(iter(read_rows(path, "lines")), None)
-    if row is None:
+    rows = list(read_rows(path, "lines"))
+    if not rows:
         raise DataError(f"{path} is empty")
+    row = next((row for row in rows if not isinstance(row.value, DataError)), rows[0])
+    if isinstance(row.value, DataError):
+        raise row.value
     if isinstance(row.value, str):
         return "prompts" if path.suffix == ".txt" else "text"
     for kind in ("comparisons", *(kind for kind in KINDS if kind != "comparisons")):

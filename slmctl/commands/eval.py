@@ -54,9 +54,10 @@ def evaluate(
 
     place = choose_device(device or "auto")
     first, second = (policy_at(*named, place, template) for named in zip((a, b), directories, strict=True))
-    scorer = None if reward is None else scorer_of(reward, scorer_at, place)
-    margin = EvalConfig().tie_margin
-    numbers = compare(first, second, n or 1, sampling_of(ctx.params), seed or 0, margin, scorer)
+    scorer = None if reward is None else scorer_of(reward, scorer_at, place, template)
+    usual = EvalConfig()
+    sampling = sampling_of(ctx.params, max_new_tokens=usual.max_new_tokens)
+    numbers = compare(first, second, n, sampling, seed or 0, usual.tie_margin, scorer)
     result = {"a": a, "b": b, **numbers}
     if json:
         print(json_module.dumps(finite(result)))

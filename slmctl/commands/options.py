@@ -50,7 +50,7 @@ Temperature = Annotated[
 TopP = Annotated[float | None, typer.Option("--top-p", metavar="P", help="Keep the likeliest tokens up to this mass.")]
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="K", help="Keep this many likeliest tokens; 0 for all.")]
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", metavar="N", help="Longest response, in tokens.")]
-Number = Annotated[int | None, typer.Option("-n", metavar="N", help="How many, of what this command makes.")]
+Number = Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many, of what this command makes.")]
 
 COMMON_FLAGS = ("template", "seed", "device", "dtype", "threads", "max_steps")
 INPUT_FLAGS = ("data", "init", "ref", "reward", "prompts")

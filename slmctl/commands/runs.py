@@ -31,7 +31,7 @@ def runs(
 
     home = runs_home(os.environ)
     found = list_runs(home) if name is None else [find_run(home, name)]
-    rows = [summary(run, time.time()) for run in found]
+    rows = [summary(found[0], time.time())] if name is not None else [_summary_or_damage(run) for run in found]
     if json:
         print(json_module.dumps(rows[0] if name is not None else {"home": str(home), "runs": rows}))
     elif jsonl:
@@ -41,6 +41,18 @@ def runs(
         _print_one(rows[0])
     else:
         _print_all(rows, str(home))
+
+
+def _summary_or_damage(run: "RunDir") -> dict[str, Any]:
+    """The row of a run; of one whose run.toml cannot be read only the name, so that the others are still listed."""
+    from engine.errors import FileError
+
+    try:
+        return summary(run, time.time())
+    except FileError as error:
+        unknown = dict.fromkeys(("preset", "seed", "stage", "step", "steps", "win_rate"))
+        nothing: dict[str, Any] = {"finished": [], "parents": [], "models": {}}
+        return {"run": run.name, "state": "damaged", "error": str(error), **unknown, **nothing}
 
 
 def summary(run: "RunDir", now: float) -> dict[str, Any]:
@@ -87,8 +99,9 @@ def _print_all(rows: list[dict[str, Any]], home: str) -> None:
         rate = "-" if row["win_rate"] is None else f"{row['win_rate']:.1%}"
         at = f"{row['stage']} {row['step']}/{row['steps']}" if row["stage"] else "-"
         done = " ".join(row["finished"]) or "-"
-        name, preset = one_line(row["run"], 16), one_line(row["preset"], 10)
-        print(f"{name:<16} {preset:<10} {row['seed']:>4}  {row['state']:<11} {at:<18} {rate:>8}  {done}")
+        name, preset = one_line(row["run"], 16), one_line(row["preset"] or "-", 10)
+        seed = "-" if row["seed"] is None else row["seed"]
+        print(f"{name:<16} {preset:<10} {seed:>4}  {row['state']:<11} {at:<18} {rate:>8}  {done}")
 
 
 def _print_one(row: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def sample(
 
     check_template(template)
     directory = resolve_reference(model, runs_home(os.environ))
-    asked = repeated(read_prompts(prompts), n or 1)
+    asked = repeated(read_prompts(prompts), n)
     thread_settings.apply(threads, shared=True)
     from engine.runtime import choose_device
     from slmctl.models import policy_at, respond_to_all
@@ -62,8 +62,8 @@ def sample(
             print(clean(answer.text), flush=True)
 
 
-def sampling_of(params: Mapping[str, Any]) -> "Sampling":
-    """The sampling settings that the typed options make.
+def sampling_of(params: Mapping[str, Any], **usual: Any) -> "Sampling":
+    """The sampling settings that the typed options make, and `usual` ones where none was typed.
 
     Raises: ConfigError for a value out of range.
     """
@@ -77,7 +77,7 @@ def sampling_of(params: Mapping[str, Any]) -> "Sampling":
         low, high = limits[name]
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be {low} to {high}")
-    return Sampling(**given)
+    return Sampling(**{**usual, **given})
 
 
 def check_template(template: str | None) -> None:
@@ -94,14 +94,16 @@ def read_prompts(file: str | None) -> Iterator["Prompt"]:
     Raises: FileError, DataError.
     """
     from engine import readers
+    from engine.errors import DataError
 
     if file not in (None, "-"):
         yield from (row.prompt for row in readers.read_prompts(Path(str(file)).expanduser()))
         return
     for row in stdin_rows():
         prompt = readers.prompt_of(row)
-        if prompt is not None:
-            yield prompt
+        if prompt is None:
+            raise DataError(f"{row.place}: the prompt is empty")
+        yield prompt
 
 
 def stdin_rows() -> Iterator["Row"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.commands.sample import stdin_rows
+from slmctl.commands.sample import check_template, stdin_rows
 
 if TYPE_CHECKING:
     from engine.records import Demonstration
@@ -28,6 +28,7 @@ def score(
     model: Annotated[
         str, typer.Argument(metavar="RM|pocket:judge", help="A path, tiny:rm, pocket:judge or a persona.")
     ],
+    template: options.Template = None,
     device: options.Device = None,
     threads: options.Threads = None,
     jsonl: options.Jsonl = False,
@@ -37,13 +38,14 @@ def score(
     from engine.references import is_pocket, resolve_reference
     from engine.rundir import runs_home
 
+    check_template(template)
     directory = None if is_pocket(model) else resolve_reference(model, runs_home(os.environ))
     thread_settings.apply(threads, shared=True)
     from engine.readers import exchange_of
     from engine.runtime import choose_device
     from slmctl.models import scorer_of
 
-    scorer = scorer_of(model, directory, choose_device(device or "auto"))
+    scorer = scorer_of(model, directory, choose_device(device or "auto"), template)
     rows = iter(stdin_rows())
     while batch := list(islice(rows, BATCH)):
         exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]

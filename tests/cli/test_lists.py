@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.planning import RunRequest, prepare
+from engine.pocket.requests import requests
 from engine.pulse import Heartbeat
 from engine.rundir import RunDir, write_text
 from tests.cli.conftest import Cli
@@ -101,6 +102,34 @@ def test_a_row_of_no_kind_asks_for_one(cli: Cli, tmp_path: Path) -> None:
     assert cli("data", "check", str(file)).code == 3
 
 
+def test_a_broken_first_row_is_reported_with_the_others(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"prompt": \n{"prompt": "a", "completion": "b"}\n{"prompt": "c"}\n')
+    outcome = cli("data", "check", str(file))
+    assert outcome.code == 3
+    assert "demonstrations, 3 rows, 1 good" in outcome.out
+    assert [f"line {n}" in outcome.out for n in (1, 2, 3)] == [True, False, True]
+    file.write_text("{\n[\n")
+    nothing = cli("data", "check", str(file))
+    assert nothing.code == 3 and "line 1: this is not JSON" in nothing.err
+
+
+def test_a_preset_that_is_no_text_is_a_sentence(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_bytes(b"\xff\xfe")
+    outcome = cli("presets", "show", str(file))
+    assert outcome.code == 3 and f"cannot read the preset {file}" in outcome.err
+
+
+def test_a_damaged_run_does_not_hide_the_others(cli: Cli, home: Path) -> None:
+    for name, text in (("good", "schema = 1\n"), ("torn", "schema = ")):
+        write_text(home / name / "run.toml", text)
+    rows = json.loads(cli("runs", "--json").out)["runs"]
+    assert {row["run"]: row["state"] for row in rows} == {"good": "none", "torn": "damaged"}
+    assert "damaged" in cli("runs").out
+    assert cli("runs", "torn").code == 3
+
+
 def test_data_show_cleans_what_it_prints(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"prompt": "a\\u001b[2J", "completion": "b"}\n' * 3)
@@ -120,6 +149,7 @@ def test_data_show_pocket_prints_prompts_of_a_split(cli: Cli) -> None:
         assert len(rows) == 50
         splits[split] = {row["prompt"] for row in rows}
     assert not splits["train"] & splits["test"]
+    assert len(cli("data", "show", "pocket", "--split", "test").out.splitlines()) == len(requests("test"))
     wrong = cli("data", "show", "pocket", "--split", "dev")
     assert wrong.code == 2 and "train, validation, test" in wrong.err
 

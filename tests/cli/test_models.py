@@ -81,6 +81,8 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft"], "Hi\n", 3, "stdin, line 1: this is not JSON"),
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
         (["tiny:sft"], json.dumps({"prompt": "word " * 99}), 2, "a prompt has"),
+        (["tiny:sft"], '{"prompt": " "}\n', 3, "stdin, line 1: the prompt is empty"),
+        (["tiny:sft", "-n", "0"], "", 2, "greater than or equal to 1"),
     ],
 )
 def test_sample_mistakes_are_sentences(
@@ -155,7 +157,6 @@ def test_eval_shows_what_a_scorer_thinks_of_both(cli: Cli, run: RunDir, reward: 
     result = json.loads(cli(*command, "--json").out)
     if reward == "pocket:judge":
         assert (result["reward_a"], result["reward_b"]) == pytest.approx((result["utility_a"], result["utility_b"]))
-    assert result["reward_a"] != result["reward_b"]
     (shown,) = [line for line in cli(*command).out.splitlines() if line.startswith("reward")]
     assert shown.split()[1:] == [f"{result['reward_a']:.3f}", f"{result['reward_b']:.3f}"]
 

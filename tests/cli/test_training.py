@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from engine.events import (
 )
 from engine.planning import Prepared
 from engine.rundir import STAGES, RunDir, write_text
+from slmctl.cli import main
 from slmctl.results import ROWS
 from tests.cli.conftest import Cli, Script
 
@@ -82,10 +86,32 @@ def test_json_is_one_object_on_stdout_and_nothing_else(cli: Cli, engine_says: In
     assert outcome.err == ""
 
 
+def test_who_stops_reading_does_not_stop_the_run(home: Path) -> None:
+    script = "from tests.cli.test_training import run_with_script; run_with_script()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, "")
+    assert RunDir(home / "tiny").result.exists()
+
+
+def run_with_script() -> None:
+    """`slmctl run --jsonl` as a process of its own, its engine the script `whole`."""
+    module = types.ModuleType("engine.run")
+    module.execute = whole  # type: ignore[attr-defined]  # a stand-in that trains nothing
+    sys.modules["engine.run"] = module
+    sys.argv = ["slmctl", "run", "--preset", "tiny", "--jsonl"]
+    main()
+
+
 def test_jsonl_is_the_stream_of_events(cli: Cli, engine_says: Install) -> None:
     engine_says(whole)
     rows = [json.loads(line) for line in cli("run", "--jsonl", "--quiet").out.splitlines()]
     assert [row["stage"] for row in rows if row["event"] == "StageStarted"] == list(STAGES)
+    assert rows[-1] == {"event": "Result", "result": RESULT}
+    assert [json.loads(line) for line in cli("run", "--jsonl", "--quiet").out.splitlines()] == rows[-1:]
 
 
 def test_a_finished_run_is_printed_again_without_the_engine(cli: Cli, engine_says: Install) -> None:
@@ -125,6 +151,9 @@ def test_every_option_reaches_the_request(cli: Cli, engine_says: Install, home: 
     engine_says(spy)
     prompts = tmp_path / "p.txt"
     prompts.write_text("Hi\n")
+    for name in "ab":
+        write_text(home / name / "run.toml", "schema = 1\n")
+        write_text(RunDir(home / name).final("sft") / "config.json", "{}")
     options = (
         "--run mine --seed 3 --device cpu --dtype float32 --threads 2 --max-steps 4 --template none "
         f"--set ppo.kl_coef=0.2 --set ppo.steps=9 --prompts {prompts} --reward pocket:judge "

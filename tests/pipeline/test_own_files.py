@@ -70,7 +70,8 @@ def test_small_files_of_ones_own_with_no_world_at_all(nursery: Nursery, tmp_path
     done(nursery, *arguments("own", "pretrain", "--data", texts, "--max-steps", "3"), *bare)
     done(nursery, "sft", "--run", "own", "--data", shown)
     result = done(nursery, "rm", "--run", "own", "--data", ranked, "--max-steps", "4")
-    assert set(result["metrics"]) == {"rm/validation_accuracy", "rm/longer_baseline"}
+    wanted = {"validation_accuracy", "longer_baseline", "validation_loss", "calibration_error", "gain", "peak_rss_mb"}
+    assert set(result["metrics"]) == {f"rm/{name}" for name in wanted}
     result = done(nursery, "ppo", "--run", "own", "--prompts", str(prompts), "--max-steps", "2")
     assert (result["step"], about(run, "ppo")["prompts"]) == (2, 30)
     outcome = nursery.run("run", "--run", "own", "--quiet")
@@ -82,9 +83,38 @@ def test_the_judge_as_reward_and_a_model_as_start(nursery: Nursery, reference: R
     judged = ("--reward", "pocket:judge", "--init", "reference:sft", "--max-steps", "2")
     result = done(nursery, *arguments("judged", "ppo", *judged))
     assert result["step"] == 2
-    assert not RunDir(nursery.home / "judged").stage_dir("pretrain").exists()
-    score = nursery.run("score", "pocket:nobody", "--jsonl")
-    assert score.code == 2
+    run = RunDir(nursery.home / "judged")
+    assert not run.stage_dir("pretrain").exists()
+    inputs = json.loads((run.final("ppo") / "slmctl.json").read_text())["inputs"]
+    assert inputs["reward"] == "pocket:judge" and len(inputs["init_sha256"]) == 64
+    whole = done(nursery, "run", "--run", "judged")
+    assert run.started() == {"pretrain", "ppo", "eval"}, "the evaluation makes the base model, and no reward model"
+    assert whole["reward_ppo"] == pytest.approx(whole["utility_ppo"]) and whole["rm_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    ("target", "typed", "words"),
+    [
+        ("run", ("--set", "eval.prompts=99999"), "eval.prompts is 99999; the test split"),
+        ("rm", ("--set", "comparisons.persona=grumpy"), "comparisons.persona = 'grumpy'"),
+        ("ppo", ("--reward", "pocket:concize"), "did you mean 'concise'"),
+        ("sft", ("--set", "sft.demonstrations=99999"), "sft.demonstrations is 99999"),
+    ],
+)
+def test_what_no_stage_could_have_is_noticed_before_the_first(
+    target: str, typed: tuple[str, ...], words: str, nursery: Nursery
+) -> None:
+    outcome = nursery.run(*arguments("hasty", target, *typed, "--fresh"))
+    assert outcome.code == 2, outcome.err
+    assert words in outcome.err and outcome.err.count("\n") == 1
+    assert not RunDir(nursery.home / "hasty").events.exists()
+
+
+def test_a_text_too_short_to_validate_is_a_sentence(nursery: Nursery, tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text("One line.")
+    outcome = nursery.run(*arguments("short", "pretrain", "--data", str(short)))
+    assert outcome.code == 3 and "two are needed to train and validate" in outcome.err
 
 
 def test_a_row_that_does_not_fit_is_named(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:

@@ -287,9 +287,10 @@ def assert_diverged(code: int, err: str, run: RunDir, stage: str) -> None:
     assert code == 4, err
     assert err.count("\n") == 1
     assert "the last good checkpoint is kept" in err
-    last = run.read_events()[-1]
-    assert isinstance(last, RunFailed)
+    alarm, last = run.read_events()[-2:]
+    assert isinstance(last, RunFailed) and isinstance(alarm, AlarmRaised)
     assert (last.stage, f"slmctl: {last.error}\n") == (stage, err)
+    assert (alarm.stage, alarm.alarm) == (stage, "nan")
 
 
 def poisoned(model: Path, target: Path) -> Path:

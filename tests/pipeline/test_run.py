@@ -9,6 +9,7 @@ import tomllib
 import pytest
 
 from engine.events import RunStarted, StageStarted, StepCompleted
+from engine.metrics import unregistered
 from engine.rundir import STAGES, RunDir
 from tests.pipeline.conftest import (
     Nursery,
@@ -46,6 +47,12 @@ def test_json_is_one_object_with_every_key_of_the_contract(reference: Reference)
     assert result["elapsed_s"] == pytest.approx(sum(result["stage_s"].values()))
     assert all(isinstance(word, str) for word in result["alarms"])
     assert reference.ended.err == ""
+
+
+def test_every_metric_of_every_event_is_registered(reference: Reference) -> None:
+    said = [event.metrics for event in reference.run.read_events() if hasattr(event, "metrics")]
+    assert unregistered(sorted({name for metrics in said for name in metrics})) == []
+    assert {"ppo/ratio_max", "rm/calibration_error", "eval/peak_rss_mb"} <= {name for m in said for name in m}
 
 
 def test_parameters_are_counted_as_the_checkpoint_holds_them(reference: Reference) -> None:

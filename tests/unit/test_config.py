@@ -20,7 +20,7 @@ def test_the_defaults_are_valid_and_frozen() -> None:
 
 def test_derived_sizes_are_properties() -> None:
     assert ModelConfig(width=96, heads=3, kv_heads=1).head_width == 32
-    assert PpoConfig(rollout_batch=96, minibatch=32, microbatch=16).minibatches == 3
+    assert PpoConfig(rollout_batch=96, minibatch=32, microbatch=16, steps=50).horizon == 480
 
 
 @pytest.mark.parametrize(

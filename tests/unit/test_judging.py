@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer as Encoder
 
 from engine.config import EvalConfig
 from engine.errors import CheckpointError
@@ -15,8 +16,18 @@ from engine.events import EvalCompleted, Event, SamplesDrawn, StageFinished, Sta
 from engine.judging import Contestants, evaluate_run, picked
 from engine.metrics import unregistered
 from engine.pocket.judge import Judgement
-from engine.scoring import RewardModelScorer
-from tests.tiny import ARCHITECTURE, language_model, metrics_of, never, scalar_model, stop_after, word_tokenizer
+from engine.scoring import RewardModelScorer, Scorer
+from engine.tokenizer import Tokenizer
+from tests.tiny import (
+    ARCHITECTURE,
+    WordScorer,
+    language_model,
+    metrics_of,
+    never,
+    scalar_model,
+    stop_after,
+    word_tokenizer,
+)
 
 LONG = replace(ARCHITECTURE, context=128)
 CONFIG = EvalConfig(prompts=12, max_new_tokens=6, best_of=4, batch=8)
@@ -39,16 +50,17 @@ def evaluate(
     stop: Callable[[], bool] = never,
     comparisons: Path | None = None,
     sampled: Sequence[SamplesDrawn] = (),
+    scorer: Scorer | None = None,
+    other: Tokenizer | None = None,
     **changes: Any,
 ) -> tuple[list[Event], list[dict[str, Any]]]:
     """The events, and what was published."""
     tokenizer, published = word_tokenizer(), list[dict[str, Any]]()
     contestants = Contestants(
-        language_model(LONG, 1),
-        language_model(LONG, 2),
-        language_model(LONG, 3),
-        tokenizer,
-        RewardModelScorer(scalar_model(LONG), tokenizer),
+        (language_model(LONG, 1), tokenizer),
+        (language_model(LONG, 2), tokenizer),
+        (language_model(LONG, 3), other or tokenizer),
+        scorer or RewardModelScorer(scalar_model(LONG), tokenizer),
         gain=2.0,
     )
     events = evaluate_run(
@@ -139,3 +151,17 @@ def test_the_curve_is_of_ppos_samples_by_step(tmp_path: Path) -> None:
         {"step": 1, "reward": 1.0, "kl_nats": 0.5, "utility": 0.75},
         {"step": 5, "reward": 3.0, "kl_nats": 2.0, "utility": 0.0},
     ]
+
+
+def test_a_policy_of_another_tokenizer_is_judged_and_has_no_kl(tmp_path: Path) -> None:
+    encoder = Encoder.from_str(word_tokenizer().encoder.to_str().replace('"red"', '"rot"'))
+    _, (result,) = evaluate(tmp_path, other=Tokenizer(encoder, eos_id=1, pad_id=0))
+    assert result["kl_nats"] is None and result["prompts"] == 12
+    assert all(row["kl_nats"] is None for row in rows(tmp_path))
+
+
+def test_any_scorer_that_ppo_had_is_the_one_shown(tmp_path: Path) -> None:
+    _, (result,) = evaluate(tmp_path, scorer=WordScorer("blue"))
+    own = rows(tmp_path)
+    assert result["reward_ppo"] == sum(row["ppo"]["response"].split().count("blue") for row in own) / len(own)
+    assert result["rm_accuracy"] is None

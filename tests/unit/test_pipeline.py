@@ -21,7 +21,14 @@ def test_what_a_person_hands_over_need_not_be_made() -> None:
     assert required("rm", {"rm": {"data": "x"}}) == ("pretrain", "sft", "rm")
     assert required("rm", {"rm": {"data": "x", "init": "y"}}) == ("rm",)
     assert required("ppo", {"ppo": {"reward": "x"}}) == ("pretrain", "sft", "ppo")
-    assert needs("ppo", {"reward": "x", "init": "y"}) == ()
+    assert needs("ppo", {"ppo": {"reward": "x", "init": "y"}}) == ()
+
+
+def test_the_evaluation_sees_what_the_other_stages_saw() -> None:
+    assert needs("eval", {}) == ("pretrain", "sft", "rm", "ppo")
+    assert required("run", {"ppo": {"reward": "x"}}) == ("pretrain", "sft", "ppo", "eval")
+    assert required("run", {"sft": {"init": "x"}, "rm": {"data": "y"}}) == ("sft", "rm", "ppo", "eval")
+    assert required("run", {"ppo": {"init": "x", "reward": "y"}}) == ("pretrain", "ppo", "eval")
 
 
 def test_what_builds_on_a_stage() -> None:

@@ -75,6 +75,13 @@ def test_parents_that_the_world_can_supply_are_made_and_named(tmp_path: Path) ->
     assert prepared.made == ("pretrain", "sft", "comparisons")
 
 
+def model_in(home: Path) -> str:
+    """A directory that could be a model's."""
+    (home / "model").mkdir(exist_ok=True)
+    (home / "model" / "config.json").write_text("{}")
+    return str(home / "model")
+
+
 def own_preset(home: Path) -> str:
     file = home / "bare.toml"
     file.write_text("[ppo]\nsteps = 3\n")
@@ -87,7 +94,7 @@ def test_without_a_world_a_missing_parent_names_the_command(tmp_path: Path) -> N
     with pytest.raises(FileError, match=r"no base model yet .*slmctl pretrain --run bare --data FILE"):
         plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs={"data": str(data)})
     with pytest.raises(FileError, match=r"no SFT policy yet .*slmctl sft --run bare --data FILE"):
-        plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs={"init": "x:base"})
+        plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs={"init": model_in(tmp_path)})
     assert not (tmp_path / "bare").exists()
 
 
@@ -97,7 +104,7 @@ def test_a_changed_setting_of_a_started_stage_is_refused_with_the_ways_on(tmp_pa
         plan(tmp_path, overrides={"sft.lr": "0.5"})
     message = str(caught.value)
     assert "'tiny' has started sft with sft.lr = 0.001, and now it is 0.5 (from --set)" in message
-    for way in ("--run NEW", "--run NEW --from tiny", "--fresh"):
+    for way in ("--run NEW", "--run NEW --from tiny", "slmctl sft --run tiny --fresh"):
         assert way in message
 
 
@@ -196,6 +203,53 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         plan(tmp_path, "pretrain", inputs={"reward": "pocket:judge"})
 
 
+def test_what_a_stage_was_given_stays_when_it_is_done_afresh_or_in_a_new_round(tmp_path: Path) -> None:
+    data = tmp_path / "d.json"
+    data.write_text("[1]")
+    first = plan(tmp_path, "sft", inputs={"data": str(data)})
+    finish(first.rundir, *STAGES)
+    data.write_text("[2]")  # a finished stage does not mind
+    child = plan(tmp_path, "sft", run="b", parent="tiny", overrides={"sft.lr": "0.5"})
+    assert child.inputs("sft")["data"] == str(data.resolve())
+    again = plan(tmp_path, "sft", fresh=True)
+    assert again.inputs("sft")["data"] == str(data.resolve())
+    assert again.inputs("sft")["data_sha256"] != first.inputs("sft")["data_sha256"]
+
+
+def test_what_a_stage_has_begun_with_may_not_change(tmp_path: Path) -> None:
+    data = tmp_path / "d.json"
+    data.write_text("[1]")
+    start(plan(tmp_path, "sft", inputs={"data": str(data)}).rundir, "sft")
+    data.write_text("[2]")
+    with pytest.raises(RunConflictError, match=r"started sft with .*d\.json, which has changed since"):
+        plan(tmp_path, "ppo")
+
+
+def test_a_model_that_was_handed_over_is_recorded_by_hash(tmp_path: Path) -> None:
+    finish(plan(tmp_path).rundir, "pretrain", "sft")
+    prepared = plan(tmp_path, "ppo", run="b", inputs={"init": "tiny:sft", "reward": "pocket:judge"})
+    assert prepared.stages == ("ppo",)
+    assert prepared.inputs("ppo")["init"] == "tiny:sft"
+    start(prepared.rundir, "ppo")
+    (RunDir(tmp_path / "tiny").final("sft") / "model.safetensors").write_text("other")
+    with pytest.raises(RunConflictError, match="started ppo with tiny:sft, which has changed since"):
+        plan(tmp_path, "ppo", run="b")
+
+
+def test_a_model_that_is_not_there_is_noticed_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="no run named 'typo'"):
+        plan(tmp_path, "ppo", inputs={"reward": "typo:rm"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ones_own_demonstrations_are_prompts_enough(tmp_path: Path) -> None:
+    data = tmp_path / "d.json"
+    data.write_text("[1]")
+    given = {"init": model_in(tmp_path), "data": str(data)}
+    finish(plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs=given).rundir, "sft")
+    assert plan(tmp_path, "ppo", run="bare", inputs={"reward": "pocket:judge"}).stages == ("ppo",)
+
+
 def test_a_scorer_that_is_no_file_is_recorded_as_typed(tmp_path: Path) -> None:
     prepared = plan(tmp_path, "ppo", inputs={"reward": "pocket:concise"})
     assert prepared.inputs("ppo") == {"reward": "pocket:concise"}
@@ -279,6 +333,15 @@ def test_fresh_does_a_stage_and_what_follows_again(tmp_path: Path) -> None:
     assert [stage for stage in STAGES if run.finished(stage)] == ["pretrain", "sft", "comparisons"]
     assert run.started() == {"pretrain", "sft", "comparisons"}
     assert plan(tmp_path).stages == ("rm", "ppo", "eval")
+
+
+def test_fresh_draws_other_comparisons_for_a_reward_model_where_they_change(tmp_path: Path) -> None:
+    run = plan(tmp_path).rundir
+    finish(run, *STAGES)
+    with pytest.raises(RunConflictError, match="slmctl rm --run tiny --fresh"):
+        plan(tmp_path, "rm", overrides={"comparisons.persona": "warm"})
+    prepared = plan(tmp_path, "rm", fresh=True, overrides={"comparisons.persona": "warm"})
+    assert (prepared.stages, prepared.made) == (("comparisons", "rm"), ("comparisons",))
 
 
 def test_fresh_does_not_excuse_changes_above_it(tmp_path: Path) -> None:

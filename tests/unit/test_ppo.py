@@ -271,7 +271,7 @@ def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(t
     assert len(run.metrics) == 1 and run.metrics[0]["ppo/kl_nats"] > 1
     assert changed(weights(language_model()), run.policy) == changed(weights(scalar_model()), run.value) == set()
     assert [type(event) for event in run.events[-2:]] == [CheckpointSaved, StageFinished]
-    assert [event.alarm for event in run.events if isinstance(event, AlarmRaised)] == ["kl_runaway"]
+    assert [event.alarm for event in run.events if isinstance(event, AlarmRaised)] == ["kl_runaway", "stopped_early"]
 
 
 def test_the_events_of_a_training_in_order(tmp_path: Path) -> None:

@@ -1,7 +1,20 @@
 """What the driver makes of a run's events."""
 
-from engine.events import ControlAcknowledged, Event, RunPaused, RunResumed, RunStarted, StageStarted, StepCompleted
-from engine.run import stage_seconds
+from pathlib import Path
+
+from engine.events import (
+    AlarmRaised,
+    ControlAcknowledged,
+    Event,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StageStarted,
+    StepCompleted,
+)
+from engine.planning import RunRequest, prepare
+from engine.run import alarms_of, stage_seconds
+from engine.rundir import STAGES
 
 
 def test_time_away_and_time_paused_are_not_work() -> None:
@@ -18,3 +31,25 @@ def test_time_away_and_time_paused_are_not_work() -> None:
         StageStarted("rm", 1, {}, 1002.0),
     ]
     assert stage_seconds(said) == {"sft": 1.0 + 2.0 + 0.5 + 1.5 + 0.25 + 1.0, "rm": 2.0}
+
+
+def test_what_a_stage_took_before_it_was_done_afresh_does_not_count() -> None:
+    said: list[Event] = [
+        StageStarted("sft", 1, {}, 10.0),
+        StepCompleted("sft", 1, {}, 50.0),
+        RunResumed("sft", 0, fresh=True, at=60.0),
+        RunResumed("sft", 0, at=61.0),
+        StageStarted("sft", 1, {}, 62.0),
+        StepCompleted("sft", 1, {}, 65.0),
+    ]
+    assert stage_seconds(said) == {"sft": 4.0}
+
+
+def test_the_alarms_of_a_shared_stage_are_the_runs_too(tmp_path: Path) -> None:
+    parent = prepare(RunRequest("run"), tmp_path, {}).rundir
+    for stage in STAGES:
+        parent.final(stage).mkdir(parents=True)
+        parent.append(AlarmRaised(stage, 1, f"{stage}_alarm", "."))
+    child = prepare(RunRequest("run", run="b", parent="tiny", overrides={"rm.lr": "0.5"}), tmp_path, {}).rundir
+    child.append(AlarmRaised("ppo", 1, "of_its_own", "."))
+    assert sorted(alarms_of(child)) == ["comparisons_alarm", "of_its_own", "pretrain_alarm", "sft_alarm"]
