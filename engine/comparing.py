@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.checkpoint import write_directory, write_json
+from engine.checks import persona_named
 from engine.config import ComparisonsConfig
 from engine.errors import ConfigError
 from engine.events import Event, StageStarted, StepCompleted
 from engine.pocket.judge import judge
-from engine.pocket.labelers import PERSONAS, Persona, agreed, ceiling, persona_utility, rank, solve_scale
+from engine.pocket.labelers import agreed, ceiling, differences, persona_utility, rank, solve_scale
 from engine.records import Ranking
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.sampling import Sampling
@@ -103,7 +104,8 @@ def ranked(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """One row a prompt with its responses, ranking and the labelers' utilities, and what was measured.
 
-    Raises: ConfigError for an unknown persona or an agreement that these responses cannot give.
+    Raises: ConfigError for an unknown persona, an agreement that these responses cannot give, or a margin that makes a
+    tie of every pair.
     """
     persona = persona_named(config.persona)
     utilities = [
@@ -131,19 +133,14 @@ def ranked(
     return rows, measured | measured_on(rows, scale, config.tie_margin)
 
 
-def persona_named(name: str) -> Persona:
-    """The labelers' taste of this name. Raises: ConfigError for a name that nobody has."""
-    if name not in PERSONAS:
-        raise ConfigError(f"comparisons.persona = {name!r}: the labelers are {', '.join(PERSONAS)}.")
-    return PERSONAS[name]
-
-
 def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float) -> dict[str, float]:
     """The ceiling of any reward model on the pairs of `rows` that are no ties, the share of ties, and mean utility."""
     places = [pair for row in rows for pair in combinations(row["ranking"], 2)]
-    pairs = [one - other for row in rows for one, other in combinations(row["utilities"], 2)]
+    pairs = differences(row["utilities"] for row in rows)
     untied = [pair for pair, (one, other) in zip(pairs, places, strict=True) if one != other]
     own = [utility for row in rows for utility in row["utilities"]]
+    if not untied:
+        raise ConfigError(f"comparisons.tie_margin = {tie_margin} makes a tie of every pair: lower it.")
     return {
         "comparisons/ceiling": ceiling(untied, scale, tie_margin),
         "comparisons/tie_margin": tie_margin,

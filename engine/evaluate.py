@@ -8,7 +8,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Any
 
 from torch import Tensor
@@ -81,8 +81,9 @@ class WinRate:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of `values`, and the ends of its 95 % interval by the normal approximation."""
-    mean, half = fmean(values), Z_95 * pstdev(values) / math.sqrt(len(values))
+    """The mean of `values`, and the ends of its 95 % interval by the normal approximation; of one value no width."""
+    spread = stdev(values) if len(values) > 1 else 0.0
+    mean, half = fmean(values), Z_95 * spread / math.sqrt(len(values))
     return mean, mean - half, mean + half
 
 

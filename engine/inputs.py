@@ -4,59 +4,78 @@ Plain dictionaries as run.toml holds them: `data` is a path, `data_sha256` its h
 planning.py's business.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from engine.errors import ConfigError, FileError
 from engine.pipeline import INPUTS
-from engine.references import is_pocket, resolve_reference
+from engine.references import is_function, is_pocket, resolve_reference
 from engine.runtoml import hash_path
 
 HASH = "_sha256"
+FILES = ("data", "prompts")
+NONE = "none"  # typed in place of a value: what was handed over before counts no more
 
 
 def handed(
-    target: str, typed: Mapping[str, str], inputs: Mapping[str, dict[str, str]], home: Path
+    stage: str, typed: Mapping[str, str], inputs: Mapping[str, dict[str, str]], home: Path
 ) -> dict[str, dict[str, str]]:
-    """All recorded `inputs` with what was `typed` for `target` now.
+    """All recorded `inputs` with what was `typed` for `stage` now.
 
-    Raises: ConfigError for an option that the target does not take; FileError as `input_entry`.
+    Raises: ConfigError for an option that the stage does not take; FileError as `input_entry`.
     """
-    entries = dict(inputs.get(target, {}))
+    entries = dict(inputs.get(stage, {}))
     for name, value in typed.items():
-        if name not in INPUTS.get(target, ()):
-            raise ConfigError(f"slmctl {target} takes no --{name}")
-        entries.pop(name + HASH, None)
+        if name not in INPUTS.get(stage, ()):
+            raise ConfigError(f"slmctl {stage} takes no --{name}")
+        for recorded in (name, name + HASH):
+            entries.pop(recorded, None)
         entries |= input_entry(name, value, home)
-    return {**inputs, target: entries} if entries else dict(inputs)
+    return {**inputs, stage: entries} if entries or stage in inputs else dict(inputs)
 
 
 def input_entry(name: str, value: str, home: Path) -> dict[str, str]:
-    """One input as it is recorded: a file by its absolute path and hash, a model by its reference and hash.
+    """One input as it is recorded: a file by its absolute path and hash, a model by its reference and hash, a function
+    by its file's path and hash; nothing for "none".
 
     Raises: FileError for a file or model that is not there; ConfigError for a reference that is not understood.
     """
-    path = Path(value).expanduser()
-    if path.exists():
-        path = path.resolve()
+    if value == NONE:
+        return {}
+    path = Path(value).expanduser().resolve()
+    if name in FILES:
+        if not path.is_file():
+            raise FileError(f"--{name}: there is no file {value}")
         return {name: str(path), name + HASH: hash_path(path)}
-    if name in ("data", "prompts"):
-        raise FileError(f"--{name}: there is no file {value}")
-    if is_pocket(value):
+    if name == "reward" and is_pocket(value):
         return {name: value}
-    return {name: value, name + HASH: hash_path(resolve_reference(value, home))}
+    if name == "reward" and is_function(value):
+        file, _, function = value.rpartition(":")
+        path = Path(file).expanduser().resolve()
+        return {name: f"{path}:{function}", name + HASH: hash_path(path)}
+    directory = resolve_reference(value, home)
+    return {name: str(path) if path.is_dir() else value, name + HASH: hash_path(directory)}
 
 
-def read_again(given: Mapping[str, str], home: Path) -> dict[str, str]:
-    """The same inputs with the hashes that they have now. Raises: as `input_entry`."""
-    entries: dict[str, str] = {}
-    for name, value in given.items():
-        if not name.endswith(HASH):
-            entries |= input_entry(name, value, home)
+def read_again(given: Mapping[str, str], names: Iterable[str], home: Path) -> dict[str, str]:
+    """The same inputs, those of these `names` with the hashes that they have now. Raises: as `input_entry`."""
+    entries = dict(given)
+    for name in names:
+        entries |= input_entry(name, given[name], home)
     return entries
 
 
-def changed_inputs(given: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The names of those inputs of `now` that are other ones than were `given`: by hash, or by name without one."""
-    names = [name for name in now if not name.endswith(HASH)]
-    return [name for name in names if now.get(name + HASH, now[name]) != given.get(name + HASH, given.get(name))]
+def input_names(given: Mapping[str, str]) -> list[str]:
+    """The options that were handed over, without their hashes."""
+    return [name for name in given if not name.endswith(HASH)]
+
+
+def is_same_input(name: str, given: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether an input is what was given before: by its content where it has a hash, and a function by its name too."""
+    return _identity(name, given) == _identity(name, now)
+
+
+def _identity(name: str, entries: Mapping[str, str]) -> tuple[str | None, str]:
+    value = entries.get(name)
+    function = value.rpartition(":")[2] if value is not None and is_function(value) else ""
+    return entries.get(name + HASH, value), function

@@ -90,8 +90,8 @@ def evaluate_run(
 ) -> Iterator[Event]:
     """Judge everything; yields the stage's events, one step a contestant and one for the reward model.
 
-    `comparisons` is the directory of the held-out rankings, None where a person brought their own; `sampled` is what
-    PPO showed while it trained. `publish` is given the numbers at the end. Nothing is saved in between: an interrupted
+    `comparisons` is the directory of the world's held-out rankings, None where there is none; `sampled` is what PPO
+    showed while it trained. `publish` is given the numbers at the end. Nothing is saved in between: an interrupted
     evaluation begins again.
     """
     c = contestants
@@ -137,8 +137,8 @@ def play(
         answers = picked(several, best_of(c.scorer, prompts, several))
     else:
         policy = {"base": c.base, "sft": c.sft, "ppo": c.ppo}[name]
-        compared = name == "ppo" and policy[1].same_ids(c.sft[1])  # KL compares the same tokens
-        answers = drawn(policy, f"eval/{name}", c.sft[0] if compared else None)
+        comparable = name == "ppo" and policy[1].same_ids(c.sft[1])  # KL is between the same tokens
+        answers = drawn(policy, f"eval/{name}", c.sft[0] if comparable else None)
     judged = [judge(prompt, text) for prompt, text in zip(prompts, answers.texts, strict=True)]
     return Player(answers, judged, c.scorer.score(prompts, answers.texts))
 
@@ -183,14 +183,16 @@ def compared(requests: Sequence[Request], players: Mapping[str, Player], config:
 def reward_model_numbers(contestants: Contestants, comparisons: Path | None, seed: int) -> dict[str, Any]:
     """Held-out accuracy beside its ceiling and the longer-wins baseline, calibration, accuracy on correctness alone.
 
-    None for what needs held-out rankings where there are none.
+    None for all of it where the scorer is no reward model, and for what needs held-out rankings where there are none.
     """
     reward, gain = contestants.scorer, contestants.gain
+    names = ("correctness_accuracy", "accuracy", "ceiling", "longer_baseline", "calibration_error")
+    numbers: dict[str, Any] = dict.fromkeys((*(f"rm_{name}" for name in names), "agreement"))
+    if not isinstance(reward, RewardModelScorer):
+        return numbers
     right = pair_accuracy(reward, correctness_pairs(CORRECTNESS_PAIRS, "test", seed))
-    numbers: dict[str, Any] = {"rm_correctness_accuracy": right} | dict.fromkeys(
-        ("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_calibration_error", "agreement")
-    )
-    if comparisons is None or not isinstance(reward, RewardModelScorer):
+    numbers["rm_correctness_accuracy"] = right
+    if comparisons is None:
         return numbers
     about = read_json(comparisons / "slmctl.json")["metrics"]
     rankings, utilities = read_drawn(comparisons / HELD_OUT_FILE)

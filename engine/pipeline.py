@@ -20,6 +20,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "ppo": ("world", "ppo"),
     "eval": ("world", "eval"),
 }
+ALSO_ELSEWHERE = {"rm.validation_share": ("comparisons", "rm")}  # held-out prompts are drawn with the others
 INPUTS: dict[str, tuple[str, ...]] = {
     "pretrain": ("data",),
     "sft": ("data", "init"),
@@ -61,6 +62,16 @@ def needs(stage: str, inputs: Inputs) -> tuple[str, ...]:
     return wanted[stage]
 
 
+def borrowed(stage: str, inputs: Inputs) -> tuple[tuple[str, str], ...]:
+    """What a stage reads that was handed to another: (that stage, the option's name)."""
+    demonstrations = (("sft", "data"),)  # their scores are the reward model's zero, their prompts are PPO's
+    return {
+        "rm": demonstrations,
+        "ppo": () if "prompts" in inputs.get("ppo", {}) else demonstrations,
+        "eval": (("sft", "init"), ("ppo", "init"), ("ppo", "reward")),
+    }.get(stage, ())
+
+
 def required(target: str, inputs: Inputs) -> tuple[str, ...]:
     """A target with every stage it depends on, in the order of work; "run" means everything up to the evaluation."""
     wanted = {"eval" if target == "run" else target}
@@ -98,5 +109,7 @@ def differences(old: Config, new: Config) -> list[Change]:
 
 
 def _matters_to(name: str) -> tuple[str, ...]:
+    if name in ALSO_ELSEWHERE:
+        return ALSO_ELSEWHERE[name]
     section, dot, _ = name.partition(".")
     return tuple(stage for stage in STAGES if not dot or section in SECTIONS[stage])

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.checks import check_settings
 from engine.config import Config
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.events import RunResumed
-from engine.inputs import changed_inputs, handed, input_entry, read_again
-from engine.pipeline import COMMON, NAMES, UNTIL_FINISHED, Change, dependents, differences, required
+from engine.inputs import handed, input_entry, input_names, is_same_input, read_again
+from engine.pipeline import COMMON, NAMES, UNTIL_FINISHED, Change, Inputs, borrowed, dependents, differences, required
 from engine.rundir import STAGES, RunDir, check_name, find_run
 from engine.runtoml import RunRecord, hash_path, read_run_toml, write_run_toml
 from engine.settings import Preset, Resolved, flatten, load_preset, resolve
@@ -41,12 +42,18 @@ class RunRequest:
     overrides: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def receiver(self) -> str:
+        """The stage that `inputs` are for: a whole run takes those of PPO."""
+        return "ppo" if self.target == "run" else self.target
+
 
 @dataclass(frozen=True)
 class Prepared:
     """A run directory that is ready, and the stages to do in it, in order; none where all is finished already.
 
-    `made` are those of `stages` that were not asked for but that the target needs.
+    `made` are those of `stages` that were not asked for but that the target needs; `typed` is what was handed over in
+    this command, not in an earlier one.
     """
 
     rundir: RunDir
@@ -54,6 +61,7 @@ class Prepared:
     target: str
     stages: tuple[str, ...]
     made: tuple[str, ...] = ()
+    typed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def last(self) -> str:
@@ -73,6 +81,8 @@ class Prepared:
 def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prepared:
     """The run that a request means, its directory written or updated.
 
+    Nothing is written, and nothing deleted for --fresh, before all of it is checked.
+
     Raises: ConfigError for a setting or usage that is not allowed; RunConflictError for a change to a stage that has
     started, or where another process writes the run; FileError for a missing file, run or parent stage.
     """
@@ -88,12 +98,16 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     needed = required(request.target, record.inputs)
     todo = tuple(name for name in needed if name in dropped or not _is_done(name, rundir, record))
     made = () if request.target == "run" else tuple(name for name in todo if name != request.target)
+    begun = rundir.started() - set(dropped) if before is not None else set()
+    record = _with_inputs_of_now(record, todo, begun, request, rundir.name, home)
+    prepared = Prepared(rundir, record, request.target, todo, made, request.inputs)
     check_supplies(todo, rundir.name, record)
-    if record != before or dropped:
-        _write(rundir, record, dropped)
+    check_settings(record.config, record.inputs, request.inputs, todo)
     if todo:
         _check_shared(rundir, record)
-    return Prepared(rundir, record, request.target, todo, made)
+    if record != before or dropped:
+        _write(rundir, record, dropped)
+    return prepared
 
 
 def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
@@ -134,7 +148,7 @@ def _new_record(
     resolved = _with_threads(resolve(preset, request.overrides, request.flags, environ), environ)
     file = str(preset.file) if preset.file else ""
     return RunRecord(
-        preset.name, resolved.config, resolved.origins, file, handed(request.target, request.inputs, {}, home)
+        preset.name, resolved.config, resolved.origins, file, handed(request.receiver, request.inputs, {}, home)
     )
 
 
@@ -166,7 +180,7 @@ def _child_record(
         resolved.config,
         resolved.origins,
         old.preset_file,
-        handed(request.target, request.inputs, old.inputs, parent.path.parent),
+        handed(request.receiver, request.inputs, old.inputs, parent.path.parent),
         entries,
         {parent.name: link},
     )
@@ -193,7 +207,8 @@ def _changed_record(
         )
     resolved = _resolve_on(before, request, environ)
     changes = differences(before.config, resolved.config)
-    dropped = _dropped(request.target, before, changes) if request.fresh else ()
+    given = handed(request.receiver, request.inputs, before.inputs, home)
+    dropped = _dropped(request.target, given, changes) if request.fresh else ()
     fixed = (rundir.started() | set(before.shared)) - set(dropped)
     begun = {stage for stage in fixed if not _is_done(stage, rundir, before)}
     for change in changes:
@@ -204,28 +219,42 @@ def _changed_record(
                 f"run {rundir.name!r} has started {hit[0]} with {change.name} = {change.old}, and now it is "
                 f"{change.new} (from {resolved.origins[change.name]}); {_ways_on(hit[0], rundir.name)}"
             )
-    if request.target in fixed:
+    if request.receiver in fixed:
         _check_inputs(request, rundir.name, before, home)
-    kept = _read_again(before, fixed, begun, rundir.name, home)
-    inputs = handed(request.target, request.inputs, kept, home)
-    return replace(before, config=resolved.config, origins=resolved.origins, inputs=inputs), dropped
+    return replace(before, config=resolved.config, origins=resolved.origins, inputs=given), dropped
 
 
-def _read_again(
-    record: RunRecord, fixed: Iterable[str], begun: Iterable[str], run: str, home: Path
-) -> dict[str, dict[str, str]]:
-    """The recorded inputs, those of stages to do read anew: what a stage has begun with may not have changed."""
-    inputs = dict(record.inputs)
-    for stage, given in record.inputs.items():
-        if stage in fixed and stage not in begun:
-            continue
-        inputs[stage] = read_again(given, home)
-        if stage in begun and inputs[stage] != given:
-            changed = ", ".join(given[name] for name in changed_inputs(given, inputs[stage]))
-            raise RunConflictError(
-                f"run {run!r} has started {stage} with {changed}, which has changed since; {_ways_on(stage, run)}"
-            )
-    return inputs
+def _with_inputs_of_now(
+    record: RunRecord, todo: Iterable[str], begun: Iterable[str], request: RunRequest, run: str, home: Path
+) -> RunRecord:
+    """The record with the inputs of the stages to do read again.
+
+    What a stage has begun with may not have changed, nor what it reads of an earlier stage that is done. Models of this
+    very run are left to the stages, which make them.
+    """
+    todo, inputs = tuple(todo), dict(record.inputs)
+    for stage in todo:
+        given = inputs.get(stage, {})
+        typed = request.inputs if stage == request.receiver else {}
+        names = [name for name in input_names(given) if name not in typed and not given[name].startswith(f"{run}:")]
+        now = read_again(given, names, home)
+        if stage in begun:
+            _refuse_changed(stage, given, now, names, run)
+        inputs[stage] = now
+        for owner, name in borrowed(stage, inputs):
+            if owner not in todo and name in inputs.get(owner, {}):
+                _refuse_changed(owner, inputs[owner], read_again(inputs[owner], [name], home), [name], run)
+    return replace(record, inputs={stage: given for stage, given in inputs.items() if given})
+
+
+def _refuse_changed(
+    stage: str, given: Mapping[str, str], now: Mapping[str, str], names: Iterable[str], run: str
+) -> None:
+    changed = [given[name] for name in names if not is_same_input(name, given, now)]
+    if changed:
+        raise RunConflictError(
+            f"run {run!r} has started {stage} with {changed[0]}, which has changed since; {_ways_on(stage, run)}"
+        )
 
 
 def _resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
@@ -250,12 +279,12 @@ def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
 
 
 def _check_inputs(request: RunRequest, run: str, before: RunRecord, home: Path) -> None:
-    recorded = before.inputs.get(request.target, {})
+    recorded = before.inputs.get(request.receiver, {})
     for name, value in request.inputs.items():
         entry = input_entry(name, value, home)
-        if changed_inputs(recorded, entry):
-            old = recorded.get(name, f"no --{name}")
-            detail = "the file has changed since" if entry[name] == old else f"now it is {entry[name]}"
+        if not is_same_input(name, recorded, entry):
+            old, new = recorded.get(name, f"no --{name}"), entry.get(name, f"no --{name}")
+            detail = "the file has changed since" if new == old else f"now it is {new}"
             raise RunConflictError(
                 f"run {run!r} has started {request.target} with {old}, and {detail}; {_ways_on(request.target, run)}"
             )
@@ -270,11 +299,11 @@ def _ways_on(stage: str, run: str) -> str:
     return f"{ways}, or slmctl {again} --run {run} --fresh with the change to do {again} and what follows again"
 
 
-def _dropped(target: str, record: RunRecord, changes: Iterable[Change]) -> tuple[str, ...]:
+def _dropped(target: str, inputs: Inputs, changes: Iterable[Change]) -> tuple[str, ...]:
     """What --fresh does again: the target and what builds on it; a reward model's own comparisons where they change."""
     if target == "run":
         return STAGES
-    drawn = target == "rm" and "data" not in record.inputs.get("rm", {})
+    drawn = target == "rm" and "data" not in inputs.get("rm", {})
     anew = drawn and any(change.stages and change.stages[0] == "comparisons" for change in changes)
     first = "comparisons" if anew else target
     return (first, *dependents(first))
@@ -295,7 +324,7 @@ def _check_shared(rundir: RunDir, record: RunRecord) -> None:
 def _write(rundir: RunDir, record: RunRecord, dropped: Iterable[str]) -> None:
     with rundir.lock():
         started = rundir.started()
-        for stage in dropped:
+        for stage in reversed(tuple(dropped)):  # what builds on a stage goes before it
             _delete_stage(rundir, stage)
             if stage in started:
                 rundir.append(RunResumed(stage, 0, fresh=True, at=time.time()))

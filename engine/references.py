@@ -1,9 +1,10 @@
 """How a person names a model, the same everywhere, and the directory that is meant.
 
 A path, `NAME:sft` (a run's final), `NAME:ppo@20` (a saved step). Opening what lies there needs torch and is done in
-pretrained.py; scorers that are not models (`pocket:judge`) are known to scoring.py.
+pretrained.py; scorers that are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
 """
 
+import re
 from pathlib import Path
 
 from engine.errors import CheckpointError, ConfigError
@@ -17,6 +18,16 @@ MODEL_STAGES = ("pretrain", "sft", "rm", "ppo")
 def is_pocket(reference: str) -> bool:
     """Whether a reference names a scorer of the embedded world."""
     return reference.startswith(POCKET)
+
+
+def is_function(reference: str) -> bool:
+    """Whether a reference names a Python function, `path.py:function`."""
+    return re.fullmatch(r".+\.py:\w+", reference) is not None
+
+
+def is_model(reference: str) -> bool:
+    """Whether a scorer's reference names a model, rather than a scorer of the world or a function."""
+    return not is_pocket(reference) and not is_function(reference)
 
 
 def resolve_reference(reference: str, home: Path) -> Path:

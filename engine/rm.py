@@ -93,6 +93,7 @@ def train_rm(
             if stop:
                 return
     gain = normalise(model, tokenizer, rankings, demonstrations)
+    check_finite(torch.tensor(gain), "the spread of the reward model's scores", steps)
     yield from saver.finish(steps, held_out(model, tokenizer, validation, gain))
 
 
@@ -219,7 +220,7 @@ def calibration_error(margins: Sequence[float]) -> float:
 def normalise(
     model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking], demonstrations: Sequence[Demonstration]
 ) -> float:
-    """Fold the gain into the head so that ranked responses vary by 1, then set the bias by the demonstrations.
+    """Fold the gain into the head so that the first rankings' responses vary by 1, then set the bias by demonstrations.
 
     Returns the gain: the logits that a score of 1 now stands for.
     """

@@ -3,9 +3,7 @@
 The one writer of a run directory. Stages yield events; here they are stamped, appended and handed on.
 """
 
-import errno
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -31,14 +29,13 @@ from engine.events import (
 )
 from engine.planning import Prepared
 from engine.pulse import Heartbeat, pending_requests
-from engine.rundir import STAGES, RunDir, write_text
+from engine.rundir import STAGES, RunDir, disk_error, write_text
 from engine.runtime import peak_rss_mb, prepare_machine, versions
 from engine.saving import Saver
-from engine.stages import OPENERS, Bench, check_settings, make_saver
+from engine.stages import OPENERS, Bench, make_saver
 
 PAUSE_POLL_S = 0.25
 PEAK = "/peak_rss_mb"
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 @dataclass
@@ -104,11 +101,9 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
     """Do the prepared stages; yields every event after it is recorded.
 
     Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event.
-    Raises: ConfigError for a setting that no stage could work with, before anything is done; EngineError as a stage
-    does, after RunFailed is recorded; RunConflictError if another process has the run.
+    Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
     """
     rundir = prepared.rundir
-    check_settings(prepared)
     with rundir.lock(), Heartbeat(rundir) as heartbeat:
         heard = max((request.number for request in pending_requests(rundir, 0)), default=0)
         driver = Driver(prepared, heartbeat, should_stop, heard)
@@ -124,26 +119,15 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
             yield driver.record(RunFinished(prepared.last))
         except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
-            if isinstance(error, DivergedError):  # for watchers; whoever drives hears the error itself
-                driver.record(AlarmRaised(driver.stage, driver.step + 1, "nan", str(error)))
-            told = explained(error, rundir)
+            told = disk_error(error, rundir.path) or error
             sentence = str(told) if isinstance(told, EngineError) else f"a bug of ours: {error!r}"
             with suppress(OSError, FileError):  # on a full disk nobody can be told
+                if isinstance(error, DivergedError):  # for watchers; whoever drives hears the error itself
+                    driver.record(AlarmRaised(driver.stage, driver.step + 1, "nan", str(error)))
                 yield driver.record(RunFailed(driver.stage or prepared.last, sentence))
             if told is error:
                 raise
             raise told from error
-
-
-def explained(error: Exception, rundir: RunDir) -> Exception:
-    """A sentence in place of an error of the disk; any other error as it is."""
-    if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
-        return error
-    why = os.strerror(error.errno).lower()
-    return FileError(
-        f"cannot write to {error.filename or rundir.path}: {why}; the last save is kept: mend that, then type the same "
-        "command again"
-    )
 
 
 def _opening(driver: Driver) -> Iterator[Event]:

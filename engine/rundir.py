@@ -31,6 +31,7 @@ from engine.events import (
 
 STAGES = ("pretrain", "sft", "comparisons", "rm", "ppo", "eval")
 DIRECTORIES = {"pretrain": "base"}
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
 
 
@@ -232,6 +233,17 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def disk_error(error: BaseException | None, path: Path) -> FileError | None:
+    """The sentence for an error of the disk that was met writing to `path`, or None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
+        return None
+    why = os.strerror(error.errno).lower()
+    place = error.filename or path
+    return FileError(
+        f"cannot write to {place}: {why}; the last save is kept: mend that, then type the same command again"
+    )
 
 
 def runs_home(environ: Mapping[str, str]) -> Path:

@@ -4,19 +4,24 @@ A scorer is given text and encodes it itself, in PPO too: `slmctl score` and PPO
 another tokenizer than the policy.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from engine.batching import right_pad
-from engine.errors import ConfigError
+from engine.checks import check_pocket_scorer
+from engine.errors import ConfigError, EngineError, FileError
 from engine.heads import ScalarModel
 from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, Persona, persona_utility
 from engine.records import Prompt, prompt_text
-from engine.references import POCKET
+from engine.references import is_function
 from engine.settings import nearest
 from engine.tokenizer import Tokenizer
 
@@ -76,13 +81,64 @@ def pocket_scorer(reference: str) -> JudgeScorer:
 
     Raises: ConfigError for a name that is neither.
     """
-    name = reference.removeprefix(POCKET)
-    if name == "judge":
-        return JudgeScorer()
-    if name not in PERSONAS:
-        names = ["judge", *PERSONAS]
-        raise ConfigError(f"pocket has no scorer {name!r}{nearest(name, names)} (scorers: {', '.join(names)})")
-    return JudgeScorer(PERSONAS[name])
+    return JudgeScorer(PERSONAS.get(check_pocket_scorer(reference)))
+
+
+class FunctionScorer:
+    """A person's own function: `function(prompts, responses)` gives one finite number a response.
+
+    A prompt is text, or a list of {role, content} where it is a conversation.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str):
+        self.function, self.name = function, name
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
+        """What the function gives. Raises: EngineError where it raises, or gives anything but one number each."""
+        plain = [prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt] for prompt in prompts]
+        try:
+            given = list(self.function(plain, list(responses)))
+        except Exception as error:  # code of somebody else's
+            raise EngineError(f"the reward {self.name} raised {type(error).__name__}: {error}") from error
+        if len(given) != len(responses):
+            raise EngineError(f"the reward {self.name} gave {len(given)} numbers for {len(responses)} responses")
+        return [self._number(value, response) for value, response in zip(given, responses, strict=True)]
+
+    def _number(self, value: Any, response: str) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise EngineError(
+                f"the reward {self.name} gave {value!r} for {response[:40]!r}; it must be a finite number"
+            )
+        return number
+
+
+def function_scorer(reference: str) -> FunctionScorer:
+    """The function that `path.py:function` names, its file run. Only what a person typed may come here: it is code.
+
+    Raises: FileError where the file cannot be run; ConfigError where it holds no such function.
+    """
+    file, _, name = reference.rpartition(":")
+    spec = importlib.util.spec_from_file_location("slmctl_reward", Path(file).expanduser())
+    assert spec is not None and spec.loader is not None, reference
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # code of somebody else's
+        raise FileError(f"the reward {file} cannot be run: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [known for known, value in vars(module).items() if callable(value)]
+        raise ConfigError(f"{file} holds no function {name!r}{nearest(name, names)}")
+    return FunctionScorer(function, reference)
+
+
+def named_scorer(reference: str) -> Scorer:
+    """A scorer that is no model: one of the world's, or a function. Raises: ConfigError, FileError."""
+    return function_scorer(reference) if is_function(reference) else pocket_scorer(reference)
 
 
 def score_rows(

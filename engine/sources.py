@@ -10,7 +10,7 @@ from typing import TypeVar
 from engine.batching import Example, demonstration_examples
 from engine.comparing import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 from engine.config import Config
-from engine.errors import ConfigError, DataError
+from engine.errors import DataError
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
 from engine.pocket.marks import marked_pairs
 from engine.pocket.requests import Split, draw, requests
@@ -121,23 +121,6 @@ def ppo_prompts(config: Config, prompts: str | None, sft_data: str | None) -> li
         return list(dict.fromkeys(row.prompt for row in read_demonstrations(Path(sft_data))))
     wanted = config.ppo.steps * config.ppo.rollout_batch
     return list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))
-
-
-def check_counts(config: Config, stages: Sequence[str]) -> None:
-    """Nothing where the world holds as many prompts as the settings of these `stages`, which learn from it, ask for.
-
-    Raises: ConfigError naming the setting, its value and the most there are.
-    """
-    held_out = round(config.comparisons.prompts * config.rm.validation_share)
-    asked: list[tuple[str, str, int, Split]] = [
-        ("sft", "sft.demonstrations", config.sft.demonstrations, "train"),
-        ("comparisons", "comparisons.prompts", config.comparisons.prompts, "train"),
-        ("comparisons", "rm.validation_share of comparisons.prompts", held_out, "validation"),
-        ("eval", "eval.prompts", config.eval.prompts, "test"),
-    ]
-    for stage, name, count, part in asked:
-        if config.world.name and stage in stages and count > (most := len(requests(part))):
-            raise ConfigError(f"{name} is {count}; the {part} split of {config.world.name} has {most} prompts")
 
 
 def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:

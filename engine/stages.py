@@ -13,7 +13,7 @@ import torch
 
 from engine import sources
 from engine.checkpoint import read_json
-from engine.comparing import draw_comparisons, persona_named
+from engine.comparing import draw_comparisons
 from engine.config import Config
 from engine.errors import CheckpointError, ConfigError
 from engine.events import Event
@@ -25,12 +25,12 @@ from engine.ppo import train_ppo
 from engine.pretrain import train_base
 from engine.pretrained import open_policy, open_scalar
 from engine.randomness import generator
-from engine.references import is_pocket, resolve_reference
+from engine.references import is_model, resolve_reference
 from engine.rm import marked_steps, train_rm
 from engine.rundir import RunDir
 from engine.runtoml import hash_path
 from engine.saving import Saver
-from engine.scoring import RewardModelScorer, Scorer, pocket_scorer
+from engine.scoring import RewardModelScorer, Scorer, named_scorer
 from engine.sft import train_sft
 from engine.tokenizer import Tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
@@ -94,20 +94,6 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
     settings = section.model_dump(mode="json")
     about = {"seed": prepared.config.seed, "parents": parents, "inputs": inputs, "config": settings}
     return Saver(stage, prepared.rundir.stage_dir(stage), every, about)
-
-
-def check_settings(prepared: Prepared) -> None:
-    """Nothing where the stages to do can have what their settings ask for; asked before the first of them begins.
-
-    Raises: ConfigError for more prompts than the world has, or a labeler or scorer that it does not have.
-    """
-    config, stages = prepared.config, prepared.stages
-    sources.check_counts(config, [stage for stage in stages if "data" not in prepared.inputs(stage)])
-    if "comparisons" in stages:
-        persona_named(config.comparisons.persona)
-    reward = prepared.inputs("ppo").get("reward", "")
-    if is_pocket(reward):
-        pocket_scorer(reward)
 
 
 def pretrain(bench: Bench) -> Iterator[Event]:
@@ -266,8 +252,8 @@ def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) 
 def scorer_of(bench: Bench) -> Scorer:
     """What scores PPO's episodes: the run's reward model, frozen, or what was handed to PPO in its place."""
     given = bench.given("ppo").get("reward")
-    if given is not None and is_pocket(given):
-        return pocket_scorer(given)
+    if given is not None and not is_model(given):
+        return named_scorer(given)
     model, tokenizer = open_scalar(bench.parent("ppo", "rm", "reward"), bench.device)
     if bench.config.template == "none":
         tokenizer = tokenizer.without_template()
@@ -276,7 +262,7 @@ def scorer_of(bench: Bench) -> Scorer:
 
 def gain_of(bench: Bench) -> float | None:
     """The logits that a score of 1 of PPO's reward model stands for, if it is a model that says so."""
-    if is_pocket(bench.given("ppo").get("reward", "")):
+    if not is_model(bench.given("ppo").get("reward", "")):
         return None
     about = bench.parent("ppo", "rm", "reward") / "slmctl.json"
     return read_json(about).get("metrics", {}).get("rm/gain") if about.is_file() else None

@@ -7,6 +7,9 @@ from rich.text import Text
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from slmctl.report import Pace, note
 
+NARROWEST, WIDEST = 4, 24
+OTHERS = 76  # columns that stand beside a bar: stage, steps, numbers, rate, time left
+
 
 class Bars:
     """Draws on stderr; alarms and resumes are printed above the bars."""
@@ -17,7 +20,7 @@ class Bars:
         self._bars: dict[str, TaskID] = {}
         columns = (
             TextColumn("{task.description:<11}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=max(NARROWEST, min(WIDEST, self._console.width - OTHERS))),
             MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}", markup=False),
             TextColumn("{task.fields[timing]}", markup=False, style="dim"),

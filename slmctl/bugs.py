@@ -21,10 +21,13 @@ def keep_traceback(error: Exception) -> tuple[Exception, Path]:
     if isinstance(error, Bug) and isinstance(error.__cause__, Exception):
         log, error = error.log, error.__cause__
     text = f"slmctl {' '.join(sys.argv[1:])}\n{''.join(traceback.format_exception(error))}"
-    if log is None:
-        handle, name = tempfile.mkstemp(prefix="slmctl-error-", suffix=".txt")
-        os.close(handle)
-        log = Path(name)
-    with log.open("a", encoding="utf-8", errors="replace") as file:
-        file.write(text)
+    try:
+        if log is None:
+            handle, name = tempfile.mkstemp(prefix="slmctl-error-", suffix=".txt")
+            os.close(handle)
+            log = Path(name)
+        with log.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except OSError:
+        log = Path(os.devnull)  # nowhere to keep it
     return error, log

@@ -5,11 +5,13 @@ Nothing here or in the commands loads torch before a command needs it.
 
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from engine.errors import EngineError
+from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import chat, data, doctor, eval, presets, run, runs, sample, score, stage
 from slmctl.tui.safe import clean
@@ -97,6 +99,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"slmctl: {clean(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
+        if full := disk_error(error, Path.cwd()) or disk_error(error.__cause__, Path.cwd()):
+            print(f"slmctl: {clean(str(full))}", file=sys.stderr)
+            sys.exit(full.exit_code)
         bug, kept = keep_traceback(error)
         print(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})", file=sys.stderr)
         sys.exit(BUG)

@@ -23,7 +23,7 @@ def compare(
     if n > (most := len(requests("test"))):
         raise ConfigError(f"-n is {n}; the test split has {most} prompts")
     prompts = [request.text for request in draw("test", n, seed, "eval/prompts")]
-    shared = a.tokenizer.encoder.to_str() == b.tokenizer.encoder.to_str()
+    shared = a.tokenizer.same_ids(b.tokenizer)
     first = answer(a.model, a.tokenizer, prompts, sampling, seed=seed, stream="eval/a", batch=BATCH)
     second = answer(
         b.model,

@@ -15,7 +15,7 @@ from engine.pretrained import open_policy, open_scalar
 from engine.records import Prompt
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.sampling import Sampling
-from engine.scoring import RewardModelScorer, Scorer, pocket_scorer
+from engine.scoring import RewardModelScorer, Scorer, named_scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
@@ -53,11 +53,11 @@ def reward_model_at(directory: Path, device: torch.device, template: str | None)
 
 
 def scorer_of(name: str, directory: Path | None, device: torch.device, template: str | None) -> Scorer:
-    """The scorer that a person named: a reward model in `directory`, or without one a scorer of the pocket world.
+    """The scorer that a person named: a reward model in `directory`, or without one what the name alone says.
 
-    Raises: CheckpointError; ConfigError for a name that is no scorer of the world.
+    Raises: CheckpointError; ConfigError, FileError for a name that is no scorer.
     """
-    return pocket_scorer(name) if directory is None else reward_model_at(directory, device, template)
+    return named_scorer(name) if directory is None else reward_model_at(directory, device, template)
 
 
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:

@@ -4,8 +4,9 @@ Progress and notes go to stderr, rows of --jsonl to stdout. All text passes tui/
 that a replayed run looks like the one that was lived.
 """
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Protocol
 
@@ -26,10 +27,11 @@ KEY_METRICS: dict[str, tuple[str, ...]] = {
     "pretrain": ("loss", "validation_loss"),
     "sft": ("loss", "validation_loss"),
     "comparisons": ("response_tokens", "utility"),
-    "rm": ("loss", "accuracy", "validation_accuracy"),
+    "rm": ("accuracy", "validation_accuracy"),
     "ppo": ("score", "kl_nats", "response_tokens"),
     "eval": (),
 }
+SHORT = {"validation_loss": "held-out", "validation_accuracy": "held-out", "kl_nats": "KL", "response_tokens": "tokens"}
 LINE_EVERY_S = 5.0
 
 
@@ -67,6 +69,28 @@ class Silent:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class UntilUnread:
+    """Passes events on for as long as somebody reads; a reader who goes away does not stop a run."""
+
+    def __init__(self, inner: Reporter, out: IO[str]) -> None:
+        self._inner, self._out = inner, out
+
+    def show(self, event: Event) -> None:
+        """Reports one event, or nothing once nobody reads."""
+        self._try(lambda: self._inner.show(event))
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+        self._try(self._inner.close)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            self._inner = Silent(self._out)
 
 
 class Rows:
@@ -145,18 +169,18 @@ class Pace:
         return max(0.0, self._now - self._first[1]) / (self.step - self._first[0])
 
     def timing(self) -> str:
-        """Rate and time left, or nothing before they are known."""
+        """Steps a second and time left, or nothing before they are known."""
         step_s = self.step_s()
         if step_s is None:
             return ""
-        rate = f"{1 / step_s:.1f} steps/s" if 0 < step_s < 1 else f"{step_s:.1f} s/step"
-        return f"{rate}  {duration((self.steps - self.step) * step_s)} left"
+        rate = f"{1 / step_s:.2g}/s " if step_s else ""
+        return f"{rate}{duration((self.steps - self.step) * step_s)} left"
 
 
 def numbers_of(stage: str, metrics: Mapping[str, float]) -> str:
     """The two or three numbers that matter in a stage, where they have been reported."""
     found = [(name, metrics.get(f"{stage}/{name}")) for name in KEY_METRICS.get(stage, ())]
-    return "  ".join(f"{name} {value:.3g}" for name, value in found if value is not None)
+    return "  ".join(f"{SHORT.get(name, name)} {value:.3g}" for name, value in found if value is not None)
 
 
 def note(event: Event) -> str:

@@ -118,11 +118,11 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         f"{result['losses']} losses; win rate {result['win_rate']:.1%} "
         f"({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%})"
     ]
-    names = ("rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_correctness_accuracy")
-    right, ceiling, longer, correctness = (_number(result[name]) for name in names)
+    names = ("accuracy", "ceiling", "longer_baseline", "correctness_accuracy", "calibration_error")
+    right, ceiling, longer, correctness, error = (_number(result.get(f"rm_{name}")) for name in names)
     lines.append(
         f"reward model: {right} right on held-out pairs (ceiling {ceiling}, longer wins {longer}); "
-        f"{correctness} on correctness alone"
+        f"{correctness} on correctness alone; calibration error {error}"
     )
     if result.get("curve"):
         lines.append(_curve_line(result["curve"]))

@@ -1,7 +1,9 @@
-"""Ctrl-C: the first asks the run to finish its step and save, the second leaves at once."""
+"""Ctrl-C: the first asks the run to finish its step and save, the second leaves at once. And readers who go away."""
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
@@ -28,3 +30,16 @@ class StopFlag:
         self.requested = True
         message = "\nfinishing this step and saving; once more to leave at once\n"
         os.write(2, message.encode())
+
+
+@contextmanager
+def broken_pipes_raise() -> Iterator[None]:
+    """Inside, writing to a reader who went away raises BrokenPipeError; outside, it ends the process without a word."""
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import EngineError
 from slmctl.bugs import Bug
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
-from slmctl.report import Silent, View, reporter
-from slmctl.stopping import INTERRUPTED, StopFlag
+from slmctl.report import UntilUnread, View, reporter
+from slmctl.stopping import INTERRUPTED, StopFlag, broken_pipes_raise
 
 if TYPE_CHECKING:
     from engine.planning import Prepared, RunRequest
@@ -69,25 +68,19 @@ def _drive(prepared: "Prepared", view: View) -> None:
     threads.apply(prepared.config.threads)
     from engine.run import execute
 
-    show = reporter(view)
+    show = UntilUnread(reporter(view), sys.stdout if view.jsonl else sys.stderr)
     paused = False
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        for event in execute(prepared, stop):
-            try:
+    with broken_pipes_raise():
+        try:
+            for event in execute(prepared, stop):
                 show.show(event)
-            except BrokenPipeError:  # nobody reads any more: the run goes on in silence
-                silence = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(silence, sys.stdout.fileno())
-                show = Silent(sys.stdout)
-            paused = isinstance(event, RunPaused)
-    except EngineError:
-        raise
-    except Exception as error:  # the edge of the process knows where to keep the details
-        raise Bug(prepared.rundir.log) from error
-    finally:
-        show.close()
+                paused = isinstance(event, RunPaused)
+        except EngineError:
+            raise
+        except Exception as error:  # the edge of the process knows where to keep the details
+            raise Bug(prepared.rundir.log) from error
+        finally:
+            show.close()
     if paused:
         print("stopped and saved; type the same command again to go on", file=sys.stderr)
         raise SystemExit(INTERRUPTED)

@@ -39,13 +39,13 @@ def evaluate(
 ) -> None:
     """Prints the comparison of two policies."""
     from engine import threads as thread_settings
-    from engine.references import is_pocket, resolve_reference
+    from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
 
     check_template(template)
     home = runs_home(os.environ)
     directories = [resolve_reference(name, home) for name in (a, b)]
-    scorer_at = None if reward is None or is_pocket(reward) else resolve_reference(reward, home)
+    scorer_at = resolve_reference(reward, home) if reward is not None and is_model(reward) else None
     thread_settings.apply(threads)
     from engine.config import EvalConfig
     from engine.runtime import choose_device

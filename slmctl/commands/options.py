@@ -18,9 +18,16 @@ Init = Annotated[
 Ref = Annotated[str | None, typer.Option("--ref", metavar="MODEL", help="Reference policy, in place of the start.")]
 Reward = Annotated[
     str | None,
-    typer.Option("--reward", metavar="MODEL|pocket:judge", help="Scorer, in place of the run's reward model."),
+    typer.Option(
+        "--reward",
+        metavar="MODEL|pocket:judge|FILE.py:FUNCTION",
+        help="Scorer, in place of the run's reward model; a function takes prompts and responses and gives scores.",
+    ),
 ]
-Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Your own .json or .jsonl data.")]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="FILE", help="Your own .json or .jsonl data; none forgets what was given."),
+]
 Prompts = Annotated[
     str | None, typer.Option("--prompts", metavar="FILE", help="Your own prompts: .json, .jsonl or .txt.")
 ]

@@ -20,6 +20,7 @@ def run(
     run: options.Run = None,
     from_: options.From = None,
     fresh: options.Fresh = False,
+    reward: options.Reward = None,
     template: options.Template = None,
     seed: options.Seed = None,
     device: options.Device = None,

@@ -26,7 +26,7 @@ BATCH = 256
 
 def score(
     model: Annotated[
-        str, typer.Argument(metavar="RM|pocket:judge", help="A path, tiny:rm, pocket:judge or a persona.")
+        str, typer.Argument(metavar="SCORER", help="A path, tiny:rm, pocket:judge, a persona, or file.py:function.")
     ],
     template: options.Template = None,
     device: options.Device = None,
@@ -35,11 +35,11 @@ def score(
 ) -> None:
     """Prints each row of stdin with its score; without --jsonl the scores alone."""
     from engine import threads as thread_settings
-    from engine.references import is_pocket, resolve_reference
+    from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
 
     check_template(template)
-    directory = None if is_pocket(model) else resolve_reference(model, runs_home(os.environ))
+    directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
     thread_settings.apply(threads, shared=True)
     from engine.readers import exchange_of
     from engine.runtime import choose_device

@@ -26,6 +26,7 @@ labelers.""",
 slmctl ppo --preset tiny
 slmctl ppo --run round2 --from tiny --set ppo.kl_coef=0.1
 slmctl ppo --preset tiny --run concise --reward pocket:concise
+slmctl ppo --run short --from tiny --reward mine.py:short_answers
 
 Trains the SFT policy by PPO against the reward model, with a KL penalty to where it started.""",
 }

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from engine.events import AlarmRaised, EvalCompleted, Event, RunResumed, StageFinished, StageStarted, StepCompleted
 from slmctl.bars import Bars
-from slmctl.report import Lines, Pace, duration
+from slmctl.report import KEY_METRICS, Lines, Pace, duration
 
 EVENTS: list[Event] = [
     StageStarted("ppo", 40, {"prompts": 1500}, 100.0),
@@ -24,8 +24,8 @@ def test_pace_knows_rate_and_time_left() -> None:
     for event in EVENTS[:12]:
         pace.take(event)
     assert pace.step_s() == 2.0
-    assert pace.timing() == "2.0 s/step  58 s left"
-    assert pace.numbers() == "score 1.1  kl_nats 0.5"
+    assert pace.timing() == "0.5/s 58 s left"
+    assert pace.numbers() == "score 1.1  KL 0.5"
 
 
 def test_pace_after_a_resume_counts_its_own_steps_only() -> None:
@@ -33,14 +33,14 @@ def test_pace_after_a_resume_counts_its_own_steps_only() -> None:
     pace.take(StageStarted("rm", 100, {}, 0.0))
     pace.take(StepCompleted("rm", 51, {}, 10.0))
     pace.take(StepCompleted("rm", 53, {}, 11.0))
-    assert pace.timing() == "2.0 steps/s  24 s left"
+    assert pace.timing() == "2/s 24 s left"
 
 
 def test_held_out_numbers_are_shown_with_the_steps() -> None:
     pace = Pace()
     pace.take(StageStarted("rm", 9, {}, 0.0))
     pace.take(EvalCompleted("rm", 1, {"rm/validation_accuracy": 0.75}, 1.0))
-    assert pace.numbers() == "validation_accuracy 0.75"
+    assert pace.numbers() == "held-out 0.75"
 
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
@@ -50,7 +50,7 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
         lines.show(event)
     written = out.getvalue().splitlines()
     assert written[0] == "ppo: 40 steps (prompts 1,500)"
-    assert written[1] == "ppo 5/40  score 0.5  kl_nats 0.5  2.0 s/step  1:10 min left"
+    assert written[1] == "ppo 5/40  score 0.5  KL 0.5  0.5/s 1:10 min left"
     assert written[-2].startswith("ppo 40/40")
     assert written[-1] == "ppo: done  score 4"
     assert len(written) == 2 + 8
@@ -72,6 +72,21 @@ def test_bars_show_the_stage_and_alarms_without_markup() -> None:
     text = out.getvalue()
     assert "[/nope] 12 nats" in text
     assert "40/40" in text and "score 4" in text and "ppo" in text
+
+
+def test_the_bars_of_a_whole_run_are_whole_on_eighty_columns() -> None:
+    out = io.StringIO()
+    bars = Bars(Console(file=out, force_terminal=True, width=80, color_system=None))
+    for stage, names in KEY_METRICS.items():
+        bars.show(StageStarted(stage, 1600, {}, 0.0))
+        for step in range(1, 20):
+            bars.show(StepCompleted(stage, step, {f"{stage}/{name}": 12.34 for name in names}, step * 0.06))
+    frame = "".join(segment.text for segment in Console(width=80).render(bars.frame()))
+    bars.close()
+    assert "…" not in frame
+    assert [line.split()[0] for line in frame.splitlines()] == list(KEY_METRICS)
+    assert frame.count("19/1600") == frame.count("17/s 1:35 min left") == len(KEY_METRICS)
+    assert frame.count("12.3") == sum(map(len, KEY_METRICS.values()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from engine.events import StageStarted
 from engine.rundir import RunDir
-from tests.pipeline.conftest import Nursery, Reference, arguments, cut_before
+from tests.pipeline.conftest import Kill, Nursery, Reference, arguments, cut_before
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DEMONSTRATIONS = SHARED / "instruction-data.json"
@@ -125,3 +125,19 @@ def test_a_row_that_does_not_fit_is_named(nursery: Nursery, reference: Reference
     assert "bad.jsonl" in outcome.err
     assert "2" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_function_as_reward_is_only_what_was_typed(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def score(prompts, responses):\n    return [-len(text) for text in responses]\n")
+    run = cut_before(reference.run, nursery.home / "coded", "ppo")
+    reward = ("--reward", f"{file}:score")
+    kill = Kill("rename ppo/step-000004")
+    assert nursery.run(*arguments(run.name, "ppo", *reward), kill=kill).code < 0
+    bare = nursery.run(*arguments(run.name, "ppo"))
+    assert bare.code == 2 and f"type --reward {file}:score again" in bare.err
+    result = done(nursery, *arguments(run.name, "ppo", *reward))
+    assert result["step"] == 8 and result["metrics"]["ppo/score"] < 0
+    file.write_text("def score(prompts, responses):\n    return []\n")
+    broken = nursery.run(*arguments("coded2", "ppo", "--init", "reference:sft", *reward))
+    assert broken.code == 1 and "gave 0 numbers for 8 responses" in broken.err and broken.err.count("\n") == 1

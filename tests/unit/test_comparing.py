@@ -25,6 +25,8 @@ from engine.records import Ranking
 from tests.tiny import language_model, metrics_of, never, saver, stop_after, word_tokenizer
 
 CONFIG = ComparisonsConfig(responses_min=2, responses_max=4, batch=10, max_new_tokens=6, agreement=0.6, tie_margin=0.0)
+AGREEMENT_TOLERANCE = 0.08
+"""Three standard errors of a share over 40 couples of rankings."""
 PROMPT = "What is the capital of France?"
 RESPONSES = [
     "The capital of France is Paris.",
@@ -63,14 +65,14 @@ ASKED = [Asked(PROMPT, len(RESPONSES), held) for held in [False] * 60 + [True] *
 def test_labelers_agree_as_often_as_asked() -> None:
     for agreement in (0.6, 0.73):
         rows, measured = ranked(ASKED, [RESPONSES] * len(ASKED), config(agreement=agreement), seed=0)
-        assert measured["comparisons/agreement"] == pytest.approx(agreement, abs=0.06)  # over 80 couples
+        assert measured["comparisons/agreement"] == pytest.approx(agreement, abs=AGREEMENT_TOLERANCE)
         own = [row["ranking"] for row in rows]
         same = [  # two labelers' rows of one prompt: how often they order a pair alike
             (a[i] < a[j]) == (b[i] < b[j])
             for a, b in zip(own[::2], own[1::2], strict=True)
             for i, j in combinations(range(len(RESPONSES)), 2)
         ]
-        assert sum(same) / len(same) == pytest.approx(agreement, abs=0.08)  # three standard errors over 40 couples
+        assert sum(same) / len(same) == pytest.approx(agreement, abs=AGREEMENT_TOLERANCE)
 
 
 def test_rankings_count_from_1_and_ties_share_a_place() -> None:
@@ -91,6 +93,7 @@ def test_no_prompts_noise_depends_on_the_others() -> None:
     ("changes", "responses", "expected"),
     [
         ({"persona": "grumpy"}, RESPONSES, "comparisons.persona = 'grumpy': the labelers are helpful, concise"),
+        ({"tie_margin": 99.0}, RESPONSES, "comparisons.tie_margin = 99.0 makes a tie of every pair"),
         ({"agreement": 0.9}, ["", ""], "comparisons.agreement = 0.9: two labelers cannot agree on 0.9"),
     ],
 )

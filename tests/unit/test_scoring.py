@@ -1,13 +1,16 @@
 """Scorers take text: order, cutting, batching and padding cannot be seen in a score."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from engine import scoring
+from engine.errors import ConfigError, EngineError, FileError
 from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, persona_utility
 from engine.records import Message
-from engine.scoring import JudgeScorer, RewardModelScorer, score_rows
+from engine.scoring import JudgeScorer, RewardModelScorer, named_scorer, score_rows
 from tests.tiny import ARCHITECTURE, PROMPTS, scalar_model, word_tokenizer
 
 TOLERANCE = 1e-5
@@ -64,3 +67,55 @@ def test_the_judge_scores_by_utility_or_by_a_persona() -> None:
     assert JudgeScorer(concise).score([prompt] * 3, responses) == [persona_utility(one, concise) for one in judged]
     talk = (Message("user", "hello"), Message("assistant", "hi"), Message("user", prompt))
     assert JudgeScorer().score([talk], responses[:1]) == JudgeScorer().score([prompt], responses[:1])
+
+
+FUNCTIONS = """
+def length(prompts, responses):
+    return [len(response) + 10 * (prompt if isinstance(prompt, str) else prompt[-1]["content"]).count("blue")
+            for prompt, response in zip(prompts, responses)]
+def breaks(prompts, responses):
+    raise KeyError("oh")
+def short(prompts, responses):
+    return [1.0]
+def lost(prompts, responses):
+    return [1.0, float("nan")]
+def wordy(prompts, responses):
+    return [1.0, "good"]
+numbers = 3
+"""
+
+
+@pytest.fixture
+def functions(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(FUNCTIONS)
+    return str(tmp_path / "mine.py")
+
+
+def test_a_persons_function_is_given_text_and_messages(functions: str) -> None:
+    scorer = named_scorer(f"{functions}:length")
+    assert scorer.score(["red blue", (Message("user", "blue"),)], ["one", ""]) == [13.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("breaks", "raised KeyError: 'oh'"),
+        ("short", "gave 1 numbers for 2 responses"),
+        ("lost", "gave nan for 'b'; it must be a finite number"),
+        ("wordy", "gave 'good' for 'b'"),
+    ],
+)
+def test_a_function_that_fails_is_one_sentence(functions: str, name: str, words: str) -> None:
+    with pytest.raises(EngineError, match=f"mine.py:{name} {words}"):
+        named_scorer(f"{functions}:{name}").score(["p", "q"], ["a", "b"])
+
+
+def test_a_function_that_is_not_there_is_one_sentence(functions: str, tmp_path: Path) -> None:
+    for name in ("lenght", "numbers"):
+        with pytest.raises(ConfigError, match=f"holds no function '{name}'"):
+            named_scorer(f"{functions}:{name}")
+    (tmp_path / "broken.py").write_text("def f(:")
+    with pytest.raises(FileError, match=r"broken\.py cannot be run: SyntaxError"):
+        named_scorer(f"{tmp_path}/broken.py:f")
+    with pytest.raises(FileError, match="cannot be run: FileNotFoundError"):
+        named_scorer(f"{tmp_path}/none.py:f")

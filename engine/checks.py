@@ -1,0 +1,98 @@
+"""What a run's stages ask for, checked before the first of them begins, and before anything is deleted.
+
+Torch-free. Whether the files are there is inputs.py's question, whether a value is in range config.py's.
+"""
+
+import ast
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from engine.config import Config
+from engine.errors import ConfigError, FileError
+from engine.pipeline import Inputs
+from engine.pocket.labelers import PERSONAS, Persona
+from engine.pocket.requests import Split, requests
+from engine.references import POCKET, is_function, is_pocket
+from engine.settings import nearest
+
+
+def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], stages: Iterable[str]) -> None:
+    """Nothing where the `stages` to do can have what settings and inputs ask for; `typed` was handed over just now.
+
+    Raises: ConfigError for more prompts than the world has, a labeler or scorer that it does not have, or code that was
+    not typed in this command.
+    """
+    stages = set(stages)
+    if config.world.name:
+        check_counts(config, {stage for stage in stages if "data" not in inputs.get(stage, {})})
+    if "comparisons" in stages:
+        persona_named(config.comparisons.persona)
+    reward = inputs.get("ppo", {}).get("reward", "")
+    if not stages & {"ppo", "eval"}:
+        return
+    if is_pocket(reward):
+        check_pocket_scorer(reward)
+    if is_function(reward) and "reward" not in typed:
+        raise ConfigError(f"the reward is code and never taken from a run directory: type --reward {reward} again")
+    if is_function(reward):
+        check_function(reward)
+
+
+def check_counts(config: Config, stages: Iterable[str]) -> None:
+    """Nothing where the world holds as many prompts as the settings of these `stages`, which learn from it, ask for.
+
+    Raises: ConfigError naming the setting, its value and the most there are.
+    """
+    held_out = round(config.comparisons.prompts * config.rm.validation_share)
+    asked: list[tuple[str, str, int, Split]] = [
+        ("sft", "sft.demonstrations", config.sft.demonstrations, "train"),
+        ("comparisons", "comparisons.prompts", config.comparisons.prompts, "train"),
+        ("comparisons", "rm.validation_share of comparisons.prompts", held_out, "validation"),
+        ("eval", "eval.prompts", config.eval.prompts, "test"),
+    ]
+    for stage, name, count, part in asked:
+        if stage in stages and count > (most := len(requests(part))):
+            raise ConfigError(f"{name} is {count}; the {part} split of {config.world.name} has {most} prompts")
+
+
+def persona_named(name: str) -> Persona:
+    """The labelers' taste of this name. Raises: ConfigError for a name that nobody has."""
+    if name not in PERSONAS:
+        raise ConfigError(
+            f"comparisons.persona = {name!r}: the labelers are {_list(PERSONAS)}{nearest(name, PERSONAS)}"
+        )
+    return PERSONAS[name]
+
+
+def check_pocket_scorer(reference: str) -> str:
+    """The name behind `pocket:`, "judge" or a persona's. Raises: ConfigError for a name that is neither."""
+    name, names = reference.removeprefix(POCKET), ["judge", *PERSONAS]
+    if name not in names:
+        raise ConfigError(f"pocket has no scorer {name!r}{nearest(name, names)} (scorers: {_list(names)})")
+    return name
+
+
+def check_function(reference: str) -> None:
+    """Nothing where the file of `path.py:function` is Python that names such a function; it is not run here.
+
+    Raises: FileError for a file that is no Python; ConfigError where nothing in it has that name.
+    """
+    file, _, name = reference.rpartition(":")
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FileError(f"the reward {file} cannot be read as Python: {error}") from error
+    named: list[str] = []
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            named.append(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            named += [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.Assign):
+            named += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if name not in named:
+        raise ConfigError(f"{file} holds no function {name!r}{nearest(name, named)}")
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
