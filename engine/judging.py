@@ -175,9 +175,14 @@ def compared(requests: Sequence[Request], players: Mapping[str, Player], config:
     result["groups"] = {name: group_means(groups, players[name].judged) for name in ("sft", "ppo")}
     result["examples"] = [
         {"prompt": requests[i].text, "sft": sft.answers.texts[i], "ppo": ppo.answers.texts[i]}
-        for i in range(min(EXAMPLES_SHOWN, len(requests)))
+        for i in first_of_each(groups)[:EXAMPLES_SHOWN]
     ]
     return result
+
+
+def first_of_each(groups: Sequence[str]) -> list[int]:
+    """The place where each group comes first, in order."""
+    return sorted({group: i for i, group in reversed(list(enumerate(groups)))}.values())
 
 
 def reward_model_numbers(contestants: Contestants, comparisons: Path | None, seed: int) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def note(event: Event) -> str:
     if isinstance(event, AlarmRaised):
         return one_line(f"alarm at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
     if isinstance(event, RunResumed):
-        return f"{event.stage}: going on after step {event.from_step}"
+        return f"{event.stage}: going on after step {event.from_step}" if event.from_step else ""
     if isinstance(event, RunPaused):
         return one_line(f"{event.stage}: saved after step {event.step} ({event.reason})")
     if isinstance(event, StageFinished):

@@ -120,10 +120,10 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     ]
     names = ("accuracy", "ceiling", "longer_baseline", "correctness_accuracy", "calibration_error")
     right, ceiling, longer, correctness, error = (_number(result.get(f"rm_{name}")) for name in names)
-    lines.append(
-        f"reward model: {right} right on held-out pairs (ceiling {ceiling}, longer wins {longer}); "
-        f"{correctness} on correctness alone; calibration error {error}"
-    )
+    lines += [
+        f"reward model on held-out pairs: {right} right (ceiling {ceiling}, longer wins {longer})",
+        f"reward model on correctness alone: {correctness} right; calibration error {error}",
+    ]
     if result.get("curve"):
         lines.append(_curve_line(result["curve"]))
     alarms = ", ".join(result["alarms"]) or "none"

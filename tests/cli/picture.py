@@ -24,7 +24,7 @@ def main() -> None:
     run = RunDir(Path(sys.argv[1]))
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text("$ slmctl run --preset tiny", style="bold"))
-    bars = Bars(Console(file=io.StringIO()))
+    bars = Bars(Console(file=io.StringIO(), width=COLUMNS))
     for event in run.read_events():
         bars.show(event)
     bars.close()

@@ -58,7 +58,11 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
 
 def test_notes_are_lines_of_their_own() -> None:
     out = io.StringIO()
-    for event in (RunResumed("ppo", 20, 1.0), AlarmRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0)):
+    for event in (
+        RunResumed("rm", 0, 1.0),
+        RunResumed("ppo", 20, 1.0),
+        AlarmRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
+    ):
         Lines(out).show(event)
     assert out.getvalue() == "ppo: going on after step 20\nalarm at ppo step 21: KL is␛[2J 12 nats [kl]\n"
 

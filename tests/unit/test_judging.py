@@ -13,7 +13,7 @@ from engine.config import EvalConfig
 from engine.errors import CheckpointError
 from engine.evaluate import Answers
 from engine.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
-from engine.judging import Contestants, evaluate_run, picked
+from engine.judging import Contestants, evaluate_run, first_of_each, picked
 from engine.metrics import unregistered
 from engine.pocket.judge import Judgement
 from engine.scoring import RewardModelScorer, Scorer
@@ -165,3 +165,7 @@ def test_any_scorer_that_ppo_had_is_the_one_shown(tmp_path: Path) -> None:
     own = rows(tmp_path)
     assert result["reward_ppo"] == sum(row["ppo"]["response"].split().count("blue") for row in own) / len(own)
     assert result["rm_accuracy"] is None
+
+
+def test_examples_are_of_different_groups() -> None:
+    assert first_of_each(["a", "a", "b", "a", "c", "b"]) == [0, 2, 4]
