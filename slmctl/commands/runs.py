@@ -91,14 +91,16 @@ def _win_rate(run: "RunDir") -> float | None:
 
 
 def _print_all(rows: list[dict[str, Any]], home: str) -> None:
+    from engine.rundir import STAGES
+
     if not rows:
         print(f"no runs in {home} yet; type: slmctl run --preset tiny")
         return
-    print(f"{'run':<16} {'preset':<10} {'seed':>4}  {'state':<11} {'at':<18} {'win rate':>8}  finished")
+    print(f"{'run':<16} {'preset':<10} {'seed':>4}  {'state':<11} {'at':<18} {'win rate':>8}  done")
     for row in rows:
         rate = "-" if row["win_rate"] is None else f"{row['win_rate']:.1%}"
         at = f"{row['stage']} {row['step']}/{row['steps']}" if row["stage"] else "-"
-        done = " ".join(row["finished"]) or "-"
+        done = f"{len(row['finished'])}/{len(STAGES)}"
         name, preset = one_line(row["run"], 16), one_line(row["preset"] or "-", 10)
         seed = "-" if row["seed"] is None else row["seed"]
         print(f"{name:<16} {preset:<10} {seed:>4}  {row['state']:<11} {at:<18} {rate:>8}  {done}")
