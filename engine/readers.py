@@ -30,17 +30,17 @@ class Loaded(Generic[R]):
 
 
 def read_demonstrations(path: Path) -> list[Demonstration]:
-    """Demonstrations of a .json or .jsonl file. Raises: FileError, DataError."""
+    """Demonstrations of a file. Raises: FileError, DataError."""
     return load(path, _demonstration, "").records
 
 
 def read_rankings(path: Path) -> list[Ranking]:
-    """Comparisons of a .json or .jsonl file, a pair being a ranking of two. Raises: FileError, DataError."""
+    """Comparisons of a file, a pair being a ranking of two. Raises: FileError, DataError."""
     return load(path, _ranking, "").records
 
 
 def read_prompts(path: Path) -> list[PromptRow]:
-    """Prompts of a .json or .jsonl file, or of a .txt file with one a line. Raises: FileError, DataError."""
+    """Prompts of a file, one a line in a .txt file. Raises: FileError, DataError."""
     return load(path, _prompt_row, "lines").records
 
 
@@ -56,7 +56,7 @@ def exchange_of(row: Row) -> Demonstration | None:
 
 
 def read_texts(path: Path) -> list[Text]:
-    """Documents of a .json or .jsonl file, or of a .txt file, cut at empty lines. Raises: FileError, DataError."""
+    """Documents of a file, cut at empty lines in a .txt file. Raises: FileError, DataError."""
     return load(path, _text, "paragraphs").records
 
 

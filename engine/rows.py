@@ -1,9 +1,14 @@
 """From a file to raw rows, each with the place it came from, so that every complaint can name it.
 
-Knows files (.jsonl, .json, .txt) and nothing of what the rows should hold: that is readers.py.
+Knows files (.jsonl, .json, .csv, .txt, each also compressed as .gz) and little of what the rows should hold: that is
+readers.py.
 """
 
+import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +16,11 @@ from typing import Any
 
 from engine.errors import DataError, FileError
 
-SUFFIXES = (".jsonl", ".json", ".txt")
+SUFFIXES = (".jsonl", ".json", ".csv", ".txt")
+COMPRESSED = ".gz"
+JSON_COLUMNS = ("messages", "responses", "ranking", "margin")
+"""What a cell of a .csv file holds as JSON, since a cell is text; message lists in other columns are known by "[{"."""
+LONGEST_CELL = 2**31 - 1  # csv refuses cells of more than 128 kB unless told
 
 
 @dataclass(frozen=True)
@@ -32,21 +41,33 @@ def read_rows(path: Path, plain: str) -> Iterator[Row]:
     """
     if not path.is_file():
         raise FileError(f"there is no file {path}")
-    if path.suffix not in SUFFIXES or (path.suffix == ".txt" and not plain):
-        allowed = ", ".join(SUFFIXES if plain else SUFFIXES[:2])
-        raise FileError(f"{path} is of a type that cannot be read here; use {allowed}")
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES or (suffix == ".txt" and not plain):
+        allowed = ", ".join(SUFFIXES if plain else SUFFIXES[:-1])
+        raise FileError(f"{path} is of a type that cannot be read here; use {allowed}, or one of them with .gz")
     text = _decode(path)
-    if path.suffix == ".jsonl":
+    if suffix == ".jsonl":
         yield from _lines_of_json(path, text)
-    elif path.suffix == ".json":
+    elif suffix == ".json":
         yield from _list_of_json(path, text)
+    elif suffix == ".csv":
+        yield from _cells(path, text)
     else:
         yield from _plain(path, text, plain)
+
+
+def suffix_of(path: Path) -> str:
+    """What a file's name says that it holds, compressed or not: ".csv" for "data.csv.gz"."""
+    return Path(path.stem).suffix if path.suffix == COMPRESSED else path.suffix
 
 
 def _decode(path: Path) -> str:
     try:
         raw = path.read_bytes()
+        if path.suffix == COMPRESSED:
+            raw = gzip.decompress(raw)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FileError(f"cannot unpack {path}: {error}") from error
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     try:
@@ -82,6 +103,38 @@ def _list_of_json(path: Path, text: str) -> Iterator[Row]:
         raise DataError(f"{path}: expected a list of rows and found {type(rows).__name__}")
     for number, row in enumerate(rows, start=1):
         yield Row(f"{path}, row {number}", row)
+
+
+def _cells(path: Path, text: str) -> Iterator[Row]:
+    """Rows of a .csv file by the names in its first line; a cell that is not there is a field that is not there."""
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = reader.fieldnames
+        if names is None or not all(name.strip() for name in names):
+            raise DataError(f"{path}, line 1: expected the names of the columns")
+        line = reader.line_num + 1
+        for cells in reader:
+            yield _row_of_cells(f"{path}, line {line}", cells)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: this is not CSV: {error}") from error
+
+
+def _row_of_cells(place: str, cells: dict[Any, Any]) -> Row:
+    if None in cells:
+        return Row(place, DataError(f"{place}: {len(cells[None])} cells more than there are columns"))
+    value = {name: cell for name, cell in cells.items() if cell is not None}
+    for name, cell in value.items():
+        column = name in JSON_COLUMNS and bool(cell.strip())
+        if not (column or cell.startswith("[{")):
+            continue
+        parsed = json_row(place, cell).value
+        if not isinstance(parsed, DataError):
+            value[name] = parsed
+        elif column:
+            return Row(place, DataError(f"{place}: {name} must be JSON in a .csv file and is {cell[:60]!r}"))
+    return Row(place, value)
 
 
 def _plain(path: Path, text: str, plain: str) -> Iterator[Row]:

@@ -86,7 +86,7 @@ def guess_kind(path: Path) -> str:
     """
     from engine.errors import ConfigError, DataError
     from engine.readers import KINDS, parser, placed
-    from engine.rows import read_rows
+    from engine.rows import read_rows, suffix_of
 
     rows = list(read_rows(path, "lines"))
     if not rows:
@@ -95,7 +95,7 @@ def guess_kind(path: Path) -> str:
     if isinstance(row.value, DataError):
         raise row.value
     if isinstance(row.value, str):
-        return "prompts" if path.suffix == ".txt" else "text"
+        return "prompts" if suffix_of(path) == ".txt" else "text"
     for kind in ("comparisons", *(kind for kind in KINDS if kind != "comparisons")):
         try:
             placed(row, parser(kind)[0])

@@ -26,10 +26,11 @@ Reward = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="FILE", help="Your own .json or .jsonl data; none forgets what was given."),
+    typer.Option("--data", metavar="FILE", help="Your own .jsonl, .json or .csv file, also .gz; none forgets it."),
 ]
 Prompts = Annotated[
-    str | None, typer.Option("--prompts", metavar="FILE", help="Your own prompts: .json, .jsonl or .txt.")
+    str | None,
+    typer.Option("--prompts", metavar="FILE", help="Your own prompts: as --data, or .txt."),
 ]
 Template = Annotated[
     str | None, typer.Option("--template", metavar="auto|none", help="Chat template: the tokenizer's, or none.")

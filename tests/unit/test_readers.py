@@ -193,10 +193,10 @@ def test_the_row_of_a_json_file_is_named_by_its_number(tmp_path: Path) -> None:
 def test_missing_files_and_other_types(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"there is no file .*none\.json"):
         read_demonstrations(tmp_path / "none.json")
-    (tmp_path / "a.csv").write_text("prompt\n")
+    (tmp_path / "a.xml").write_text("prompt\n")
     (tmp_path / "a.txt").write_text("Hi\n")
-    for name in ("a.csv", "a.txt"):
-        with pytest.raises(FileError, match=r"of a type that cannot be read here; use \.jsonl, \.json$"):
+    for name in ("a.xml", "a.txt"):
+        with pytest.raises(FileError, match=r"of a type that cannot be read here; use \.jsonl, \.json, \.csv, or"):
             read_demonstrations(tmp_path / name)
 
 
