@@ -113,10 +113,7 @@ def train_ppo(
         seconds = time.perf_counter() - began
         metrics |= {"ppo/step_s": seconds, "ppo/tokens_per_s": float(rollout.mask.sum()) / seconds}
         yield StepCompleted("ppo", step, metrics)
-        if step % c.samples_every == 0 or step == 1:
-            yield SamplesDrawn("ppo", step, samples(asked, rollout, c.samples_shown))
-        for alarm, message in watch.look(metrics["ppo/kl_nats"], metrics["ppo/response_tokens"], rollout.texts):
-            yield AlarmRaised("ppo", step, alarm, message)
+        yield from shown(step, asked, rollout, metrics, watch, c)
         if ran_away:
             yield AlarmRaised("ppo", step, "stopped_early", f"KL passed {c.stop_kl_nats:g} nats: training ends here.")
             break
@@ -126,6 +123,16 @@ def train_ppo(
             if stop:
                 return
     yield from saver.finish(step, metrics)
+
+
+def shown(
+    step: int, asked: Sequence[Prompt], rollout: Rollout, metrics: dict[str, float], watch: Watch, config: PpoConfig
+) -> Iterator[Event]:
+    """What a person should see of this step: samples every so often, and alarms."""
+    if step % config.samples_every == 0 or step == 1:
+        yield SamplesDrawn("ppo", step, samples(asked, rollout, config.samples_shown))
+    for alarm, message in watch.look(metrics["ppo/kl_nats"], metrics["ppo/response_tokens"], rollout.texts):
+        yield AlarmRaised("ppo", step, alarm, message)
 
 
 def kl_controller(config: PpoConfig) -> KLController:

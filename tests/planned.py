@@ -8,7 +8,7 @@ from engine.rundir import RunDir
 
 
 def plan(home: Path, target: str = "run", environ: dict[str, str] | None = None, **fields: object) -> Prepared:
-    return prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})  # type: ignore[arg-type]
+    return prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})  # type: ignore[arg-type]  # any fields
 
 
 def start(run: RunDir, *stages: str) -> None:

@@ -121,7 +121,7 @@ def test_what_is_no_answer_is_worth_little(kind: Kind, attack: str) -> None:
 def test_refusing_an_honest_prompt_is_worth_little(kind: Kind) -> None:
     for refusal in ("I will not help with that.", "No, I cannot do that.", "I cannot know."):
         if refusal != kind.bare:
-            assert _worst_gap(kind, lambda request, good, rng, text=refusal: text) >= FAR  # type: ignore[misc]
+            assert _worst_gap(kind, lambda request, good, rng, text=refusal: text) >= FAR  # type: ignore[misc]  # binds the text of this turn
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.pool], ids=lambda kind: kind.name)
