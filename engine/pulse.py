@@ -21,6 +21,7 @@ from engine.rundir import RunDir, heal
 SCHEMA = 1
 REQUESTS = ("pause", "resume", "stop", "save")
 SILENT_AFTER_S = 10.0
+ALMOST_DONE = 0.99  # how far within a step `progress`, which is told from the time a step takes, may go
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Heartbeat:
         self._done = threading.Event()
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._step_s, self._step_at = 0.0, 0.0
         self._row: dict[str, Any] = {
             "schema": SCHEMA,
             "host": socket.gethostname(),
@@ -71,11 +73,11 @@ class Heartbeat:
         stage: str | None = None,
         step: int | None = None,
         steps: int | None = None,
-        progress: float | None = None,
+        step_s: float | None = None,
         eta_s: float | None = None,
         state: str | None = None,
     ) -> None:
-        """Sets what the next beat says: `progress` is the part of the current step that is done, 0 to 1.
+        """Sets what the next beat says; with `step_s`, the seconds that a step takes, a step has ended just now.
 
         `state` is running, paused, finished, failed or interrupted.
         """
@@ -83,20 +85,24 @@ class Heartbeat:
             "stage": stage,
             "step": step,
             "steps": steps,
-            "progress": progress,
             "eta_s": eta_s,
             "state": state,
         }
         with self._guard:
             self._row.update((name, value) for name, value in given.items() if value is not None)
+            if step_s is not None:
+                self._step_s, self._step_at = step_s, time.time()
 
     def _beat(self) -> None:
         while not self._done.wait(self._interval_s):
             self._write()
 
     def _write(self) -> None:
+        now = time.time()
         with self._guard:
-            text = json.dumps({**self._row, "at": time.time()})
+            if self._step_s and self._row["state"] == "running":
+                self._row["progress"] = min(ALMOST_DONE, (now - self._step_at) / self._step_s)
+            text = json.dumps({**self._row, "at": now})
         temporary = self._rundir.path / ".status.json.tmp"
         try:
             temporary.write_text(text, encoding="utf-8")

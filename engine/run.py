@@ -94,7 +94,7 @@ class Driver:
         if isinstance(event, StepCompleted):
             self.step = event.step
             pace = (event.at - self.began) / max(1, event.step - self.first_step)
-            self.heartbeat.update(self.stage, event.step, self.steps, 0.0, pace * (self.steps - event.step))
+            self.heartbeat.update(self.stage, event.step, self.steps, pace, pace * (self.steps - event.step))
 
 
 def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -169,7 +169,7 @@ def _stage(driver: Driver, stage: str) -> Iterator[Event]:
     """Drive one stage from where it was to its end, or to the step after which it is asked to stop."""
     saver = make_saver(driver.prepared, stage)
     driver.stage, driver.step = stage, saver.latest()
-    driver.heartbeat.update(stage=stage, step=driver.step, steps=0, progress=0.0)
+    driver.heartbeat.update(stage=stage, step=driver.step, steps=0, step_s=0.0)
     device = prepare_machine(driver.prepared.config)
     bench = Bench(driver.prepared, device, saver, driver.should_stop, lambda numbers: publish(driver.prepared, numbers))
     for event in OPENERS[stage](bench):

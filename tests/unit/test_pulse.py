@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.pulse import Heartbeat, Request, liveness, make_request, pending_requests, process_start, read_status
+from engine.pulse import (
+    ALMOST_DONE,
+    Heartbeat,
+    Request,
+    liveness,
+    make_request,
+    pending_requests,
+    process_start,
+    read_status,
+)
 from engine.rundir import RunDir
 
 
@@ -21,18 +30,33 @@ def run(tmp_path: Path) -> RunDir:
 
 def test_the_heartbeat_says_where_the_run_is(run: RunDir) -> None:
     with Heartbeat(run, interval_s=0.01) as beat:
-        beat.update(stage="ppo", step=3, steps=40, progress=0.5, eta_s=12.0)
+        beat.update(stage="ppo", step=3, steps=40, step_s=1000.0, eta_s=12.0)
         deadline = time.time() + 5
         while (read_status(run) or {}).get("step") != 3 and time.time() < deadline:
             time.sleep(0.01)
         status = read_status(run)
         assert status is not None
-        assert {name: status[name] for name in ("stage", "step", "steps", "progress", "eta_s", "state")} == {
-            "stage": "ppo", "step": 3, "steps": 40, "progress": 0.5, "eta_s": 12.0, "state": "running",
+        assert {name: status[name] for name in ("stage", "step", "steps", "eta_s", "state")} == {
+            "stage": "ppo", "step": 3, "steps": 40, "eta_s": 12.0, "state": "running",
         }  # fmt: skip
+        assert 0 < status["progress"] < 0.1
         assert (status["host"], status["pid"]) == (socket.gethostname(), os.getpid())
         assert liveness(status, time.time()) == "live"
     assert liveness(read_status(run), time.time()) == "ended"
+
+
+def test_progress_within_a_step_grows_and_begins_again(run: RunDir) -> None:
+    def progress(beat: Heartbeat) -> float:
+        beat._write()
+        return float((read_status(run) or {})["progress"])
+
+    beat = Heartbeat(run)
+    assert progress(beat) == 0
+    beat.update(step=1, step_s=1e-9)
+    assert progress(beat) == ALMOST_DONE
+    beat.update(step=2, step_s=1e6)
+    first = progress(beat)
+    assert 0 < first < progress(beat) < 0.1
 
 
 def test_an_end_that_was_named_is_kept(run: RunDir) -> None:
