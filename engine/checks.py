@@ -4,7 +4,7 @@ Torch-free. Whether the files are there is inputs.py's question, whether a value
 """
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from engine.config import Config
@@ -12,8 +12,16 @@ from engine.errors import ConfigError, FileError
 from engine.pipeline import Inputs
 from engine.pocket.labelers import PERSONAS, Persona
 from engine.pocket.requests import Split, requests
+from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.references import POCKET, is_function, is_pocket
 from engine.settings import nearest
+
+READERS: dict[tuple[str, str], Callable[[Path], object]] = {
+    ("pretrain", "data"): read_texts,
+    ("sft", "data"): read_demonstrations,
+    ("rm", "data"): read_rankings,
+    ("ppo", "prompts"): read_prompts,
+}
 
 
 def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], stages: Iterable[str]) -> None:
@@ -36,6 +44,14 @@ def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], sta
         raise ConfigError(f"the reward is code and never taken from a run directory: type --reward {reward} again")
     if is_function(reward):
         check_function(reward)
+
+
+def check_files(inputs: Inputs, stages: Iterable[str]) -> None:
+    """Nothing where every row of what the `stages` were given can be read. Raises: FileError, DataError."""
+    for stage in stages:
+        for name, path in inputs.get(stage, {}).items():
+            if (stage, name) in READERS:
+                READERS[stage, name](Path(path))
 
 
 def check_counts(config: Config, stages: Iterable[str]) -> None:

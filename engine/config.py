@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, le=1024)]  # some thousands more crash the thread library
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -231,7 +232,7 @@ class Config(Section):
     """All settings of a run."""
 
     seed: Whole = Field(default=0, description="number that every random draw follows from")
-    threads: Count | None = Field(default=None, description="CPU threads; the machine's cores when not given")
+    threads: Threads | None = Field(default=None, description="CPU threads; the machine's cores when not given")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where tensors live")
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="number format of the matrix products; weights stay float32"

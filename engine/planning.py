@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.checks import check_settings
+from engine.checks import check_files, check_settings
 from engine.config import Config
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.events import RunResumed
@@ -103,6 +103,7 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     prepared = Prepared(rundir, record, request.target, todo, made, request.inputs)
     check_supplies(todo, rundir.name, record)
     check_settings(record.config, record.inputs, request.inputs, todo)
+    check_files(record.inputs, todo)
     if todo:
         _check_shared(rundir, record)
     if record != before or dropped:

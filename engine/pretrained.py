@@ -17,6 +17,7 @@ from engine.tokenizer import Tokenizer, load_tokenizer
 from engine.transformer import Architecture, LanguageModel
 
 FAMILIES = ("llama", "mistral", "qwen2")
+HEAD = "score.weight"  # what a reward model has and a policy has not
 
 
 def read_architecture(directory: Path) -> Architecture:
@@ -82,6 +83,8 @@ def open_policy(directory: Path, device: torch.device | str = "cpu") -> tuple[La
     Raises: CheckpointError if a file is missing or does not fit.
     """
     tensors, architecture, tokenizer = _parts(directory)
+    if HEAD in tensors:
+        raise CheckpointError(f"{directory} is a reward model, and a policy is needed here.")
     model = LanguageModel(architecture)
     put_weights(directory / "model.safetensors", model, tensors)
     grow_vocabulary(model, tokenizer.size)
@@ -91,6 +94,8 @@ def open_policy(directory: Path, device: torch.device | str = "cpu") -> tuple[La
 def open_scalar(directory: Path, device: torch.device | str = "cpu") -> tuple[ScalarModel, Tokenizer]:
     """The reward model (or value network) and tokenizer in `directory`; its bias comes from slmctl.json, if any."""
     tensors, architecture, tokenizer = _parts(directory)
+    if HEAD not in tensors:
+        raise CheckpointError(f"{directory} is a policy, and a reward model is needed here.")
     about = directory / "slmctl.json"
     model = ScalarModel(architecture, float(read_json(about).get("reward_bias", 0.0)) if about.exists() else 0.0)
     put_weights(directory / "model.safetensors", model, tensors)

@@ -111,7 +111,8 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
             yield from _opening(driver)
             for stage in prepared.stages:
                 yield from _stage(driver, stage)
-                if driver.stopping:
+                ended = stage == prepared.stages[-1] and rundir.finished(stage) is not None
+                if driver.stopping and not ended:
                     heartbeat.update(state="interrupted")
                     yield driver.record(RunPaused(driver.stage, driver.step, driver.stopping))
                     return

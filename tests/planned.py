@@ -6,6 +6,10 @@ from engine.events import StageStarted, StepCompleted
 from engine.planning import Prepared, RunRequest, prepare
 from engine.rundir import RunDir
 
+ROWS = '[{"prompt": "a", "completion": "b", "chosen": "c", "rejected": "d"}]'
+"""A file's text that reads as demonstrations and as comparisons."""
+OTHER_ROWS = ROWS.replace('"a"', '"e"')
+
 
 def plan(home: Path, target: str = "run", environ: dict[str, str] | None = None, **fields: object) -> Prepared:
     return prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})  # type: ignore[arg-type]  # any fields

@@ -5,13 +5,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from engine.events import RunStarted, StageStarted, StepCompleted
+from engine.events import RunFinished, RunStarted, StageStarted, StepCompleted
 from engine.metrics import unregistered
+from engine.planning import RunRequest, prepare
+from engine.run import execute
 from engine.rundir import STAGES, RunDir
 from tests.pipeline.conftest import (
+    PRESET,
     Nursery,
     Reference,
     arguments,
@@ -178,3 +182,10 @@ def test_what_is_finished_is_shown_without_torch(reference: Reference, nursery: 
         shown = subprocess.run(command, env=environ(nursery.home), capture_output=True, text=True, check=True)
         assert "reference" in shown.stdout
         assert shown.stdout.splitlines()[-1] == "[]", typed
+
+
+def test_a_stop_that_comes_with_the_last_step_is_an_end(tmp_path: Path) -> None:
+    request = RunRequest("pretrain", preset=PRESET, run="short", flags={"max_steps": 1, "threads": 1})
+    said = list(execute(prepare(request, tmp_path, {}), lambda: True))
+    assert isinstance(said[-1], RunFinished)
+    assert RunDir(tmp_path / "short").finished("pretrain") is not None

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import ConfigError, FileError, RunConflictError
+from engine.errors import ConfigError, DataError, FileError, RunConflictError
 from engine.rundir import STAGES, RunDir
-from tests.planned import finish, model_in, own_preset, plan, start
+from tests.planned import OTHER_ROWS, ROWS, finish, model_in, own_preset, plan, start
 
 
 def test_data_is_recorded_by_path_and_hash_and_kept(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    data.write_text("[1]")
+    data.write_text(ROWS)
     prepared = plan(tmp_path, "sft", inputs={"data": str(data)})
     assert prepared.stages == ("pretrain", "sft")
     assert prepared.inputs("sft")["data"] == str(data.resolve())
@@ -22,19 +22,19 @@ def test_data_is_recorded_by_path_and_hash_and_kept(tmp_path: Path) -> None:
 
 def test_other_data_on_a_started_stage_is_refused(tmp_path: Path) -> None:
     data, other = tmp_path / "d.json", tmp_path / "e.json"
-    data.write_text("[1]")
-    other.write_text("[2]")
+    data.write_text(ROWS)
+    other.write_text(OTHER_ROWS)
     start(plan(tmp_path, "sft", inputs={"data": str(data)}).rundir, "sft")
     with pytest.raises(RunConflictError, match=r"started sft with .*d\.json, and now it is .*e\.json"):
         plan(tmp_path, "sft", inputs={"data": str(other)})
-    data.write_text("[1, 2]")
+    data.write_text(OTHER_ROWS)
     with pytest.raises(RunConflictError, match="the file has changed since"):
         plan(tmp_path, "sft", inputs={"data": str(data)})
 
 
 def test_data_on_a_stage_that_started_without_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    data.write_text("[1]")
+    data.write_text(ROWS)
     start(plan(tmp_path, "sft").rundir, "sft")
     with pytest.raises(RunConflictError, match="started sft with no --data"):
         plan(tmp_path, "sft", inputs={"data": str(data)})
@@ -49,10 +49,10 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_what_a_stage_was_given_stays_when_it_is_done_afresh_or_in_a_new_round(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    data.write_text("[1]")
+    data.write_text(ROWS)
     first = plan(tmp_path, "sft", inputs={"data": str(data)})
     finish(first.rundir, *STAGES)
-    data.write_text("[2]")  # a finished stage does not mind
+    data.write_text(OTHER_ROWS)  # a finished stage does not mind
     child = plan(tmp_path, "sft", run="b", parent="tiny", overrides={"sft.lr": "0.5"})
     assert child.inputs("sft")["data"] == str(data.resolve())
     again = plan(tmp_path, "sft", fresh=True)
@@ -62,9 +62,9 @@ def test_what_a_stage_was_given_stays_when_it_is_done_afresh_or_in_a_new_round(t
 
 def test_what_a_stage_has_begun_with_may_not_change(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    data.write_text("[1]")
+    data.write_text(ROWS)
     start(plan(tmp_path, "sft", inputs={"data": str(data)}).rundir, "sft")
-    data.write_text("[2]")
+    data.write_text(OTHER_ROWS)
     with pytest.raises(RunConflictError, match=r"started sft with .*d\.json, which has changed since"):
         plan(tmp_path, "ppo")
 
@@ -100,7 +100,7 @@ def test_a_function_is_recorded_by_its_files_hash_and_a_whole_run_hands_it_to_pp
 
 def test_ones_own_demonstrations_are_prompts_enough(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    data.write_text("[1]")
+    data.write_text(ROWS)
     given = {"init": model_in(tmp_path), "data": str(data)}
     finish(plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs=given).rundir, "sft")
     assert plan(tmp_path, "ppo", run="bare", inputs={"reward": "pocket:judge"}).stages == ("ppo",)
@@ -139,7 +139,7 @@ def test_code_is_looked_at_before_anything_is_done(tmp_path: Path) -> None:
 
 def test_an_input_that_is_gone_matters_only_where_it_is_read(tmp_path: Path) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
-    start(plan(tmp_path, "sft", inputs={"data": written(old, "[1]")}).rundir, "pretrain")
+    start(plan(tmp_path, "sft", inputs={"data": written(old, ROWS)}).rundir, "pretrain")
     old.rename(new)
     assert plan(tmp_path, "pretrain").stages == ("pretrain",)
     with pytest.raises(FileError, match=r"there is no file .*old\.json"):
@@ -149,8 +149,8 @@ def test_an_input_that_is_gone_matters_only_where_it_is_read(tmp_path: Path) -> 
 
 def test_a_new_round_records_the_files_as_they_are_now(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    finish(plan(tmp_path, "sft", inputs={"data": written(data, "[1]")}).rundir, "pretrain", "sft")
-    data.write_text("[2]")
+    finish(plan(tmp_path, "sft", inputs={"data": written(data, ROWS)}).rundir, "pretrain", "sft")
+    data.write_text(OTHER_ROWS)
     child = plan(tmp_path, "sft", run="b", parent="tiny", overrides={"sft.lr": "0.5"})
     start(child.rundir, "sft")
     assert plan(tmp_path, "sft", run="b").inputs("sft") == child.inputs("sft")
@@ -158,8 +158,8 @@ def test_a_new_round_records_the_files_as_they_are_now(tmp_path: Path) -> None:
 
 def test_what_a_later_stage_reads_of_an_earlier_ones_data_may_not_change(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
-    finish(plan(tmp_path, "sft", inputs={"data": written(data, "[1]")}).rundir, "pretrain", "sft", "comparisons", "rm")
-    data.write_text("[2]")
+    finish(plan(tmp_path, "sft", inputs={"data": written(data, ROWS)}).rundir, "pretrain", "sft", "comparisons", "rm")
+    data.write_text(OTHER_ROWS)
     with pytest.raises(RunConflictError, match=r"started sft with .*d\.json, which has changed since"):
         plan(tmp_path, "ppo")
     prompts = written(tmp_path / "p.txt", "Hi")
@@ -167,7 +167,7 @@ def test_what_a_later_stage_reads_of_an_earlier_ones_data_may_not_change(tmp_pat
 
 
 def test_none_forgets_what_was_given(tmp_path: Path) -> None:
-    given = {"data": written(tmp_path / "d.json", "[1]")}
+    given = {"data": written(tmp_path / "d.json", ROWS)}
     finish(plan(tmp_path, "rm", inputs=given).rundir, "pretrain", "sft", "rm")
     with pytest.raises(RunConflictError, match=r"started rm with .*d\.json, and now it is no --data"):
         plan(tmp_path, "rm", inputs={"data": "none"})
@@ -203,3 +203,15 @@ def test_a_mistake_deletes_nothing_though_it_came_with_fresh(
     with pytest.raises(ConfigError):
         plan(tmp_path, target, fresh=True, **typed)
     assert all(run.finished(stage) for stage in STAGES) and run.run_toml.read_text() == before
+
+
+def test_a_bad_row_is_noticed_before_anything_is_done_or_deleted(tmp_path: Path) -> None:
+    good, bad = written(tmp_path / "good.json", ROWS), written(tmp_path / "bad.json", '[{"prompt": "a"}]')
+    with pytest.raises(DataError, match=r"bad\.json, row 1"):
+        plan(tmp_path, "sft", inputs={"data": bad})
+    assert not (tmp_path / "tiny").exists()
+    run = plan(tmp_path, "sft", inputs={"data": good}).rundir
+    finish(run, "pretrain", "sft")
+    with pytest.raises(DataError):
+        plan(tmp_path, "sft", fresh=True, inputs={"data": bad})
+    assert run.finished("sft") is not None

@@ -7,7 +7,7 @@ import pytest
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.rundir import STAGES, RunDir
 from engine.runtoml import read_run_toml
-from tests.planned import finish, model_in, own_preset, plan, start
+from tests.planned import ROWS, finish, model_in, own_preset, plan, start
 
 
 def test_the_default_run_is_named_after_the_preset(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_new_round_types_again_without_from(tmp_path: Path) -> None:
 def test_a_new_round_of_labels_keeps_what_lies_below(tmp_path: Path) -> None:
     finish(plan(tmp_path).rundir, *STAGES)
     labels = tmp_path / "labels.json"
-    labels.write_text("[]")
+    labels.write_text(ROWS)
     child = plan(tmp_path, "rm", run="round2", parent="tiny", inputs={"data": str(labels)})
     assert child.stages == ("rm",)
     assert plan(tmp_path, "ppo", run="round2").stages == ("rm", "ppo")
