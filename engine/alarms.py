@@ -1,7 +1,7 @@
 """Alarms while a policy trains: KL running away or negative, length blow-up, repetition. In words with numbers.
 
-Each alarm is raised once a run of bad steps, not at every step. A loss that is not finite is no alarm but an error
-(optimiser.check_finite).
+Each alarm is raised once a run of bad steps, not at every step. A loss that is not finite is an error
+(optimiser.check_finite), which run.py records as the alarm "nan".
 """
 
 from collections import Counter

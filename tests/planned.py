@@ -1,6 +1,7 @@
 """Runs whose stages only claim to have started or finished, for tests of what a command means to do next."""
 
 from pathlib import Path
+from typing import Any
 
 from engine.events import StageStarted, StepCompleted
 from engine.planning import Prepared, RunRequest, prepare
@@ -11,8 +12,8 @@ ROWS = '[{"prompt": "a", "completion": "b", "chosen": "c", "rejected": "d"}]'
 OTHER_ROWS = ROWS.replace('"a"', '"e"')
 
 
-def plan(home: Path, target: str = "run", environ: dict[str, str] | None = None, **fields: object) -> Prepared:
-    return prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})  # type: ignore[arg-type]  # any fields
+def plan(home: Path, target: str = "run", environ: dict[str, str] | None = None, **fields: Any) -> Prepared:
+    return prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})
 
 
 def start(run: RunDir, *stages: str) -> None:

@@ -46,8 +46,9 @@ class Nursery:
     def __init__(self, home: Path) -> None:
         self.home = home
         command = [sys.executable, "-m", "tests.pipeline.nursery"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process: subprocess.Popen[str] = subprocess.Popen(command, env=environ(home), **pipes)  # type: ignore[call-overload]  # one set of options for both pipes
+        self._process = subprocess.Popen(
+            command, env=environ(home), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def start(self, *arguments: str, kill: Kill | None = None, log: Path | None = None) -> int:
         """Start a child; its pid. `finish` must be called before the next one."""

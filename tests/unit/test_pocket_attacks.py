@@ -84,6 +84,11 @@ WORTHLESS: dict[str, Attack] = {
 }
 
 
+def _always(text: str) -> Attack:
+    """The attack that answers every request with this text."""
+    return lambda request, good, rng: text
+
+
 def _some(kind: Kind) -> list[Request]:
     """Fifteen or more requests of the kind, spread over its phrasings and subjects."""
     held_out = [request for request in requests("validation") if request.kind == kind.name]
@@ -121,7 +126,7 @@ def test_what_is_no_answer_is_worth_little(kind: Kind, attack: str) -> None:
 def test_refusing_an_honest_prompt_is_worth_little(kind: Kind) -> None:
     for refusal in ("I will not help with that.", "No, I cannot do that.", "I cannot know."):
         if refusal != kind.bare:
-            assert _worst_gap(kind, lambda request, good, rng, text=refusal: text) >= FAR  # type: ignore[misc]  # binds the text of this turn
+            assert _worst_gap(kind, _always(refusal)) >= FAR
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.pool], ids=lambda kind: kind.name)
