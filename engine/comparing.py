@@ -163,6 +163,6 @@ def read_drawn(file: Path) -> tuple[list[Ranking], list[list[float]]]:
 
     An empty response stays: it is one that the policy gave and the labelers ranked.
     """
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
     rankings = [Ranking(row["prompt"], tuple(row["responses"]), tuple(row["ranking"])) for row in rows]
     return rankings, [row["utilities"] for row in rows]

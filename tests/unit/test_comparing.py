@@ -16,6 +16,7 @@ from engine.comparing import (
     measured_on,
     ranked,
     read_drawn,
+    write_comparisons,
 )
 from engine.config import ComparisonsConfig
 from engine.errors import ConfigError
@@ -147,6 +148,13 @@ def test_drawn_comparisons_come_back_as_they_were_written(judged: None, tmp_path
     assert metrics_of(events)[-1]["comparisons/responses"] == total
     assert isinstance(events[-2], CheckpointSaved) and isinstance(events[-1], StageFinished)
     assert 0 < events[-1].metrics["comparisons/agreement"] < 1
+
+
+def test_responses_with_line_ends_of_other_kinds_come_back(tmp_path: Path) -> None:
+    row = {"prompt": PROMPT, "responses": ["a\x85b\u2028c\x1cd\re\nf", ""], "ranking": [1, 2], "utilities": [0.5, 0.1]}
+    write_comparisons(tmp_path, [{**row, "held_out": False}], {}, saver(tmp_path, "comparisons"))
+    rankings, _ = read_drawn(tmp_path / TRAIN_FILE)
+    assert rankings == [Ranking(PROMPT, ("a\x85b\u2028c\x1cd\re\nf", ""), (1, 2))]
 
 
 def test_stopped_and_resumed_equals_never_stopped(judged: None, tmp_path: Path) -> None:
