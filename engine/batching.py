@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.randomness import generator
-from engine.records import Demonstration
+from engine.records import Demonstration, Prompt
 from engine.tokenizer import Tokenizer
 from engine.transformer import Layout
 
@@ -19,10 +19,14 @@ POOL_BATCHES = 16  # batches whose rows are sorted together: less padding when l
 
 @dataclass(frozen=True)
 class Example:
-    """One row to learn: its ids, and the first of them that is a target (the prompt before it is only read)."""
+    """One row to learn: its ids, and the first of them that is a target (the prompt before it is only read).
+
+    `only_read` are later stretches, from one place up to another, that are no targets either: a person's next turns.
+    """
 
     ids: list[int]
     learn_from: int = 1
+    only_read: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ def collate(examples: Sequence[Example], pad: int, device: torch.device) -> Batc
     columns = torch.arange(tokens.size(1), device=device)
     first = torch.tensor([max(1, example.learn_from) for example in examples], device=device)
     learn = (columns >= first[:, None]) & (columns < lengths[:, None])
+    for row, example in enumerate(examples):
+        for start, end in example.only_read:
+            learn[row, start:end] = False
     return Batch(tokens, lengths, learn)
 
 
@@ -108,15 +115,43 @@ def branches_allowed(branches: Tensor) -> Tensor:
 def demonstration_examples(
     rows: Sequence[Demonstration], tokenizer: Tokenizer, context: int
 ) -> tuple[list[Example], int]:
-    """One example a demonstration, loss on the response through EOS, and how many were over-long or empty."""
-    prompts = tokenizer.encode_prompts([row.prompt for row in rows])
-    responses = tokenizer.encode_responses([row.response for row in rows])
-    examples = [
-        Example(prompt + response, len(prompt))
-        for row, prompt, response in zip(rows, prompts, responses, strict=True)
-        if row.response.strip() and len(prompt) + len(response) <= context
-    ]
-    return examples, len(rows) - len(examples)
+    """Examples with loss on each response to imitate, through EOS, and how many did not fit the context."""
+    turns = [turns_to_imitate(row) for row in rows]
+    flat = [turn for own in turns for turn in own]
+    prompts = iter(tokenizer.encode_prompts([prompt for prompt, _ in flat]))
+    responses = iter(tokenizer.encode_responses([response for _, response in flat]))
+    examples, overlong = [], 0
+    for own in turns:
+        encoded = [(next(prompts), next(responses)) for _ in own]
+        fitting = [(prompt, response) for prompt, response in encoded if len(prompt) + len(response) <= context]
+        overlong += len(encoded) - len(fitting)
+        examples += joined(fitting)
+    return examples, overlong
+
+
+def turns_to_imitate(row: Demonstration) -> list[tuple[Prompt, str]]:
+    """What a demonstration teaches: responses with all that came before each of them."""
+    turns: list[tuple[Prompt, str]] = []
+    if row.all_turns and not isinstance(row.prompt, str):
+        answers = [i for i, turn in enumerate(row.prompt) if i and turn.role == "assistant" and turn.content.strip()]
+        turns = [(row.prompt[:i], row.prompt[i].content) for i in answers]
+    return [*turns, (row.prompt, row.response)]
+
+
+def joined(turns: Sequence[tuple[list[int], list[int]]]) -> list[Example]:
+    """The turns of one conversation, (prompt, response) in ids, in as few rows as can be.
+
+    A turn joins the row before it where its prompt begins with that row, id by id; a template that writes past answers
+    in another way than they are generated gets a row a turn, so that what is learnt is what will be read.
+    """
+    examples: list[Example] = []
+    for prompt, response in turns:
+        ids, last = prompt + response, examples[-1] if examples else None
+        if last is not None and prompt[: len(last.ids)] == last.ids:
+            examples[-1] = Example(ids, last.learn_from, (*last.only_read, (len(last.ids), len(prompt))))
+        else:
+            examples.append(Example(ids, len(prompt)))
+    return examples
 
 
 class EpochBatches:

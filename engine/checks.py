@@ -14,9 +14,10 @@ from engine.pocket.labelers import PERSONAS, Persona
 from engine.pocket.requests import Split, requests
 from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.references import POCKET, is_function, is_pocket
+from engine.rows import Source, source_of
 from engine.settings import nearest
 
-READERS: dict[tuple[str, str], Callable[[Path], object]] = {
+READERS: dict[tuple[str, str], Callable[[Source], object]] = {
     ("pretrain", "data"): read_texts,
     ("sft", "data"): read_demonstrations,
     ("rm", "data"): read_rankings,
@@ -49,9 +50,11 @@ def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], sta
 def check_files(inputs: Inputs, stages: Iterable[str]) -> None:
     """Nothing where every row of what the `stages` were given can be read. Raises: FileError, DataError."""
     for stage in stages:
-        for name, path in inputs.get(stage, {}).items():
-            if (stage, name) in READERS:
-                READERS[stage, name](Path(path))
+        given = inputs.get(stage, {})
+        for (reading, option), read in READERS.items():
+            source = source_of(given, option)
+            if reading == stage and source is not None:
+                read(source)
 
 
 def check_counts(config: Config, stages: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a person handed to a stage (data, init, ref, reward, prompts): recorded by name and hash, and read again.
+"""What a person handed to a stage (data, prompts, map, init, ref, reward): recorded by name and hash, and read again.
 
 Plain dictionaries as run.toml holds them: `data` is a path, `data_sha256` its hash. What follows from a change is
 planning.py's business.
@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from engine.errors import ConfigError, FileError
+from engine.fields import map_text, parse_map
 from engine.pipeline import INPUTS
 from engine.references import is_function, is_pocket, resolve_reference
 from engine.runtoml import hash_path
+from engine.tables import absolute, dataset_hash, is_dataset
 
 HASH = "_sha256"
 FILES = ("data", "prompts")
@@ -20,11 +22,13 @@ NONE = "none"  # typed in place of a value: what was handed over before counts n
 def handed(
     stage: str, typed: Mapping[str, str], inputs: Mapping[str, dict[str, str]], home: Path
 ) -> dict[str, dict[str, str]]:
-    """All recorded `inputs` with what was `typed` for `stage` now.
+    """All recorded `inputs` with what was `typed` for `stage` now. A field map goes with the rows it was typed for.
 
     Raises: ConfigError for an option that the stage does not take; FileError as `input_entry`.
     """
     entries = dict(inputs.get(stage, {}))
+    if any(name in FILES for name in typed):
+        entries.pop("map", None)
     for name, value in typed.items():
         if name not in INPUTS.get(stage, ()):
             raise ConfigError(f"slmctl {stage} takes no --{name}")
@@ -35,13 +39,17 @@ def handed(
 
 
 def input_entry(name: str, value: str, home: Path) -> dict[str, str]:
-    """One input as it is recorded: a file by its absolute path and hash, a model by its reference and hash, a function
-    by its file's path and hash; nothing for "none".
+    """One input as it is recorded: a file by its absolute path and hash, a dataset by its name and its rows' hash, a
+    model by its reference and hash, a function by its file's path and hash; nothing for "none".
 
     Raises: FileError for a file or model that is not there; ConfigError for a reference that is not understood.
     """
     if value == NONE:
         return {}
+    if name == "map":
+        return {name: map_text(parse_map([value]))}
+    if name in FILES and is_dataset(value):
+        return {name: absolute(value), name + HASH: dataset_hash(value)}
     path = Path(value).expanduser().resolve()
     if name in FILES:
         if not path.is_file():

@@ -22,10 +22,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 ALSO_ELSEWHERE = {"rm.validation_share": ("comparisons", "rm")}  # held-out prompts are drawn with the others
 INPUTS: dict[str, tuple[str, ...]] = {
-    "pretrain": ("data",),
-    "sft": ("data", "init"),
-    "rm": ("data", "init"),
-    "ppo": ("prompts", "init", "ref", "reward"),
+    "pretrain": ("data", "map"),
+    "sft": ("data", "map", "init"),
+    "rm": ("data", "map", "init"),
+    "ppo": ("prompts", "map", "init", "ref", "reward"),
 }
 NAMES = {
     "pretrain": "base model",

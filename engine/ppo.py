@@ -5,7 +5,7 @@ policy and starts from the reward model. PTX and EMA are not here yet.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,13 +74,13 @@ def train_ppo(
     prompts: Sequence[Prompt],
     config: PpoConfig,
     *,
-    dropped: int = 0,
+    left_out: Mapping[str, int],
     seed: int,
     steps: int,
     saver: Saver,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
-    """Train `policy` and `value_model` in place; yields the stage's events. `dropped` prompts were too long.
+    """Train `policy` and `value_model` in place; yields the stage's events. `left_out` counts unused prompts by reason.
 
     Ends early, without learning from it, at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is
     not finite.
@@ -93,7 +93,7 @@ def train_ppo(
     kl, watch = kl_controller(c), Watch(c.alarm_kl_nats, saver.numbers.setdefault("alarms", {}))
     kl.load(saver.numbers.setdefault("kl", kl.state()))
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
-    about = {"prompts": len(prompts), "dropped": dropped, "episodes": steps * c.rollout_batch}
+    about = {"prompts": len(prompts), **left_out, "episodes": steps * c.rollout_batch}
     yield StageStarted("ppo", steps, about)
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()

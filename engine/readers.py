@@ -1,8 +1,10 @@
 """From raw rows to records: demonstrations, comparisons, prompts and text in the forms that people bring them.
 
-The first bad row is an error that names file, line, field and what was expected; survey.py reports all of them. Rows
-with an empty prompt or response are left out and counted. Files are rows.py's job, encoding the tokenizer's. A `margin`
-is checked and not used yet.
+The first bad row is an error that names file, line, field and what was expected; survey.py reports all of them. A field
+must hold text: a number is not taken for it, and null is a field that is not there. Rows with an empty prompt or
+response are left out and counted, of a ranking the empty responses alone. Ties stay in a ranking and make no pair. What
+several annotators said of one prompt stays as many rows: contradictions are noise that the reward model expects. Files
+are rows.py's job, encoding the tokenizer's. A `margin` is checked and not used.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from engine.errors import ConfigError, DataError
 from engine.records import Demonstration, Message, Prompt, PromptRow, Ranking, Text
-from engine.rows import Row, read_rows
+from engine.rows import Row, Source, read_rows
 
 ROLES = ("system", "user", "assistant")
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -23,25 +25,25 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class Loaded(Generic[R]):
-    """The records of a file, and how many rows were left out because a prompt or response was empty."""
+    """The records of a source, and how many rows were left out because a prompt or response was empty."""
 
     records: list[R]
     empty: int
 
 
-def read_demonstrations(path: Path) -> list[Demonstration]:
-    """Demonstrations of a file. Raises: FileError, DataError."""
-    return load(path, _demonstration, "").records
+def read_demonstrations(source: Path | Source) -> Loaded[Demonstration]:
+    """Demonstrations of a source. Raises: FileError, DataError."""
+    return load(source, _demonstration, "")
 
 
-def read_rankings(path: Path) -> list[Ranking]:
-    """Comparisons of a file, a pair being a ranking of two. Raises: FileError, DataError."""
-    return load(path, _ranking, "").records
+def read_rankings(source: Path | Source) -> Loaded[Ranking]:
+    """Comparisons of a source, a pair being a ranking of two. Raises: FileError, DataError."""
+    return load(source, _ranking, "")
 
 
-def read_prompts(path: Path) -> list[PromptRow]:
-    """Prompts of a file, one a line in a .txt file. Raises: FileError, DataError."""
-    return load(path, _prompt_row, "lines").records
+def read_prompts(source: Path | Source) -> Loaded[PromptRow]:
+    """Prompts of a source, one a line in a .txt file. Raises: FileError, DataError."""
+    return load(source, _prompt_row, "lines")
 
 
 def prompt_of(row: Row) -> Prompt | None:
@@ -55,20 +57,20 @@ def exchange_of(row: Row) -> Demonstration | None:
     return placed(row, _exchange)
 
 
-def read_texts(path: Path) -> list[Text]:
-    """Documents of a file, cut at empty lines in a .txt file. Raises: FileError, DataError."""
-    return load(path, _text, "paragraphs").records
+def read_texts(source: Path | Source) -> Loaded[Text]:
+    """Documents of a source, cut at empty lines in a .txt file. Raises: FileError, DataError."""
+    return load(source, _text, "paragraphs")
 
 
-def load(path: Path, parse: Callable[[Any], R | None], plain: str) -> Loaded[R]:
-    """The records that `parse` makes of a file's rows.
+def load(source: Path | Source, parse: Callable[[Any], R | None], plain: str) -> Loaded[R]:
+    """The records that `parse` makes of a source's rows.
 
-    Raises: FileError where the file cannot be read; DataError at the first bad row, or where no row can be used.
+    Raises: FileError where it cannot be read; DataError at the first bad row, or where no row can be used.
     """
-    parsed = [placed(row, parse) for row in read_rows(path, plain)]
+    parsed = [placed(row, parse) for row in read_rows(source, plain)]
     records = [record for record in parsed if record is not None]
     if not records:
-        raise DataError(f"{path} holds no row that can be used ({len(parsed)} rows, all of them empty)")
+        raise DataError(f"{source} holds no row that can be used ({len(parsed)} rows, all of them empty)")
     return Loaded(records, len(parsed) - len(records))
 
 
@@ -101,7 +103,8 @@ def _demonstration(row: Any) -> Demonstration | None:
         messages = _messages(table["messages"], "messages")
         if len(messages) < 2 or messages[-1].role != "assistant":
             raise DataError("messages must end with an assistant turn after at least one other")
-        return _or_empty(Demonstration(messages[:-1], messages[-1].content))
+        earlier = any(message.role == "assistant" for message in messages[:-1])
+        return _or_empty(Demonstration(messages[:-1], messages[-1].content, earlier))
     if "completion" in table:
         return _or_empty(Demonstration(_prompt(table), _reply(table["completion"], "completion")))
     if "instruction" in table:
@@ -123,7 +126,9 @@ def _ranking(row: Any) -> Ranking | None:
     if "margin" in table and not _is_number(table["margin"]):
         raise DataError(f"margin must be a number and is {table['margin']!r}")
     if "prompt" in table or "instruction" in table:
-        return _pair(_prompt(table), _reply(table["chosen"], "chosen"), _reply(table["rejected"], "rejected"))
+        prompt = _prompt(table)
+        chosen, rejected = (_answer(table[name], name, prompt) for name in ("chosen", "rejected"))
+        return _pair(prompt, chosen, rejected)
     if isinstance(table["chosen"], list):
         return _shared_messages(table)
     return _transcripts(_string(table, "chosen"), _string(table, "rejected"))
@@ -153,10 +158,12 @@ def _ranked(table: Mapping[str, Any]) -> Ranking | None:
     texts = tuple(_reply(item, f"responses[{index}]") for index, item in enumerate(responses))
     if not isinstance(ranking, list) or len(ranking) != len(texts) or not all(_is_number(rank) for rank in ranking):
         raise DataError(f"ranking must be {len(texts)} numbers, one a response, the lowest for the best")
-    places = {rank: place for place, rank in enumerate(sorted(set(ranking)))}
-    if any(not text.strip() for text in texts):
+    prompt = _prompt(table)
+    full = [(text, rank) for text, rank in zip(texts, ranking, strict=True) if text.strip()]
+    if len(full) < 2:
         return None
-    return _or_empty(Ranking(_prompt(table), texts, tuple(places[rank] for rank in ranking)))
+    places = {rank: place for place, rank in enumerate(sorted({rank for _, rank in full}))}
+    return _or_empty(Ranking(prompt, tuple(text for text, _ in full), tuple(places[rank] for _, rank in full)))
 
 
 def _pair(prompt: Prompt, chosen: str, rejected: str) -> Ranking | None:
@@ -191,13 +198,23 @@ def _transcripts(chosen: str, rejected: str) -> Ranking | None:
 
 
 def _prompt(table: Mapping[str, Any]) -> Prompt:
-    if "prompt" in table:
-        if isinstance(table["prompt"], list):
-            return _messages(table["prompt"], "prompt")
+    if isinstance(table.get("prompt"), list):
+        return _messages(table["prompt"], "prompt")
+    if "prompt" in table or "instruction" not in table:
         return _string(table, "prompt")
     instruction = _string(table, "instruction")
-    extra = _string(table, "input") if table.get("input") is not None else ""
+    extra = _string(table, "input") if "input" in table else ""
     return f"{instruction}\n\n{extra}" if extra.strip() else instruction
+
+
+def _answer(value: Any, name: str, prompt: Prompt) -> str:
+    """A response to `prompt`; where it is a message list that repeats the prompt, the prompt must be the same."""
+    if isinstance(value, list):
+        earlier = _messages(value, name)[:-1]
+        same = earlier[-1].content == prompt if isinstance(prompt, str) and earlier else earlier == prompt
+        if earlier and not same:
+            raise DataError(f"{name} answers another prompt than the row's: {_shown(earlier[-1].content)}")
+    return _reply(value, name)
 
 
 def _reply(value: Any, name: str) -> str:
@@ -241,7 +258,7 @@ def _clean(text: str, name: str) -> str:
 def _table(row: Any) -> Mapping[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"expected an object with named fields and found {_shown(row)}")
-    return row
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _is_number(value: Any) -> bool:

@@ -34,10 +34,11 @@ class PromptRow:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A prompt with a response to imitate."""
+    """A prompt with a response to imitate, and with `all_turns` the assistant's earlier turns too."""
 
     prompt: Prompt
     response: str
+    all_turns: bool = False
 
 
 @dataclass(frozen=True)

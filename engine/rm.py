@@ -7,7 +7,7 @@ section 3.5 and appendix C.2 (bias); Ziegler et al. 2019 (gain).
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +53,7 @@ def train_rm(
     demonstrations: Sequence[Demonstration],
     config: RmConfig,
     *,
+    left_out: Mapping[str, int],
     seed: int,
     steps: int,
     saver: Saver,
@@ -61,7 +62,7 @@ def train_rm(
     """Train `model` in place; yields the stage's events.
 
     `marked` pairs are learnt once before the rankings (Askell et al. 2021, preference model pretraining).
-    `demonstrations` set the bias, they are not trained on.
+    `demonstrations` set the bias, they are not trained on. `left_out` counts the rankings that are not used, by reason.
 
     Raises: DivergedError on a loss or gradient that is not finite.
     """
@@ -72,7 +73,7 @@ def train_rm(
     context, first = model.architecture.context, marked_steps(len(marked), c)
     lesson = Lesson(ranked_rows(rankings, tokenizer, context), seed, "rm/data", c.batch)
     opening = Lesson(ranked_rows(marked, tokenizer, context), seed, "rm/marked", c.marked_batch) if marked else lesson
-    about = {"rankings": len(rankings), "marked_pairs": len(marked), "validation": len(validation)}
+    about = {"rankings": len(rankings), "marked_pairs": len(marked), "validation": len(validation), **left_out}
     yield StageStarted("rm", steps, about)
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()

@@ -1,7 +1,7 @@
 """From a file to raw rows, each with the place it came from, so that every complaint can name it.
 
-Knows files (.jsonl, .json, .csv, .txt, each also compressed as .gz) and little of what the rows should hold: that is
-readers.py.
+Knows files (.jsonl, .json, .csv, .parquet, .txt, each also compressed as .gz), datasets by way of tables.py, and little
+of what the rows should hold: that is readers.py.
 """
 
 import csv
@@ -9,18 +9,38 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError, FileError
+from engine.fields import FieldMap, parse_map, renamed
+from engine.tables import dataset_rows, is_dataset, parquet_rows
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".txt")
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 COMPRESSED = ".gz"
 JSON_COLUMNS = ("messages", "responses", "ranking", "margin")
 """What a cell of a .csv file holds as JSON, since a cell is text; message lists in other columns are known by "[{"."""
 LONGEST_CELL = 2**31 - 1  # csv refuses cells of more than 128 kB unless told
+MOST_UNPACKED = 4 * 2**30  # bytes; a compressed file of a few MB can hold more than any memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from as a person named it, a file, a dataset folder or a hub dataset, and its field map."""
+
+    name: str
+    fields: FieldMap = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def source_of(given: Mapping[str, str], option: str) -> Source | None:
+    """What a stage was given as `option` ("data" or "prompts"), if anything, with the field map that goes with it."""
+    mapped = given.get("map")
+    return Source(given[option], parse_map([mapped]) if mapped else {}) if option in given else None
 
 
 @dataclass(frozen=True)
@@ -34,17 +54,44 @@ class Row:
     value: Any
 
 
-def read_rows(path: Path, plain: str) -> Iterator[Row]:
-    """The rows of a file. `plain` says how a .txt file is cut: "lines", "paragraphs", or "" where it cannot be used.
+def read_rows(source: Path | Source, plain: str) -> Iterator[Row]:
+    """The rows of a source. `plain` says how a .txt file is cut: "lines", "paragraphs", or "" where it cannot be used.
 
-    Raises: FileError where it is missing or of another type; DataError for a row that is not JSON.
+    Raises: FileError where it is missing or of another type; DataError for a file that is not what its name says.
     """
+    given = source if isinstance(source, Source) else Source(str(source))
+    rows: Iterator[Row]
+    if is_dataset(given.name):
+        rows = (Row(f"{given.name}, row {number}", row) for number, row in enumerate(dataset_rows(given.name), start=1))
+    else:
+        rows = _rows_of_file(Path(given.name).expanduser(), plain)
+    return (_mapped(row, given.fields) for row in rows) if given.fields else rows
+
+
+def is_plain_text(source: Source) -> bool:
+    """Whether a source is a text file, compressed or not."""
+    return not is_dataset(source.name) and suffix_of(Path(source.name)) == ".txt"
+
+
+def _mapped(row: Row, fields: FieldMap) -> Row:
+    try:
+        return Row(row.place, renamed(row.value, fields))
+    except DataError as error:
+        return Row(row.place, DataError(f"{row.place}: {error}"))
+
+
+def _rows_of_file(path: Path, plain: str) -> Iterator[Row]:
     if not path.is_file():
         raise FileError(f"there is no file {path}")
     suffix = suffix_of(path)
     if suffix not in SUFFIXES or (suffix == ".txt" and not plain):
         allowed = ", ".join(SUFFIXES if plain else SUFFIXES[:-1])
         raise FileError(f"{path} is of a type that cannot be read here; use {allowed}, or one of them with .gz")
+    if suffix == ".parquet":
+        file = io.BytesIO(_read(path)) if path.suffix == COMPRESSED else path
+        for number, row in enumerate(parquet_rows(file, str(path)), start=1):
+            yield Row(f"{path}, row {number}", row)
+        return
     text = _decode(path)
     if suffix == ".jsonl":
         yield from _lines_of_json(path, text)
@@ -61,15 +108,24 @@ def suffix_of(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix == COMPRESSED else path.suffix
 
 
-def _decode(path: Path) -> str:
+def _read(path: Path) -> bytes:
+    """The bytes of a file, unpacked."""
     try:
-        raw = path.read_bytes()
-        if path.suffix == COMPRESSED:
-            raw = gzip.decompress(raw)
+        if path.suffix != COMPRESSED:
+            return path.read_bytes()
+        with gzip.open(path) as file:
+            raw = file.read(MOST_UNPACKED + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileError(f"cannot unpack {path}: {error}") from error
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
+    if len(raw) > MOST_UNPACKED:
+        raise FileError(f"{path} holds more than {MOST_UNPACKED / 2**30:.0f} GiB; unpack it and give its parts")
+    return raw
+
+
+def _decode(path: Path) -> str:
+    raw = _read(path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -125,9 +181,11 @@ def _row_of_cells(place: str, cells: dict[Any, Any]) -> Row:
     if None in cells:
         return Row(place, DataError(f"{place}: {len(cells[None])} cells more than there are columns"))
     value = {name: cell for name, cell in cells.items() if cell is not None}
-    for name, cell in value.items():
-        column = name in JSON_COLUMNS and bool(cell.strip())
-        if not (column or cell.startswith("[{")):
+    for name, cell in tuple(value.items()):
+        column = name in JSON_COLUMNS
+        if column and not cell.strip():
+            del value[name]
+        if not (column or cell.startswith("[{")) or name not in value:
             continue
         parsed = json_row(place, cell).value
         if not isinstance(parsed, DataError):

@@ -5,7 +5,7 @@ reward-model score instead; here no reward model exists yet.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.batching import EpochBatches, Example, collate
 from engine.config import SftConfig
@@ -24,13 +24,13 @@ def train_sft(
     validation: Sequence[Example],
     config: SftConfig,
     *,
-    dropped: int,
+    left_out: Mapping[str, int],
     seed: int,
     steps: int,
     saver: Saver,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
-    """Fine-tune `policy` in place; yields the stage's events. `dropped` rows were too long or empty, and are counted.
+    """Fine-tune `policy` in place; yields the stage's events. `left_out` counts the rows that are not used, by reason.
 
     Raises: DivergedError on a loss or gradient that is not finite.
     """
@@ -39,9 +39,8 @@ def train_sft(
     saver.model, saver.tokenizer, saver.optimizers, saver.steps = policy, tokenizer, optimizers, steps
     start = saver.resume()
     batches = EpochBatches([len(example.ids) for example in examples], seed, "sft/data", rows=c.batch)
-    yield StageStarted(
-        "sft", steps, {"demonstrations": len(examples), "validation": len(validation), "dropped": dropped}
-    )
+    about = {"demonstrations": len(examples), "validation": len(validation), **left_out}
+    yield StageStarted("sft", steps, about)
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         batch = collate([examples[i] for i in batches[step - 1]], tokenizer.pad_id, device)

@@ -4,19 +4,22 @@ Everything is returned as records or examples; which stage gets what is run.py's
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from engine.batching import Example, demonstration_examples
 from engine.comparing import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 from engine.config import Config
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
 from engine.pocket.marks import marked_pairs
 from engine.pocket.requests import Split, draw, requests
 from engine.pocket.text import Document, documents
-from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
+from engine.readers import Loaded, read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.records import Demonstration, Prompt, Ranking
+from engine.rows import Source
+from engine.scoring import score_rows
 from engine.seeding import python_rng
 from engine.tokenizer import Tokenizer, train_tokenizer
 
@@ -25,11 +28,20 @@ NORMALISING_DEMONSTRATIONS = 500
 T = TypeVar("T")
 
 
-def base_documents(config: Config, data: str | None) -> list[Document]:
+@dataclass(frozen=True)
+class Divided(Generic[T]):
+    """What a stage trains on and validates with, and how many rows were left out, by reason."""
+
+    train: list[T]
+    validation: list[T]
+    left_out: dict[str, int]
+
+
+def base_documents(config: Config, data: Source | None) -> list[Document]:
     """The text that the base model learns from."""
     if data is None:
         return list(documents(config.pretrain.documents, config.seed))
-    return [Document("text", text=row.text) for row in read_texts(Path(data))]
+    return [Document("text", text=row.text) for row in read_texts(data).records]
 
 
 def base_tokenizer(pieces: Sequence[Document], config: Config) -> Tokenizer:
@@ -63,47 +75,67 @@ def marked(config: Config) -> list[Ranking]:
     return [Ranking(prompt, (right, wrong), (0, 1)) for prompt, right, wrong in pairs]
 
 
-def demonstrations(config: Config, data: str | None) -> list[Demonstration]:
+def demonstrations(config: Config, data: Source | None) -> Loaded[Demonstration]:
     """Demonstrations to fine-tune on, validation included; none where there is neither a file nor a world."""
     if data is not None:
-        return read_demonstrations(Path(data))
+        return read_demonstrations(data)
     if not config.world.name:
-        return []
+        return Loaded([], 0)
     drawn = pocket_demonstrations(config.sft.demonstrations, config.seed)
-    return [Demonstration(request.text, response) for request, response in drawn]
+    return Loaded([Demonstration(request.text, response) for request, response in drawn], 0)
 
 
-def sft_examples(
-    config: Config, data: str | None, tokenizer: Tokenizer, context: int
-) -> tuple[list[Example], list[Example], int]:
-    """Training and validation examples, and how many demonstrations were too long or empty.
-
-    Raises: DataError if too few are left to train and validate.
-    """
+def sft_examples(config: Config, data: Source | None, tokenizer: Tokenizer, context: int) -> Divided[Example]:
+    """Examples to fine-tune on. Raises: DataError if too few are left to train and validate."""
     rows = demonstrations(config, data)
-    examples, dropped = demonstration_examples(rows, tokenizer, context)
+    examples, overlong = demonstration_examples(rows.records, tokenizer, context)
     if len(examples) < 2:
         raise DataError(
-            f"{data or config.world.name}: {len(examples)} of {len(rows)} demonstrations fit the context of {context} "
-            "tokens; at least two must."
+            f"{data or config.world.name}: {len(examples)} of {len(rows.records)} demonstrations fit the context of "
+            f"{context} tokens; at least two must."
         )
     train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
-    return train, validation, dropped
+    return Divided(train, validation, {"empty": rows.empty, "overlong": overlong})
 
 
-def comparisons(config: Config, data: str | None, drawn: Path | None) -> tuple[list[Ranking], list[Ranking]]:
-    """Rankings to train on and held-out ones: a person's file split by prompt, or those that were drawn in `drawn`."""
+def comparisons(
+    config: Config, data: Source | None, drawn: Path | None, tokenizer: Tokenizer, context: int
+) -> Divided[Ranking]:
+    """Rankings to train on: a person's, split by prompt, or those that were drawn in `drawn`.
+
+    Of a person's file, a ranking that is one tie teaches nothing, and one with a row that the model cannot read whole
+    would teach something else: both are left out.
+
+    Raises: DataError where rankings of fewer than two prompts are left.
+    """
     if data is None:
         assert drawn is not None, "neither a file of comparisons nor a directory of drawn ones"
-        return read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0]
-    rankings = read_rankings(Path(data))
+        return Divided(read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0], {})
+    loaded = read_rankings(data)
+    untied = [ranking for ranking in loaded.records if ranking.pairs()]
+    fitting = [ranking for ranking in untied if longest_row(ranking, tokenizer) <= context]
+    left_out = {
+        "empty": loaded.empty,
+        "tied": len(loaded.records) - len(untied),
+        "overlong": len(untied) - len(fitting),
+    }
     by_prompt: dict[Prompt, list[Ranking]] = {}
-    for ranking in rankings:
+    for ranking in fitting:
         by_prompt.setdefault(ranking.prompt, []).append(ranking)
     if len(by_prompt) < 2:
-        raise DataError(f"{data}: comparisons of at least two different prompts are needed to train and to validate.")
+        counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise DataError(
+            f"{data}: comparisons of at least two different prompts are needed to train and to validate, and "
+            f"{len(by_prompt)} is left (left out: {counts}; the model reads {context} tokens)."
+        )
     train, validation = split(list(by_prompt.values()), config.rm.validation_share, config.seed, "rm/split")
-    return [one for own in train for one in own], [one for own in validation for one in own]
+    return Divided([one for own in train for one in own], [one for own in validation for one in own], left_out)
+
+
+def longest_row(ranking: Ranking, tokenizer: Tokenizer) -> int:
+    """Tokens of a ranking's longest row, prompt, response and EOS."""
+    prompts = [ranking.prompt] * len(ranking.responses)
+    return max(map(len, score_rows(prompts, ranking.responses, tokenizer, None)))
 
 
 def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
@@ -113,14 +145,29 @@ def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
     return texts("train", config.comparisons.prompts, seed, stream), texts("validation", held_out, seed, stream)
 
 
-def ppo_prompts(config: Config, prompts: str | None, sft_data: str | None) -> list[Prompt]:
-    """Prompts to explore: a file's, else those of the run's own demonstrations, else the world's train split."""
+def ppo_prompts(
+    config: Config, prompts: Source | None, sft_data: Source | None, tokenizer: Tokenizer, context: int
+) -> tuple[list[Prompt], dict[str, int]]:
+    """Prompts to explore, a file's, else those of the run's own demonstrations, else the world's train split, and how
+    many were left out: what is empty, and what leaves no room for a response in the context.
+
+    Raises: ConfigError where no prompt leaves room.
+    """
+    empty = 0
+    found: list[Prompt]
     if prompts is not None:
-        return [row.prompt for row in read_prompts(Path(prompts))]
-    if sft_data is not None:
-        return list(dict.fromkeys(row.prompt for row in read_demonstrations(Path(sft_data))))
-    wanted = config.ppo.steps * config.ppo.rollout_batch
-    return list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))
+        loaded = read_prompts(prompts)
+        found, empty = [row.prompt for row in loaded.records], loaded.empty
+    elif sft_data is not None:
+        found = list(dict.fromkeys(row.prompt for row in read_demonstrations(sft_data).records))
+    else:
+        wanted = config.ppo.steps * config.ppo.rollout_batch
+        found = list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))
+    room, lengths = context - config.ppo.max_new_tokens, map(len, tokenizer.encode_prompts(found))
+    fitting = [prompt for prompt, length in zip(found, lengths, strict=True) if 0 < length <= room]
+    if not fitting:
+        raise ConfigError(f"no prompt leaves room for ppo.max_new_tokens = {config.ppo.max_new_tokens}: lower it.")
+    return fitting, {"empty": empty, "overlong": len(found) - len(fitting)}
 
 
 def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:

@@ -15,7 +15,7 @@ from engine import sources
 from engine.checkpoint import read_json
 from engine.comparing import draw_comparisons
 from engine.config import Config
-from engine.errors import CheckpointError, ConfigError
+from engine.errors import CheckpointError
 from engine.events import Event
 from engine.heads import ScalarModel, scalar_from
 from engine.judging import Contestants, evaluate_run
@@ -27,6 +27,7 @@ from engine.pretrained import open_policy, open_scalar
 from engine.randomness import generator
 from engine.references import is_model, resolve_reference
 from engine.rm import marked_steps, train_rm
+from engine.rows import Source, source_of
 from engine.rundir import RunDir
 from engine.runtoml import hash_path
 from engine.saving import Saver
@@ -56,6 +57,10 @@ class Bench:
     def given(self, stage: str) -> dict[str, str]:
         """What a person handed to `stage`: data, init, ref, reward, prompts."""
         return self.prepared.inputs(stage)
+
+    def source(self, stage: str, option: str) -> Source | None:
+        """The rows that a person handed to `stage` as data or prompts, if any."""
+        return source_of(self.given(stage), option)
 
     def parent(self, stage: str, parent: str, option: str = "init") -> Path:
         """The checkpoint that `stage` works from: what was handed to it as `option`, else this run's own `parent`."""
@@ -99,7 +104,7 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
 def pretrain(bench: Bench) -> Iterator[Event]:
     """The base model from scratch."""
     config, m = bench.config, bench.config.model
-    pieces = sources.base_documents(config, bench.given("pretrain").get("data"))
+    pieces = sources.base_documents(config, bench.source("pretrain", "data"))
     tokenizer = sources.base_tokenizer(pieces, config)
     architecture = Architecture(
         vocab_size=tokenizer.size,
@@ -137,17 +142,16 @@ def sft(bench: Bench) -> Iterator[Event]:
     """The SFT policy from the base model."""
     config = bench.config
     policy, tokenizer = bench.policy(bench.parent("sft", "pretrain"))
-    data = bench.given("sft").get("data")
-    train, validation, dropped = sources.sft_examples(config, data, tokenizer, policy.architecture.context)
+    data = sources.sft_examples(config, bench.source("sft", "data"), tokenizer, policy.architecture.context)
     return train_sft(
         policy,
         tokenizer,
-        train,
-        validation,
+        data.train,
+        data.validation,
         config.sft,
-        dropped=dropped,
+        left_out=data.left_out,
         seed=config.seed,
-        steps=bench.capped(ceil(config.sft.epochs * len(train) / config.sft.batch)),
+        steps=bench.capped(ceil(config.sft.epochs * len(data.train) / config.sft.batch)),
         saver=bench.saver,
         should_stop=bench.should_stop,
     )
@@ -175,22 +179,23 @@ def rm(bench: Bench) -> Iterator[Event]:
     config = bench.config
     policy, tokenizer = bench.policy(bench.parent("rm", "sft"))
     drawn = bench.prepared.rundir.finished("comparisons")
-    data = bench.given("rm").get("data")
-    train, validation = sources.comparisons(config, data, drawn)
-    marked = sources.marked(config) if data is None else []
-    demonstrations = sources.demonstrations(config, bench.given("sft").get("data"))
+    given = bench.source("rm", "data")
+    data = sources.comparisons(config, given, drawn, tokenizer, policy.architecture.context)
+    marked = sources.marked(config) if given is None else []
+    demonstrations = sources.demonstrations(config, bench.source("sft", "data")).records
     model = scalar_from(policy.model, generator(config.seed, "rm/head"))
     return train_rm(
         bench.computing(model.to(bench.device)),
         tokenizer,
-        train,
+        data.train,
         marked,
-        validation,
+        data.validation,
         demonstrations[: sources.NORMALISING_DEMONSTRATIONS],
         config.rm,
+        left_out=data.left_out,
         seed=config.seed,
         steps=bench.capped(
-            marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(train) / config.rm.batch)
+            marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
         ),
         saver=bench.saver,
         should_stop=bench.should_stop,
@@ -204,22 +209,17 @@ def ppo(bench: Bench) -> Iterator[Event]:
     policy, tokenizer = bench.policy(directory)
     reference = reference_of(bench, directory, tokenizer)
     scorer, value_model = scorer_and_value(bench, policy, tokenizer)
-    given = bench.given("ppo")
-    prompts = sources.ppo_prompts(config, given.get("prompts"), bench.given("sft").get("data"))
-    room = policy.architecture.context - config.ppo.max_new_tokens
-    encoded = tokenizer.encode_prompts(prompts)
-    fitting = [prompt for prompt, ids in zip(prompts, encoded, strict=True) if 0 < len(ids) <= room]
-    if not fitting:
-        raise ConfigError(f"no prompt leaves room for ppo.max_new_tokens = {config.ppo.max_new_tokens}: lower it.")
+    given = (bench.source("ppo", "prompts"), bench.source("sft", "data"))
+    prompts, left_out = sources.ppo_prompts(config, *given, tokenizer, policy.architecture.context)
     return train_ppo(
         policy,
         reference,
         value_model,
         scorer,
         tokenizer,
-        fitting,
+        prompts,
         config.ppo,
-        dropped=len(prompts) - len(fitting),
+        left_out=left_out,
         seed=config.seed,
         steps=bench.capped(config.ppo.steps),
         saver=bench.saver,

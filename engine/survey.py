@@ -8,7 +8,7 @@ from statistics import median
 from engine.errors import DataError
 from engine.readers import Record, parser, placed
 from engine.records import Demonstration, Prompt, Ranking, Text, prompt_text
-from engine.rows import read_rows
+from engine.rows import Source, read_rows
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def check(path: Path, kind: str, against: Path | None = None) -> Report:
-    """A report on a file; `against` is another split to look for the same prompts in.
+def check(source: Path | Source, kind: str, against: Path | Source | None = None) -> Report:
+    """A report on a source; `against` is another split to look for the same prompts in.
 
     Raises: FileError where a file cannot be read at all; ConfigError for an unknown kind.
     """
-    records, problems, empty = _sort_out(path, kind)
+    records, problems, empty = _sort_out(source, kind)
     other = set() if against is None else {_prompt(record) for record in _sort_out(against, kind)[0]}
     pairs = [_pairs(record) for record in records]
     return Report(
@@ -64,13 +64,13 @@ def check(path: Path, kind: str, against: Path | None = None) -> Report:
     )
 
 
-def _sort_out(path: Path, kind: str) -> tuple[list[Record], list[str], int]:
+def _sort_out(source: Path | Source, kind: str) -> tuple[list[Record], list[str], int]:
     """The good records, a sentence for each bad row, and the number of empty ones."""
     parse, plain = parser(kind)
     records: list[Record] = []
     problems: list[str] = []
     empty = 0
-    for row in read_rows(path, plain):
+    for row in read_rows(source, plain):
         try:
             record = placed(row, parse)
         except DataError as error:

@@ -39,6 +39,9 @@ def request_of(target: str, options: Mapping[str, Any]) -> "RunRequest":
     from engine.planning import RunRequest
     from engine.settings import parse_assignments
 
+    inputs = {name: options[name] for name in INPUT_FLAGS if options.get(name) is not None}
+    if pairs := options.get("map"):
+        inputs["map"] = ",".join(pairs)
     return RunRequest(
         target=target,
         preset=options.get("preset"),
@@ -47,7 +50,7 @@ def request_of(target: str, options: Mapping[str, Any]) -> "RunRequest":
         fresh=bool(options.get("fresh")),
         flags={name: options[name] for name in COMMON_FLAGS if options.get(name) is not None},
         overrides=parse_assignments(options.get("set_") or []),
-        inputs={name: options[name] for name in INPUT_FLAGS if options.get(name) is not None},
+        inputs=inputs,
     )
 
 

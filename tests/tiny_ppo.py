@@ -62,6 +62,7 @@ def train(
         word_tokenizer(),
         PROMPTS,
         c,
+        left_out={},
         seed=5,
         steps=steps,
         saver=saver(directory, "ppo", every),

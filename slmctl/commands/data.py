@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from slmctl.commands import options
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
+    from engine.rows import Source
     from engine.survey import Report
 
 CHECK_HELP = """\b
@@ -40,8 +40,9 @@ Shown = Annotated[
 
 
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE")],
+    file: Annotated[str, typer.Argument(metavar="FILE|hf:ORG/NAME")],
     kind: Kind = None,
+    map: options.Map = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="FILE", help="Another split, to look for shared prompts in.")
     ] = None,
@@ -50,8 +51,8 @@ def check(
     """Prints a report on a file."""
     from engine.survey import check as survey
 
-    path = Path(file).expanduser()
-    report = survey(path, kind or guess_kind(path), Path(against).expanduser() if against else None)
+    source = named_source(file, map)
+    report = survey(source, kind or guess_kind(source), named_source(against, map) if against else None)
     if json:
         print(json_module.dumps({"file": file, **asdict(report)}))
     else:
@@ -61,11 +62,12 @@ def check(
 
 
 def show(
-    source: Annotated[str, typer.Argument(metavar="pocket|FILE")],
+    source: Annotated[str, typer.Argument(metavar="pocket|FILE|hf:ORG/NAME")],
     split: Annotated[
         str, typer.Option("--split", metavar="SPLIT", help="train, validation or test (pocket).")
     ] = "train",
     kind: Kind = None,
+    map: options.Map = None,
     n: Shown = None,
     jsonl: options.Jsonl = False,
 ) -> None:
@@ -73,29 +75,37 @@ def show(
     if source == "pocket":
         rows: Iterable[dict[str, Any]] = _pocket_rows(split)
     else:
-        path = Path(source).expanduser()
-        rows = _file_rows(path, kind or guess_kind(path))
+        named = named_source(source, map)
+        rows = _file_rows(named, kind or guess_kind(named))
     for row in islice(rows, n if n or source == "pocket" else ROWS_SHOWN):
         print(json_module.dumps(row) if jsonl else _shown(row))
 
 
-def guess_kind(path: Path) -> str:
-    """The kind of data that a file's first row looks like.
+def named_source(name: str, mapped: list[str] | None) -> "Source":
+    """The rows that a person means. Raises: ConfigError for a field map that is none."""
+    from engine.fields import parse_map
+    from engine.rows import Source
 
-    Raises: FileError, DataError where the file has no readable first row; ConfigError where the row fits no kind.
+    return Source(name, parse_map(mapped or []))
+
+
+def guess_kind(source: "Source") -> str:
+    """The kind of data that the first row of a source looks like.
+
+    Raises: FileError, DataError where there is no readable first row; ConfigError where the row fits no kind.
     """
     from engine.errors import ConfigError, DataError
     from engine.readers import KINDS, parser, placed
-    from engine.rows import read_rows, suffix_of
+    from engine.rows import is_plain_text, read_rows
 
-    rows = list(read_rows(path, "lines"))
+    rows = list(read_rows(source, "lines"))
     if not rows:
-        raise DataError(f"{path} is empty")
+        raise DataError(f"{source} is empty")
     row = next((row for row in rows if not isinstance(row.value, DataError)), rows[0])
     if isinstance(row.value, DataError):
         raise row.value
     if isinstance(row.value, str):
-        return "prompts" if suffix_of(path) == ".txt" else "text"
+        return "prompts" if is_plain_text(source) else "text"
     for kind in ("comparisons", *(kind for kind in KINDS if kind != "comparisons")):
         try:
             placed(row, parser(kind)[0])
@@ -117,13 +127,14 @@ def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
     return ({"prompt": item.text, "kind": item.kind, "group": item.group} for item in requests(named[0]))
 
 
-def _file_rows(path: Path, kind: str) -> Iterable[dict[str, Any]]:
+def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:
     from engine.readers import parser, placed
     from engine.rows import read_rows
 
     parse, plain = parser(kind)
-    records = (placed(row, parse) for row in read_rows(path, plain))
-    return (asdict(record) for record in records if record is not None)
+    records = (placed(row, parse) for row in read_rows(source, plain))
+    shown = (asdict(record) for record in records if record is not None)
+    return ({name: value for name, value in row.items() if name != "all_turns"} for row in shown)
 
 
 def _shown(row: dict[str, Any]) -> str:

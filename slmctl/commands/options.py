@@ -26,11 +26,21 @@ Reward = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="FILE", help="Your own .jsonl, .json or .csv file, also .gz; none forgets it."),
+    typer.Option(
+        "--data",
+        metavar="FILE|hf:ORG/NAME",
+        help="Your own .jsonl, .json, .csv or .parquet file, also .gz, or a dataset; none forgets it.",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map", metavar="OURS=THEIRS", help="Name of a field in your rows, such as prompt=question; repeatable."
+    ),
 ]
 Prompts = Annotated[
     str | None,
-    typer.Option("--prompts", metavar="FILE", help="Your own prompts: as --data, or .txt."),
+    typer.Option("--prompts", metavar="FILE|hf:ORG/NAME", help="Your own prompts: as --data, or .txt."),
 ]
 Template = Annotated[
     str | None, typer.Option("--template", metavar="auto|none", help="Chat template: the tokenizer's, or none.")
@@ -61,4 +71,4 @@ MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", metavar="N
 Number = Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many, of what this command makes.")]
 
 COMMON_FLAGS = ("template", "seed", "device", "dtype", "threads", "max_steps")
-INPUT_FLAGS = ("data", "init", "ref", "reward", "prompts")
+INPUT_FLAGS = ("data", "prompts", "init", "ref", "reward")

@@ -5,12 +5,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmctl.commands import options
+from slmctl.commands.data import named_source
 from slmctl.tui.safe import clean
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def sample(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, tiny:ppo or tiny:ppo@20.")],
     prompts: options.Prompts = None,
+    map: options.Map = None,
     n: options.Number = 1,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
@@ -48,7 +49,7 @@ def sample(
 
     check_template(template)
     directory = resolve_reference(model, runs_home(os.environ))
-    asked = repeated(read_prompts(prompts), n)
+    asked = repeated(read_prompts(prompts, map), n)
     thread_settings.apply(threads, shared=True)
     from engine.runtime import choose_device
     from slmctl.models import policy_at, respond_to_all
@@ -88,8 +89,8 @@ def check_template(template: str | None) -> None:
         raise ConfigError(f"--template is {template!r}; it must be auto or none")
 
 
-def read_prompts(file: str | None) -> Iterator["Prompt"]:
-    """The prompts of a file, or of stdin where there is none or it is "-".
+def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator["Prompt"]:
+    """The prompts of a file or dataset, or of stdin where there is none or it is "-".
 
     Raises: FileError, DataError.
     """
@@ -97,7 +98,7 @@ def read_prompts(file: str | None) -> Iterator["Prompt"]:
     from engine.errors import DataError
 
     if file not in (None, "-"):
-        yield from (row.prompt for row in readers.read_prompts(Path(str(file)).expanduser()))
+        yield from (row.prompt for row in readers.read_prompts(named_source(file, mapped)).records)
         return
     for row in stdin_rows():
         prompt = readers.prompt_of(row)

@@ -17,7 +17,8 @@ from engine.batching import (
     shared_beginning,
 )
 from engine.likelihood import EVALUATION_ROWS, mean_loss, token_losses
-from engine.records import Demonstration
+from engine.records import Demonstration, Message
+from engine.tokenizer import Tokenizer, train_tokenizer
 from tests.tiny import language_model, scalar_model, word_tokenizer
 
 CPU = torch.device("cpu")
@@ -43,12 +44,69 @@ def test_right_pad() -> None:
 def test_demonstrations_learn_the_response_through_eos_and_count_what_is_dropped() -> None:
     rows = [
         Demonstration("red blue", "one"),
-        Demonstration("red", "  "),  # empty
         Demonstration("red blue", "one two three"),  # 6 tokens with EOS
         Demonstration("why", "yes no yes"),  # just fits
     ]
-    examples, dropped = demonstration_examples(rows, word_tokenizer(), context=5)
-    assert examples == [Example([3, 4, 6, 1], 2), Example([11, 9, 10, 9, 1], 1)] and dropped == 2
+    examples, overlong = demonstration_examples(rows, word_tokenizer(), context=5)
+    assert examples == [Example([3, 4, 6, 1], 2), Example([11, 9, 10, 9, 1], 1)] and overlong == 1
+
+
+TURNS = tuple(
+    Message(role, text)
+    for role, text in (("user", "red"), ("assistant", "one"), ("user", "blue"), ("assistant", "two"), ("user", "why"))
+)
+USER_ID, ASSISTANT_ID = 12, 13
+
+
+def chat_tokenizer(template: str) -> Tokenizer:
+    """Whole words with two more special tokens, and a chat template."""
+    encoder = word_tokenizer().encoder
+    encoder.add_special_tokens(["<user>", "<assistant>"])
+    return Tokenizer(encoder, eos_id=1, pad_id=0, chat_template=template)
+
+
+FAITHFUL = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}<eos>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+U, A, E = USER_ID, ASSISTANT_ID, 1
+RED, BLUE, ONE, TWO, YES, WHY = 3, 4, 6, 7, 9, 11
+
+
+def test_a_conversation_is_one_row_with_loss_on_each_assistant_turn() -> None:
+    row = Demonstration(TURNS, "yes", all_turns=True)
+    (example,), overlong = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=32)
+    assert example.ids == [U, RED, A, ONE, E, U, BLUE, A, TWO, E, U, WHY, A, YES, E] and overlong == 0
+    batch = collate([example, Example([U, RED, A, ONE, E], 3)], 0, CPU)
+    assert batch.learn[0].nonzero().flatten().tolist() == [3, 4, 8, 9, 13, 14]
+    assert batch.learn[1].nonzero().flatten().tolist() == [3, 4]
+    assert (batch.tokens[0][batch.learn[0]]).tolist() == [ONE, E, TWO, E, YES, E]
+
+
+def test_only_the_last_turn_is_learnt_where_the_others_are_a_prompt() -> None:
+    (example,), _ = demonstration_examples([Demonstration(TURNS, "yes")], chat_tokenizer(FAITHFUL), context=32)
+    assert (example.learn_from, example.only_read) == (13, ())
+
+
+def test_a_template_that_rewrites_the_past_gets_a_row_a_turn() -> None:
+    forgetful = FAITHFUL.replace("{{ m.content }}", "{% if m.role == 'user' %}{{ m.content }}{% endif %}")
+    row = Demonstration(TURNS[:3], "two", all_turns=True)
+    examples, _ = demonstration_examples([row], chat_tokenizer(forgetful), context=32)
+    assert examples == [Example([U, RED, A, ONE, E], 3), Example([U, RED, A, E, U, BLUE, A, TWO, E], 7)]
+
+
+def test_turns_that_the_context_has_no_room_for_are_counted() -> None:
+    row = Demonstration(TURNS, "yes", all_turns=True)
+    examples, overlong = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=10)
+    assert [example.ids[-2] for example in examples] == [TWO] and overlong == 1
+
+
+def test_this_projects_own_template_writes_the_past_as_it_was_generated() -> None:
+    tokenizer = train_tokenizer(["red one blue two why yes no three"] * 3, 300)
+    row = Demonstration(TURNS, "yes no", all_turns=True)
+    (example,), _ = demonstration_examples([row], tokenizer, context=100)
+    (reply,) = tokenizer.encode_responses(["one"])
+    assert len(example.only_read) == 2 and example.ids[example.learn_from :][: len(reply)] == reply
 
 
 GROUPS = [[[3, 4, 5, 6], [3, 4, 7], [3, 4, 5, 6, 8]], [[5, 1], [6, 1]], [[4, 4], [4, 4, 4]], [[7, 8, 9]]]

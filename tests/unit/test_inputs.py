@@ -40,6 +40,25 @@ def test_data_on_a_stage_that_started_without_is_refused(tmp_path: Path) -> None
         plan(tmp_path, "sft", inputs={"data": str(data)})
 
 
+def test_a_dataset_is_recorded_by_its_rows_and_a_map_goes_with_its_rows(tmp_path: Path) -> None:
+    folder, other = tmp_path / "own", tmp_path / "d.json"
+    folder.mkdir()
+    (folder / "train.json").write_text(ROWS.replace("prompt", "question"))
+    other.write_text(OTHER_ROWS)
+    with pytest.raises(DataError, match=r"own, row 1: prompt must be text and is missing"):
+        plan(tmp_path, "sft", inputs={"data": str(folder)})
+    typed = {"data": str(folder), "map": "prompt=question"}
+    given = plan(tmp_path, "sft", inputs=typed).inputs("sft")
+    assert (given["data"], given["map"], len(given["data_sha256"])) == (str(folder), "prompt=question", 64)
+    start(plan(tmp_path, "sft", inputs=typed).rundir, "sft")
+    assert plan(tmp_path, "sft", inputs={"data": str(folder), "map": "prompt=question"}).inputs("sft") == given
+    with pytest.raises(RunConflictError, match="started sft with prompt=question, and now it is prompt=chosen"):
+        plan(tmp_path, "sft", inputs={"map": "prompt=chosen"})
+    assert "map" not in plan(tmp_path, "sft", run="b", inputs={"data": str(other)}).inputs("sft")
+    plan(tmp_path, "sft", run="c", inputs=typed)
+    assert "map" not in plan(tmp_path, "sft", run="c", inputs={"data": str(other)}).inputs("sft")
+
+
 def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="--data: there is no file nope"):
         plan(tmp_path, "sft", inputs={"data": "nope"})

@@ -247,6 +247,7 @@ def test_divergence_is_one_sentence_and_changes_no_parameter(tmp_path: Path) -> 
         word_tokenizer(),
         PROMPTS,
         CONFIG,
+        left_out={},
         seed=5,
         steps=2,
         saver=saver(tmp_path, "ppo"),

@@ -26,7 +26,9 @@ from engine.rows import Row, json_row
 USER, REPLY, OTHER = (
     {"role": role, "content": text} for role, text in (("user", "Hi"), ("assistant", "Yo"), ("assistant", "Go"))
 )
+BYE = {"role": "user", "content": "Bye"}
 HI = (Message("user", "Hi"),)
+TURNS = (*HI, Message("assistant", "Yo"), Message("user", "Bye"))
 
 
 def jsonl(path: Path, *rows: Any) -> Path:
@@ -40,13 +42,17 @@ def jsonl(path: Path, *rows: Any) -> Path:
         ({"prompt": "Hi", "completion": "Yo"}, Demonstration("Hi", "Yo")),
         ({"prompt": [USER], "completion": [REPLY]}, Demonstration(HI, "Yo")),
         ({"messages": [USER, REPLY]}, Demonstration(HI, "Yo")),
+        ({"messages": [USER, REPLY, BYE, OTHER]}, Demonstration(TURNS, "Go", all_turns=True)),
+        ({"prompt": [USER, REPLY, BYE], "completion": "Go"}, Demonstration(TURNS, "Go")),
+        ({"messages": None, "prompt": "Hi", "completion": "Yo"}, Demonstration("Hi", "Yo")),
+        ({"instruction": "Hi", "input": None, "output": "Yo"}, Demonstration("Hi", "Yo")),
         ({"instruction": "Add", "input": "1 2", "output": "3"}, Demonstration("Add\n\n1 2", "3")),
         ({"instruction": "Hi", "input": "", "output": "Yo", "id": 7}, Demonstration("Hi", "Yo")),
         ({"instruction": "Hi", "output": "Yo"}, Demonstration("Hi", "Yo")),
     ],
 )
 def test_demonstrations(tmp_path: Path, row: Any, record: Demonstration) -> None:
-    assert read_demonstrations(jsonl(tmp_path / "d.jsonl", row)) == [record]
+    assert read_demonstrations(jsonl(tmp_path / "d.jsonl", row)).records == [record]
 
 
 HH = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Bye\n\nAssistant:"
@@ -66,10 +72,13 @@ HH_PROMPT = (Message("user", "Hi"), Message("assistant", "Yes?"), Message("user"
             Ranking("Hi", ("a", "b", "c"), (1, 0, 1)),
         ),
         ({"prompt": "Hi", "chosen": "Yo", "rejected": "Yo"}, Ranking("Hi", ("Yo", "Yo"), (0, 0))),
+        ({"prompt": "Hi", "chosen": [USER, REPLY], "rejected": [USER, OTHER]}, Ranking("Hi", ("Yo", "Go"), (0, 1))),
+        ({"prompt": [USER], "chosen": [USER, REPLY], "rejected": "Go"}, Ranking(HI, ("Yo", "Go"), (0, 1))),
+        ({"prompt": "Hi", "responses": ["a", " ", "c"], "ranking": [3, 1, 2]}, Ranking("Hi", ("a", "c"), (1, 0))),
     ],
 )
 def test_comparisons(tmp_path: Path, row: Any, record: Ranking) -> None:
-    assert read_rankings(jsonl(tmp_path / "c.jsonl", row)) == [record]
+    assert read_rankings(jsonl(tmp_path / "c.jsonl", row)).records == [record]
 
 
 def test_pairs_leave_ties_out_and_put_the_better_first() -> None:
@@ -81,26 +90,26 @@ def test_pairs_leave_ties_out_and_put_the_better_first() -> None:
 def test_prompts(tmp_path: Path) -> None:
     rows = [{"prompt": "Hi"}, {"messages": [USER]}, {"messages": [USER, REPLY]}, {"instruction": "Hi", "input": "x"}]
     expected = [PromptRow("Hi"), PromptRow(HI), PromptRow(HI), PromptRow("Hi\n\nx")]
-    assert read_prompts(jsonl(tmp_path / "p.jsonl", *rows)) == expected
+    assert read_prompts(jsonl(tmp_path / "p.jsonl", *rows)).records == expected
     (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfHi\r\n\r\nHow are you?\r\n")
-    assert read_prompts(tmp_path / "p.txt") == [PromptRow("Hi"), PromptRow("How are you?")]
+    assert read_prompts(tmp_path / "p.txt").records == [PromptRow("Hi"), PromptRow("How are you?")]
 
 
 def test_texts(tmp_path: Path) -> None:
-    assert read_texts(jsonl(tmp_path / "t.jsonl", {"text": "One."}, {"text": " "})) == [Text("One.")]
+    assert read_texts(jsonl(tmp_path / "t.jsonl", {"text": "One."}, {"text": " "})).records == [Text("One.")]
     (tmp_path / "t.txt").write_text("One.\nTwo.\n\n\n\nThree.\n")
-    assert read_texts(tmp_path / "t.txt") == [Text("One.\nTwo."), Text("Three.")]
+    assert read_texts(tmp_path / "t.txt").records == [Text("One.\nTwo."), Text("Three.")]
 
 
 def test_a_json_file_is_a_list(tmp_path: Path) -> None:
     file = tmp_path / "d.json"
     file.write_text(json.dumps([{"prompt": "Hi", "completion": "Yo"}]))
-    assert read_demonstrations(file) == [Demonstration("Hi", "Yo")]
+    assert read_demonstrations(file).records == [Demonstration("Hi", "Yo")]
 
 
 def test_line_separators_inside_a_row_do_not_split_it(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"prompt": "a\u2028b\x85c", "completion": "Yo"}\n', encoding="utf-8")
-    assert read_demonstrations(tmp_path / "d.jsonl") == [Demonstration("a\u2028b\x85c", "Yo")]
+    assert read_demonstrations(tmp_path / "d.jsonl").records == [Demonstration("a\u2028b\x85c", "Yo")]
 
 
 def test_empty_rows_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -109,6 +118,15 @@ def test_empty_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     parse, plain = parser("demonstrations")
     loaded = load(file, parse, plain)
     assert (loaded.records, loaded.empty) == ([Demonstration("Hi", "Yo")], 2)
+    rankings = [{"prompt": "Hi", "responses": texts, "ranking": [1, 2]} for texts in (["a", "b"], ["a", "\t"])]
+    ranked = read_rankings(jsonl(tmp_path / "c.jsonl", *rankings, {"prompt": "Hi", "chosen": "", "rejected": "b"}))
+    assert (ranked.records, ranked.empty) == ([Ranking("Hi", ("a", "b"), (0, 1))], 2)
+
+
+def test_two_annotators_who_contradict_each_other_are_two_rankings(tmp_path: Path) -> None:
+    rows = [{"prompt": "Hi", "chosen": a, "rejected": b, "annotator": b} for a, b in ("xy", "yx", "xy")]
+    read = read_rankings(jsonl(tmp_path / "c.jsonl", *rows)).records
+    assert [ranking.responses for ranking in read] == [("x", "y"), ("y", "x"), ("x", "y")]
 
 
 BAD_ROWS: list[tuple[str, Any, str]] = [
@@ -130,7 +148,14 @@ BAD_ROWS: list[tuple[str, Any, str]] = [
     ("demonstrations", {"prompt": "Hi", "completion": [USER]}, "completion must end with an assistant turn"),
     ("demonstrations", ["Hi"], "expected an object with named fields and found ['Hi']"),
     ("comparisons", {"prompt": "Hi", "chosen": "Yo"}, "expected chosen and rejected, or responses and ranking"),
-    ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": None}, "rejected must be text and is None"),
+    ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": None}, "expected chosen and rejected"),
+    ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": 7}, "rejected must be text and is 7"),
+    (
+        "comparisons",
+        {"prompt": "Hi", "chosen": [USER, REPLY], "rejected": [BYE, OTHER]},
+        "rejected answers another prompt",
+    ),
+    ("comparisons", {"prompt": [USER], "chosen": [BYE, REPLY], "rejected": "Go"}, "chosen answers another prompt"),
     ("comparisons", {"prompt": "Hi", "chosen": "a", "rejected": "b", "margin": "big"}, "margin must be a number"),
     ("comparisons", {"prompt": "Hi", "responses": ["a"], "ranking": [1]}, "responses must be a list of two or more"),
     ("comparisons", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1]}, "ranking must be 2 numbers"),
@@ -196,7 +221,9 @@ def test_missing_files_and_other_types(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("prompt\n")
     (tmp_path / "a.txt").write_text("Hi\n")
     for name in ("a.xml", "a.txt"):
-        with pytest.raises(FileError, match=r"of a type that cannot be read here; use \.jsonl, \.json, \.csv, or"):
+        with pytest.raises(
+            FileError, match=r"of a type that cannot be read here; use \.jsonl, \.json, \.csv, \.parquet, or"
+        ):
             read_demonstrations(tmp_path / name)
 
 

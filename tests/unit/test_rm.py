@@ -211,6 +211,7 @@ def train(c: RmConfig, directory: Path, *, steps: int = 6, **changes: Any) -> tu
         RANKINGS[:2],
         DEMONSTRATIONS,
         c,
+        left_out={},
         seed=3,
         steps=steps,
         saver=saver(directory, "rm", c.save_every),

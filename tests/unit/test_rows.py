@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.errors import DataError, FileError
 from engine.readers import read_demonstrations, read_prompts, read_rankings
 from engine.records import Demonstration, Message, Ranking
-from engine.rows import Row, read_rows, suffix_of
+from engine.rows import Row, read_rows, source_of, suffix_of
 
 
 def rows_of(path: Path, text: str) -> list[Row]:
@@ -35,7 +35,7 @@ def test_a_csv_file_by_hand(tmp_path: Path) -> None:
         Row(f"{path}, line 2", {"prompt": 'Say "hi", please', "completion": "two\nlines"}),
         Row(f"{path}, line 4", {"prompt": "Bye", "completion": "Yo"}),
     ]
-    assert read_demonstrations(path)[0] == Demonstration('Say "hi", please', "two\nlines")
+    assert read_demonstrations(path).records[0] == Demonstration('Say "hi", please', "two\nlines")
 
 
 def test_lists_and_numbers_stand_in_cells_as_json(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_lists_and_numbers_stand_in_cells_as_json(tmp_path: Path) -> None:
         ["[{ is no list", json.dumps(["a", "b"]), "[2, 1]", "0.5"],
     )
     path.write_text(ranked, newline="")
-    assert read_rankings(path) == [
+    assert read_rankings(path).records == [
         Ranking("Hi", ("Yo", "Go", "No"), (0, 1, 1)),
         Ranking((Message("user", "Hi"),), ("a", "b"), (1, 0)),
         Ranking("[{ is no list", ("a", "b"), (1, 0)),
@@ -95,6 +95,55 @@ def test_any_text_comes_back_from_a_csv_file(cells: list[list[str]], tmp_path_fa
     assert found == [dict(zip("ab", row, strict=True)) for row in kept]
 
 
+def test_an_empty_cell_of_a_list_is_a_field_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("messages,prompt,completion\n,Hi,Yo\n")
+    assert read_demonstrations(path).records == [Demonstration("Hi", "Yo")]
+
+
+def test_rows_are_read_under_our_names(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"question": "Hi", "completion": 5, "instances": [{"output": "Yo"}]}\n{"question": "Hi"}\n')
+    given = {"data": str(path), "map": "prompt=question,completion=instances.0.output"}
+    assert source_of(given, "prompts") is None
+    source = source_of(given, "data")
+    assert source is not None and str(source) == str(path)
+    good, bad = read_rows(source, "")
+    assert good.value == {
+        "question": "Hi",
+        "prompt": "Hi",
+        "completion": "Yo",
+        "instances": [{"output": "Yo"}],
+    }
+    assert str(bad.value) == (
+        f"{path}, line 2: there is no field 'instances.0.output', which --map names for completion; "
+        "found the fields question"
+    )
+    with pytest.raises(DataError, match=r"line 2: there is no field 'instances\.0\.output'"):
+        read_demonstrations(source)
+
+
+def test_a_line_of_100_mb_is_read_and_its_complaint_is_short(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    long = "a" * 100_000_000
+    path.write_text(json.dumps({"prompt": "Hi", "completion": long}) + "\n")
+    (row,) = read_demonstrations(path).records
+    assert len(row.response) == len(long)
+    for text in (f'{{"prompt": "{long}", "completion": 5}}\n', f'{{"prompt": "{long}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"d\.jsonl, line 1: ") as caught:
+            read_demonstrations(path)
+        assert len(str(caught.value)) < 300
+
+
+def test_what_unpacks_to_more_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.rows.MOST_UNPACKED", 1000)
+    path = tmp_path / "d.jsonl.gz"
+    path.write_bytes(gzip.compress(b" " * 1001))
+    with pytest.raises(FileError, match=r"d\.jsonl\.gz holds more than"):
+        read_demonstrations(path)
+
+
 @pytest.mark.parametrize("name", ["d.jsonl", "d.json", "d.csv"])
 def test_a_compressed_file_holds_the_same_rows(tmp_path: Path, name: str) -> None:
     row = {"prompt": "Hi", "completion": "Yö"}
@@ -106,13 +155,13 @@ def test_a_compressed_file_holds_the_same_rows(tmp_path: Path, name: str) -> Non
     path = tmp_path / f"{name}.gz"
     path.write_bytes(gzip.compress(texts[name].encode()))
     assert suffix_of(path) == Path(name).suffix
-    assert read_demonstrations(path) == [Demonstration("Hi", "Yö")]
+    assert read_demonstrations(path).records == [Demonstration("Hi", "Yö")]
 
 
 def test_compressed_text_and_what_is_not_compressed(tmp_path: Path) -> None:
     path = tmp_path / "p.txt.gz"
     path.write_bytes(gzip.compress(b"Hi\nBye\n"))
-    assert [row.prompt for row in read_prompts(path)] == ["Hi", "Bye"]
+    assert [row.prompt for row in read_prompts(path).records] == ["Hi", "Bye"]
     for broken in (b"Hi\n", gzip.compress(b"Hi there")[:-6]):
         path.write_bytes(broken)
         with pytest.raises(FileError, match=r"cannot unpack .*p\.txt\.gz"):

@@ -1,5 +1,6 @@
 """Settings that are read where a stage is opened: each reaches the stage that it belongs to."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +13,14 @@ from engine import stages
 from engine.checkpoint import save_model, write_directory
 from engine.comparing import write_comparisons
 from engine.config import Config, Section
+from engine.errors import DataError
 from engine.heads import ScalarModel
 from engine.planning import Prepared
+from engine.records import Ranking
+from engine.rows import Source
 from engine.rundir import RunDir
 from engine.runtoml import RunRecord
-from engine.sources import comparisons
+from engine.sources import Divided, comparisons
 from engine.stages import OPENERS, Bench, make_saver
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
@@ -172,6 +176,27 @@ def test_a_persons_comparisons_are_split_by_prompt(tmp_path: Path) -> None:
     file = tmp_path / "labels.jsonl"
     file.write_text("\n".join(lines) + "\n")
     for share, held in ((0.1, 4), (0.5, 20)):
-        train, validation = comparisons(config({"rm.validation_share": share}), str(file), None)
-        assert (len(train), len(validation)) == (40 - held, held)
-        assert not {one.prompt for one in train} & {one.prompt for one in validation}
+        data = persons_comparisons(file, {"rm.validation_share": share})
+        assert (len(data.train), len(data.validation)) == (40 - held, held)
+        assert not {one.prompt for one in data.train} & {one.prompt for one in data.validation}
+
+
+def test_comparisons_that_teach_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [{"prompt": word, "chosen": "red", "rejected": "blue"} for word in ("one", "two", "one", "two")]
+    rows += [
+        {"prompt": "one", "chosen": "two", "rejected": "two"},  # a tie
+        {"prompt": "one", "chosen": "two", "rejected": " "},  # an empty response
+        {"prompt": "why", "chosen": "two", "rejected": "red " * 3},  # 5 tokens with EOS
+        {"prompt": "why", "chosen": "blue", "rejected": "red red"},  # just fits
+    ]
+    file = tmp_path / "labels.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = persons_comparisons(file, {}, context=4)
+    assert data.left_out == {"empty": 1, "tied": 1, "overlong": 1}
+    assert len(data.train) + len(data.validation) == 5
+    with pytest.raises(DataError, match=r"two different prompts .*0 is left \(left out: 1 empty, 1 tied, 6 overlong"):
+        persons_comparisons(file, {}, context=2)
+
+
+def persons_comparisons(file: Path, settings: dict[str, Any], context: int = 32) -> Divided[Ranking]:
+    return comparisons(config(settings), Source(str(file)), None, word_tokenizer(), context)

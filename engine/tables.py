@@ -1,0 +1,103 @@
+"""Rows of .parquet files and of datasets: a folder that `datasets` understands, or a dataset of the Hugging Face hub.
+
+Plain dictionaries come out; naming the place of a row is rows.py's job. pyarrow and datasets are loaded when needed.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from engine.errors import ConfigError, DataError, FileError
+
+HUB = "hf:"
+REFERENCE = re.compile(r"hf:(?P<path>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.-]+))?")
+DEFAULT_SPLIT = "train"
+SAVED = ("dataset_dict.json", "state.json")  # what Dataset.save_to_disk leaves in a folder
+
+
+def is_hub(name: str) -> bool:
+    """Whether a name means a dataset of the hub, `hf:ORG/NAME[:CONFIG][@SPLIT]`."""
+    return name.startswith(HUB)
+
+
+def is_dataset(name: str) -> bool:
+    """Whether a name means a dataset rather than a file: of the hub, or a folder, whose split may follow as @SPLIT."""
+    return is_hub(name) or Path(_folder(name)[0]).expanduser().is_dir()
+
+
+def parquet_rows(file: Path | IO[bytes], name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a .parquet file, given as a path or as an open file; `name` is what messages call it.
+
+    Raises: DataError where it is no Parquet file or is damaged.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        for batch in parquet.ParquetFile(file).iter_batches():
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{name}: this is not a Parquet file that can be read: {_first_line(error)}") from error
+
+
+def dataset_rows(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset. Raises: ConfigError for a name of another form; FileError where it cannot be loaded."""
+    return iter(_load(name))
+
+
+def dataset_hash(name: str) -> str:
+    """SHA-256 of a dataset's rows, hexadecimal: a hub dataset may change under its name. Raises: as `dataset_rows`."""
+    digest = hashlib.sha256()
+    for row in dataset_rows(name):
+        digest.update(json.dumps(row, sort_keys=True, default=repr).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def absolute(name: str) -> str:
+    """A dataset's name that means the same from any folder."""
+    if is_hub(name):
+        return name
+    folder, split = _folder(name)
+    return f"{Path(folder).expanduser().resolve()}" + (f"@{split}" if split else "")
+
+
+def _load(name: str) -> Any:
+    """The dataset of a name, one split of it. Its own code is never run: `datasets` 4 and newer have no such thing."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    path, config, split = _parts(name)
+    try:
+        if any((Path(path) / marker).is_file() for marker in SAVED):
+            loaded = datasets.load_from_disk(path)
+            return loaded[split] if isinstance(loaded, dict) else loaded
+        return datasets.load_dataset(path, config, split=split)
+    except Exception as error:  # the hub, its files and a network in between: whatever fails there is said
+        raise FileError(f"the dataset {name} cannot be loaded: {_first_line(error)}") from error
+
+
+def _parts(name: str) -> tuple[str, str | None, str]:
+    """Where a dataset lies, its configuration and its split."""
+    if not is_hub(name):
+        folder, split = _folder(name)
+        return str(Path(folder).expanduser()), None, split or DEFAULT_SPLIT
+    match = REFERENCE.fullmatch(name)
+    if match is None:
+        raise ConfigError(f"{name!r} is no name of a hub dataset; write hf:ORG/NAME or hf:ORG/NAME:CONFIG@SPLIT")
+    if Path(match["path"]).exists():
+        raise ConfigError(f"{name}: there is a folder {match['path']} here too; for that one leave hf: away")
+    return match["path"], match["config"], match["split"] or DEFAULT_SPLIT
+
+
+def _folder(name: str) -> tuple[str, str | None]:
+    """A folder and the split named behind it."""
+    folder, at, split = name.rpartition("@")
+    return (folder, split) if at and not Path(name).expanduser().is_dir() else (name, None)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
