@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.survey import Report
+    from engine.judgements import Contradiction
+    from engine.survey import Report, Shared
 
 WIDTH = 80
 LABEL = 12
@@ -38,7 +39,7 @@ def report_lines(file: str, report: "Report", against: str | None) -> Iterator[s
     if against is not None:
         text = f"{len(report.shared)} rows whose prompt is in {one_line(against)} too, spaces and case aside"
         yield from _entry("shared", text)
-        yield from _examples([(_places(item.places, "and there"), [item.prompt]) for item in report.shared])
+        yield from _examples([_leak(item) for item in report.shared])
     for problem in report.problems[:PROBLEMS_SHOWN]:
         yield f"bad: {one_line(problem)}"
     if len(report.problems) > PROBLEMS_SHOWN:
@@ -66,25 +67,29 @@ def _pair_lines(report: "Report") -> Iterator[str]:
     yield from _entry("again", text)
     if found.contradictions:
         yield from _entry("contradict", f"{len(found.contradictions)} pairs judged one way and the other")
-        yield from _examples(
-            [
-                (_places(item.places, "against"), [item.prompt, "A " + item.chosen, "B " + item.rejected])
-                for item in found.contradictions
-            ]
-        )
+        yield from _examples([_contradiction(item) for item in found.contradictions])
 
 
-def _places(places: tuple[str, str], between: str) -> str:
-    """Two places without the names of their files, which the report has named."""
-    lines = [one_line(place.rpartition(", ")[2]) for place in places]
-    return f"{lines[0]} {between} {lines[1]}"
+def _leak(item: "Shared") -> list[str]:
+    here, there = item.places
+    return [f"{_short(here)} and there {_short(there)}", item.prompt]
 
 
-def _examples(items: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
-    """The first few findings: the places, then texts, a line each."""
-    for places, texts in items[:EXAMPLES_SHOWN]:
-        yield from _entry("", places)
-        for text in texts:
+def _contradiction(item: "Contradiction") -> list[str]:
+    sides = zip(item.places, (item.chosen, item.rejected), strict=True)
+    return [item.prompt, *(f"{_short(place)} prefers {text}" for place, text in sides)]
+
+
+def _short(place: str) -> str:
+    """A place without the name of its file, which the report has named."""
+    return place.rpartition(", ")[2]
+
+
+def _examples(items: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The first few findings, each of several texts, a line each."""
+    for first, *others in items[:EXAMPLES_SHOWN]:
+        yield " " * LABEL + one_line(first, WIDTH - LABEL)
+        for text in others:
             yield " " * (LABEL + 2) + one_line(text, WIDTH - LABEL - 2)
     if len(items) > EXAMPLES_SHOWN:
         yield from _entry("", f"... and {len(items) - EXAMPLES_SHOWN} more (all of them with --json)")

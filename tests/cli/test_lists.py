@@ -93,13 +93,15 @@ def test_data_check_shows_what_it_found_within_eighty_columns(cli: Cli, tmp_path
         "pairs       7, 1 of them ties, 1 of twice the same response",
         "again       1 pairs judged several times, 0.0% of their judgements agree",
         "contradict  1 pairs judged one way and the other",
-        "            line 1 against line 2",
-        "              B b␛",
+        "            Hi",
+        "              line 1 prefers a",
+        "              line 2 prefers b␛",
         "not used    source in 7 rows",
         "            line 3 and there line 1",
         "            ... and 2 more (all of them with --json)",
     ):
         assert line in lines
+    assert "line 6" not in outcome.out
     report = json.loads(cli("data", "check", str(file), "--against", str(other), "--json").out)
     assert (report["repeated"], report["unused"], len(report["shared"])) == (2, {"source": 7}, 5)
     assert report["judgements"]["contradictions"][0]["places"] == [f"{file}, line 1", f"{file}, line 2"]

@@ -69,7 +69,9 @@ def test_a_contradiction_names_the_first_row_of_each_side(tmp_path: Path) -> Non
     file = tmp_path / "c.jsonl"
     tie = {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1, 1]}
     rows = [tie, *[pair("Hi", "b", "a")] * 2, *[pair("Hi", "a", "b")] * 2]
-    (contradiction,) = report_on(file, "comparisons", *rows).judgements.contradictions
+    found = report_on(file, "comparisons", *rows).judgements
+    (contradiction,) = found.contradictions
+    assert found.agreement == pytest.approx(2 / 10)
     assert (contradiction.chosen, contradiction.places) == ("b", (f"{file}, line 2", f"{file}, line 4"))
 
 
