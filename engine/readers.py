@@ -258,7 +258,7 @@ def _clean(text: str, name: str) -> str:
 def _table(row: Any) -> Mapping[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"expected an object with named fields and found {_shown(row)}")
-    return {name: value for name, value in row.items() if value is not None}
+    return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
 
 
 def _is_number(value: Any) -> bool:

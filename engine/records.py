@@ -67,3 +67,9 @@ def prompt_text(prompt: Prompt) -> str:
         return prompt
     users = [message.content for message in prompt if message.role == "user"]
     return users[-1] if users else prompt[-1].content
+
+
+def normalised(prompt: Prompt) -> tuple[tuple[str, str], ...]:
+    """A prompt as it is compared with others: text is one user turn, and neither spaces nor case tell turns apart."""
+    turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    return tuple((turn.role, " ".join(turn.content.split()).casefold()) for turn in turns)

@@ -142,9 +142,8 @@ def named_scorer(reference: str) -> Scorer:
 
 
 def score_rows(
-    prompts: Sequence[Prompt], responses: Sequence[str], tokenizer: Tokenizer, context: int | None
+    prompts: Sequence[Prompt], responses: Sequence[str], tokenizer: Tokenizer, context: int
 ) -> list[list[int]]:
-    """The ids that a reward model reads: prompt, response, EOS, cut from the left to the context where there is one."""
+    """The ids that a reward model reads: prompt, response, EOS, cut from the left to the context."""
     encoded = zip(tokenizer.encode_prompts(prompts), tokenizer.encode_responses(responses), strict=True)
-    first = 0 if context is None else -context
-    return [(prompt + response)[first:] for prompt, response in encoded]
+    return [(prompt + response)[-context:] for prompt, response in encoded]

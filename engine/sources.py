@@ -12,6 +12,7 @@ from engine.batching import Example, demonstration_examples
 from engine.comparing import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 from engine.config import Config
 from engine.errors import ConfigError, DataError
+from engine.fitting import longest_rows
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
 from engine.pocket.marks import marked_pairs
 from engine.pocket.requests import Split, draw, requests
@@ -19,7 +20,6 @@ from engine.pocket.text import Document, documents
 from engine.readers import Loaded, read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.records import Demonstration, Prompt, Ranking
 from engine.rows import Source
-from engine.scoring import score_rows
 from engine.seeding import python_rng
 from engine.tokenizer import Tokenizer, train_tokenizer
 
@@ -113,7 +113,8 @@ def comparisons(
         return Divided(read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0], {})
     loaded = read_rankings(data)
     untied = [ranking for ranking in loaded.records if ranking.pairs()]
-    fitting = [ranking for ranking in untied if longest_row(ranking, tokenizer) <= context]
+    lengths = longest_rows(untied, tokenizer)
+    fitting = [ranking for ranking, length in zip(untied, lengths, strict=True) if length <= context]
     left_out = {
         "empty": loaded.empty,
         "tied": len(loaded.records) - len(untied),
@@ -130,12 +131,6 @@ def comparisons(
         )
     train, validation = split(list(by_prompt.values()), config.rm.validation_share, config.seed, "rm/split")
     return Divided([one for own in train for one in own], [one for own in validation for one in own], left_out)
-
-
-def longest_row(ranking: Ranking, tokenizer: Tokenizer) -> int:
-    """Tokens of a ranking's longest row, prompt, response and EOS."""
-    prompts = [ranking.prompt] * len(ranking.responses)
-    return max(map(len, score_rows(prompts, ranking.responses, tokenizer, None)))
 
 
 def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:

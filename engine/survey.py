@@ -1,14 +1,21 @@
-"""What can be said about a data file before training on it: bad rows, counts, lengths, duplicates, leakage."""
+"""What can be said about a data file before training on it: bad rows, counts, lengths, duplicates, leakage.
+
+What comparisons say about each other is judgements.py's job; whether rows fit a model needs its tokenizer, and is
+fitting.py's.
+"""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from engine.errors import DataError
+from engine.judgements import Judgements, compared
 from engine.readers import Record, parser, placed
-from engine.records import Demonstration, Prompt, Ranking, Text, prompt_text
-from engine.rows import Source, read_rows
+from engine.records import Demonstration, Prompt, Ranking, Text, normalised, prompt_text
+from engine.rows import Row, Source, read_rows
 
 
 @dataclass(frozen=True)
@@ -21,11 +28,21 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A row whose prompt is in the other split too, with both places."""
+
+    prompt: str
+    places: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class Report:
     """What was found in one file.
 
     `rows` counts all, `good` those that can be used, `empty` those left out; `duplicates` are good rows seen before,
-    `ties` are pairs without a preference, `shared_prompts` are good rows whose prompt is in the other split too.
+    `repeated` are responses that another row gives to the same prompt, duplicates aside; `ties` are pairs without a
+    preference; `shared` are good rows whose prompt is in the other split too, spaces and case aside; `unused` counts
+    the rows with a field that nothing reads, by its name.
     """
 
     kind: str
@@ -33,12 +50,46 @@ class Report:
     good: int = 0
     empty: int = 0
     duplicates: int = 0
+    repeated: int = 0
     pairs: int = 0
     ties: int = 0
-    shared_prompts: int = 0
+    judgements: Judgements = field(default_factory=Judgements)
+    shared: list[Shared] = field(default_factory=list)
     prompt_length: Lengths = Lengths()
     response_length: Lengths = Lengths()
+    unused: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Sorted:
+    """A file's rows: the good records with their places, a sentence for each bad row, and how many are empty."""
+
+    records: list[Record] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    empty: int = 0
+    unused: Counter[str] = field(default_factory=Counter)
+
+
+class Watched(dict[str, Any]):
+    """A row that knows which of its fields were read."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        super().__init__(row)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+    def unused(self) -> set[str]:
+        """The fields that nothing has read."""
+        return set(self) - self.read
 
 
 def check(source: Path | Source, kind: str, against: Path | Source | None = None) -> Report:
@@ -46,41 +97,69 @@ def check(source: Path | Source, kind: str, against: Path | Source | None = None
 
     Raises: FileError where a file cannot be read at all; ConfigError for an unknown kind.
     """
-    records, problems, empty = _sort_out(source, kind)
-    other = set() if against is None else {_prompt(record) for record in _sort_out(against, kind)[0]}
+    found = sort_out(source, kind)
+    records = found.records
     pairs = [_pairs(record) for record in records]
+    rankings = ((place, one) for place, one in zip(found.places, records, strict=True) if isinstance(one, Ranking))
     return Report(
         kind=kind,
-        rows=len(records) + len(problems) + empty,
+        rows=len(records) + len(found.problems) + found.empty,
         good=len(records),
-        empty=empty,
-        duplicates=sum(count - 1 for count in Counter(records).values()),
+        empty=found.empty,
+        duplicates=len(records) - len(set(records)),
+        repeated=_repeated(dict.fromkeys(records)),
         pairs=sum(decided + tied for decided, tied in pairs),
         ties=sum(tied for _, tied in pairs),
-        shared_prompts=sum(_prompt(record) in other for record in records),
+        judgements=compared(rankings),
+        shared=_shared(found, sort_out(against, kind)) if against is not None else [],
         prompt_length=_lengths([len(prompt_text(_prompt(record))) for record in records]),
         response_length=_lengths([len(text) for record in records for text in _responses(record)]),
-        problems=problems,
+        unused=dict(sorted(found.unused.items(), key=lambda item: (-item[1], item[0]))),
+        problems=found.problems,
     )
 
 
-def _sort_out(source: Path | Source, kind: str) -> tuple[list[Record], list[str], int]:
-    """The good records, a sentence for each bad row, and the number of empty ones."""
+def sort_out(source: Path | Source, kind: str) -> Sorted:
+    """The rows of a source, good and bad. Raises: FileError where it cannot be read; ConfigError for a wrong kind."""
     parse, plain = parser(kind)
-    records: list[Record] = []
-    problems: list[str] = []
-    empty = 0
+    found = Sorted()
     for row in read_rows(source, plain):
+        table = {k: v for k, v in row.value.items() if v is not None} if isinstance(row.value, dict) else None
+        watched = Watched(table) if table is not None else None
         try:
-            record = placed(row, parse)
+            record = placed(row if watched is None else Row(row.place, watched), parse)
         except DataError as error:
-            problems.append(str(error))
+            found.problems.append(str(error))
             continue
+        found.unused.update(watched.unused() if watched is not None else ())
         if record is None:
-            empty += 1
+            found.empty += 1
         else:
-            records.append(record)
-    return records, problems, empty
+            found.records.append(record)
+            found.places.append(row.place)
+    return found
+
+
+def _shared(found: Sorted, other: Sorted) -> list[Shared]:
+    places: dict[object, str] = {}
+    for record, place in zip(other.records, other.places, strict=True):
+        places.setdefault(normalised(_prompt(record)), place)
+    return [
+        Shared(prompt_text(prompt), (place, places[key]))
+        for record, place in zip(found.records, found.places, strict=True)
+        if (key := normalised(prompt := _prompt(record))) in places
+    ]
+
+
+def _repeated(records: Iterable[Record]) -> int:
+    """How many responses an earlier record gives to the same prompt."""
+    seen: set[object] = set()
+    count = 0
+    for record in records:
+        own = {(normalised(_prompt(record)), text.strip()) for text in _responses(record)}
+        count += len(own & seen)
+        seen |= own
+    return count
 
 
 def _prompt(record: Record) -> Prompt:

@@ -13,7 +13,7 @@ import typer
 from engine.errors import EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
-from slmctl.commands import chat, data, doctor, eval, presets, run, runs, sample, score, stage
+from slmctl.commands import chat, convert, data, doctor, eval, presets, run, runs, sample, score, stage
 from slmctl.tui.safe import clean
 
 BUG = 70
@@ -53,9 +53,10 @@ def _wire() -> None:
     _command(presets.list_presets, "list", "List the presets.", presets.LIST_HELP, presets_app)
     _command(presets.show, "show", "Show every value of a preset.", presets.SHOW_HELP, presets_app)
     app.add_typer(presets_app, name="presets")
-    data_app = typer.Typer(help="Check or show data.", rich_markup_mode=None, no_args_is_help=True)
+    data_app = typer.Typer(help="Check, show or convert data.", rich_markup_mode=None, no_args_is_help=True)
     _command(data.check, "check", "Report bad rows, counts, lengths.", data.CHECK_HELP, data_app)
     _command(data.show, "show", "Show prompts or rows.", data.SHOW_HELP, data_app)
+    _command(convert.convert, "convert", "Rewrite other formats as rows.", convert.HELP, data_app)
     app.add_typer(data_app, name="data")
     _command(doctor.doctor, "doctor", "Device, threads and versions in use.", doctor.HELP)
 

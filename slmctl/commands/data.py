@@ -1,6 +1,7 @@
 """`slmctl data`: check a file before training on it, look at one, or at the embedded world."""
 
 import json as json_module
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,21 +15,20 @@ from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
     from engine.rows import Source
-    from engine.survey import Report
 
 CHECK_HELP = """\b
 slmctl data check demonstrations.json
 slmctl data check comparisons.jsonl --against validation.jsonl
+slmctl data check demonstrations.json --model tiny:sft
 slmctl data check lines.txt --kind prompts --json
 
-Every bad row of a file, with counts, lengths, duplicates and prompts shared with another split. Exit code 3 where a row
-is bad."""
+Every bad row of a file, with counts, lengths, duplicates, fields that are not used, pairs that contradict each other,
+prompts shared with another split and rows too long for a model. Exit code 3 where a row is bad."""
 SHOW_HELP = """\b
 slmctl data show pocket --split test
 slmctl data show comparisons.json -n 3
 
 The prompts of the embedded world, or the first rows of a file as they are read."""
-PROBLEMS_SHOWN = 20
 ROWS_SHOWN = 20
 Kind = Annotated[
     str | None,
@@ -46,17 +46,25 @@ def check(
     against: Annotated[
         str | None, typer.Option("--against", metavar="FILE", help="Another split, to look for shared prompts in.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Count rows too long for it: a path or tiny:sft.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Prints a report on a file."""
     from engine.survey import check as survey
+    from slmctl.findings import fit_line, report_lines
 
     source = named_source(file, map)
-    report = survey(source, kind or guess_kind(source), named_source(against, map) if against else None)
+    kind = kind or guess_kind(source)
+    report = survey(source, kind, named_source(against, map) if against else None)
+    fit = _fit(model, source, kind) if model is not None else {}
     if json:
-        print(json_module.dumps({"file": file, **asdict(report)}))
+        print(json_module.dumps({"file": file, **asdict(report), **fit}))
     else:
-        _print_report(file, report, against)
+        print("\n".join(report_lines(file, report, against)))
+        if fit:
+            print(fit_line(fit["model"], fit["context"], fit["over_long"], kind))
     if report.problems:
         raise SystemExit(3)
 
@@ -112,7 +120,10 @@ def guess_kind(source: "Source") -> str:
         except DataError:
             continue
         return kind
-    raise ConfigError(f"{row.place} fits no kind of data; name one with --kind ({', '.join(KINDS)})")
+    raise ConfigError(
+        f"{row.place} fits no kind of data; name one with --kind ({', '.join(KINDS)}), or rewrite conversation trees "
+        "with slmctl data convert"
+    )
 
 
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
@@ -147,17 +158,19 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
 
 
-def _print_report(file: str, report: "Report", against: str | None) -> None:
-    print(f"{one_line(file)}: {report.kind}, {report.rows} rows, {report.good} good, {report.empty} empty and left out")
-    print(f"duplicates  {report.duplicates}")
-    if report.pairs:
-        print(f"pairs       {report.pairs}, {report.ties} of them ties")
-    for name, length in (("prompts", report.prompt_length), ("responses", report.response_length)):
-        if length.longest:
-            print(f"{name:<11} {length.shortest} to {length.longest} characters, half below {length.middle}")
-    if against is not None:
-        print(f"shared      {report.shared_prompts} rows whose prompt is in {one_line(against)} too")
-    for problem in report.problems[:PROBLEMS_SHOWN]:
-        print(f"bad: {one_line(problem)}")
-    if len(report.problems) > PROBLEMS_SHOWN:
-        print(f"... and {len(report.problems) - PROBLEMS_SHOWN} more bad rows (all of them with --json)")
+def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
+    """A model's context, and how many good rows of a file are too long for it. Loads torch."""
+    from engine import threads as thread_settings
+    from engine.references import resolve_reference
+    from engine.rundir import runs_home
+    from engine.survey import sort_out
+
+    directory = resolve_reference(model, runs_home(os.environ))
+    thread_settings.apply(None, shared=True)
+    from engine.fitting import over_long
+    from engine.pretrained import read_architecture
+    from engine.tokenizer import load_tokenizer
+
+    context = read_architecture(directory).context
+    count = over_long(sort_out(source, kind).records, load_tokenizer(directory), context)
+    return {"model": model, "context": context, "over_long": count}

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Cli
 
 COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "runs", "doctor"]
-NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"]]
+NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"], ["data", "convert"]]
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors", "textual")
 
 

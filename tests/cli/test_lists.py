@@ -78,6 +78,43 @@ def test_data_check_reports_and_exits_3_for_bad_rows(cli: Cli, tmp_path: Path) -
     assert (report["good"], len(report["problems"])) == (1, 1)
 
 
+def test_data_check_shows_what_it_found_within_eighty_columns(cli: Cli, tmp_path: Path) -> None:
+    file, other = tmp_path / "c.jsonl", tmp_path / "o.jsonl"
+    rows = [("Hi", "a", "b\x1b"), ("hi", "b\x1b", "a"), ("x " * 90, "c", "c"), *[(f"p{i}", "d", "e") for i in range(4)]]
+    pairs = [{"prompt": prompt, "chosen": a, "rejected": b, "source": "me"} for prompt, a, b in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    other.write_text("".join(json.dumps(row | {"prompt": str(row["prompt"]).upper()}) + "\n" for row in pairs[2:]))
+    outcome = cli("data", "check", str(file), "--against", str(other))
+    assert outcome.code == 0 and "\x1b" not in outcome.out
+    lines = outcome.out.splitlines()
+    assert all(len(line) <= 80 or str(tmp_path) in line for line in lines)
+    for line in (
+        "repeated    2 responses that another row gives to the same prompt",
+        "pairs       7, 1 of them ties, 1 of twice the same response",
+        "again       1 pairs judged several times, 0.0% of their judgements agree",
+        "contradict  1 pairs judged one way and the other",
+        "            Hi",
+        "              line 1 prefers a",
+        "              line 2 prefers b␛",
+        "not used    source in 7 rows",
+        "            line 3 and there line 1",
+        "            ... and 2 more (all of them with --json)",
+    ):
+        assert line in lines
+    assert "line 6" not in outcome.out
+    report = json.loads(cli("data", "check", str(file), "--against", str(other), "--json").out)
+    assert (report["repeated"], report["unused"], len(report["shared"])) == (2, {"source": 7}, 5)
+    assert report["judgements"]["contradictions"][0]["places"] == [f"{file}, line 1", f"{file}, line 2"]
+
+
+def test_data_check_names_fields_that_prompts_do_not_have(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"prompt": "a", "answer": "b"}\n')
+    out = cli("data", "check", str(file)).out
+    assert "prompts, 1 rows" in out
+    assert "not used    answer in 1 rows; demonstrations have prompt and completion" in out
+
+
 @pytest.mark.parametrize(
     ("row", "kind"),
     [

@@ -1,6 +1,7 @@
 """`sample`, `score`, `chat` and `eval` on a model of random weights."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,24 @@ def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:
     assert nobody.code == 2 and "nobody" in nobody.err
     many = cli("eval", "tiny:sft", "tiny:ppo", "-n", "1000000")
     assert many.code == 2 and "the test split has" in many.err
+
+
+@pytest.mark.parametrize(
+    ("make", "over_long", "sentence"),
+    [
+        (lambda words: {"prompt": "x" * words, "completion": "y"}, 1, "such rows are left out of training"),
+        (lambda words: {"prompt": "x", "chosen": "y", "rejected": "z" * words}, 1, "such rows are left out"),
+        (lambda words: {"prompt": "x" * words}, 1, "such rows leave no room for a response"),
+        (lambda words: {"text": "x" * words}, 0, "longer documents are cut into rows"),
+    ],
+)
+def test_data_check_counts_rows_too_long_for_a_model(
+    cli: Cli, run: RunDir, tmp_path: Path, make: Callable[[int], dict[str, str]], over_long: int, sentence: str
+) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps(make(words)) + "\n" for words in (1, 400)))
+    report = json.loads(cli("data", "check", str(file), "--model", "tiny:rm", "--json").out)
+    assert (report["model"], report["context"], report["over_long"]) == ("tiny:rm", 64, over_long)
+    out = " ".join(cli("data", "check", str(file), "--model", "tiny:sft").out.split())
+    assert f"too long {over_long} rows for the 64 tokens of tiny:sft; {sentence}" in out
+    assert cli("data", "check", str(file), "--model", "tiny:base").code == 3
