@@ -12,7 +12,7 @@ from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
 EVALUATION_ROWS = 128
-LOGITS_AT_ONCE = 2**26  # most logits of one forward without gradient: 268 MB, whatever the vocabulary
+LOGITS_AT_ONCE = 2**24  # most logits of one forward without gradient: 67 MB, whatever the vocabulary
 
 
 def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
