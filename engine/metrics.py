@@ -52,6 +52,14 @@ _TRAINING: tuple[tuple[str, str, str, str, Better], ...] = (
 _OWN: tuple[tuple[str, str, str, str, Better], ...] = (
     ("pretrain/loss", "next-token loss on this step's documents", "nats/token", "-mean log p(token)", "down"),
     ("pretrain/validation_loss", "next-token loss on held-out documents", "nats/token", "-mean log p(token)", "down"),
+    (
+        "pretrain/bits_per_byte",
+        "bits that a byte of held-out text costs, whatever the vocabulary",
+        "bits/byte",
+        "-sum log p(token) / ln 2 / UTF-8 bytes of the text that these tokens spell; the sum has EOS and template "
+        "tokens, which spell none; a row's first token is not predicted and is in neither",
+        "down",
+    ),
     ("pretrain/tokens", "tokens learnt from so far, padding left out", "tokens", "", "none"),
     ("sft/loss", "loss on the responses of this step", "nats/token", "-mean log p(response token)", "down"),
     ("sft/validation_loss", "loss on held-out demonstrations' responses", "nats/token", "-mean log p(token)", "down"),

@@ -118,15 +118,17 @@ def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
     """
     if record.config.world.name:
         return
+    parent, preset = next(iter(record.parents), None), record.preset_file or record.preset
+    named = (f"--from {parent}" if parent else f"--preset {preset}") + f" --run {run}"  # it may not be there yet
     for stage in todo:
         given = record.inputs.get(stage, {})
         source = "prompts" if stage == "ppo" else "data"
         if stage in ("comparisons", "eval"):
-            command = f"slmctl rm --run {run} --data FILE" if stage == "comparisons" else "slmctl eval A B"
+            command = f"slmctl rm {named} --data FILE" if stage == "comparisons" else "slmctl eval A B"
         elif source in given or (stage == "ppo" and "data" in record.inputs.get("sft", {})):
             continue
         else:
-            command = f"slmctl {stage} --run {run} --{source} FILE"
+            command = f"slmctl {stage} {named} --{source} FILE"
         raise FileError(
             f"run {run!r} has no {NAMES[stage]} yet and its preset has no world to make one from; type: {command}"
         )

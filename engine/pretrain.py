@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from engine.batching import EpochBatches, Example, collate
 from engine.config import PretrainConfig
 from engine.events import EvalCompleted, Event, StageStarted, StepCompleted
-from engine.likelihood import mean_loss, token_losses
+from engine.likelihood import bits_per_byte, text_bytes, token_losses, total_loss
 from engine.optimiser import apply_gradients, check_finite, optimisers, schedule
 from engine.saving import Saver
 from engine.tokenizer import Tokenizer
@@ -34,9 +34,8 @@ def train_base(
     saver.model, saver.tokenizer, saver.optimizers, saver.steps = model, tokenizer, optimizers, steps
     start = saver.resume()
     batches = EpochBatches([len(example.ids) for example in examples], seed, "pretrain/data", tokens=c.batch_tokens)
-    about = {"parameters": parameter_count(model), "documents": len(examples), "vocabulary": tokenizer.size}
-    yield StageStarted("pretrain", steps, about)
-    held_out: dict[str, float] = {}
+    yield StageStarted("pretrain", steps, described(model, tokenizer, examples, validation))
+    measured: dict[str, float] = {}
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         batch = collate([examples[i] for i in batches[step - 1]], tokenizer.pad_id, device)
@@ -59,11 +58,30 @@ def train_base(
             },
         )
         if step % c.eval_every == 0 or step == steps:
-            held_out = {"pretrain/validation_loss": mean_loss(model, validation, tokenizer.pad_id)}
-            yield EvalCompleted("pretrain", step, held_out)
+            measured = held_out(model, tokenizer, validation) | {"pretrain/tokens": saver.numbers["tokens"]}
+            yield EvalCompleted("pretrain", step, measured)
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
             yield saver.save(step)
             if stop:
                 return
-    yield from saver.finish(steps, held_out)
+    yield from saver.finish(steps, measured)
+
+
+def described(
+    model: LanguageModel, tokenizer: Tokenizer, examples: Sequence[Example], validation: Sequence[Example]
+) -> dict[str, int]:
+    """What a person may want to know first; the vocabulary is the embedding table's size."""
+    return {
+        "parameters": parameter_count(model),
+        "rows": len(examples),
+        "validation": len(validation),
+        "vocabulary": tokenizer.size,
+    }
+
+
+def held_out(model: LanguageModel, tokenizer: Tokenizer, validation: Sequence[Example]) -> dict[str, float]:
+    """Loss a token and bits a byte on the held-out rows; the second is left out where their tokens spell no text."""
+    nats, count = total_loss(model, validation, tokenizer.pad_id)
+    metrics, spelled = {"pretrain/validation_loss": nats / count}, text_bytes(validation, tokenizer)
+    return metrics | ({"pretrain/bits_per_byte": bits_per_byte(nats, spelled)} if spelled else {})

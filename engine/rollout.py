@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.heads import ScalarModel
+from engine.likelihood import LOGITS_AT_ONCE
 from engine.logprobs import entropy, response_hidden, token_logprobs
 from engine.randomness import generator
 from engine.records import Prompt
@@ -142,11 +143,12 @@ def response_values(model: ScalarModel, episodes: Episodes) -> Tensor:
 
 
 @torch.no_grad()
-def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) -> Tensor:
-    """`compute`, (B,R) or (B,R,n), over all episodes in blocks of like length, put back in order; 0 in the padding."""
+def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes, rows: int = NO_GRADIENT_ROWS) -> Tensor:
+    """`compute`, (B,R) or (B,R,n), over all episodes in blocks of `rows` of like length, put back in order; 0 in the
+    padding."""
     result: Tensor | None = None
     order = (episodes.response_mask.sum(1) + episodes.prompt_mask.sum(1)).argsort(stable=True)
-    for index in order.split(NO_GRADIENT_ROWS):
+    for index in order.split(rows):
         block = episodes.rows(index)
         numbers = compute(block)
         if result is None:
@@ -155,6 +157,12 @@ def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) 
         result[index, : numbers.size(1)] = numbers
     assert result is not None, "a rollout without episodes"
     return result
+
+
+def rows_at_once(policy: LanguageModel, episodes: Episodes) -> int:
+    """Rows a forward without gradient of `policy`, so that a large vocabulary's logits fit in memory."""
+    logits = episodes.responses.size(1) * policy.architecture.vocab_size
+    return max(1, min(NO_GRADIENT_ROWS, LOGITS_AT_ONCE // logits))
 
 
 def measure(
@@ -170,13 +178,14 @@ def measure(
     """The rollout of `episodes`: log-probabilities of policy and reference, values, and the scorer's scores."""
     texts = response_texts(episodes, tokenizer)
     scores = torch.tensor(scorer.score(prompts, texts), dtype=torch.float32, device=episodes.prompts.device)
-    own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes)
+    rows = rows_at_once(policy, episodes)
+    own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes, rows)
     return Rollout(
         episodes=episodes,
         texts=texts,
         logprobs=own[..., 0],
         entropy=own[..., 1],
-        ref_logprobs=without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes),
+        ref_logprobs=without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes, rows),
         values=without_gradient(lambda block: response_values(value_model, block), episodes),
         scores=scores,
         finished=ended(episodes, tokenizer.eos_id),

@@ -52,21 +52,21 @@ def base_tokenizer(pieces: Sequence[Document], config: Config) -> Tokenizer:
     return tokenizer.without_template() if config.template == "none" else tokenizer
 
 
-def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
-    """Rows of at most `context` ids, every token a target; a longer document makes several.
+def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[list[Example]]:
+    """Each document's rows of at most `context` ids, every token a target; a longer document makes several.
 
     Raises: DataError for text so short that it makes but one, since one more is needed to validate.
     """
     prompts = iter(tokenizer.encode_prompts([piece.prompt for piece in pieces if piece.prompt is not None]))
     responses = iter(tokenizer.encode_responses([piece.response for piece in pieces if piece.response is not None]))
     texts = iter(tokenizer.encode_texts([piece.text for piece in pieces if piece.text is not None]))
-    examples = []
+    documents = []
     for piece in pieces:
         ids = [*next(texts), tokenizer.eos_id] if piece.text is not None else next(prompts) + next(responses)
-        examples += [Example(ids[at : at + context]) for at in range(0, max(1, len(ids) - 1), context)]
-    if len(examples) < 2:
-        raise DataError(f"the text makes {len(examples)} row of {context} tokens; two are needed to train and validate")
-    return examples
+        documents.append([Example(ids[at : at + context]) for at in range(0, max(1, len(ids) - 1), context)])
+    if sum(map(len, documents)) < 2:
+        raise DataError(f"the text makes 1 row of {context} tokens; two are needed to train and validate")
+    return documents
 
 
 def marked(config: Config) -> list[Ranking]:
@@ -172,7 +172,24 @@ def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:
 
 def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
     """Rows cut at random into training and validation, at least one in each."""
-    order = list(range(len(rows)))
+    return split_groups([[row] for row in rows], share, seed, stream)
+
+
+def split_groups(groups: Sequence[Sequence[T]], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
+    """All groups' rows cut at random into training and validation, at least one row in each, so that a group lies in
+    one part alone; of the last held-out group only the end is held out where the whole would be more than the share.
+    """
+    own = [(group, at) for group in groups for at in range(len(group))]
+    order = list(range(len(own)))
     python_rng(seed, stream).shuffle(order)
-    held = min(len(rows) - 1, max(1, round(len(rows) * share)))
-    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+    left = min(len(own) - 1, max(1, round(len(own) * share)))
+    held: dict[int, None] = {}
+    for i in order:
+        group, at = own[i]
+        if at == 0:  # a group's place in the draw is that of its first row, so that a long one is as likely as a short
+            end = i + len(group)
+            taken = range(end - min(left, len(group)), end)
+            held.update(dict.fromkeys(taken))
+            left -= len(taken)
+    rows = [group[at] for group, at in own]
+    return [rows[i] for i in order if i not in held], [rows[i] for i in held]

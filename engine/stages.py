@@ -14,7 +14,7 @@ import torch
 from engine import sources
 from engine.checkpoint import read_json
 from engine.comparing import draw_comparisons
-from engine.config import Config
+from engine.config import Config, ModelConfig
 from engine.errors import CheckpointError
 from engine.events import Event
 from engine.heads import ScalarModel, scalar_from
@@ -106,8 +106,29 @@ def pretrain(bench: Bench) -> Iterator[Event]:
     config, m = bench.config, bench.config.model
     pieces = sources.base_documents(config, bench.source("pretrain", "data"))
     tokenizer = sources.base_tokenizer(pieces, config)
-    architecture = Architecture(
-        vocab_size=tokenizer.size,
+    model = LanguageModel(architecture_of(m, tokenizer.size))
+    initialise(model, generator(config.seed, "pretrain/init"))
+    documents = sources.document_examples(pieces, tokenizer, m.context)
+    share = config.pretrain.validation_share
+    train, validation = sources.split_groups(documents, share, config.seed, "pretrain/split")
+    return train_base(
+        bench.computing(model.to(bench.device)),
+        tokenizer,
+        train,
+        validation,
+        config.pretrain,
+        seed=config.seed,
+        steps=bench.capped(config.pretrain.steps),
+        saver=bench.saver,
+        should_stop=bench.should_stop,
+    )
+
+
+def architecture_of(model: ModelConfig, vocab_size: int) -> Architecture:
+    """The decoder that the settings describe, its embedding table as large as the tokenizer."""
+    m = model
+    return Architecture(
+        vocab_size=vocab_size,
         width=m.width,
         layers=m.layers,
         heads=m.heads,
@@ -120,21 +141,6 @@ def pretrain(bench: Bench) -> Iterator[Event]:
         tied=m.tied,
         qkv_bias=m.attention_bias,
         output_bias=m.attention_bias,
-    )
-    model = LanguageModel(architecture)
-    initialise(model, generator(config.seed, "pretrain/init"))
-    examples = sources.document_examples(pieces, tokenizer, m.context)
-    train, validation = sources.split(examples, config.pretrain.validation_share, config.seed, "pretrain/split")
-    return train_base(
-        bench.computing(model.to(bench.device)),
-        tokenizer,
-        train,
-        validation,
-        config.pretrain,
-        seed=config.seed,
-        steps=bench.capped(config.pretrain.steps),
-        saver=bench.saver,
-        should_stop=bench.should_stop,
     )
 
 

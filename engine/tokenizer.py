@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine.errors import CheckpointError
 from engine.records import Prompt
 
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
+SPACE = "Ġ"  # how a byte-level BPE names the space
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
     "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
@@ -113,6 +115,16 @@ class Tokenizer:
         """Text of each row of ids without special tokens."""
         return list(self.encoder.decode_batch([list(row) for row in rows], skip_special_tokens=True))
 
+    def spelled_bytes(self, ids: Sequence[int]) -> list[int]:
+        """UTF-8 bytes of text that each of `ids`, a row of a byte-level BPE, spells; a part of a character counts too.
+
+        Special tokens spell none, and a space right after one is the tokenizer's own, which `train_tokenizer` tells of.
+        """
+        special = self.encoder.get_added_tokens_decoder()
+        names = ["" if i in special else str(self.encoder.id_to_token(i)) for i in ids]  # one character a byte
+        added = [before == "" and name.startswith(SPACE) for before, name in pairwise(["-", *names])]
+        return [len(name) - own for name, own in zip(names, added, strict=True)]
+
     def without_template(self) -> "Tokenizer":
         """This tokenizer with prompts taken verbatim (`--template none`)."""
         return Tokenizer(self.encoder, self.eos_id, self.pad_id, self.bos_id, self.adds_bos, None)
@@ -145,7 +157,8 @@ def _joined(messages: Iterable[Any]) -> str:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE of at most `vocab_size` ids learnt from `texts`, with this project's chat template.
+    """A byte-level BPE of at most `vocab_size` ids learnt from `texts`, fewer where they are short, with this project's
+    chat template.
 
     Every byte has an id: nothing is unknown. A text is read as if a space stood before it, so that a word has the same
     ids at the start of a text as inside it.

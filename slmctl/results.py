@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.errors import FileError
-from engine.events import StageFinished
+from engine.events import EvalCompleted, Event, StageFinished
 from engine.rundir import RunDir
 from slmctl.report import duration
 from slmctl.tui.safe import clean, one_line
 
+CURVE_LINES = 10
 ROWS = (
     ("utility", "judge utility"),
     ("helpful", "helpful"),
@@ -47,16 +48,27 @@ def run_result(rundir: RunDir) -> dict[str, Any]:
 
 def stage_result(rundir: RunDir, stage: str) -> dict[str, Any]:
     """What is known of a finished stage: where its model lies and the metrics it ended with."""
-    ended = [event for event in rundir.read_events() if isinstance(event, StageFinished) and event.stage == stage]
+    said = rundir.read_events()
+    ended = [event for event in said if isinstance(event, StageFinished) and event.stage == stage]
     metrics = {name: value for name, value in ended[-1].metrics.items() if math.isfinite(value)} if ended else {}
     step = ended[-1].step if ended else None
+    curve = bits_by_tokens(said) if stage == "pretrain" else []
     return {
         "run": rundir.name,
         "stage": stage,
         "path": str(rundir.finished(stage)),
         "step": step,
         "metrics": metrics,
+        **({"curve": curve} if curve else {}),
     }
+
+
+def bits_by_tokens(events: Sequence[Event]) -> list[dict[str, float]]:
+    """Bits a byte of held-out text, and the tokens that the base model had learnt from by then."""
+    names = ("pretrain/tokens", "pretrain/bits_per_byte")
+    measured = [event.metrics for event in events if isinstance(event, EvalCompleted) and event.stage == "pretrain"]
+    points = [[metrics.get(name, math.nan) for name in names] for metrics in measured]
+    return [{"tokens": tokens, "bits_per_byte": bits} for tokens, bits in points if math.isfinite(tokens + bits)]
 
 
 def finite(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,12 +77,21 @@ def finite(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, **dict.fromkeys(bad)}
 
 
-def print_stage(result: Mapping[str, Any]) -> None:
-    """Prints a stage's result and what to type next."""
+def print_stage(result: Mapping[str, Any], world: str) -> None:
+    """Prints a stage's result and what to type next; without a world the next stage needs data."""
     print(f"{result['stage']} of run {result['run']!r} is in {clean(result['path'])}")
     for name, value in result["metrics"].items():
-        print(f"  {name:<28} {value:.4g}")
-    print(f"next: {_after_stage(result['stage'], result['run'])}")
+        print(f"  {name:<28} {value:,.0f}" if value >= 1000 else f"  {name:<28} {value:.4g}")
+    if "curve" in result:
+        _print_curve(result["curve"])
+    print(f"next: {_after_stage(result['stage'], result['run'], world)}")
+
+
+def _print_curve(points: Sequence[Mapping[str, float]]) -> None:
+    """Prints about CURVE_LINES of the points, evenly spaced, the last among them."""
+    print("  tokens seen   bits a byte of held-out text")
+    for point in points[:: -math.ceil(len(points) / CURVE_LINES)][::-1]:
+        print(f"  {point['tokens']:>11,.0f}   {point['bits_per_byte']:.3f}")
 
 
 def print_run(result: Mapping[str, Any], plain: bool, console: Console | None = None) -> None:
@@ -166,6 +187,9 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _after_stage(stage: str, run: str) -> str:
+def _after_stage(stage: str, run: str, world: str) -> str:
     following = {"pretrain": "sft", "sft": "rm", "comparisons": "rm", "rm": "ppo"}
-    return f"slmctl {following[stage]} --run {run}" if stage in following else f"slmctl eval {run}:sft {run}:ppo"
+    if stage not in following:
+        return f"slmctl {'eval' if world else 'chat'} {run}:sft {run}:ppo"
+    data = "" if world or stage == "rm" else " --data FILE"
+    return f"slmctl {following[stage]} --run {run}{data}"

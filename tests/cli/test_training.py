@@ -15,6 +15,7 @@ import pytest
 from engine.errors import DivergedError
 from engine.events import (
     AlarmRaised,
+    EvalCompleted,
     Event,
     RunFinished,
     RunPaused,
@@ -77,6 +78,27 @@ def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_
     assert "\x1b" not in outcome.out + outcome.err
     assert "ppo: done" in outcome.err
     assert RunDir(home / "tiny").exists()
+
+
+def test_the_base_models_end_tells_bits_a_byte_by_tokens_seen(cli: Cli, engine_says: Install, tmp_path: Path) -> None:
+    measured = [{"pretrain/tokens": 1000.0 * n, "pretrain/bits_per_byte": 4 - n / 10} for n in range(1, 13)]
+
+    def trained(prepared: Prepared, stop: Callable[[], bool]) -> Iterator[Event]:
+        for n, metrics in enumerate(measured):
+            prepared.rundir.append(EvalCompleted("pretrain", n, metrics, 1.0))
+        yield from whole(prepared, stop)
+
+    engine_says(trained)
+    (tmp_path / "texts.txt").write_text("One.\n\nTwo.\n")
+    typed = ("pretrain", "--preset", "slm-25m", "--data", str(tmp_path / "texts.txt"), "--quiet")
+    lines = cli(*typed).out.splitlines()
+    assert [line.split() for line in lines[-7:-1]] == [[f"{2 * n},000", f"{4 - n / 5:.3f}"] for n in range(1, 7)], (
+        "every second of twelve, the last among them"
+    )
+    assert lines[-1] == "next: slmctl sft --run slm-25m --data FILE"
+    curve = json.loads(cli(*typed, "--json").out)["curve"]
+    assert [tuple(point.values()) for point in curve] == [tuple(point.values()) for point in measured]
+    assert "curve" not in json.loads(cli("sft", "--preset", "tiny", "--json", "--quiet").out)
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(cli: Cli, engine_says: Install) -> None:

@@ -56,11 +56,22 @@ def test_parents_that_the_world_can_supply_are_made_and_named(tmp_path: Path) ->
 def test_without_a_world_a_missing_parent_names_the_command(tmp_path: Path) -> None:
     data = tmp_path / "data.json"
     data.write_text("[]")
-    with pytest.raises(FileError, match=r"no base model yet .*slmctl pretrain --run bare --data FILE"):
-        plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs={"data": str(data)})
-    with pytest.raises(FileError, match=r"no SFT policy yet .*slmctl sft --run bare --data FILE"):
-        plan(tmp_path, "sft", preset=own_preset(tmp_path), inputs={"init": model_in(tmp_path)})
+    own = own_preset(tmp_path)
+    with pytest.raises(FileError, match=f"no base model yet .*slmctl pretrain --preset {own} --run bare --data FILE"):
+        plan(tmp_path, "sft", preset=own, inputs={"data": str(data)})
+    with pytest.raises(FileError, match=f"no SFT policy yet .*slmctl sft --preset {own} --run bare --data FILE"):
+        plan(tmp_path, "sft", preset=own, inputs={"init": model_in(tmp_path)})
     assert not (tmp_path / "bare").exists()
+
+
+def test_the_command_for_what_is_missing_works_as_typed(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="slmctl pretrain --preset slm-25m --run slm-25m --data FILE"):
+        plan(tmp_path, "run", preset="slm-25m")
+    data = tmp_path / "texts.txt"
+    data.write_text("One.\n\nTwo.\n")
+    finish(plan(tmp_path, "pretrain", preset="slm-25m", inputs={"data": str(data)}).rundir, "pretrain")
+    with pytest.raises(FileError, match="slmctl sft --from slm-25m --run new --data FILE"):
+        plan(tmp_path, "ppo", run="new", parent="slm-25m")
 
 
 def test_a_changed_setting_of_a_started_stage_is_refused_with_the_ways_on(tmp_path: Path) -> None:

@@ -147,6 +147,24 @@ def test_more_rows_than_one_block_come_back_in_order() -> None:
         torch.testing.assert_close(numbers[i, : alone.size(0)], alone, rtol=0, atol=LAYOUT_TOLERANCE)
 
 
+def test_a_large_vocabulary_is_measured_a_few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = (language_model(), language_model(seed=8), scalar_model())
+    episodes, logits, sizes = draw(models[0]), LanguageModel.logits, list[int]()
+
+    def counted(self: LanguageModel, hidden: Tensor) -> Tensor:
+        sizes.append(len(hidden))
+        return logits(self, hidden)
+
+    whole = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
+    monkeypatch.setattr(LanguageModel, "logits", counted)
+    width = episodes.responses.size(1)
+    monkeypatch.setattr("engine.rollout.LOGITS_AT_ONCE", 2 * width * models[0].architecture.vocab_size)
+    parts = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
+    assert len(sizes) == 2 * len(PROMPTS) / 2 and max(sizes) <= 2 * width
+    for name in ("logprobs", "entropy", "ref_logprobs"):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=0, atol=LAYOUT_TOLERANCE)
+
+
 def test_rows_are_cut_to_the_columns_that_they_use() -> None:
     episodes = draw(language_model())
     for i, (prompt, response) in enumerate(real_rows(episodes)):

@@ -20,10 +20,11 @@ from engine.records import Ranking
 from engine.rows import Source
 from engine.rundir import RunDir
 from engine.runtoml import RunRecord
+from engine.settings import load_preset, resolve
 from engine.sources import Divided, comparisons
 from engine.stages import OPENERS, Bench, make_saver
 from engine.tokenizer import Tokenizer
-from engine.transformer import LanguageModel
+from engine.transformer import LanguageModel, parameter_count
 from tests.tiny import language_model, never, saver, scalar_model, word_tokenizer
 from tests.unit import test_comparing, test_likelihood_stages, test_ppo_settings, test_rm
 
@@ -169,6 +170,23 @@ def test_every_setting_of_a_stage_that_is_read_elsewhere_has_a_case() -> None:
         elsewhere |= {f"{stage.name}.{name}" for name in stage.elsewhere}
     assert elsewhere <= here
     assert {f"model.{name}" for name in type(Config().model).model_fields} <= here
+
+
+def test_the_embedding_table_is_as_large_as_the_tokenizer(
+    run_of_parents: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = given_to("pretrain", {"tokenizer.vocab_size": 32_000}, run_of_parents, monkeypatch)
+    (architecture, _, weights), (encoder, _) = given[:2]
+    held = json.loads(encoder)["model"]["vocab"]
+    assert architecture["vocab_size"] == len(weights[0]) == len(held) < 2_000, "sixty documents are no more tokens"
+
+
+def test_slm_25m_is_the_architecture_of_slm_v03() -> None:
+    config = resolve(load_preset("slm-25m")).config
+    assert (config.tokenizer.vocab_size, config.model.context, config.world.name) == (32_000, 512, "")
+    with torch.device("meta"):
+        model = LanguageModel(stages.architecture_of(config.model, 32_000))
+    assert parameter_count(model) == 25_269_120
 
 
 def test_a_persons_comparisons_are_split_by_prompt(tmp_path: Path) -> None:
