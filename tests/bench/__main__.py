@@ -79,7 +79,9 @@ def main() -> int:
     parser.add_argument("--bench", type=Path, required=True, help="the folder with peer_trl.py")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5, help=f"timed steps; sft and rm take {SMALL_STEPS} times as many")
+    parser.add_argument(
+        "--steps", type=int, default=5, help=f"timed steps; sft and rm take {SMALL_STEPS} times as many"
+    )
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     print(HEADER, flush=True)
