@@ -21,6 +21,7 @@ from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
 NO_GRADIENT_ROWS = 64  # rows a forward without gradient: large enough to fill the machine, small enough for its cache
+LOGITS_AT_ONCE = 256  # tokens whose whole distribution is worked on at once: a large vocabulary's would fill the memory
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,11 @@ def response_logprobs(policy: LanguageModel, episodes: Episodes, temperature: fl
 
 def logprobs_and_entropy(policy: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
     """`response_logprobs` and the entropy at each position, (B,R,2) in nats; 0 in the padding."""
-    logits = _response_logits(policy, episodes)
-    own = token_logprobs(logits, _real_tokens(episodes), temperature)
-    both = (own, entropy(logits, temperature))
-    return torch.stack([_spread(numbers, episodes.response_mask) for numbers in both], dim=-1)
+    logits, tokens = _response_logits(policy, episodes), _real_tokens(episodes)
+    pieces = zip(logits.split(LOGITS_AT_ONCE), tokens.split(LOGITS_AT_ONCE), strict=True)
+    both = [(token_logprobs(piece, own, temperature), entropy(piece, temperature)) for piece, own in pieces]
+    columns = (torch.cat(column) for column in zip(*both, strict=True))
+    return torch.stack([_spread(column, episodes.response_mask) for column in columns], dim=-1)
 
 
 def _response_logits(policy: LanguageModel, episodes: Episodes) -> Tensor:

@@ -124,3 +124,12 @@ def test_a_real_tokenizer_gives_transformers_ids(text: str) -> None:
     assert ours.encode_text(text) == theirs(text)["input_ids"]
     assert ours.adds_bos and ours.bos_id == theirs.bos_token_id and ours.eos_id == theirs.eos_token_id
     assert ours.pad_id not in (ours.eos_id, ours.bos_id)
+
+
+def test_a_tokenizer_that_transformers_saved_again_gives_the_same_ids(ours: Tokenizer, tmp_path: Path) -> None:
+    save_tokenizer(ours, tmp_path)
+    hf.AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
+    again = load_tokenizer(tmp_path / "again")
+    assert again.encoder.to_str() != ours.encoder.to_str()  # it writes more into the file, which is no difference
+    assert again.same_ids(ours) and ours.same_ids(again)
+    assert not ours.same_ids(train_tokenizer(TEXTS, 329))

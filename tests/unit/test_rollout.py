@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import engine.rollout
 from engine.heads import ScalarModel
 from engine.kl import sequence_kl
+from engine.logprobs import entropy
 from engine.rollout import (
     NO_GRADIENT_ROWS,
     Episodes,
@@ -135,6 +137,21 @@ def test_no_logits_are_made_but_of_real_response_tokens_and_none_are_kept(monkey
     assert sizes == [int(episodes.response_mask.sum())] * 2  # policy and reference
     tensors = [getattr(rollout, field.name) for field in fields(rollout)]
     assert max(tensor.dim() for tensor in tensors if isinstance(tensor, Tensor)) == 2
+
+
+def test_distributions_are_worked_on_a_few_at_a_time_with_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, widest = language_model(), list[int]()
+    episodes = draw(policy)
+    whole = logprobs_and_entropy(policy, episodes, 1.0)
+
+    def seen(logits: Tensor, temperature: float) -> Tensor:
+        widest.append(len(logits))
+        return entropy(logits, temperature)
+
+    monkeypatch.setattr(engine.rollout, "entropy", seen)
+    monkeypatch.setattr(engine.rollout, "LOGITS_AT_ONCE", 4)
+    assert torch.equal(logprobs_and_entropy(policy, episodes, 1.0), whole)
+    assert max(widest) == 4 and sum(widest) == int(episodes.response_mask.sum())
 
 
 def test_more_rows_than_one_block_come_back_in_order() -> None:
