@@ -21,7 +21,6 @@ from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
 NO_GRADIENT_ROWS = 64  # rows a forward without gradient: large enough to fill the machine, small enough for its cache
-LOGITS_AT_ONCE = 256  # tokens whose whole distribution is worked on at once: a large vocabulary's would fill the memory
 
 
 @dataclass(frozen=True)
@@ -110,32 +109,31 @@ def response_logprobs(policy: LanguageModel, episodes: Episodes, temperature: fl
 
     The unembedding is applied to real response positions alone: no (B,T,V) tensor is made.
     """
-    own = token_logprobs(_response_logits(policy, episodes), _real_tokens(episodes), temperature)
-    return _spread(own, episodes.response_mask)
+    return _of_response_tokens(policy, episodes, lambda logits, tokens: token_logprobs(logits, tokens, temperature))
 
 
 def logprobs_and_entropy(policy: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
     """`response_logprobs` and the entropy at each position, (B,R,2) in nats; 0 in the padding."""
-    logits, tokens = _response_logits(policy, episodes), _real_tokens(episodes)
-    pieces = zip(logits.split(LOGITS_AT_ONCE), tokens.split(LOGITS_AT_ONCE), strict=True)
-    both = [(token_logprobs(piece, own, temperature), entropy(piece, temperature)) for piece, own in pieces]
-    columns = (torch.cat(column) for column in zip(*both, strict=True))
-    return torch.stack([_spread(column, episodes.response_mask) for column in columns], dim=-1)
+
+    def both(logits: Tensor, tokens: Tensor) -> Tensor:
+        return torch.stack((token_logprobs(logits, tokens, temperature), entropy(logits, temperature)), dim=-1)
+
+    return _of_response_tokens(policy, episodes, both)
 
 
-def _response_logits(policy: LanguageModel, episodes: Episodes) -> Tensor:
-    """(N,V) logits that predict each of the N real response tokens, row by row."""
+def _of_response_tokens(
+    policy: LanguageModel, episodes: Episodes, compute: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """`compute` of the (N,V) logits that predict the N real response tokens and of these tokens, (N) or (N,n), laid out
+    as (B,R) or (B,R,n), 0 in the padding; LOGITS_AT_ONCE logits at a time, so that a large vocabulary fits in memory.
+    """
     mask = episodes.response_mask
-    return policy.logits(response_hidden(policy(*episodes.joined()), mask.size(1))[mask])
-
-
-def _real_tokens(episodes: Episodes) -> Tensor:
-    return episodes.responses[episodes.response_mask]
-
-
-def _spread(numbers: Tensor, mask: Tensor) -> Tensor:
-    """(N,) numbers laid on the True places of `mask` (B,R), 0 elsewhere."""
-    return numbers.new_zeros(mask.shape).masked_scatter(mask, numbers)
+    hidden = response_hidden(policy(*episodes.joined()), mask.size(1))[mask]  # (N,C)
+    tokens, size = episodes.responses[mask], max(1, LOGITS_AT_ONCE // policy.architecture.vocab_size)
+    pieces = zip(hidden.split(size), tokens.split(size), strict=True)
+    numbers = torch.cat([compute(policy.logits(states), own) for states, own in pieces])
+    laid = numbers.new_zeros((*mask.shape, *numbers.shape[1:]))
+    return laid.masked_scatter(mask.view(*mask.shape, *[1] * (numbers.dim() - 1)), numbers)
 
 
 def response_values(model: ScalarModel, episodes: Episodes) -> Tensor:
@@ -145,12 +143,11 @@ def response_values(model: ScalarModel, episodes: Episodes) -> Tensor:
 
 
 @torch.no_grad()
-def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes, rows: int = NO_GRADIENT_ROWS) -> Tensor:
-    """`compute`, (B,R) or (B,R,n), over all episodes in blocks of `rows` of like length, put back in order; 0 in the
-    padding."""
+def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) -> Tensor:
+    """`compute`, (B,R) or (B,R,n), over all episodes in blocks of like length, put back in order; 0 in the padding."""
     result: Tensor | None = None
     order = (episodes.response_mask.sum(1) + episodes.prompt_mask.sum(1)).argsort(stable=True)
-    for index in order.split(rows):
+    for index in order.split(NO_GRADIENT_ROWS):
         block = episodes.rows(index)
         numbers = compute(block)
         if result is None:
@@ -159,12 +156,6 @@ def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes, 
         result[index, : numbers.size(1)] = numbers
     assert result is not None, "a rollout without episodes"
     return result
-
-
-def rows_at_once(policy: LanguageModel, episodes: Episodes) -> int:
-    """Rows a forward without gradient of `policy`, so that a large vocabulary's logits fit in memory."""
-    logits = episodes.responses.size(1) * policy.architecture.vocab_size
-    return max(1, min(NO_GRADIENT_ROWS, LOGITS_AT_ONCE // logits))
 
 
 def measure(
@@ -180,14 +171,13 @@ def measure(
     """The rollout of `episodes`: log-probabilities of policy and reference, values, and the scorer's scores."""
     texts = response_texts(episodes, tokenizer)
     scores = torch.tensor(scorer.score(prompts, texts), dtype=torch.float32, device=episodes.prompts.device)
-    rows = rows_at_once(policy, episodes)
-    own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes, rows)
+    own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes)
     return Rollout(
         episodes=episodes,
         texts=texts,
         logprobs=own[..., 0],
         entropy=own[..., 1],
-        ref_logprobs=without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes, rows),
+        ref_logprobs=without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes),
         values=without_gradient(lambda block: response_values(value_model, block), episodes),
         scores=scores,
         finished=ended(episodes, tokenizer.eos_id),

@@ -56,8 +56,8 @@ def never() -> bool:
 
 def sft(asked: Asked) -> Iterator[Event]:
     policy, tokenizer = open_policy(asked.policy)
-    rows = read_demonstrations(asked.workload / "sft.jsonl")
-    examples, dropped = demonstration_examples(rows, tokenizer, policy.architecture.context)
+    rows = read_demonstrations(asked.workload / "sft.jsonl").records
+    examples, _ = demonstration_examples(rows, tokenizer, policy.architecture.context)
     config = SftConfig(lr=LR, batch=ROWS["sft"], warmup_steps=0, eval_every=NEVER)
     return train_sft(
         policy,
@@ -65,7 +65,7 @@ def sft(asked: Asked) -> Iterator[Event]:
         examples,
         examples[:1],
         config,
-        dropped=dropped,
+        left_out={},
         seed=asked.seed,
         steps=asked.steps,
         saver=asked.saver("sft"),
@@ -75,15 +75,16 @@ def sft(asked: Asked) -> Iterator[Event]:
 
 def rm(asked: Asked) -> Iterator[Event]:
     policy, tokenizer = open_policy(asked.policy)
-    rankings = read_rankings(asked.workload / "prefs.jsonl")
+    rankings = read_rankings(asked.workload / "prefs.jsonl").records
     return train_rm(
         scalar_from(policy.model, generator(asked.seed, "rm/head")),
         tokenizer,
         rankings,
         [],
         [],
-        read_demonstrations(asked.workload / "sft.jsonl")[:1],
+        read_demonstrations(asked.workload / "sft.jsonl").records[:1],
         RmConfig(lr=LR, batch=ROWS["rm"], warmup_steps=0, eval_every=NEVER),
+        left_out={},
         seed=asked.seed,
         steps=asked.steps,
         saver=asked.saver("rm"),
@@ -123,8 +124,9 @@ def ppo(asked: Asked) -> Iterator[Event]:
         value,
         scorer,
         tokenizer,
-        [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl")],
+        [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl").records],
         config,
+        left_out={},
         seed=asked.seed,
         steps=asked.steps,
         saver=asked.saver("ppo"),
@@ -136,7 +138,7 @@ def generate(asked: Asked) -> Iterator[Event]:
     """Batches of responses, each of all NEW_TOKENS: no token has the id that would end one."""
     policy, tokenizer = open_policy(asked.policy)
     endless = replace(tokenizer, eos_id=-1)
-    prompts = [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl")]
+    prompts = [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl").records]
     rows, sampling = ROWS["generate"], Sampling(max_new_tokens=NEW_TOKENS)
     for step in range(asked.steps):
         first = step * rows % (len(prompts) - rows)

@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import engine.rollout
 from engine.heads import ScalarModel
 from engine.kl import sequence_kl
-from engine.logprobs import entropy
 from engine.rollout import (
     NO_GRADIENT_ROWS,
     Episodes,
@@ -139,21 +137,6 @@ def test_no_logits_are_made_but_of_real_response_tokens_and_none_are_kept(monkey
     assert max(tensor.dim() for tensor in tensors if isinstance(tensor, Tensor)) == 2
 
 
-def test_distributions_are_worked_on_a_few_at_a_time_with_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy, widest = language_model(), list[int]()
-    episodes = draw(policy)
-    whole = logprobs_and_entropy(policy, episodes, 1.0)
-
-    def seen(logits: Tensor, temperature: float) -> Tensor:
-        widest.append(len(logits))
-        return entropy(logits, temperature)
-
-    monkeypatch.setattr(engine.rollout, "entropy", seen)
-    monkeypatch.setattr(engine.rollout, "LOGITS_AT_ONCE", 4)
-    assert torch.equal(logprobs_and_entropy(policy, episodes, 1.0), whole)
-    assert max(widest) == 4 and sum(widest) == int(episodes.response_mask.sum())
-
-
 def test_more_rows_than_one_block_come_back_in_order() -> None:
     policy, count = language_model(), NO_GRADIENT_ROWS + 7
     prompts = [PROMPTS[i % len(PROMPTS)] for i in range(count)]
@@ -164,7 +147,7 @@ def test_more_rows_than_one_block_come_back_in_order() -> None:
         torch.testing.assert_close(numbers[i, : alone.size(0)], alone, rtol=0, atol=LAYOUT_TOLERANCE)
 
 
-def test_a_large_vocabulary_is_measured_a_few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_logits_of_a_large_vocabulary_are_made_a_few_tokens_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     models = (language_model(), language_model(seed=8), scalar_model())
     episodes, logits, sizes = draw(models[0]), LanguageModel.logits, list[int]()
 
@@ -174,10 +157,9 @@ def test_a_large_vocabulary_is_measured_a_few_rows_at_once(monkeypatch: pytest.M
 
     whole = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
     monkeypatch.setattr(LanguageModel, "logits", counted)
-    width = episodes.responses.size(1)
-    monkeypatch.setattr("engine.rollout.LOGITS_AT_ONCE", 2 * width * models[0].architecture.vocab_size)
+    monkeypatch.setattr("engine.rollout.LOGITS_AT_ONCE", 4 * models[0].architecture.vocab_size + 1)
     parts = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
-    assert len(sizes) == 2 * len(PROMPTS) / 2 and max(sizes) <= 2 * width
+    assert max(sizes) == 4 and sum(sizes) == 2 * int(episodes.response_mask.sum())
     for name in ("logprobs", "entropy", "ref_logprobs"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=0, atol=LAYOUT_TOLERANCE)
 
