@@ -25,6 +25,7 @@ from engine.events import (
     SamplesDrawn,
     StageFinished,
     StageStarted,
+    StepCompleted,
     from_json,
     to_json,
 )
@@ -167,8 +168,8 @@ class RunDir:
         return [event for event in effective(_parse(self.samples)) if isinstance(event, SamplesDrawn)]
 
     def started(self) -> set[str]:
-        """The stages that have begun in this run (finished ones included, shared ones not)."""
-        begun = {event.stage for event in self.read_events() if isinstance(event, StageStarted)}
+        """The stages that have something to lose in this run, a completed step or a file; shared ones do not count."""
+        begun = {event.stage for event in self.read_events() if isinstance(event, StepCompleted)}
         return begun | {stage for stage in STAGES if any(self.stage_dir(stage).glob("*"))}
 
     def owes_words(self, stage: str) -> bool:

@@ -141,3 +141,6 @@ def test_a_function_as_reward_is_only_what_was_typed(nursery: Nursery, reference
     file.write_text("def score(prompts, responses):\n    return []\n")
     broken = nursery.run(*arguments("coded2", "ppo", "--init", "reference:sft", *reward))
     assert broken.code == 1 and "gave 0 numbers for 8 responses" in broken.err and broken.err.count("\n") == 1
+    file.write_text("def score(prompts, responses):\n    return [-len(text) for text in responses]\n")
+    mended = nursery.run(*arguments("coded2", "ppo", *reward, "--set", "ppo.lr=1e-4", "--max-steps", "1"))
+    assert mended.code == 0, mended.err
