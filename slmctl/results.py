@@ -77,14 +77,14 @@ def finite(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, **dict.fromkeys(bad)}
 
 
-def print_stage(result: Mapping[str, Any], world: str) -> None:
+def print_stage(result: Mapping[str, Any], rundir: RunDir, world: str) -> None:
     """Prints a stage's result and what to type next; without a world the next stage needs data."""
     print(f"{result['stage']} of run {result['run']!r} is in {clean(result['path'])}")
     for name, value in result["metrics"].items():
         print(f"  {name:<28} {value:,.0f}" if value >= 1000 else f"  {name:<28} {value:.4g}")
     if "curve" in result:
         _print_curve(result["curve"])
-    print(f"next: {_after_stage(result['stage'], result['run'], world)}")
+    print(f"next: {_after_stage(result['stage'], rundir, world)}")
 
 
 def _print_curve(points: Sequence[Mapping[str, float]]) -> None:
@@ -187,8 +187,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _after_stage(stage: str, run: str, world: str) -> str:
-    following = {"pretrain": "sft", "sft": "rm", "comparisons": "rm", "rm": "ppo"}
+def _after_stage(stage: str, rundir: RunDir, world: str) -> str:
+    run, following = rundir.name, {"pretrain": "sft", "sft": "rm", "comparisons": "rm", "rm": "ppo"}
+    if stage not in following and rundir.finished("sft") is None:
+        return f"slmctl chat {run}:ppo"
     if stage not in following:
         return f"slmctl {'eval' if world else 'chat'} {run}:sft {run}:ppo"
     data = "" if world or stage == "rm" else " --data FILE"

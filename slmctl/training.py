@@ -101,4 +101,4 @@ def _print_result(prepared: "Prepared", view: View) -> None:
     elif whole:
         print_run(result, view.plain)
     else:
-        print_stage(result, prepared.config.world.name)
+        print_stage(result, prepared.rundir, prepared.config.world.name)

@@ -1,6 +1,7 @@
 """A real pretrained model, of other people's making, through every stage; what comes out opens in transformers."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,24 @@ def test_the_policy_has_its_parents_rules_and_the_same_logits_in_transformers(ru
         torch.testing.assert_close(ours, theirs(ids).logits, rtol=0, atol=LOGIT_TOLERANCE)
     base, _ = open_policy(STORIES)
     assert not torch.equal(base.lm_head.weight, model.lm_head.weight[: base.architecture.vocab_size])
+
+
+def test_a_base_model_continues_openings_for_a_function_of_ones_own(nursery: Nursery, tmp_path: Path) -> None:
+    (tmp_path / "openings.txt").write_text("Once upon a time\nOne day, Lily\nThe sun was\n")
+    (tmp_path / "mine.py").write_text("def calm(prompts, responses):\n    return [-r.count('!') for r in responses]\n")
+    (tmp_path / "bare.toml").write_text(
+        "[ppo]\nsteps = 2\nrollout_batch = 8\nminibatch = 4\nmicrobatch = 4\nmax_new_tokens = 12\n"
+    )
+    typed = {"--prompts": "openings.txt", "--reward": "mine.py:calm", "--preset": "bare.toml"}
+    paths = [word for option, name in typed.items() for word in (option, str(tmp_path / name))]
+    outcome = nursery.run("ppo", "--run", "continued", "--threads", "1", "--init", str(STORIES), *paths)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("next: slmctl chat continued:ppo\n")
+    drawn = RunDir(nursery.home / "continued").read_samples()[0].samples
+    assert {row["prompt"] for row in drawn} == {"Once upon a time", "One day, Lily", "The sun was"}
+    assert all(row["score"] == -row["response"].count("!") for row in drawn)
+    model, tokenizer = open_policy(nursery.home / "continued" / "ppo" / "final")
+    assert tokenizer.chat_template is None and model.architecture.vocab_size == tokenizer.size
 
 
 def test_the_reward_model_scores_the_same_in_transformers(run: RunDir) -> None:
