@@ -40,7 +40,11 @@ READ_WHOLE = (
     "abs capitalize dictsort e escape float format indent int join lower max min replace safe sort string title trim "
     "unique upper"
 )
-TESTS_READ_WHOLE = "== eq equalto != ne < lt lessthan <= le > gt greaterthan >= ge in lower upper"
+DIVIDING = ("odd", "even", "divisibleby")  # tests that use %, which formats where it stands behind a text
+TESTS_READ_WHOLE = "== eq equalto != ne < lt lessthan <= le > gt greaterthan >= ge in lower upper odd even divisibleby"
+TESTS_READ_NOTHING = (
+    "defined undefined none string mapping number sequence iterable boolean true false integer float callable sameas"
+)
 
 
 class ChatTemplate:
@@ -91,9 +95,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters |= {name: self.metered(name, known[name], length) for name in READ_SHALLOW.split()}
         self.filters |= {name: self.metered(name, known[name], weight) for name in READ_WHOLE.split()}
         self.filters["tojson"] = pass_context(lambda context, *args, **options: self.as_json(*args, **options))
-        tests: dict[str, Any] = self.tests
-        for name in TESTS_READ_WHOLE.split():
-            tests[name] = self.metered(name, tests[name], weight)
+        judging: dict[str, Any] = self.tests
+        self.tests = {name: judging[name] for name in TESTS_READ_NOTHING.split()}
+        self.tests |= {name: self.metered(name, judging[name], weight) for name in TESTS_READ_WHOLE.split()}
         self.filters |= {  # what only rewritten trees name: a template cannot write these names
             "each step": self.steps,
             "burnt": lambda value, amount: meter.burn(amount),
@@ -122,6 +126,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def expect(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         """Burn what the filter or method `name` does beyond reading `value` and its arguments once each."""
         options = [*args, *kwargs.values()]
+        if name in DIVIDING and not isinstance(value, int | float):
+            raise SecurityError(f"'{name}' is a test of numbers")
         if name == "replace" and len(options) > 1:
             self.meter.burn(str(value).count(str(options[0])) * len(str(options[1])) // CHARACTERS)
         elif name == "format":

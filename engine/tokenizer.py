@@ -19,6 +19,7 @@ from engine.errors import CheckpointError, one_line
 from engine.records import Prompt
 from engine.templates import ChatTemplate
 
+MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
@@ -179,6 +180,9 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     text = read_text(path)
     with foreign(str(path), "cannot be read as a tokenizer"):
         encoder = Encoder.from_str(text)
+        highest = max(encoder.get_vocab(with_added_tokens=True).values(), default=0)
+        if highest >= MOST_IDS:  # the library counts up to it when it copies a tokenizer
+            raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MOST_IDS}.")
         encoder.no_padding()  # a file may keep those of somebody's last call
         encoder.no_truncation()
         settings = _settings(directory / "tokenizer_config.json")
