@@ -30,9 +30,9 @@ def sentence(source: str) -> str:
         "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
         "{% for i in range(100000) if ('a' * 1000) | upper %}{% endfor %}",
         "{% set x %}{% for i in range(100000) %}" + "y" * 10000 + "{% endfor %}{% endset %}",
-        "{% macro m() %}{{ caller() }}{% endmacro %}{% for i in range(99999) %}{% call m() %}"
-        + "x" * 9999
-        + "{% endcall %}{% endfor %}",
+        "{% macro m() %}{% for i in range(9999) %}{{ caller() }}{% endfor %}{% endmacro %}{% call m() %}"
+        + "{% if i %}{% endif %}" * 500
+        + "{% endcall %}",
         "{{ 'x' * 10**9 }}",
         "{{ 10**9 * 'x' }}",
         "{% set a = [1] * 10**9 %}",
