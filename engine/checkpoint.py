@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.errors import CheckpointError
+from engine.documents import read_json
+from engine.errors import CheckpointError, one_line
 from engine.heads import ScalarModel
 from engine.tokenizer import Tokenizer, save_tokenizer
 from engine.transformer import Architecture, LanguageModel
+from engine.weights import read_tensors
 
 
 def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
@@ -157,51 +159,34 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`.
-
-    Raises: CheckpointError if it is missing or no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object.")
-    return value
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises: CheckpointError if it is missing, truncated or malformed.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors: {error}.") from error
-
-
 def put_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mapping[str, Tensor]) -> None:
     """Copy the `tensors` of the file at `path` into `model`, in place.
 
     Raises: CheckpointError naming one that is missing, unknown or of another shape.
     """
-    ignored = {name for name in tensors if name.endswith("rotary_emb.inv_freq")}
+    wanted = places(path, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+
+
+def places(path: Path, model: LanguageModel | ScalarModel, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The parameters of `model`, which may be on the meta device, that tensors of these `shapes` are to fill.
+
+    Raises: CheckpointError naming a tensor of the file at `path` that is missing, unknown or of another shape.
+    """
+    ignored = {name for name in shapes if name.endswith("rotary_emb.inv_freq")}
     if isinstance(model, LanguageModel) and model.architecture.tied:
         ignored.add("lm_head.weight")
-    wanted = {name: tuple(p.shape) for name, p in model.state_dict().items() if name not in ignored}
-    given = {name: tuple(t.shape) for name, t in tensors.items() if name not in ignored}
+    wanted = {name: p for name, p in model.state_dict().items() if name not in ignored}
+    given = {name: shape for name, shape in shapes.items() if name not in ignored}
     for name in sorted(wanted.keys() | given.keys()):
         if name not in given:
             raise CheckpointError(f"{path}: the tensor {name} is missing.")
         if name not in wanted:
-            raise CheckpointError(f"{path}: the tensor {name} has no place in this architecture.")
-        if wanted[name] != given[name]:
-            raise CheckpointError(f"{path}: {name} is {given[name]}, but the architecture says {wanted[name]}.")
-    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+            raise CheckpointError(f"{path}: the tensor {one_line(name)[:-1]} has no place in this architecture.")
+        if tuple(wanted[name].shape) != given[name]:
+            shape = tuple(wanted[name].shape)
+            raise CheckpointError(f"{path}: {name} is {given[name]}, but the architecture says {shape}.")
+    return wanted
 
 
 @dataclass(frozen=True)

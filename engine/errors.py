@@ -39,3 +39,9 @@ class DivergedError(EngineError):
     """Training reached a loss or a gradient that is not a number; the last good checkpoint is kept."""
 
     exit_code = 4
+
+
+def one_line(error: object) -> str:
+    """What a library said, fit for the end of a sentence of ours: one line, not too long, with one full stop."""
+    text = " ".join(str(error).split())
+    return (text if len(text) <= 300 else text[:297] + "...").rstrip(".") + "."

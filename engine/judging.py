@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from engine.checkpoint import read_json
 from engine.comparing import HELD_OUT_FILE, read_drawn
 from engine.config import EvalConfig
+from engine.documents import read_json
 from engine.evaluate import (
     Answers,
     answer,

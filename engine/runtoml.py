@@ -100,7 +100,8 @@ def hash_path(path: Path) -> str:
     try:
         if not path.is_dir():
             return _hash_file(path)
-        names = [name for name in HASHED_FILES if (path / name).is_file()]
+        shards = sorted(entry.name for entry in path.glob("*.safetensors*") if entry.name not in HASHED_FILES)
+        names = [name for name in (*HASHED_FILES, *shards) if (path / name).is_file()]
         names = names or sorted(entry.name for entry in path.iterdir() if entry.is_file())
         lines = "".join(f"{name} {_hash_file(path / name)}\n" for name in names)
     except OSError as error:

@@ -18,12 +18,12 @@ from engine.checkpoint import (
     TrainingState,
     flush,
     load_state,
-    read_json,
     recover,
     save_model,
     write_directory,
     write_state,
 )
+from engine.documents import read_json
 from engine.errors import DivergedError
 from engine.events import CheckpointSaved, Event, StageFinished, is_clock
 from engine.heads import ScalarModel

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import torch
 
 from engine import sources
-from engine.checkpoint import read_json
 from engine.comparing import draw_comparisons
 from engine.config import Config, ModelConfig
+from engine.documents import read_json
 from engine.errors import CheckpointError
 from engine.events import Event
 from engine.heads import ScalarModel, scalar_from

@@ -5,22 +5,22 @@ if the tokenizer adds one. Prompt and response are encoded apart, and EOS is app
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template
-from jinja2.exceptions import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as Encoder
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from engine.errors import CheckpointError
+from engine.documents import read_json, read_text
+from engine.errors import CheckpointError, one_line
 from engine.records import Prompt
+from engine.templates import ChatTemplate
 
+MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
 SPACE = "Ġ"  # how a byte-level BPE names the space
 CHAT_TEMPLATE = (
@@ -34,7 +34,8 @@ CHAT_TEMPLATE = (
 class Tokenizer:
     """A byte-level or SentencePiece-like BPE with its special ids and its chat template.
 
-    `adds_bos` says that verbatim text begins with BOS. `chat_template` is None for a base model's plain text.
+    `adds_bos` says that verbatim text begins with BOS. `chat_template` is None for a base model's plain text. `origin`
+    is the directory it came from, for errors to name. `size` is how many rows a model needs, one above the highest id.
     """
 
     encoder: Encoder
@@ -43,20 +44,18 @@ class Tokenizer:
     bos_id: int | None = None
     adds_bos: bool = False
     chat_template: str | None = None
+    origin: str = ""
+    size: int = field(init=False)
     _literal: Encoder = field(init=False, repr=False)  # reads special tokens in a response as plain text
-    _template: Template | None = field(init=False, repr=False, default=None)
+    _template: ChatTemplate | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         assert self.pad_id != self.eos_id, f"PAD and EOS share id {self.eos_id}"
         self._literal = Encoder.from_str(self.encoder.to_str())
         self._literal.encode_special_tokens = True
+        self.size = 1 + max(self.encoder.get_vocab(with_added_tokens=True).values(), default=-1)
         if self.chat_template is not None:
-            self._template = compiled(self.chat_template)
-
-    @property
-    def size(self) -> int:
-        """Ids the model needs a row for."""
-        return int(self.encoder.get_vocab_size(with_added_tokens=True))
+            self._template = ChatTemplate(self.chat_template, self.origin)
 
     def same_ids(self, other: "Tokenizer") -> bool:
         """Whether an id means the same token to both."""
@@ -74,18 +73,21 @@ class Tokenizer:
         """Ids of each prompt; the encoder works on all at once."""
         if self.chat_template is None:
             return self.encode_texts([prompt if isinstance(prompt, str) else _joined(prompt) for prompt in prompts])
-        rendered = [self.render(prompt) for prompt in prompts]
-        return [row.ids for row in self.encoder.encode_batch(rendered, add_special_tokens=False)]
+        return self._ids(self.encoder, [self.render(prompt) for prompt in prompts])
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each plain text; the encoder works on all at once."""
-        rows = [row.ids for row in self.encoder.encode_batch(list(texts), add_special_tokens=False)]
+        rows = self._ids(self.encoder, texts)
         return [[self.bos_id, *row] for row in rows] if self.adds_bos and self.bos_id is not None else rows
 
     def encode_responses(self, responses: Sequence[str], ended: bool = True) -> list[list[int]]:
         """Ids of each response, EOS last if it `ended`. A special token's name inside a response is plain text."""
-        rows = [row.ids for row in self._literal.encode_batch(list(responses), add_special_tokens=False)]
+        rows = self._ids(self._literal, responses)
         return [[*row, self.eos_id] for row in rows] if ended else rows
+
+    def _ids(self, encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
+        with foreign(f"the tokenizer of {self.origin}" if self.origin else "the tokenizer", "cannot encode this text"):
+            return [row.ids for row in encoder.encode_batch(list(texts), add_special_tokens=False)]
 
     def render(self, prompt: Prompt) -> str:
         """The chat template applied to `prompt`, open for the assistant's turn.
@@ -94,18 +96,15 @@ class Tokenizer:
         """
         assert self._template is not None, "this tokenizer has no chat template"
         turns = [("user", prompt)] if isinstance(prompt, str) else [(m.role, m.content) for m in prompt]
-        try:
-            return self._template.render(
-                messages=[{"role": role, "content": content} for role, content in turns],
-                add_generation_prompt=True,
-                tools=None,
-                documents=None,
-                eos_token=self.encoder.id_to_token(self.eos_id),
-                pad_token=self.encoder.id_to_token(self.pad_id),
-                bos_token=self.encoder.id_to_token(self.bos_id) if self.bos_id is not None else "",
-            )
-        except TemplateError as error:
-            raise CheckpointError(f"the chat template cannot be rendered: {error}") from error
+        return self._template.render(
+            messages=[{"role": role, "content": content} for role, content in turns],
+            add_generation_prompt=True,
+            tools=None,
+            documents=None,
+            eos_token=self.encoder.id_to_token(self.eos_id),
+            pad_token=self.encoder.id_to_token(self.pad_id),
+            bos_token=self.encoder.id_to_token(self.bos_id) if self.bos_id is not None else "",
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids` without special tokens."""
@@ -127,7 +126,7 @@ class Tokenizer:
 
     def without_template(self) -> "Tokenizer":
         """This tokenizer with prompts taken verbatim (`--template none`)."""
-        return Tokenizer(self.encoder, self.eos_id, self.pad_id, self.bos_id, self.adds_bos, None)
+        return Tokenizer(self.encoder, self.eos_id, self.pad_id, self.bos_id, self.adds_bos, None, self.origin)
 
 
 def _rules(encoder: Encoder) -> dict[str, Any]:
@@ -136,25 +135,18 @@ def _rules(encoder: Encoder) -> dict[str, Any]:
     return {name: rule for name, rule in json.loads(encoder.to_str()).items() if name != "post_processor"}
 
 
-def compiled(chat_template: str) -> Template:
-    """The template, compiled in a sandbox that can change nothing, with what transformers gives a template but a clock.
+@contextmanager
+def foreign(name: str, cannot: str) -> Iterator[None]:
+    """A room for the tokenizers library, whose Rust side raises bare Exception, and where it panics worse than that.
 
-    Raises: CheckpointError if it is no template.
+    Raises: CheckpointError, saying that `name` `cannot`, in place of whatever it raises.
     """
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = partial(json.dumps, ensure_ascii=False)
-    environment.globals["raise_exception"] = _refuse
     try:
-        return environment.from_string(chat_template)
-    except TemplateError as error:
-        raise CheckpointError(f"the chat template cannot be read: {error}") from error
-
-
-def _refuse(message: str) -> None:
-    """Raise TemplateError: what a template calls to refuse a conversation."""
-    raise TemplateError(message)
+        yield
+    except (KeyboardInterrupt, SystemExit, CheckpointError):
+        raise
+    except BaseException as error:
+        raise CheckpointError(f"{name} {cannot}: {one_line(error)}") from error
 
 
 def _joined(messages: Iterable[Any]) -> str:
@@ -203,49 +195,61 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
     Raises: CheckpointError if a file is missing, malformed, or names no EOS.
     """
-    try:
-        encoder = Encoder.from_file(str(directory / "tokenizer.json"))
-    except Exception as error:  # the Rust side raises bare Exception
-        raise CheckpointError(f"{directory / 'tokenizer.json'} cannot be read as a tokenizer: {error}") from error
-    encoder.no_padding()  # a file may keep those of somebody's last call
-    encoder.no_truncation()
-    settings = _settings(directory / "tokenizer_config.json")
-    ids = {name: _special_id(encoder, settings.get(f"{name}_token")) for name in ("eos", "bos", "pad", "unk")}
-    eos = ids["eos"]
-    if eos is None:
-        raise CheckpointError(f"{directory / 'tokenizer_config.json'} names no eos_token that tokenizer.json holds.")
-    pad = ids["pad"] if ids["pad"] not in (None, eos) else ids["unk"]
-    if pad is None or pad == eos:
-        encoder.add_special_tokens([PAD])
-        pad = encoder.token_to_id(PAD)
-    assert pad is not None, f"{PAD} was just added"
-    probe = encoder.encode("a").ids
-    adds_bos = ids["bos"] is not None and probe[:1] == [ids["bos"]]
-    return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, _chat_template(directory, settings))
+    path = directory / "tokenizer.json"
+    text = read_text(path)
+    with foreign(str(path), "cannot be read as a tokenizer"):
+        encoder = Encoder.from_str(text)
+        highest = max(encoder.get_vocab(with_added_tokens=True).values(), default=0)
+        if highest >= MOST_IDS:  # the library counts up to it when it copies a tokenizer
+            raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MOST_IDS}.")
+        encoder.no_padding()  # a file may keep those of somebody's last call
+        encoder.no_truncation()
+        settings = _settings(directory / "tokenizer_config.json")
+        template = _chat_template(directory, settings)
+        ids = {name: _special_id(encoder, settings.get(f"{name}_token")) for name in ("eos", "bos", "pad", "unk")}
+        eos = ids["eos"]
+        if eos is None:
+            raise CheckpointError(
+                f"{directory / 'tokenizer_config.json'} names no eos_token that tokenizer.json holds."
+            )
+        pad = ids["pad"] if ids["pad"] not in (None, eos) else ids["unk"]
+        if pad is None or pad == eos:
+            pad = _added_pad(path, encoder)
+        adds_bos = ids["bos"] is not None and encoder.encode("a").ids[:1] == [ids["bos"]]
+        return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, template, str(directory))
+
+
+def _added_pad(path: Path, encoder: Encoder) -> int:
+    """The id of a PAD token that is added to `encoder`. Raises: CheckpointError if that would be another token's id."""
+    taken = {name: i for name, i in encoder.get_vocab(with_added_tokens=True).items() if name != PAD}
+    encoder.add_special_tokens([PAD])
+    pad = encoder.token_to_id(PAD)
+    assert isinstance(pad, int), f"{PAD} was just added"
+    if pad in taken.values():
+        raise CheckpointError(
+            f"{path} has no token for padding, and its ids leave gaps, so that none can be added: name a pad_token."
+        )
+    return pad
 
 
 def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | None:
     """The chat template, from either of the two files where transformers has kept it; of several, the default one."""
     own = directory / "chat_template.jinja"
     if own.exists():
-        return own.read_text(encoding="utf-8")
+        return read_text(own)
     template = settings.get("chat_template")
-    if isinstance(template, list):
-        template = {item.get("name"): item.get("template") for item in template}.get("default")
-    return template if isinstance(template, str) else None
+    if isinstance(template, list) and all(isinstance(item, dict) for item in template):
+        template = next((item.get("template") for item in template if item.get("name") == "default"), None)
+    if not isinstance(template, str | None):
+        raise CheckpointError(
+            f"{directory / 'tokenizer_config.json'}: chat_template must be text, or a list of named texts."
+        )
+    return template
 
 
 def _settings(path: Path) -> dict[str, Any]:
     """The JSON object in `path`, empty if there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{path} must hold a JSON object.")
-    return settings
+    return read_json(path) if path.exists() else {}
 
 
 def _special_id(encoder: Encoder, token: Any) -> int | None:

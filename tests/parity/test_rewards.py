@@ -9,7 +9,8 @@ import torch
 import transformers
 
 from engine.batching import right_pad
-from engine.checkpoint import read_json, save_model
+from engine.checkpoint import save_model
+from engine.documents import read_json
 from engine.pretrained import open_scalar
 from engine.scoring import RewardModelScorer, score_rows
 from engine.tokenizer import save_tokenizer

@@ -14,13 +14,12 @@ from engine.checkpoint import (
     TrainingState,
     hf_config,
     load_state,
-    read_json,
-    read_tensors,
     save_model,
     write_directory,
     write_state,
 )
 from engine.config import OptimiserConfig
+from engine.documents import read_json
 from engine.errors import CheckpointError
 from engine.events import CheckpointSaved
 from engine.optimiser import apply_gradients, optimisers
@@ -28,6 +27,7 @@ from engine.pretrained import open_policy, open_scalar, read_architecture
 from engine.scoring import RewardModelScorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
+from engine.weights import read_tensors
 from tests.tiny import ARCHITECTURE, language_model, saver, scalar_model, untied, word_tokenizer
 
 MEAN_TOLERANCE = 1e-6
@@ -248,7 +248,7 @@ def test_a_missing_and_an_unknown_tensor_are_named(policy: Path) -> None:
     [
         ({"model_type": "gpt2"}, "model_type is 'gpt2'; slmctl opens llama, mistral, qwen2."),
         ({"hidden_size": "missing"}, "the field 'hidden_size' is missing"),
-        ({"hidden_size": "wide"}, "a size is not a number"),
+        ({"hidden_size": "wide"}, "hidden_size = 'wide' is not a whole number from 1 to"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "rope_scaling = .* is not supported"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_scaling = .* is not supported"),

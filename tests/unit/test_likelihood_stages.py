@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from engine.batching import Example
-from engine.checkpoint import read_json
 from engine.config import OptimiserConfig, PretrainConfig, SftConfig
+from engine.documents import read_json
 from engine.errors import DivergedError
 from engine.events import CheckpointSaved, EvalCompleted, Event, StageFinished, to_row, without_clock
 from engine.likelihood import mean_loss
