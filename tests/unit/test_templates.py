@@ -31,7 +31,7 @@ def sentence(source: str) -> str:
         "{% for i in range(100000) if ('a' * 1000) | upper %}{% endfor %}",
         "{% set x %}{% for i in range(100000) %}" + "y" * 10000 + "{% endfor %}{% endset %}",
         "{% macro m() %}{% for i in range(9999) %}{{ caller() }}{% endfor %}{% endmacro %}{% call m() %}"
-        + "{% if i %}{% endif %}" * 500
+        + "{% if i %}{% endif %}" * 100
         + "{% endcall %}",
         "{{ 'x' * 10**9 }}",
         "{{ 10**9 * 'x' }}",
