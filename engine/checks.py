@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from engine.config import Config
-from engine.errors import ConfigError, FileError
+from engine.errors import ConfigError, FileError, nearest
 from engine.pipeline import Inputs
 from engine.pocket.labelers import PERSONAS, Persona
 from engine.pocket.requests import Split, requests
 from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.references import POCKET, is_function, is_pocket
 from engine.rows import Source, source_of
-from engine.settings import nearest
 
 READERS: dict[tuple[str, str], Callable[[Source], object]] = {
     ("pretrain", "data"): read_texts,

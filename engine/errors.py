@@ -4,6 +4,9 @@ Each is one clear sentence (what was wrong, the value seen, what is allowed, wha
 that the command line ends with. Broken invariants are asserts instead, and are not listed here.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class EngineError(Exception):
     """A run that failed for a reason that a person can act on."""
@@ -45,3 +48,9 @@ def one_line(error: object) -> str:
     """What a library said, fit for the end of a sentence of ours: one line, not too long, with one full stop."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 300 else text[:297] + "...").rstrip(".") + "."
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """ "; did you mean ...?" with the likeliest of `names`, or nothing where none is near."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engine.errors import ConfigError, DataError
-from engine.settings import nearest
+from engine.errors import ConfigError, DataError, nearest
 
 FIELDS = (
     "prompt",

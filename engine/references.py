@@ -7,9 +7,8 @@ pretrained.py; scorers that are not models (`pocket:judge`, `path.py:function`) 
 import re
 from pathlib import Path
 
-from engine.errors import CheckpointError, ConfigError
+from engine.errors import CheckpointError, ConfigError, nearest
 from engine.rundir import DIRECTORIES, find_run
-from engine.settings import nearest
 
 POCKET = "pocket:"
 MODEL_STAGES = ("pretrain", "sft", "rm", "ppo")

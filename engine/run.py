@@ -30,7 +30,7 @@ from engine.events import (
 from engine.planning import Prepared
 from engine.pulse import Heartbeat, pending_requests
 from engine.rundir import STAGES, RunDir, disk_error, write_text
-from engine.runtime import peak_rss_mb, prepare_machine, versions
+from engine.runtime import memory_error, peak_rss_mb, prepare_machine, versions
 from engine.saving import Saver
 from engine.stages import OPENERS, Bench, make_saver
 
@@ -120,7 +120,7 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Eve
             yield driver.record(RunFinished(prepared.last))
         except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
-            told = disk_error(error, rundir.path) or error
+            told = disk_error(error, rundir.path) or memory_error(error, driver.stage) or error
             sentence = str(told) if isinstance(told, EngineError) else f"a bug of ours: {error!r}"
             with suppress(OSError, FileError):  # on a full disk nobody can be told
                 if isinstance(error, DivergedError):  # for watchers; whoever drives hears the error itself

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.errors import ConfigError, FileError, RunConflictError
+from engine.errors import ConfigError, FileError, RunConflictError, nearest
 from engine.events import (
     CheckpointSaved,
     Event,
@@ -269,8 +269,9 @@ def find_run(home: Path, name: str) -> RunDir:
     """
     run = RunDir(home / check_name(name))
     if not run.exists():
-        names = ", ".join(other.name for other in list_runs(home)) or "none yet"
-        raise FileError(f"there is no run named {name!r} in {home} (runs there: {names})")
+        names = [other.name for other in list_runs(home)]
+        there = ", ".join(names) or "none yet"
+        raise FileError(f"there is no run named {name!r} in {home}{nearest(name, names)} (runs there: {there})")
     return run
 
 

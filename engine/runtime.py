@@ -9,8 +9,18 @@ from importlib.metadata import version
 import torch
 
 from engine.config import Config
-from engine.errors import ConfigError
+from engine.errors import ConfigError, EngineError
 
+SMALLER = {
+    "pretrain": "pretrain.batch_tokens, model.width or tokenizer.vocab_size",
+    "sft": "sft.batch",
+    "comparisons": "comparisons.batch",
+    "rm": "rm.batch",
+    "ppo": "ppo.microbatch or ppo.rollout_batch",
+    "eval": "eval.batch",
+}
+"""What to lower where a stage runs out of memory."""
+OUT_OF_MEMORY = "can't allocate memory"  # what torch says on a CPU, with no type of its own
 BYTES_A_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -33,6 +43,14 @@ def prepare_machine(config: Config) -> torch.device:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     return choose_device(config.device)
+
+
+def memory_error(error: BaseException, stage: str) -> EngineError | None:
+    """The sentence for memory that ran out in a stage, here or on a GPU, or None for any other error."""
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and OUT_OF_MEMORY not in str(error):
+        return None
+    lower = f": lower {SMALLER[stage]}" if stage in SMALLER else ""
+    return EngineError(f"{stage or 'the run'} does not fit into memory{lower} (the last save is kept)")
 
 
 def peak_rss_mb() -> float:

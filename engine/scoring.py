@@ -16,13 +16,12 @@ from torch import Tensor
 
 from engine.batching import right_pad
 from engine.checks import check_pocket_scorer
-from engine.errors import ConfigError, EngineError, FileError
+from engine.errors import ConfigError, EngineError, FileError, nearest
 from engine.heads import ScalarModel
 from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, Persona, persona_utility
 from engine.records import Prompt, prompt_text
 from engine.references import is_function
-from engine.settings import nearest
 from engine.tokenizer import Tokenizer
 
 SCORING_ROWS = 64  # few enough that rows of one batch are of like length

@@ -4,7 +4,6 @@ Order: typed (options and --set) > SLMCTL_* variables > preset > default. An exi
 preset's. What the fields mean is config.py's job; run.toml is runtoml.py's.
 """
 
-import difflib
 import importlib.resources
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from engine.config import Config
-from engine.errors import ConfigError, FileError
+from engine.errors import ConfigError, FileError, nearest
 
 ENVIRONMENT_PREFIX = "SLMCTL_"
 RESERVED_VARIABLES = ("SLMCTL_RUNS",)
@@ -103,12 +102,6 @@ def check_setting(name: str, origin: str) -> None:
     """
     if name not in leaves():
         raise ConfigError(f"there is no setting {name!r} (from {origin}){nearest(name, leaves())}")
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """ "; did you mean ...?" with the likeliest of `names`, or nothing where none is near."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:

@@ -45,7 +45,9 @@ Prompts = Annotated[
 Template = Annotated[
     str | None, typer.Option("--template", metavar="auto|none", help="Chat template: the tokenizer's, or none.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Number that every random draw follows from.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Number that every random draw follows from.")
+]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where tensors live (default: auto).")
 ]

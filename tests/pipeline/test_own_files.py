@@ -127,6 +127,12 @@ def test_a_row_that_does_not_fit_is_named(nursery: Nursery, reference: Reference
     assert outcome.err.count("\n") == 1
 
 
+def test_what_no_memory_holds_is_one_sentence(nursery: Nursery) -> None:
+    outcome = nursery.run(*arguments("huge", "pretrain", "--set", "model.width=4000000000"))
+    assert outcome.code == 1 and outcome.err.count("\n") == 1
+    assert "pretrain does not fit into memory: lower pretrain.batch_tokens, model.width or" in outcome.err
+
+
 def test_a_function_as_reward_is_only_what_was_typed(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def score(prompts, responses):\n    return [-len(text) for text in responses]\n")
