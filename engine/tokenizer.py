@@ -18,7 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from engine.documents import read_json, read_text
 from engine.errors import CheckpointError, one_line
 from engine.records import Prompt
-from engine.templates import ChatTemplate
+from engine.templates.sandbox import ChatTemplate
 
 MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"

@@ -12,7 +12,7 @@ from slmctl.commands import options
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.conversion import Conversion
+    from engine.conversion.files import Conversion
 
 HELP = """\b
 slmctl data convert oasst_trees.jsonl --out comparisons.jsonl
@@ -45,8 +45,8 @@ def convert(
     seed: options.Seed = None,
 ) -> None:
     """Writes the rows that a file holds."""
-    from engine.conversion import convert as convert_file
-    from engine.conversion import split
+    from engine.conversion.files import convert as convert_file
+    from engine.conversion.files import split
 
     target, held = _new_file("--out", out), _new_file("--validation", validation) if validation else None
     share = _share(validation_share, held)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.conversion import Conversion, convert, split
+from engine.conversion.files import Conversion, convert, split
+from engine.conversion.trees import demonstrations_of, rankings_of, turns_of
 from engine.errors import ConfigError, DataError
 from engine.readers import read_demonstrations, read_rankings
-from engine.trees import demonstrations_of, rankings_of, turns_of
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the public data lies beside the checkout in some places")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import CheckpointError
-from engine.templates import LONGEST_SOURCE, ChatTemplate
+from engine.templates.sandbox import LONGEST_SOURCE, ChatTemplate
 
 MESSAGES = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "blue"}]
 NESTED = "{% set a = namespace(x=(1,)) %}{% for i in range(60) %}{% set a.x = (a.x, a.x) %}{% endfor %}"

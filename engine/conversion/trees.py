@@ -1,7 +1,7 @@
 """From trees of conversations, in the form of Open Assistant, to comparisons and demonstrations.
 
 A tree is a first message with `replies`, each of which has replies again; prompter and assistant take turns. Pure
-functions on one JSON value; files, other formats and the split are conversion.py's job. Trees may be of any depth:
+functions on one JSON value; files, other formats and the split are files.py's job. Trees may be of any depth:
 nothing here calls itself.
 
 Every reply of an assistant either comes into a row or is counted with the reason why it does not. Messages that were
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from engine.conversion.values import object_of, shown, text_of, value_of
 from engine.errors import DataError
-from engine.values import object_of, shown, text_of, value_of
 
 PROMPTER, ASSISTANT = "prompter", "assistant"
 ROLES = {PROMPTER: "user", ASSISTANT: "assistant"}

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.conversion.trees import ASSISTANT, JsonRow, demonstrations_of, rankings_of, tree_name, turns_of
+from engine.conversion.values import object_of, text_of, value_of
 from engine.errors import ConfigError, DataError
 from engine.records import normalised
 from engine.rows import Row, read_rows
 from engine.seeding import python_rng
-from engine.trees import ASSISTANT, JsonRow, demonstrations_of, rankings_of, tree_name, turns_of
-from engine.values import object_of, text_of, value_of
 
 KINDS = ("comparisons", "demonstrations")
 TREES, TASKS = "conversation trees", "self-instruct tasks"

@@ -21,8 +21,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Namespace
 
 from engine.errors import CheckpointError, one_line
-from engine.meter import CHARACTERS, FUEL, FUEL_PER_WEIGHT, Meter, length, nothing, weight
-from engine.syntax import Metering
+from engine.templates.meter import CHARACTERS, FUEL, FUEL_PER_WEIGHT, Meter, length, nothing, weight
+from engine.templates.syntax import Metering
 
 LONGEST_SOURCE = 200_000  # characters; templates in use have up to 30,000
 LARGEST_BITS = 4096  # of a whole number

@@ -1,6 +1,6 @@
 """Chat templates' syntax trees, rewritten so that what jinja2 gives no hook for burns fuel too.
 
-Loops, macros, comparisons, concatenations, slices and keys are wrapped in filters of the sandbox in templates.py, under
+Loops, macros, comparisons, concatenations, slices and keys are wrapped in filters of the sandbox in sandbox.py, under
 names that a template cannot write.
 """
 
@@ -11,7 +11,7 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateError
 from jinja2.visitor import NodeTransformer
 
-from engine.meter import CHARACTERS
+from engine.templates.meter import CHARACTERS
 
 STATEMENTS = (
     nodes.Output,
