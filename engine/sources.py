@@ -5,6 +5,7 @@ Everything is returned as records or examples; which stage gets what is run.py's
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -37,36 +38,42 @@ class Divided(Generic[T]):
     left_out: dict[str, int]
 
 
-def base_documents(config: Config, data: Source | None) -> list[Document]:
-    """The text that the base model learns from."""
+def base_documents(config: Config, data: Source | None) -> tuple[list[Document], list[Document]]:
+    """The text that the base model learns from, and held-out text.
+
+    Raises: DataError for a text too short to give both.
+    """
+    share, seed, stream = config.pretrain.validation_share, config.seed, "pretrain/split"
     if data is None:
-        return list(documents(config.pretrain.documents, config.seed))
-    return [Document("text", text=row.text) for row in read_texts(data).records]
+        return split(list(documents(config.pretrain.documents, seed)), share, seed, stream)
+    train, held_out = split_texts([row.text for row in read_texts(data).records], share, seed, stream)
+    if not held_out:
+        raise DataError(f"{data}: a text of one character cannot be cut into one to train and one to validate")
+    return [Document("text", text=text) for text in train], [Document("text", text=text) for text in held_out]
 
 
-def base_tokenizer(pieces: Sequence[Document], config: Config) -> Tokenizer:
-    """A tokenizer learnt from these documents, with a chat template unless the run wants none."""
+def base_tokenizer(train: Sequence[Document], config: Config, data: Source | None) -> Tokenizer:
+    """A tokenizer with a chat template unless the run wants none, learnt from the world's text, or of a person's text
+    from what is trained on alone: a vocabulary that knows held-out text would make its bits a byte too few."""
+    pieces = train
+    if data is None:
+        pieces = list(islice(documents(config.pretrain.documents, config.seed), TOKENIZER_DOCUMENTS))
     fields = ("prompt", "response", "text")
-    texts = [getattr(piece, field) for piece in pieces[:TOKENIZER_DOCUMENTS] for field in fields]
+    texts = [getattr(piece, field) for piece in pieces for field in fields]
     tokenizer = train_tokenizer([text for text in texts if text is not None], config.tokenizer.vocab_size)
     return tokenizer.without_template() if config.template == "none" else tokenizer
 
 
-def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[list[Example]]:
-    """Each document's rows of at most `context` ids, every token a target; a longer document makes several.
-
-    Raises: DataError for text so short that it makes but one, since one more is needed to validate.
-    """
+def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
+    """Rows of at most `context` ids, every token a target; a longer document makes several."""
     prompts = iter(tokenizer.encode_prompts([piece.prompt for piece in pieces if piece.prompt is not None]))
     responses = iter(tokenizer.encode_responses([piece.response for piece in pieces if piece.response is not None]))
     texts = iter(tokenizer.encode_texts([piece.text for piece in pieces if piece.text is not None]))
-    documents = []
+    examples = []
     for piece in pieces:
         ids = [*next(texts), tokenizer.eos_id] if piece.text is not None else next(prompts) + next(responses)
-        documents.append([Example(ids[at : at + context]) for at in range(0, max(1, len(ids) - 1), context)])
-    if sum(map(len, documents)) < 2:
-        raise DataError(f"the text makes 1 row of {context} tokens; two are needed to train and validate")
-    return documents
+        examples += [Example(ids[at : at + context]) for at in range(0, max(1, len(ids) - 1), context)]
+    return examples
 
 
 def marked(config: Config) -> list[Ranking]:
@@ -172,24 +179,25 @@ def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:
 
 def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
     """Rows cut at random into training and validation, at least one in each."""
-    return split_groups([[row] for row in rows], share, seed, stream)
-
-
-def split_groups(groups: Sequence[Sequence[T]], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
-    """All groups' rows cut at random into training and validation, at least one row in each, so that a group lies in
-    one part alone; of the last held-out group only the end is held out where the whole would be more than the share.
-    """
-    own = [(group, at) for group in groups for at in range(len(group))]
-    order = list(range(len(own)))
+    order = list(range(len(rows)))
     python_rng(seed, stream).shuffle(order)
-    left = min(len(own) - 1, max(1, round(len(own) * share)))
-    held: dict[int, None] = {}
-    for i in order:
-        group, at = own[i]
-        if at == 0:  # a group's place in the draw is that of its first row, so that a long one is as likely as a short
-            end = i + len(group)
-            taken = range(end - min(left, len(group)), end)
-            held.update(dict.fromkeys(taken))
-            left -= len(taken)
-    rows = [group[at] for group, at in own]
-    return [rows[i] for i in order if i not in held], [rows[i] for i in held]
+    held = min(len(rows) - 1, max(1, round(len(rows) * share)))
+    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+
+
+def split_texts(texts: Sequence[str], share: float, seed: int, stream: str) -> tuple[list[str], list[str]]:
+    """Texts cut at random into training and validation, so that `share` of all characters is held out, at least one.
+
+    Whole texts are held out, and of the last only the end where all of it would be more than the share.
+    """
+    order = list(texts)
+    python_rng(seed, stream).shuffle(order)
+    total = sum(map(len, order))
+    left = min(total - 1, max(1, round(total * share)))
+    train, held_out = [], []
+    for text in order:
+        cut = max(0, len(text) - left)
+        left -= len(text) - cut
+        train += [text[:cut]] * (cut > 0)
+        held_out += [text[cut:]] * (cut < len(text))
+    return train, held_out

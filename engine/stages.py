@@ -104,18 +104,16 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
 def pretrain(bench: Bench) -> Iterator[Event]:
     """The base model from scratch."""
     config, m = bench.config, bench.config.model
-    pieces = sources.base_documents(config, bench.source("pretrain", "data"))
-    tokenizer = sources.base_tokenizer(pieces, config)
+    data = bench.source("pretrain", "data")
+    train, validation = sources.base_documents(config, data)
+    tokenizer = sources.base_tokenizer(train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
     initialise(model, generator(config.seed, "pretrain/init"))
-    documents = sources.document_examples(pieces, tokenizer, m.context)
-    share = config.pretrain.validation_share
-    train, validation = sources.split_groups(documents, share, config.seed, "pretrain/split")
     return train_base(
         bench.computing(model.to(bench.device)),
         tokenizer,
-        train,
-        validation,
+        sources.document_examples(train, tokenizer, m.context),
+        sources.document_examples(validation, tokenizer, m.context),
         config.pretrain,
         seed=config.seed,
         steps=bench.capped(config.pretrain.steps),

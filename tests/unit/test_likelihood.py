@@ -35,7 +35,7 @@ def uniform_model(vocabulary: int) -> LanguageModel:
 
 
 def rows_of(*pieces: Document, context: int = 64) -> list[Example]:
-    return [row for rows in document_examples(pieces, BYTES, context) for row in rows]
+    return document_examples(pieces, BYTES, context)
 
 
 @pytest.mark.parametrize(
