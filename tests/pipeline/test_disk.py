@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.rundir import STAGES, RunDir
-from tests.pipeline.conftest import Nursery, Reference, arguments, assert_same_files, result_of, rows
+from tests.pipeline.conftest import Nursery, Reference, arguments, assert_same_files, ended, result_of, rows, slmctl
 
 SMALL, LARGE = "400k", "64m"
 
@@ -27,6 +27,20 @@ def disk(nursery: Nursery) -> Iterator[Path]:
         pytest.skip("this user may not mount a disk in memory")
     yield path
     subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(nursery: Nursery, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    in_a_file = slmctl(tmp_path / "file", *arguments("any", "pretrain"))
+    outcome = ended(in_a_file)
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1) and "Not a directory" in outcome.err
+    if not mount(tmp_path, "ro"):
+        pytest.skip("this user may not mount a disk in memory")
+    try:
+        outcome = ended(slmctl(tmp_path / "runs", *arguments("any", "pretrain")))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1) and "Read-only file system" in outcome.err
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(nursery: Nursery, reference: Reference, disk: Path) -> None:
