@@ -5,6 +5,7 @@ Plain dictionaries come out; naming the place of a row is rows.py's job. pyarrow
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,10 +68,9 @@ def absolute(name: str) -> str:
 def _load(name: str) -> Any:
     """The dataset of a name, one split of it. Its own code is never run: `datasets` 4 and newer have no such thing."""
     import datasets
-    import huggingface_hub
 
     datasets.disable_progress_bars()
-    huggingface_hub.utils.logging.set_verbosity_error()  # each try would be a line; the last one's error says it
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try would be a line; the last one says it all
     path, config, split = _parts(name)
     try:
         if any((Path(path) / marker).is_file() for marker in SAVED):
