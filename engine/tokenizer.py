@@ -23,6 +23,7 @@ from engine.templates.sandbox import ChatTemplate
 MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
 SPACE = "Ġ"  # how a byte-level BPE names the space
+RAREST_PAIR = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
     "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
@@ -166,6 +167,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     encoder.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
+        min_frequency=RAREST_PAIR,
         special_tokens=[PAD, EOS, USER, ASSISTANT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

@@ -216,3 +216,9 @@ def test_the_project_template_is_saved_with_the_tokenizer(tmp_path: Path) -> Non
     encoder.pre_tokenizer = pre_tokenizers.Whitespace()
     save_tokenizer(Tokenizer(encoder, eos_id=1, pad_id=0, chat_template=CHAT_TEMPLATE), tmp_path)
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["chat_template"] == CHAT_TEMPLATE
+
+
+def test_what_was_seen_once_is_no_token() -> None:
+    tokenizer = train_tokenizer(["often often once"], 1000)
+    assert len(tokenizer.encode_text("often")) == 1
+    assert len(tokenizer.encode_text("once")) > 1
