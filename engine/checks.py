@@ -31,6 +31,8 @@ def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], sta
     not typed in this command.
     """
     stages = set(stages)
+    if not any("init" in inputs.get(stage, {}) for stage in ("sft", "ppo")):
+        check_room(config)
     if config.world.name:
         check_counts(config, {stage for stage in stages if "data" not in inputs.get(stage, {})})
     if "comparisons" in stages:
@@ -44,6 +46,19 @@ def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], sta
         raise ConfigError(f"the reward is code and never taken from a run directory: type --reward {reward} again")
     if is_function(reward):
         check_function(reward)
+
+
+def check_room(config: Config) -> None:
+    """Nothing where the model that pretraining makes has room for a prompt beside the longest response.
+
+    Raises: ConfigError naming the setting; a model from outside has a context of its own.
+    """
+    for name in ("comparisons", "ppo", "eval"):
+        longest = getattr(config, name).max_new_tokens
+        if longest >= config.model.context:
+            raise ConfigError(
+                f"{name}.max_new_tokens {longest} leaves no room for a prompt in model.context {config.model.context}"
+            )
 
 
 def check_files(inputs: Inputs, stages: Iterable[str]) -> None:

@@ -248,10 +248,3 @@ class Config(Section):
     rm: RmConfig = Field(default=RmConfig(), description="the reward model")
     ppo: PpoConfig = Field(default=PpoConfig(), description="proximal policy optimisation")
     eval: EvalConfig = Field(default=EvalConfig(), description="the evaluation")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        longest = max(self.comparisons.max_new_tokens, self.ppo.max_new_tokens, self.eval.max_new_tokens)
-        if longest >= self.model.context:
-            raise ValueError(f"max_new_tokens {longest} leaves no room for a prompt in context {self.model.context}")
-        return self

@@ -254,3 +254,12 @@ def test_a_bad_setting_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         plan(tmp_path, overrides={"ppo.step": "3"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_room_for_a_prompt_is_asked_of_the_model_that_is_made(tmp_path: Path) -> None:
+    long = {"model.context": "64", "ppo.max_new_tokens": "64"}
+    with pytest.raises(ConfigError, match=r"ppo\.max_new_tokens 64 leaves no room for a prompt in model\.context 64"):
+        plan(tmp_path, "ppo", run="a", overrides=long)
+    assert not (tmp_path / "a").exists()
+    typed = {"init": model_in(tmp_path), "reward": "pocket:judge"}
+    assert plan(tmp_path, "ppo", run="a", overrides=long, inputs=typed).stages == ("ppo",)
