@@ -81,7 +81,7 @@ def test_ids_are_the_same(ours: Tokenizer, theirs: Any, text: str) -> None:
     assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=40))
 def test_ids_of_any_text_are_the_same(ours: Tokenizer, theirs: Any, text: str) -> None:
     assert ours.encode_text(text) == theirs(text)["input_ids"]

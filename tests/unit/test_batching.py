@@ -137,7 +137,7 @@ def test_what_rows_share_leaves_each_an_end_of_its_own(rows: list[list[int]], sh
 ROW = st.lists(st.integers(3, 5), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(groups=st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_a_fork_gives_each_row_what_it_gets_alone(groups: list[list[list[int]]]) -> None:
     model, forks = scalar_model(), fork(groups, 0, CPU)
@@ -147,7 +147,7 @@ def test_a_fork_gives_each_row_what_it_gets_alone(groups: list[list[list[int]]])
     assert together.tolist() == pytest.approx(alone, abs=TOLERANCE)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=80), rows=st.integers(1, 9), seed=st.integers(0, 99))
 def test_each_epoch_sees_every_row_once(lengths: list[int], rows: int, seed: int) -> None:
     batches = EpochBatches(lengths, seed, "data", rows=rows)
@@ -160,7 +160,7 @@ def test_each_epoch_sees_every_row_once(lengths: list[int], rows: int, seed: int
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=80), tokens=st.integers(30, 200))
 def test_a_batch_holds_no_more_tokens_than_asked_padding_included(lengths: list[int], tokens: int) -> None:
     batches = EpochBatches(lengths, 0, "data", tokens=tokens)

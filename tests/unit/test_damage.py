@@ -61,7 +61,7 @@ def read_or_refused(read: Callable[[], object], allowed: type[EngineError]) -> N
 
 
 @given(st.sampled_from(sorted(GOOD)), DAMAGE)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_data_file(name: str, changes: list[tuple[float, bytes, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
@@ -82,7 +82,7 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from([*leaves(), "sft.nothing", "x"]), VALUES, max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_preset_of_any_values(values: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.toml"
@@ -93,7 +93,6 @@ def test_a_preset_of_any_values(values: dict[str, object]) -> None:
 @given(st.binary(max_size=40))
 @example(b"\xff")
 @example(b"[ppo\n")
-@settings(deadline=None)
 def test_a_preset_of_any_bytes(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.toml"
@@ -102,7 +101,7 @@ def test_a_preset_of_any_bytes(content: bytes) -> None:
 
 
 @given(DAMAGE)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_run_toml(changes: list[tuple[float, bytes, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(Path(folder) / "run")

@@ -6,7 +6,7 @@ from itertools import pairwise
 from statistics import mean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.pocket.answers import compose
@@ -198,7 +198,6 @@ RESPONSES = st.one_of(
 )
 
 
-@settings(deadline=None)  # the first call builds the look-up of all prompts
 @given(st.one_of(st.text(), st.sampled_from(PROMPTS)), RESPONSES)
 def test_the_judge_is_total_in_range_and_repeatable(prompt: str, response: str) -> None:
     judged = judge(prompt, response)
@@ -207,7 +206,6 @@ def test_the_judge_is_total_in_range_and_repeatable(prompt: str, response: str) 
     assert judge(prompt, response) == judged
 
 
-@settings(deadline=None)  # the first call builds the look-up of all prompts
 @given(st.sampled_from(PROMPTS), RESPONSES)
 def test_nothing_helps_but_an_accepted_answer(prompt: str, response: str) -> None:
     judged = judge(prompt, response)

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.pocket.kind import GROUPS, PHRASINGS, Kind, fill, lowered
@@ -132,7 +132,6 @@ def test_find_knows_every_prompt_and_forgives_its_looks() -> None:
     assert find("What is the capital of Atlantis?") is None
 
 
-@settings(deadline=None)  # the first call builds the look-up of all prompts
 @given(st.text())
 def test_find_is_total(text: str) -> None:
     find(text)

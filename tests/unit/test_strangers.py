@@ -27,7 +27,7 @@ from tests.tiny import ARCHITECTURE, language_model, scalar_model, untied, word_
 hf: Any = transformers
 """Untyped: its annotations do not fit its own calls."""
 TOLERANCE = 1e-4
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ WORDS = (
 PIECES = st.sampled_from(WORDS.split())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(PIECES, max_size=25).map(" ".join), st.text(max_size=5))
 def test_any_text_is_a_template_or_a_sentence(source: str, more: str) -> None:
     try:

@@ -46,7 +46,7 @@ def test_frequent_pairs_are_merged_by_hand() -> None:
     assert tokenizer.encode_text("ab ab") == [261, 261]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(max_size=60))
 def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     """But for one space at its start, which is read as the one that stands before every text."""
@@ -56,7 +56,7 @@ def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     assert all(0 <= i < tokenizer.size for i in ids)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(text=st.text(max_size=30), special=st.sampled_from([PAD, EOS, USER, ASSISTANT]), after=st.text(max_size=10))
 def test_a_special_in_a_response_stays_text(tokenizer: Tokenizer, text: str, special: str, after: str) -> None:
     (ids,) = tokenizer.encode_responses([text + special + after])
