@@ -15,7 +15,7 @@ CONTEXT = 8
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     """One token a letter, no template, no BOS."""
-    return train_tokenizer(["a"], 300).without_template()
+    return train_tokenizer(["a a"], 300).without_template()
 
 
 def letters(count: int) -> str:
