@@ -4,7 +4,7 @@ from math import log, log2
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.batching import Example
@@ -66,6 +66,7 @@ def test_a_text_cut_into_rows_loses_the_first_byte_of_each() -> None:
 
 @given(TEXT, TEXT)
 def test_the_bytes_of_an_exchange_are_those_of_its_texts(prompt: str, response: str) -> None:
+    assume("<|" not in prompt)  # a special token's name in a prompt is that token
     row = Example([*MERGED.encode_prompt(prompt), *MERGED.encode_responses([response])[0]])
     swallowed = prompt.startswith(" ") + response.startswith(" ")  # one that stands there already is as good as added
     assert text_bytes([row], MERGED) == len(prompt.encode()) + len(response.encode()) - swallowed
