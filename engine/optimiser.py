@@ -27,8 +27,8 @@ class Muon(Optimizer):
         super().__init__(list(matrices), {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no closure is ever given, no loss returned
-        """Update every matrix that has a gradient."""
+    def step(self, closure: Any = None) -> Any:
+        """Update every matrix that has a gradient; no closure is ever given, and no loss returned."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:

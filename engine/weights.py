@@ -65,7 +65,8 @@ def read_header(path: Path) -> Header:
     _refuse_other_than_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
+            names = file.keys()
+            slices = {name: file.get_slice(name) for name in names}
             header = {name: (tuple(piece.get_shape()), str(piece.get_dtype())) for name, piece in slices.items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {one_line(error)}") from error

@@ -13,6 +13,7 @@ FUEL = 200_000  # what any conversation is given; templates in use burn hundreds
 FUEL_PER_WEIGHT = 1000  # and for each unit that the conversation weighs
 CHARACTERS = 8  # that weigh as much as one step
 LISTED: tuple[type[Any], ...] = (list, tuple, type({}.keys()), type({}.values()), type({}.items()))
+COUNTED: tuple[type[Any], ...] = (*LISTED, dict, range)
 
 
 class Meter:
@@ -62,7 +63,7 @@ def length(value: Any, limit: int = 0) -> int:
     """What copying `value`, or looking at each of its items once, costs; there is no need for a `limit`."""
     if isinstance(value, str):
         return 1 + len(value) // CHARACTERS
-    if isinstance(value, (dict, range)) or isinstance(value, LISTED):  # noqa: SIM101 mypy knows the first two
+    if isinstance(value, COUNTED):
         return 1 + len(value)
     return 1
 
