@@ -281,7 +281,7 @@ def test_a_changed_tree_gives_rows_or_one_sentence(data: st.DataObject, make: An
         if isinstance(inner, dict) and data.draw(st.booleans()):
             del inner[key]
         else:
-            inner[key] = data.draw(STRANGE)
+            inner[key] = copy.deepcopy(data.draw(STRANGE))
         if not spots(tree):
             break
     left_out: Counter[str] = Counter()
