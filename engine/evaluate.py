@@ -1,7 +1,6 @@
 """Judging: win rate with its Wilson interval, KL, length, diversity, and the reward model's accuracy and ceiling.
 
-Functions here take models and text and return plain numbers and rows; the run's driver writes them. The judge is read
-here alone: no stage trains on it, selects by it or stops on it.
+Functions here take models and text and return plain numbers; what a run's evaluation asks of them is judging.py's job.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Which run, and which of its stages, a command means.
 
-Turns a request into a prepared run directory: resolves the configuration, refuses what contradicts a stage that has
-already started, shares a parent's finished stages, and lists the stages that are left to do. Doing them is run.py's
+Turns a request into a prepared run directory: resolves the configuration, has what contradicts a started stage refused
+(conflicts.py), shares a parent's finished stages, and lists the stages that are left to do. Doing them is run.py's
 job, and what depends on what stands in pipeline.py.
 """
 
@@ -14,9 +14,10 @@ from pathlib import Path
 
 from engine.checks import check_files, check_settings
 from engine.config import Config
+from engine.conflicts import refuse_changed, refuse_inputs, refuse_settings
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.events import RunResumed
-from engine.inputs import handed, input_entry, input_names, is_same_input, read_again
+from engine.inputs import handed, input_names, read_again
 from engine.pipeline import COMMON, NAMES, UNTIL_FINISHED, Change, Inputs, borrowed, dependents, differences, required
 from engine.rundir import STAGES, RunDir, check_name, find_run
 from engine.runtoml import RunRecord, hash_path, read_run_toml, write_run_toml
@@ -214,16 +215,10 @@ def _changed_record(
     dropped = _dropped(request.target, given, changes) if request.fresh else ()
     fixed = (rundir.started() | set(before.shared)) - set(dropped)
     begun = {stage for stage in fixed if not _is_done(stage, rundir, before)}
-    for change in changes:
-        held = begun if change.name in UNTIL_FINISHED else fixed
-        hit = [stage for stage in STAGES if stage in held and stage in change.stages]
-        if hit:
-            raise RunConflictError(
-                f"run {rundir.name!r} has started {hit[0]} with {change.name} = {change.old}, and now it is "
-                f"{change.new} (from {resolved.origins[change.name]}); {_ways_on(hit[0], rundir.name)}"
-            )
+    refuse_settings(rundir.name, changes, resolved.origins, fixed, begun)
     if request.receiver in fixed:
-        _check_inputs(request, rundir.name, before, home)
+        recorded = before.inputs.get(request.receiver, {})
+        refuse_inputs(rundir.name, request.receiver, recorded, request.inputs, home)
     return replace(before, config=resolved.config, origins=resolved.origins, inputs=given), dropped
 
 
@@ -242,22 +237,12 @@ def _with_inputs_of_now(
         names = [name for name in input_names(given) if name not in typed and not given[name].startswith(f"{run}:")]
         now = read_again(given, names, home)
         if stage in begun:
-            _refuse_changed(stage, given, now, names, run)
+            refuse_changed(run, stage, given, now, names)
         inputs[stage] = now
         for owner, name in borrowed(stage, inputs):
             if owner not in todo and name in inputs.get(owner, {}):
-                _refuse_changed(owner, inputs[owner], read_again(inputs[owner], [name], home), [name], run)
+                refuse_changed(run, owner, inputs[owner], read_again(inputs[owner], [name], home), [name])
     return replace(record, inputs={stage: given for stage, given in inputs.items() if given})
-
-
-def _refuse_changed(
-    stage: str, given: Mapping[str, str], now: Mapping[str, str], names: Iterable[str], run: str
-) -> None:
-    changed = [given[name] for name in names if not is_same_input(name, given, now)]
-    if changed:
-        raise RunConflictError(
-            f"run {run!r} has started {stage} with {changed[0]}, which has changed since; {_ways_on(stage, run)}"
-        )
 
 
 def _resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
@@ -279,27 +264,6 @@ def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
     origin = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in environ else "this machine's cores"
     config = resolved.config.model_copy(update={"threads": threads})
     return Resolved(config, {**resolved.origins, "threads": origin})
-
-
-def _check_inputs(request: RunRequest, run: str, before: RunRecord, home: Path) -> None:
-    recorded = before.inputs.get(request.receiver, {})
-    for name, value in request.inputs.items():
-        entry = input_entry(name, value, home)
-        if not is_same_input(name, recorded, entry):
-            old, new = recorded.get(name, f"no --{name}"), entry.get(name, f"no --{name}")
-            detail = "the file has changed since" if new == old else f"now it is {new}"
-            raise RunConflictError(
-                f"run {run!r} has started {request.target} with {old}, and {detail}; {_ways_on(request.target, run)}"
-            )
-
-
-def _ways_on(stage: str, run: str) -> str:
-    """What to type where `stage` has started and should be another."""
-    ways = f"use --run NEW, or --run NEW --from {run} to share its stages"
-    if stage == "eval":
-        return ways
-    again = "rm" if stage == "comparisons" else stage
-    return f"{ways}, or slmctl {again} --run {run} --fresh with the change to do {again} and what follows again"
 
 
 def _dropped(target: str, inputs: Inputs, changes: Iterable[Change]) -> tuple[str, ...]:

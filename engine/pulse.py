@@ -175,7 +175,7 @@ def pending_requests(rundir: RunDir, after: int) -> list[Request]:
     if not rundir.control.exists():
         return []
     found = []
-    for line in rundir.control.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in rundir.control.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
             entry = Request(int(row["number"]), str(row["request"]))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer as Encoder
@@ -21,6 +22,17 @@ ARCHITECTURE = Architecture(
 )
 SHARP_STD = 0.4
 """A standard deviation of weights at which a random model has opinions, so that tests can see a difference."""
+THEIR_SIZES: dict[str, Any] = {
+    "vocab_size": ARCHITECTURE.vocab_size,
+    "hidden_size": ARCHITECTURE.width,
+    "intermediate_size": ARCHITECTURE.ffn,
+    "num_hidden_layers": ARCHITECTURE.layers,
+    "num_attention_heads": ARCHITECTURE.heads,
+    "num_key_value_heads": ARCHITECTURE.kv_heads,
+    "max_position_embeddings": ARCHITECTURE.context,
+    "initializer_range": SHARP_STD,
+}
+"""The same architecture in transformers' words."""
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260k"
 PROMPTS: tuple[Prompt, ...] = ("red blue", "one two three yes", "why", "no green red", "two", "yes no yes no blue")
 

@@ -15,7 +15,7 @@ from engine.pretrained import open_policy, read_architecture
 from engine.sampling import Sampling, generate, left_pad
 from engine.tokenizer import save_tokenizer
 from engine.transformer import Architecture, LanguageModel
-from tests.tiny import ARCHITECTURE, STORIES, language_model, untied, word_tokenizer
+from tests.tiny import ARCHITECTURE, STORIES, THEIR_SIZES, language_model, untied, word_tokenizer
 
 hf: Any = transformers
 """Untyped: its annotations do not fit its own calls."""
@@ -37,26 +37,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "Qwen2, head width of its own": replace(ARCHITECTURE, qkv_bias=True, head_width=6),
     "large epsilon": replace(ARCHITECTURE, norm_eps=0.3),
 }
-SIZES: dict[str, Any] = {
-    "vocab_size": ARCHITECTURE.vocab_size,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32,
-    "initializer_range": 0.4,
-}
 ROPE: dict[str, Any] = {"rope_parameters": {"rope_type": "default", "rope_theta": 77.0}}
 CONFIGS: dict[str, Any] = {
-    "llama": lambda: hf.LlamaConfig(**SIZES),
-    "llama tied": lambda: hf.LlamaConfig(**SIZES, tie_word_embeddings=True),
-    "llama biased": lambda: hf.LlamaConfig(**SIZES, attention_bias=True),
-    "llama head_dim": lambda: hf.LlamaConfig(**SIZES, head_dim=10),
-    "llama rope_theta": lambda: hf.LlamaConfig(**SIZES, **ROPE),
-    "mistral": lambda: hf.MistralConfig(**SIZES, sliding_window=None),
-    "qwen2": lambda: hf.Qwen2Config(**SIZES, **ROPE),
-    "qwen2 tied": lambda: hf.Qwen2Config(**SIZES, tie_word_embeddings=True),
+    "llama": lambda: hf.LlamaConfig(**THEIR_SIZES),
+    "llama tied": lambda: hf.LlamaConfig(**THEIR_SIZES, tie_word_embeddings=True),
+    "llama biased": lambda: hf.LlamaConfig(**THEIR_SIZES, attention_bias=True),
+    "llama head_dim": lambda: hf.LlamaConfig(**THEIR_SIZES, head_dim=10),
+    "llama rope_theta": lambda: hf.LlamaConfig(**THEIR_SIZES, **ROPE),
+    "mistral": lambda: hf.MistralConfig(**THEIR_SIZES, sliding_window=None),
+    "qwen2": lambda: hf.Qwen2Config(**THEIR_SIZES, **ROPE),
+    "qwen2 tied": lambda: hf.Qwen2Config(**THEIR_SIZES, tie_word_embeddings=True),
 }
 
 
@@ -125,7 +115,7 @@ def test_we_open_what_transformers_saves(name: str, tmp_path: Path) -> None:
 
 def test_half_precision_files_are_read_as_float32(tmp_path: Path) -> None:
     torch.manual_seed(6)
-    hf.LlamaForCausalLM(hf.LlamaConfig(**SIZES)).to(torch.bfloat16).save_pretrained(tmp_path)
+    hf.LlamaForCausalLM(hf.LlamaConfig(**THEIR_SIZES)).to(torch.bfloat16).save_pretrained(tmp_path)
     save_tokenizer(word_tokenizer(), tmp_path)
     ours, _ = open_policy(tmp_path)
     assert {parameter.dtype for parameter in ours.parameters()} == {torch.float32}

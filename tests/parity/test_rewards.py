@@ -15,7 +15,7 @@ from engine.pretrained import open_scalar
 from engine.scoring import RewardModelScorer, score_rows
 from engine.tokenizer import save_tokenizer
 from engine.transformer import Architecture
-from tests.tiny import ARCHITECTURE, PROMPTS, language_model, scalar_model, word_tokenizer
+from tests.tiny import ARCHITECTURE, PROMPTS, THEIR_SIZES, language_model, scalar_model, word_tokenizer
 
 hf: Any = transformers
 """Untyped: its annotations do not fit its own calls."""
@@ -62,18 +62,7 @@ def test_a_reward_model_comes_back_with_its_bias(tmp_path: Path) -> None:
 
 def test_a_classifier_of_transformers_opens_here_without_a_bias(tmp_path: Path) -> None:
     torch.manual_seed(7)
-    config = hf.LlamaConfig(
-        vocab_size=ARCHITECTURE.vocab_size,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=32,
-        initializer_range=0.4,
-        num_labels=1,
-        pad_token_id=0,
-    )
+    config = hf.LlamaConfig(**THEIR_SIZES, num_labels=1, pad_token_id=0)
     theirs = hf.AutoModelForSequenceClassification.from_config(config).eval()
     theirs.save_pretrained(tmp_path)
     save_tokenizer(word_tokenizer(), tmp_path)

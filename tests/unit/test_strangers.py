@@ -22,7 +22,7 @@ from engine.pretrained import MOST_GROWN, open_policy, open_scalar
 from engine.runtoml import hash_path
 from engine.tokenizer import load_tokenizer, save_tokenizer
 from engine.weights import read_header
-from tests.tiny import ARCHITECTURE, language_model, scalar_model, untied, word_tokenizer
+from tests.tiny import THEIR_SIZES, language_model, scalar_model, untied, word_tokenizer
 
 hf: Any = transformers
 """Untyped: its annotations do not fit its own calls."""
@@ -137,17 +137,8 @@ def test_a_pickle_is_never_opened(name: str, policy: Path) -> None:
 
 @pytest.fixture
 def sharded(tmp_path: Path) -> Path:
-    config = hf.LlamaConfig(
-        vocab_size=ARCHITECTURE.vocab_size,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=32,
-        initializer_range=0.4,
-    )
     torch.manual_seed(3)
-    hf.LlamaForCausalLM(config).save_pretrained(tmp_path / "sharded", max_shard_size="4KB")
+    hf.LlamaForCausalLM(hf.LlamaConfig(**THEIR_SIZES)).save_pretrained(tmp_path / "sharded", max_shard_size="4KB")
     save_tokenizer(word_tokenizer(), tmp_path / "sharded")
     return tmp_path / "sharded"
 
