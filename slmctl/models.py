@@ -3,10 +3,11 @@
 Loads torch: imported inside commands only, after the thread settings.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,12 +15,58 @@ from engine.errors import ConfigError
 from engine.pretrained import open_policy, open_scalar
 from engine.records import Prompt
 from engine.rollout import draw_episodes, ended, response_texts
+from engine.runtime import choose_device
 from engine.sampling import Sampling
 from engine.scoring import RewardModelScorer, Scorer, named_scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
 BATCH = 64
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How models are opened: where their tensors live, whether their chat template counts, and the number format of
+    their matrix products."""
+
+    device: torch.device
+    template: str = "auto"
+    dtype: torch.dtype = torch.float32
+
+    def policy(self, name: str, directory: Path) -> "Policy":
+        """The policy in a directory, ready to sample from. Raises: CheckpointError."""
+        model, tokenizer = open_policy(directory, self.device)
+        model.model.compute_dtype = self.dtype
+        return Policy(name, model, self._templated(tokenizer))
+
+    def reward_model(self, directory: Path) -> RewardModelScorer:
+        """The reward model in a directory. Raises: CheckpointError."""
+        model, tokenizer = open_scalar(directory, self.device)
+        model.model.compute_dtype = self.dtype
+        return RewardModelScorer(model, self._templated(tokenizer))
+
+    def scorer(self, name: str, directory: Path | None) -> Scorer:
+        """The scorer that a person named: a reward model in `directory`, or without one what the name alone says.
+
+        Raises: CheckpointError; ConfigError, FileError for a name that is no scorer.
+        """
+        return named_scorer(name) if directory is None else self.reward_model(directory)
+
+    def _templated(self, tokenizer: Tokenizer) -> Tokenizer:
+        return tokenizer.without_template() if self.template == "none" else tokenizer
+
+
+def opening_of(params: Mapping[str, Any]) -> Opening:
+    """The way of opening that the typed options device, template and dtype ask for.
+
+    Raises: ConfigError for a value that none of them has, or a device that is not there.
+    """
+    allowed = {"template": ("auto", "none"), "dtype": ("float32", "bfloat16")}
+    given = {name: params.get(name) or values[0] for name, values in allowed.items()}
+    for name, value in given.items():
+        if value not in allowed[name]:
+            raise ConfigError(f"--{name} is {value!r}; it must be {' or '.join(allowed[name])}")
+    return Opening(choose_device(params.get("device") or "auto"), given["template"], getattr(torch, given["dtype"]))
 
 
 @dataclass(frozen=True)
@@ -38,26 +85,6 @@ class Answer:
     text: str
     tokens: int
     finished: bool
-
-
-def policy_at(name: str, directory: Path, device: torch.device, template: str | None) -> Policy:
-    """The policy in a directory, ready to sample from. Raises: CheckpointError."""
-    model, tokenizer = open_policy(directory, device)
-    return Policy(name, model, tokenizer.without_template() if template == "none" else tokenizer)
-
-
-def reward_model_at(directory: Path, device: torch.device, template: str | None) -> RewardModelScorer:
-    """The reward model in a directory. Raises: CheckpointError."""
-    model, tokenizer = open_scalar(directory, device)
-    return RewardModelScorer(model, tokenizer.without_template() if template == "none" else tokenizer)
-
-
-def scorer_of(name: str, directory: Path | None, device: torch.device, template: str | None) -> Scorer:
-    """The scorer that a person named: a reward model in `directory`, or without one what the name alone says.
-
-    Raises: CheckpointError; ConfigError, FileError for a name that is no scorer.
-    """
-    return named_scorer(name) if directory is None else reward_model_at(directory, device, template)
 
 
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:

@@ -28,7 +28,7 @@ def train(target: str, options: Mapping[str, Any]) -> None:
     home = runs_home(os.environ)
     prepared = prepare(request_of(target, options), home, os.environ)
     if not view.quiet:
-        _announce(prepared)
+        _announce(prepared, options.get("max_steps"))
     if prepared.stages or prepared.rundir.owes_words(prepared.last):
         _drive(prepared, view)
     _print_result(prepared, view)
@@ -54,12 +54,13 @@ def request_of(target: str, options: Mapping[str, Any]) -> "RunRequest":
     )
 
 
-def _announce(prepared: "Prepared") -> None:
+def _announce(prepared: "Prepared", max_steps: int | None) -> None:
     if prepared.made:
         names = ", then ".join(prepared.made)
         print(f"{prepared.target} needs {names} first: making it in run {prepared.rundir.name!r}", file=sys.stderr)
     if not prepared.stages:
-        print(f"run {prepared.rundir.name!r}: {prepared.target} is finished already", file=sys.stderr)
+        limit = "; --max-steps changes nothing in it" if max_steps is not None else ""
+        print(f"run {prepared.rundir.name!r}: {prepared.target} is finished already{limit}", file=sys.stderr)
 
 
 def _drive(prepared: "Prepared", view: View) -> None:

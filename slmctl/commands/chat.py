@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slmctl.commands import options
-from slmctl.commands.sample import check_template, sampling_of
+from slmctl.commands.sample import sampling_of
 from slmctl.tui.safe import clean
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def chat(
     template: options.Template = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    dtype: options.Dtype = None,
     threads: options.Threads = None,
     jsonl: options.Jsonl = False,
 ) -> None:
@@ -41,16 +42,12 @@ def chat(
     from engine.references import resolve_reference
     from engine.rundir import runs_home
 
-    check_template(template)
     directories = [resolve_reference(name, runs_home(os.environ)) for name in models]
     thread_settings.apply(threads, shared=True)
-    from engine.runtime import choose_device
-    from slmctl.models import policy_at, respond
+    from slmctl.models import opening_of, respond
 
-    place = choose_device(device or "auto")
-    policies = [
-        policy_at(name, directory, place, template) for name, directory in zip(models, directories, strict=True)
-    ]
+    opening = opening_of(ctx.params)
+    policies = [opening.policy(name, directory) for name, directory in zip(models, directories, strict=True)]
     sampling = sampling_of(ctx.params)
     talking = sys.stdin.isatty()
     for turn, prompt in enumerate(typed_lines() if talking else piped_lines()):

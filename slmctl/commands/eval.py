@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.commands.sample import check_template, sampling_of
+from slmctl.commands.sample import sampling_of
 from slmctl.results import ROWS, finite
 from slmctl.tui.safe import one_line
 
@@ -34,6 +34,7 @@ def evaluate(
     template: options.Template = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    dtype: options.Dtype = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -42,19 +43,17 @@ def evaluate(
     from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
 
-    check_template(template)
     home = runs_home(os.environ)
     directories = [resolve_reference(name, home) for name in (a, b)]
     scorer_at = resolve_reference(reward, home) if reward is not None and is_model(reward) else None
     thread_settings.apply(threads)
     from engine.config import EvalConfig
-    from engine.runtime import choose_device
     from slmctl.comparison import compare
-    from slmctl.models import policy_at, scorer_of
+    from slmctl.models import opening_of
 
-    place = choose_device(device or "auto")
-    first, second = (policy_at(*named, place, template) for named in zip((a, b), directories, strict=True))
-    scorer = None if reward is None else scorer_of(reward, scorer_at, place, template)
+    opening = opening_of(ctx.params)
+    first, second = (opening.policy(*named) for named in zip((a, b), directories, strict=True))
+    scorer = None if reward is None else opening.scorer(reward, scorer_at)
     usual = EvalConfig()
     sampling = sampling_of(ctx.params, max_new_tokens=usual.max_new_tokens)
     numbers = compare(first, second, n, sampling, seed or 0, usual.tie_margin, scorer)

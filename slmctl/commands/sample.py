@@ -39,6 +39,7 @@ def sample(
     template: options.Template = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    dtype: options.Dtype = None,
     threads: options.Threads = None,
     jsonl: options.Jsonl = False,
 ) -> None:
@@ -47,14 +48,12 @@ def sample(
     from engine.references import resolve_reference
     from engine.rundir import runs_home
 
-    check_template(template)
     directory = resolve_reference(model, runs_home(os.environ))
     asked = repeated(read_prompts(prompts, map), n)
     thread_settings.apply(threads, shared=True)
-    from engine.runtime import choose_device
-    from slmctl.models import policy_at, respond_to_all
+    from slmctl.models import opening_of, respond_to_all
 
-    policy = policy_at(model, directory, choose_device(device or "auto"), template)
+    policy = opening_of(ctx.params).policy(model, directory)
     for prompt, answer in respond_to_all(policy, asked, sampling_of(ctx.params), seed or 0):
         if jsonl:
             row = {"prompt": plain_prompt(prompt), "response": answer.text}
@@ -79,14 +78,6 @@ def sampling_of(params: Mapping[str, Any], **usual: Any) -> "Sampling":
         if not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be {low} to {high}")
     return Sampling(**{**usual, **given})
-
-
-def check_template(template: str | None) -> None:
-    """Nothing where the option has one of its two values. Raises: ConfigError."""
-    from engine.errors import ConfigError
-
-    if template not in (None, "auto", "none"):
-        raise ConfigError(f"--template is {template!r}; it must be auto or none")
 
 
 def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator["Prompt"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.commands.sample import check_template, stdin_rows
+from slmctl.commands.sample import stdin_rows
 
 if TYPE_CHECKING:
     from engine.records import Demonstration
@@ -25,11 +25,13 @@ BATCH = 256
 
 
 def score(
+    ctx: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="SCORER", help="A path, tiny:rm, pocket:judge, a persona, or file.py:function.")
     ],
     template: options.Template = None,
     device: options.Device = None,
+    dtype: options.Dtype = None,
     threads: options.Threads = None,
     jsonl: options.Jsonl = False,
 ) -> None:
@@ -38,14 +40,12 @@ def score(
     from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
 
-    check_template(template)
     directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
     thread_settings.apply(threads, shared=True)
     from engine.readers import exchange_of
-    from engine.runtime import choose_device
-    from slmctl.models import scorer_of
+    from slmctl.models import opening_of
 
-    scorer = scorer_of(model, directory, choose_device(device or "auto"), template)
+    scorer = opening_of(ctx.params).scorer(model, directory)
     rows = iter(stdin_rows())
     while batch := list(islice(rows, BATCH)):
         exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]

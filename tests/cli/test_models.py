@@ -79,6 +79,7 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft", "--top-p", "1.5"], "", 2, "--top-p is 1.5"),
         (["tiny:sft", "--template", "chatml"], "", 2, "--template is 'chatml'"),
         (["tiny:sft", "--device", "abacus"], "", 2, "no device 'abacus'"),
+        (["tiny:sft", "--dtype", "float16"], "", 2, "--dtype is 'float16'; it must be float32 or bfloat16"),
         (["tiny:sft"], "Hi\n", 3, "stdin, line 1: this is not JSON"),
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
         (["tiny:sft"], json.dumps({"prompt": "word " * 99}), 2, "a prompt has"),
@@ -101,6 +102,13 @@ def test_score_adds_score_and_logit(cli: Cli, run: RunDir) -> None:
     assert [row["id"] for row in scored] == ["Paris.", "Rome.", ""]
     for row in scored:
         assert row["logit"] - row["score"] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_scores_in_another_number_format_are_near_and_not_the_same(cli: Cli, run: RunDir) -> None:
+    stdin = json.dumps({"prompt": PROMPT, "response": "Paris."})
+    words = ("score", "tiny:rm", "--jsonl")
+    exact, rough = (json.loads(cli(*words, *more, stdin=stdin).out)["score"] for more in ((), ("--dtype", "bfloat16")))
+    assert exact != rough and rough == pytest.approx(exact, abs=0.1)
 
 
 def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:

@@ -142,7 +142,9 @@ def test_a_finished_run_is_printed_again_without_the_engine(cli: Cli, engine_say
     engine_says(lambda prepared, stop: pytest.fail("the engine was asked"))
     outcome = cli("run", "--preset", "tiny", "--json")
     assert json.loads(outcome.out) == RESULT
-    assert "run is finished already" in outcome.err
+    assert "run is finished already\n" in outcome.err
+    again = cli("run", "--preset", "tiny", "--max-steps", "3").err
+    assert "run is finished already; --max-steps changes nothing in it\n" in again
 
 
 def test_a_stage_makes_its_parents_and_says_so(cli: Cli, engine_says: Install) -> None:
