@@ -1,1 +1,1 @@
-"""The screens, and the door that all foreign text passes before a terminal sees it."""
+"""The playground: screens in one process that loads no torch; training and sampling are children."""

@@ -1,0 +1,7 @@
+"""The Chat mode."""
+
+from textual.screen import Screen
+
+
+class ChatScreen(Screen[None]):
+    """The Chat mode."""

@@ -1,0 +1,7 @@
+"""The Label mode."""
+
+from textual.screen import Screen
+
+
+class LabelScreen(Screen[None]):
+    """The Label mode."""
