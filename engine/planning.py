@@ -125,7 +125,11 @@ def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
         given = record.inputs.get(stage, {})
         source = "prompts" if stage == "ppo" else "data"
         if stage in ("comparisons", "eval"):
-            command = f"slmctl rm {named} --data FILE" if stage == "comparisons" else "slmctl eval A B"
+            command = (
+                f"slmctl rm {named} --data FILE"
+                if stage == "comparisons"
+                else "slmctl eval A B --prompts FILE --judge SCORER"
+            )
         elif source in given or (stage == "ppo" and "data" in record.inputs.get("sft", {})):
             continue
         else:

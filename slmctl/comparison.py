@@ -1,28 +1,43 @@
-"""Two policies on the same test prompts, for `slmctl eval`: the judge's verdicts, KL and lengths as one object."""
+"""Two policies on the same prompts, for `slmctl eval`: a judge's verdicts, KL and lengths as one object."""
 
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from engine.errors import ConfigError
 from engine.evaluate import Answers, answer, component_means, distinct_2, mean_interval, win_rate
-from engine.pocket.judge import judge
+from engine.pocket.judge import judge as pocket_judge
 from engine.pocket.requests import draw, requests
+from engine.records import Prompt, prompt_text
 from engine.sampling import Sampling
 from engine.scoring import Scorer
 from slmctl.models import BATCH, Policy
 
+JUDGE = "pocket:judge"
 
-def compare(
-    a: Policy, b: Policy, n: int, sampling: Sampling, seed: int, tie_margin: float, scorer: Scorer | None = None
-) -> dict[str, Any]:
-    """How B does against A on `n` test prompts of the pocket world, one response each.
 
-    KL of B from A is there where both have one tokenizer, `reward_a` and `reward_b` where a `scorer` is given.
-    Raises: ConfigError for more prompts than there are.
-    """
+def prompts_of_the_world(n: int, seed: int) -> list[Prompt]:
+    """`n` different prompts of the pocket world's test split. Raises: ConfigError for more than there are."""
     if n > (most := len(requests("test"))):
         raise ConfigError(f"-n is {n}; the test split has {most} prompts")
-    prompts = [request.text for request in draw("test", n, seed, "eval/prompts")]
+    return [request.text for request in draw("test", n, seed, "eval/prompts")]
+
+
+def compare(
+    a: Policy,
+    b: Policy,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    seed: int,
+    tie_margin: float,
+    judge: Scorer | None = None,
+    scorer: Scorer | None = None,
+) -> dict[str, Any]:
+    """How B does against A on `prompts`, one response each, by the scores of `judge`.
+
+    Without one the pocket judge says, and its components are there too. KL of B from A is there where both have one
+    tokenizer, `reward_a` and `reward_b` where a `scorer` is given.
+    """
     shared = a.tokenizer.same_ids(b.tokenizer)
     first = answer(a.model, a.tokenizer, prompts, sampling, seed=seed, stream="eval/a", batch=BATCH)
     second = answer(
@@ -35,24 +50,35 @@ def compare(
         batch=BATCH,
         reference=a.model if shared else None,
     )
-    judged = [
-        [judge(prompt, text) for prompt, text in zip(prompts, side.texts, strict=True)] for side in (first, second)
-    ]
-    utilities = [[one.utility for one in side] for side in judged]
+    if judge is None:
+        worth, parts = _judged(prompts, first, second)
+    else:
+        worth, parts = [judge.score(prompts, side.texts) for side in (first, second)], {}
     kl, low, high = mean_interval(second.kl_nats) if shared else (None, None, None)
     rewards = [] if scorer is None else [scorer.score(prompts, side.texts) for side in (first, second)]
     return {
-        **win_rate(utilities[1], utilities[0], tie_margin).as_row(),
+        **win_rate(worth[1], worth[0], tie_margin).as_row(),
         "kl_nats": kl,
         "kl_nats_low": low,
         "kl_nats_high": high,
         "length_ratio": second.length_mean / first.length_mean,
         **_numbers("a", first),
         **_numbers("b", second),
-        **component_means("a", judged[0]),
-        **component_means("b", judged[1]),
+        **(parts or {f"utility_{name}": fmean(scores) for name, scores in zip("ab", worth, strict=True)}),
         **{f"reward_{name}": fmean(scores) for name, scores in zip("ab", rewards, strict=False)},
     }
+
+
+def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float]], dict[str, float]]:
+    """The pocket judge's utilities of each side, and the means of all that it says."""
+    texts = [prompt_text(prompt) for prompt in prompts]
+    judged = [[pocket_judge(prompt, text) for prompt, text in zip(texts, side.texts, strict=True)] for side in sides]
+    parts = {
+        quantity: mean
+        for name, own in zip("ab", judged, strict=True)
+        for quantity, mean in component_means(name, own).items()
+    }
+    return [[one.utility for one in own] for own in judged], parts
 
 
 def _numbers(name: str, answers: Answers) -> dict[str, float]:

@@ -3,29 +3,45 @@
 import json as json_module
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmctl.commands import options
+from slmctl.commands.data import named_source
 from slmctl.commands.sample import sampling_of
 from slmctl.results import ROWS, finite
 from slmctl.tui.safe import one_line
+
+if TYPE_CHECKING:
+    from engine.records import Prompt
 
 HELP = """\b
 slmctl eval tiny:sft tiny:ppo
 slmctl eval tiny:ppo round2:ppo --reward tiny:rm
 slmctl eval tiny:base tiny:sft -n 100 --temperature 0.7 --json
+slmctl eval tiny:ppo round2:ppo --judge pocket:concise
+slmctl eval A B --prompts questions.txt --judge mine:rm
 
-How often B beats A by the pocket judge on test prompts, with a 95 % interval; KL of B from A, lengths, and with
---reward what a reward model thinks of both."""
+How often B beats A, with a 95 % interval: by the pocket judge on the world's test prompts, or by another --judge, which
+may be a reward model or a function, and on --prompts of your own. KL of B from A, lengths, and with --reward what a
+reward model thinks of both."""
+TEST_PROMPTS = 500
 
 
 def evaluate(
     ctx: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A policy: a path, tiny:sft or tiny:ppo@20.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
-    n: options.Number = 500,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", metavar="N", min=1, help="Prompts (default: 500 of the world's, all of a file's)."),
+    ] = None,
+    prompts: options.Prompts = None,
+    map: options.Map = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", metavar="SCORER", help="Who says which is better (default: pocket:judge).")
+    ] = None,
     reward: options.Reward = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
@@ -45,29 +61,51 @@ def evaluate(
 
     home = runs_home(os.environ)
     directories = [resolve_reference(name, home) for name in (a, b)]
-    scorer_at = resolve_reference(reward, home) if reward is not None and is_model(reward) else None
+    named = [name for name in dict.fromkeys((judge, reward)) if name is not None]
+    scorers_at = {name: resolve_reference(name, home) if is_model(name) else None for name in named}
+    asked = own_prompts(prompts, map, n, judge)
     thread_settings.apply(threads)
     from engine.config import EvalConfig
-    from slmctl.comparison import compare
+    from slmctl.comparison import JUDGE, compare, prompts_of_the_world
     from slmctl.models import opening_of
 
+    if asked is None:
+        asked = prompts_of_the_world(n or TEST_PROMPTS, seed or 0)
     opening = opening_of(ctx.params)
     first, second = (opening.policy(*named) for named in zip((a, b), directories, strict=True))
-    scorer = None if reward is None else opening.scorer(reward, scorer_at)
+    scorers = {name: opening.scorer(name, at) for name, at in scorers_at.items()}
+    judging = None if judge in (None, JUDGE) else scorers[judge]
+    scorer = None if reward is None else scorers[reward]
     usual = EvalConfig()
     sampling = sampling_of(ctx.params, max_new_tokens=usual.max_new_tokens)
-    numbers = compare(first, second, n, sampling, seed or 0, usual.tie_margin, scorer)
-    result = {"a": a, "b": b, **numbers}
+    numbers = compare(first, second, asked, sampling, seed or 0, usual.tie_margin, judging, scorer)
+    result = {"a": a, "b": b, "judge": judge or JUDGE, **numbers}
     if json:
         print(json_module.dumps(finite(result)))
     else:
         print_comparison(result)
 
 
+def own_prompts(file: str | None, mapped: list[str] | None, n: int | None, judge: str | None) -> "list[Prompt] | None":
+    """The prompts of a person's file, the first `n` where that is given; None where the world's are to be asked.
+
+    Raises: ConfigError without a judge, since the world's knows nothing of them; FileError, DataError.
+    """
+    from engine.errors import ConfigError
+    from engine.readers import read_prompts
+
+    if file is None:
+        return None
+    if judge is None:
+        raise ConfigError("--prompts of your own need a --judge: a reward model such as mine:rm, or FILE.py:FUNCTION")
+    return [row.prompt for row in read_prompts(named_source(file, mapped)).records][:n]
+
+
 def print_comparison(result: Mapping[str, Any]) -> None:
     """Prints who wins, how far apart the two are, and their numbers side by side."""
     a, b = one_line(result["a"]), one_line(result["b"])
-    print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses")
+    by = f"by {one_line(result['judge'])} on {result['prompts']} prompts"
+    print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses ({by})")
     print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")
     if result["kl_nats"] is not None:
         low, high = result["kl_nats_low"], result["kl_nats_high"]

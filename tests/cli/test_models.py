@@ -170,6 +170,24 @@ def test_eval_shows_what_a_scorer_thinks_of_both(cli: Cli, run: RunDir, reward: 
     assert shown.split()[1:] == [f"{result['reward_a']:.3f}", f"{result['reward_b']:.3f}"]
 
 
+@pytest.mark.parametrize("judged_by", ["pocket:concise", "tiny:rm", "shout.py:length"])
+def test_eval_by_another_judge_on_prompts_of_ones_own(
+    cli: Cli, run: RunDir, judged_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shout.py").write_text("def length(prompts, responses):\n    return [len(one) for one in responses]\n")
+    Path("own.txt").write_text("Hello?\nWho?\nWhy?\n")
+    command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", "own.txt", "--judge", judged_by, "--max-new-tokens", "6")
+    result = json.loads(cli(*command, "--json").out)
+    assert (result["prompts"], result["judge"]) == (3, judged_by)
+    assert result["wins"] + result["ties"] + result["losses"] == 3
+    assert "helpful_a" not in result
+    assert (result["utility_a"] == result["utility_b"]) == (judged_by == "pocket:concise")  # who knows no such prompts
+    assert f"(by {judged_by} on 2 prompts)" in cli(*command, "-n", "2").out
+    refused = cli("eval", "tiny:sft", "tiny:ppo", "--prompts", "own.txt")
+    assert refused.code == 2 and "need a --judge" in refused.err
+
+
 def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:
     assert cli("eval", "tiny:sft", "other:ppo").code == 3
     nobody = cli("eval", "tiny:sft", "tiny:ppo", "--reward", "pocket:nobody")
