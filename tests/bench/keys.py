@@ -1,0 +1,149 @@
+"""How fast the playground answers a key, idle and while a run trains on all cores.
+
+    python -m tests.bench.keys RUN [--keys 200]
+
+Types letters into the chat of RUN's SFT policy, in a real pseudo-terminal: from the byte written to the handler that
+gets the key, and to the letter painted. Then the same beside a PPO training of a copy of the run. The first line a
+ratio is taken against is measured in the same call.
+"""
+
+import argparse
+import fcntl
+import os
+import pty
+import select
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from textual import events
+
+from slmctl.tui.app import Playground
+from slmctl.tui.start import Start
+
+ROWS, COLUMNS = 45, 140
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+QUIET_S = 1.5
+PAUSE_S = 0.06
+TOO_LONG_S = 5.0
+
+
+class Timed(Playground):
+    """A playground that notes on a pipe when each key reaches it."""
+
+    notes = -1
+
+    async def on_event(self, event: events.Event) -> None:
+        """Notes the time, then goes on as always."""
+        if isinstance(event, events.Key):
+            os.write(self.notes, struct.pack("d", time.monotonic()))
+        await super().on_event(event)
+
+
+class Terminal:
+    """The playground in a pseudo-terminal of its own, and the pipe on which it notes its keys."""
+
+    def __init__(self, home: Path, model: str) -> None:
+        self.notes, theirs = os.pipe()
+        os.set_inheritable(theirs, True)
+        self.pid, self.screen = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+            words = [sys.executable, "-m", "tests.bench.keys", "--child", str(theirs), str(home), model]
+            os.execv(sys.executable, words)
+        os.close(theirs)
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+
+    def settle(self) -> None:
+        """Reads until nothing has come for a while."""
+        while self._read(QUIET_S):
+            pass
+
+    def press(self, letter: str) -> tuple[float, float]:
+        """Seconds from the key to its handler, and to the letter on the screen."""
+        while self._read(0):
+            pass
+        sent = time.monotonic()
+        os.write(self.screen, letter.encode())
+        while letter.encode() not in self._read(TOO_LONG_S):
+            assert time.monotonic() - sent < TOO_LONG_S, f"{letter!r} never came"
+        painted = time.monotonic()
+        (handled,) = struct.unpack("d", os.read(self.notes, 8))
+        return handled - sent, painted - sent
+
+    def close(self) -> None:
+        """Ends the playground."""
+        os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+
+    def _read(self, wait_s: float) -> bytes:
+        ready, _, _ = select.select([self.screen], [], [], wait_s)
+        return os.read(self.screen, 2**16) if ready else b""
+
+
+def measured(terminal: Terminal, keys: int) -> tuple[list[float], list[float]]:
+    """Times to the handler and to the screen of this many keys, in ms."""
+    handled, painted = [], []
+    for number in range(keys):
+        to_handler, to_screen = terminal.press(LETTERS[number % len(LETTERS)])
+        handled.append(1000 * to_handler)
+        painted.append(1000 * to_screen)
+        time.sleep(PAUSE_S)
+    return handled, painted
+
+
+def p95(values: Sequence[float]) -> float:
+    """The value that 95 % do not pass."""
+    return sorted(values)[int(0.95 * len(values))]
+
+
+def line(name: str, values: Sequence[float]) -> str:
+    """Median and 95th percentile, in ms."""
+    return f"{name:<28} median {statistics.median(values):7.2f} ms   p95 {p95(values):7.2f} ms"
+
+
+def main() -> None:
+    """Measures idle, then beside a training, and prints both with their ratio."""
+    if sys.argv[1:2] == ["--child"]:
+        notes, home, model = int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+        Timed.notes = notes
+        Timed(Start(home, "chat", models=(model,))).run()
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--keys", type=int, default=200)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        shutil.copytree(options.run, home / "tiny")
+        terminal = Terminal(home, "tiny:sft")
+        terminal.settle()
+        idle = measured(terminal, options.keys)
+        words = [sys.executable, "-m", "slmctl", "ppo", "--run", "busy", "--from", "tiny", "--set", "ppo.kl_coef=0.34"]
+        environ = {**os.environ, "SLMCTL_RUNS": str(home)}
+        with subprocess.Popen(words, env=environ, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as training:
+            while not (home / "busy" / "events.jsonl").is_file() or b"StepCompleted" not in (
+                home / "busy" / "events.jsonl"
+            ).read_bytes():
+                assert training.poll() is None, "the training ended"
+                time.sleep(0.2)
+            busy = measured(terminal, options.keys)
+            assert training.poll() is None, "the training ended before it was measured beside"
+            training.kill()
+        terminal.close()
+    for name, (handled, painted) in (("idle", idle), ("beside a training", busy)):
+        print(line(f"{name}: to handler", handled))
+        print(line(f"{name}: to paint", painted))
+    print(f"paint, busy / idle: median {statistics.median(busy[1]) / statistics.median(idle[1]):.2f}", end="  ")
+    print(f"p95 {p95(busy[1]) / p95(idle[1]):.2f}")
+
+
+if __name__ == "__main__":
+    main()
