@@ -129,9 +129,10 @@ def main() -> None:
         words = [sys.executable, "-m", "slmctl", "ppo", "--run", "busy", "--from", "tiny", "--set", "ppo.kl_coef=0.34"]
         environ = {**os.environ, "SLMCTL_RUNS": str(home)}
         with subprocess.Popen(words, env=environ, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as training:
-            while not (home / "busy" / "events.jsonl").is_file() or b"StepCompleted" not in (
-                home / "busy" / "events.jsonl"
-            ).read_bytes():
+            while (
+                not (home / "busy" / "events.jsonl").is_file()
+                or b"StepCompleted" not in (home / "busy" / "events.jsonl").read_bytes()
+            ):
                 assert training.poll() is None, "the training ended"
                 time.sleep(0.2)
             busy = measured(terminal, options.keys)
