@@ -115,7 +115,7 @@ def branches_allowed(branches: Tensor) -> Tensor:
 def demonstration_examples(
     rows: Sequence[Demonstration], tokenizer: Tokenizer, context: int
 ) -> tuple[list[Example], int]:
-    """Examples with loss on each response to imitate, through EOS, and how many did not fit the context."""
+    """Examples with loss on each response to imitate, through EOS, and of how many rows something did not fit."""
     turns = [turns_to_imitate(row) for row in rows]
     flat = [turn for own in turns for turn in own]
     prompts = iter(tokenizer.encode_prompts([prompt for prompt, _ in flat]))
@@ -124,7 +124,7 @@ def demonstration_examples(
     for own in turns:
         encoded = [(next(prompts), next(responses)) for _ in own]
         fitting = [(prompt, response) for prompt, response in encoded if len(prompt) + len(response) <= context]
-        overlong += len(encoded) - len(fitting)
+        overlong += len(fitting) < len(encoded)
         examples += joined(fitting)
     return examples, overlong
 

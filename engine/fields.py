@@ -42,14 +42,15 @@ def map_text(fields: FieldMap) -> str:
 
 
 def renamed(row: Any, fields: FieldMap) -> Any:
-    """A row with our names for its values; what is no table stays as it is.
+    """A row with our names for its values, in place of theirs; what is no table stays as it is.
 
     Raises: DataError for a field that the row does not have.
     """
     if not isinstance(row, dict):
         return row
-    table = {name: value for name, value in row.items() if name not in fields}
-    return table | {ours: _value_at(row, ours, theirs) for ours, theirs in fields.items() if theirs}
+    theirs = {path if path in row else path.split(".")[0] for path in fields.values()}
+    table = {name: value for name, value in row.items() if name not in fields and name not in theirs}
+    return table | {ours: _value_at(row, ours, path) for ours, path in fields.items() if path}
 
 
 def _value_at(row: Mapping[str, Any], ours: str, path: str) -> Any:

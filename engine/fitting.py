@@ -12,7 +12,7 @@ ROWS_AT_ONCE = 1000  # so that the ids of a large file are never all in memory
 def over_long(records: Sequence[Demonstration | Ranking | PromptRow | Text], tokenizer: Tokenizer, context: int) -> int:
     """How many records do not fit into `context` tokens.
 
-    A demonstration does not with its response and EOS, nor a comparison with one of its responses: both are left out. A
+    A demonstration does not with a response and EOS, which is left out, nor a comparison with one of its responses. A
     prompt does not where it leaves no room for a response. Text is cut into rows: it fits.
     """
     parts = (records[at : at + ROWS_AT_ONCE] for at in range(0, len(records), ROWS_AT_ONCE))

@@ -27,6 +27,9 @@ def handed(
     Raises: ConfigError for an option that the stage does not take; FileError as `input_entry`.
     """
     entries = dict(inputs.get(stage, {}))
+    if "map" in typed and not any(name in typed or name in entries for name in FILES):
+        options = " or ".join(f"--{name}" for name in FILES if name in INPUTS.get(stage, ()))
+        raise ConfigError(f"--map renames the fields of {options}, and there is none")
     if any(name in FILES for name in typed):
         entries.pop("map", None)
     for name, value in typed.items():

@@ -21,6 +21,8 @@ HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 KINDS = ("demonstrations", "comparisons", "prompts", "text")
 Record = Demonstration | Ranking | PromptRow | Text
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+CONVERT = "slmctl data convert FILE --out NEW.jsonl"
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def parser(kind: str) -> tuple[Callable[[Any], Record | None], str]:
     return parsers[kind]
 
 
-def placed(row: Row, parse: Callable[[Any], R | None]) -> R | None:
-    """The record of a row, or None for an empty one. Raises: DataError naming the row's place."""
+def placed(row: Row, parse: Callable[[Any], T]) -> T:
+    """What `parse` makes of a row. Raises: DataError naming the row's place."""
     if isinstance(row.value, DataError):
         raise row.value
     try:
@@ -98,7 +100,7 @@ def placed(row: Row, parse: Callable[[Any], R | None]) -> R | None:
 
 
 def _demonstration(row: Any) -> Demonstration | None:
-    table = _table(row)
+    table = table_of(row)
     if "messages" in table:
         messages = _messages(table["messages"], "messages")
         if len(messages) < 2 or messages[-1].role != "assistant":
@@ -113,12 +115,12 @@ def _demonstration(row: Any) -> Demonstration | None:
 
 
 def _exchange(row: Any) -> Demonstration | None:
-    table = _table(row)
+    table = table_of(row)
     return Demonstration(_prompt(table), _string(table, "response"))
 
 
 def _ranking(row: Any) -> Ranking | None:
-    table = _table(row)
+    table = table_of(row)
     if "responses" in table or "ranking" in table:
         return _ranked(table)
     if "chosen" not in table or "rejected" not in table:
@@ -137,7 +139,7 @@ def _ranking(row: Any) -> Ranking | None:
 def _prompt_row(row: Any) -> PromptRow | None:
     if isinstance(row, str):
         return _or_empty(PromptRow(_clean(row, "the line")))
-    table = _table(row)
+    table = table_of(row)
     if "messages" in table and "prompt" not in table:
         messages = _messages(table["messages"], "messages")
         return _or_empty(PromptRow(messages[:-1] if messages[-1].role == "assistant" else messages))
@@ -147,7 +149,7 @@ def _prompt_row(row: Any) -> PromptRow | None:
 
 
 def _text(row: Any) -> Text | None:
-    text = _clean(row, "the text") if isinstance(row, str) else _string(_table(row), "text")
+    text = _clean(row, "the text") if isinstance(row, str) else _string(table_of(row), "text")
     return Text(text) if text.strip() else None
 
 
@@ -255,9 +257,13 @@ def _clean(text: str, name: str) -> str:
     return text
 
 
-def _table(row: Any) -> Mapping[str, Any]:
+def table_of(row: Any) -> Mapping[str, Any]:
+    """The fields of a row, without those that are null. Raises: DataError for what is no row of ours."""
     if not isinstance(row, dict):
         raise DataError(f"expected an object with named fields and found {_shown(row)}")
+    tree = any(name == "prompt" and isinstance(value, dict) for name, value in row.items())
+    if tree or row.keys() >= {"instruction", "instances"}:
+        raise DataError(f"this is a conversation tree or a self-instruct task; rewrite it first: {CONVERT}")
     return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
 
 

@@ -1,6 +1,6 @@
 """How a person names a model, the same everywhere, and the directory that is meant.
 
-A path, `NAME:sft` (a run's final), `NAME:ppo@20` (a saved step). Opening what lies there needs torch and is done in
+A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step). Opening what lies there needs torch and is done in
 pretrained.py; scorers that are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
 """
 

@@ -156,19 +156,25 @@ def _list_of_json(path: Path, text: str) -> Iterator[Row]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: this is not JSON that can be read: {_reason(error)}") from error
     if not isinstance(rows, list):
-        raise DataError(f"{path}: expected a list of rows and found {type(rows).__name__}")
+        kind = "an object" if isinstance(rows, dict) else type(rows).__name__
+        raise DataError(
+            f"{path}: expected a list of rows, [{{...}}, ...], and found {kind}; a list inside it cannot be used"
+        )
     for number, row in enumerate(rows, start=1):
         yield Row(f"{path}, row {number}", row)
 
 
 def _cells(path: Path, text: str) -> Iterator[Row]:
-    """Rows of a .csv file by the names in its first line; a cell that is not there is a field that is not there."""
+    """Rows of a .csv file by the names in its first line; a cell that is not there is a field that is not there, and a
+    column without a name, such as an index, is not read."""
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         names = reader.fieldnames
-        if names is None or not all(name.strip() for name in names):
+        if names is None or not any(name.strip() for name in names):
             raise DataError(f"{path}, line 1: expected the names of the columns")
+        if len(set(names)) < len(names):
+            raise DataError(f"{path}, line 1: each column needs a name of its own, and the names are {names}")
         line = reader.line_num + 1
         for cells in reader:
             yield _row_of_cells(f"{path}, line {line}", cells)
@@ -180,7 +186,7 @@ def _cells(path: Path, text: str) -> Iterator[Row]:
 def _row_of_cells(place: str, cells: dict[Any, Any]) -> Row:
     if None in cells:
         return Row(place, DataError(f"{place}: {len(cells[None])} cells more than there are columns"))
-    value = {name: cell for name, cell in cells.items() if cell is not None}
+    value = {name: cell for name, cell in cells.items() if cell is not None and name.strip()}
     for name, cell in tuple(value.items()):
         column = name in JSON_COLUMNS
         if column and not cell.strip():

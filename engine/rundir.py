@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from engine.errors import ConfigError, FileError, RunConflictError, nearest
 from engine.events import (
@@ -236,11 +237,16 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def is_disk_error(error: BaseException | None) -> TypeGuard[OSError]:
+    """Whether an error is the disk's: full, failing, or not ours to use."""
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
 def disk_error(error: BaseException | None, path: Path) -> FileError | None:
-    """The sentence for an error of the disk that was met writing to `path`, or None for any other error."""
-    if not isinstance(error, OSError) or error.errno not in DISK_ERRORS:
+    """The sentence for an error of the disk that a run met writing to `path`, or None for any other error."""
+    if not is_disk_error(error):
         return None
-    why = os.strerror(error.errno).lower()
+    why = os.strerror(error.errno or 0).lower()
     place = error.filename or path
     return FileError(
         f"cannot write to {place}: {why}; the last save is kept: mend that, then type the same command again"

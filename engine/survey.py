@@ -5,17 +5,29 @@ fitting.py's.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.judgements import Judgements, compared
-from engine.readers import Record, parser, placed
+from engine.readers import KINDS, Record, parser, placed, table_of
 from engine.records import Demonstration, Prompt, Ranking, Text, normalised, prompt_text
-from engine.rows import Row, Source, read_rows
+from engine.rows import Row, Source, is_plain_text, read_rows
+
+TELLING = {
+    "comparisons": ("chosen", "rejected", "responses", "ranking"),
+    "demonstrations": ("completion", "output"),
+    "conversations": ("messages",),
+    "prompts": ("prompt", "instruction"),
+    "text": ("text",),
+}
+"""Fields that tell what a row is, the most telling first."""
+NEAR = 0.8  # how like such a field a name must be: a letter too few or too many
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,8 @@ class Report:
     `rows` counts all, `good` those that can be used, `empty` those left out; `duplicates` are good rows seen before,
     `repeated` are responses that another row gives to the same prompt, duplicates aside; `ties` are pairs without a
     preference; `shared` are good rows whose prompt is in the other split too, spaces and case aside; `unused` counts
-    the rows with a field that nothing reads, by its name.
+    the rows with a field that nothing reads, by its name; `against_problems` are rows of the other split without a
+    prompt that can be read.
     """
 
     kind: str
@@ -59,6 +72,7 @@ class Report:
     response_length: Lengths = Lengths()
     unused: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    against_problems: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -92,12 +106,13 @@ class Watched(dict[str, Any]):
         return set(self) - self.read
 
 
-def check(source: Path | Source, kind: str, against: Path | Source | None = None) -> Report:
-    """A report on a source; `against` is another split to look for the same prompts in.
+def check(source: Path | Source, kind: str, against: Source | None = None) -> Report:
+    """A report on a source; `against` is another split, of whatever kind, to look for the same prompts in.
 
     Raises: FileError where a file cannot be read at all; ConfigError for an unknown kind.
     """
     found = sort_out(source, kind)
+    places, against_problems = _prompts_in(against, kind) if against is not None else ({}, [])
     records = found.records
     pairs = [_pairs(record) for record in records]
     rankings = ((place, one) for place, one in zip(found.places, records, strict=True) if isinstance(one, Ranking))
@@ -111,12 +126,44 @@ def check(source: Path | Source, kind: str, against: Path | Source | None = None
         pairs=sum(decided + tied for decided, tied in pairs),
         ties=sum(tied for _, tied in pairs),
         judgements=compared(rankings),
-        shared=_shared(found, sort_out(against, kind)) if against is not None else [],
+        shared=_shared(found, places),
+        against_problems=against_problems,
         prompt_length=_lengths([len(prompt_text(_prompt(record))) for record in records]),
         response_length=_lengths([len(text) for record in records for text in _responses(record)]),
         unused=dict(sorted(found.unused.items(), key=lambda item: (-item[1], item[0]))),
         problems=found.problems,
     )
+
+
+def guess_kind(source: Source) -> str:
+    """The kind of data that the first readable row of a source has the fields of, a slip of the pen in one allowed.
+
+    Raises: FileError, DataError where there is no such row; ConfigError where its fields are of no kind.
+    """
+    rows = list(read_rows(source, "lines"))
+    if not rows:
+        raise DataError(f"{source} is empty")
+    row = next((row for row in rows if not isinstance(row.value, DataError)), rows[0])
+    if isinstance(row.value, DataError):
+        raise row.value
+    if isinstance(row.value, str):
+        return "prompts" if is_plain_text(source) else "text"
+    table = placed(row, table_of)
+    names = [str(name).strip().lower() for name in table]
+    for kind, telling in TELLING.items():
+        if any(get_close_matches(name, telling, n=1, cutoff=NEAR) for name in names):
+            return _kind_of_turns(table) if kind == "conversations" else kind
+    found = ", ".join(map(str, table)) or "none"
+    raise ConfigError(
+        f"{row.place} has the fields {found}, which fit no kind of data: say which is which with --map, such as "
+        f"--map prompt={next(iter(table), 'question')}, or name a --kind ({', '.join(KINDS)})"
+    )
+
+
+def _kind_of_turns(table: Mapping[str, Any]) -> str:
+    turns = table.get("messages")
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    return "prompts" if isinstance(last, dict) and last.get("role") == "user" else "demonstrations"
 
 
 def sort_out(source: Path | Source, kind: str) -> Sorted:
@@ -140,10 +187,38 @@ def sort_out(source: Path | Source, kind: str) -> Sorted:
     return found
 
 
-def _shared(found: Sorted, other: Sorted) -> list[Shared]:
+def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]]:
+    """The prompts of a source of whatever kind, each with the place where it stands first, and a sentence for each row
+    that has none; a field map holds for the rows that have its fields."""
+    kinds = ("text",) if kind == "text" else ("comparisons", "demonstrations", "prompts")
+    parsers, plain = [parser(each)[0] for each in kinds], parser(kinds[-1])[1]
     places: dict[object, str] = {}
-    for record, place in zip(other.records, other.places, strict=True):
-        places.setdefault(normalised(_prompt(record)), place)
+    problems: list[str] = []
+    unmapped = read_rows(replace(source, fields={}), plain)
+    for row, raw in zip(read_rows(source, plain), unmapped, strict=True):
+        try:
+            record = _read_somehow((raw, row), parsers)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if record is not None:
+            places.setdefault(normalised(_prompt(record)), row.place)
+    return places, problems
+
+
+def _read_somehow(rows: Sequence[Row], parsers: Sequence[Callable[[Any], Record | None]]) -> Record | None:
+    """What the first of the parsers that can makes of the last of the rows, else of those before it.
+
+    Raises: DataError as the last parser does for the last row.
+    """
+    for row in reversed(rows):
+        for parse in parsers:
+            with suppress(DataError):
+                return placed(row, parse)
+    return placed(rows[-1], parsers[-1])
+
+
+def _shared(found: Sorted, places: Mapping[object, str]) -> list[Shared]:
     return [
         Shared(prompt_text(prompt), (place, places[key]))
         for record, place in zip(found.records, found.places, strict=True)

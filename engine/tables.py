@@ -16,6 +16,7 @@ from engine.errors import ConfigError, DataError, FileError
 HUB = "hf:"
 REFERENCE = re.compile(r"hf:(?P<path>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.-]+))?")
 DEFAULT_SPLIT = "train"
+FORMATS = {"JSON": (".json", ".jsonl"), "CSV": (".csv", ".tsv"), "Parquet": (".parquet",), "text": (".txt",)}
 SAVED = ("dataset_dict.json", "state.json")  # what Dataset.save_to_disk leaves in a folder
 
 
@@ -75,10 +76,30 @@ def _load(name: str) -> Any:
     try:
         if any((Path(path) / marker).is_file() for marker in SAVED):
             loaded = datasets.load_from_disk(path)
-            return loaded[split] if isinstance(loaded, dict) else loaded
-        return datasets.load_dataset(path, config, split=split)
+        elif is_hub(name):
+            return datasets.load_dataset(path, config, split=split)
+        else:
+            _refuse_mixed(path)
+            loaded = datasets.load_dataset(path)
+        if not isinstance(loaded, dict):
+            return loaded
+        if split not in loaded:
+            raise ConfigError(f"{name} has no split {split!r}; it has {', '.join(loaded)}: write FOLDER@SPLIT")
+        return loaded[split]
+    except ConfigError:
+        raise
     except Exception as error:  # the hub, its files and a network in between: whatever fails there is said
         raise FileError(f"the dataset {name} cannot be loaded: {_first_line(error)}") from error
+
+
+def _refuse_mixed(folder: str) -> None:
+    """Raise ConfigError for a folder of files of several formats, of which `datasets` would read one without a word."""
+    if (Path(folder) / "README.md").is_file():  # may say which file is what
+        return
+    names = {suffix: kind for kind, suffixes in FORMATS.items() for suffix in suffixes}
+    kinds = {names[path.suffix] for path in Path(folder).rglob("*") if path.suffix in names}
+    if len(kinds) > 1:
+        raise ConfigError(f"the folder {folder} holds {' and '.join(sorted(kinds))} files; name one file, or part them")
 
 
 def _parts(name: str) -> tuple[str, str | None, str]:

@@ -6,13 +6,12 @@ Nothing here or in the commands loads torch before a command needs it.
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from engine.errors import EngineError
-from engine.rundir import disk_error
+from engine.errors import EngineError, FileError
+from engine.rundir import is_disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import chat, convert, data, doctor, eval, options, presets, run, runs, sample, score, stage
 from slmctl.playing import can_draw, play
@@ -111,9 +110,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"slmctl: {clean(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
-        if full := disk_error(error, Path.cwd()) or disk_error(error.__cause__, Path.cwd()):
-            print(f"slmctl: {clean(str(full))}", file=sys.stderr)
-            sys.exit(full.exit_code)
+        if disk := next((one for one in (error, error.__cause__) if is_disk_error(one)), None):
+            place = disk.filename or "what this command prints"
+            print(
+                f"slmctl: cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}",
+                file=sys.stderr,
+            )
+            sys.exit(FileError.exit_code)
         bug, kept = keep_traceback(error)
         print(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})", file=sys.stderr)
         sys.exit(BUG)

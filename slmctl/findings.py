@@ -40,6 +40,9 @@ def report_lines(file: str, report: "Report", against: str | None) -> Iterator[s
         text = f"{len(report.shared)} rows whose prompt is in {one_line(against)} too, spaces and case aside"
         yield from _entry("shared", text)
         yield from _examples([_leak(item) for item in report.shared])
+        if problems := report.against_problems:
+            yield from _entry("", f"{len(problems)} rows of it have no prompt that can be read, such as")
+            yield " " * LABEL + one_line(problems[0])
     for problem in report.problems[:PROBLEMS_SHOWN]:
         yield f"bad: {one_line(problem)}"
     if len(report.problems) > PROBLEMS_SHOWN:
@@ -49,7 +52,7 @@ def report_lines(file: str, report: "Report", against: str | None) -> Iterator[s
 def fit_line(model: str, context: int, over_long: int, kind: str) -> str:
     """How many rows are too long for a model, and what becomes of them."""
     fate = {
-        "demonstrations": "such rows are left out",
+        "demonstrations": "their responses that do not fit are left out",
         "comparisons": "such rows are left out",
         "prompts": "such rows leave no room for a response",
         "text": "longer documents are cut into rows",

@@ -11,6 +11,7 @@ from slmctl.bugs import Bug
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
 from slmctl.report import UntilUnread, View, reporter
 from slmctl.stopping import INTERRUPTED, StopFlag, broken_pipes_raise
+from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
     from engine.planning import Prepared, RunRequest
@@ -61,6 +62,20 @@ def _announce(prepared: "Prepared", max_steps: int | None) -> None:
     if not prepared.stages:
         limit = "; --max-steps changes nothing in it" if max_steps is not None else ""
         print(f"run {prepared.rundir.name!r}: {prepared.target} is finished already{limit}", file=sys.stderr)
+        return
+    for name, value in remembered(prepared).items():
+        print(one_line(f"goes on with --{name} {value}, given before; --{name} none forgets it"), file=sys.stderr)
+    if prepared.config.max_steps and max_steps is None:
+        steps = f"at most {prepared.config.max_steps} steps a stage, as --max-steps said before"
+        print(f"{steps}; --max-steps 0 takes that back", file=sys.stderr)
+
+
+def remembered(prepared: "Prepared") -> dict[str, str]:
+    """What the target was handed in an earlier command and goes on with in this one."""
+    from engine.inputs import input_names
+
+    given = prepared.inputs("ppo" if prepared.target == "run" else prepared.target)
+    return {name: given[name] for name in input_names(given) if name not in prepared.typed}
 
 
 def _drive(prepared: "Prepared", view: View) -> None:

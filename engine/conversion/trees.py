@@ -110,18 +110,20 @@ def rankings_of(turns: Sequence[Turn], left_out: Counter[str]) -> list[JsonRow]:
 
 
 def demonstrations_of(turns: Sequence[Turn], left_out: Counter[str]) -> list[JsonRow]:
-    """A row {messages} for every prompt: the conversation so far with its best reply, the first where several are best.
+    """A row {prompt, completion} for every prompt: the conversation so far and its best reply, the first where several
+    are best. The conversation is only read: a reply in it may be one that is not the best.
 
     Without ranks a lone reply is the best. Counts into `left_out` the replies that come into no row, by reason.
     """
     rows = []
-    for _, replies in _answered(turns, left_out):
+    for prompt, replies in _answered(turns, left_out):
         ranked = [reply for reply in replies if reply.rank is not None]
         if not ranked and len(replies) > 1:
             left_out["without a rank, beside others"] += len(replies)
             continue
         left_out["not the best"] += len(replies) - 1
-        rows.append({"messages": _conversation(min(ranked, key=_rank) if ranked else replies[0])})
+        best = min(ranked, key=_rank) if ranked else replies[0]
+        rows.append({"prompt": _conversation(prompt), "completion": best.text})
     return rows
 
 

@@ -25,7 +25,7 @@ Answers each line you type; an empty line or ctrl+d ends it. Off a terminal: a p
 
 def chat(
     ctx: typer.Context,
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="A path, tiny:ppo or tiny:ppo@20.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="A path, tiny:ppo or tiny:ppo@40.")],
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,

@@ -57,8 +57,7 @@ def convert(
     if held is not None:
         train, rows = split(done, share, seed or 0)
         written = [(target, train), (held, rows)]
-    for path, rows in written:
-        _write(path, rows)
+    _write(written)
     _print_summary(file, done, written)
 
 
@@ -99,14 +98,20 @@ def _check_found(file: str, done: "Conversion") -> None:
         raise DataError(f"{file} gives no {done.kind}: of {done.replies} replies, {why}")
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write(written: Sequence[tuple[Path, Sequence[dict[str, Any]]]]) -> None:
+    """Writes all of the files, or none where one cannot be written."""
     from engine.errors import FileError
     from engine.rundir import write_text
 
-    try:
-        write_text(path, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error
+    done: list[Path] = []
+    for path, rows in written:
+        try:
+            write_text(path, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        except OSError as error:
+            for earlier in done:
+                earlier.unlink()
+            raise FileError(f"cannot write {path}: {error.strerror}") from error
+        done.append(path)
 
 
 def _reasons(done: "Conversion") -> list[str]:

@@ -53,6 +53,7 @@ def check(
 ) -> None:
     """Prints a report on a file."""
     from engine.survey import check as survey
+    from engine.survey import guess_kind
     from slmctl.findings import fit_line, report_lines
 
     source = named_source(file, map)
@@ -65,7 +66,7 @@ def check(
         print("\n".join(report_lines(file, report, against)))
         if fit:
             print(fit_line(fit["model"], fit["context"], fit["over_long"], kind))
-    if report.problems:
+    if report.problems or report.against_problems:
         raise SystemExit(3)
 
 
@@ -83,6 +84,8 @@ def show(
     if source == "pocket":
         rows: Iterable[dict[str, Any]] = _pocket_rows(split)
     else:
+        from engine.survey import guess_kind
+
         named = named_source(source, map)
         rows = _file_rows(named, kind or guess_kind(named))
     for row in islice(rows, n if n or source == "pocket" else ROWS_SHOWN):
@@ -95,35 +98,6 @@ def named_source(name: str, mapped: list[str] | None) -> "Source":
     from engine.rows import Source
 
     return Source(name, parse_map(mapped or []))
-
-
-def guess_kind(source: "Source") -> str:
-    """The kind of data that the first row of a source looks like.
-
-    Raises: FileError, DataError where there is no readable first row; ConfigError where the row fits no kind.
-    """
-    from engine.errors import ConfigError, DataError
-    from engine.readers import KINDS, parser, placed
-    from engine.rows import is_plain_text, read_rows
-
-    rows = list(read_rows(source, "lines"))
-    if not rows:
-        raise DataError(f"{source} is empty")
-    row = next((row for row in rows if not isinstance(row.value, DataError)), rows[0])
-    if isinstance(row.value, DataError):
-        raise row.value
-    if isinstance(row.value, str):
-        return "prompts" if is_plain_text(source) else "text"
-    for kind in ("comparisons", *(kind for kind in KINDS if kind != "comparisons")):
-        try:
-            placed(row, parser(kind)[0])
-        except DataError:
-            continue
-        return kind
-    raise ConfigError(
-        f"{row.place} fits no kind of data; name one with --kind ({', '.join(KINDS)}), or rewrite conversation trees "
-        "with slmctl data convert"
-    )
 
 
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:

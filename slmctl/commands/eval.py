@@ -31,7 +31,7 @@ TEST_PROMPTS = 500
 
 def evaluate(
     ctx: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="A policy: a path, tiny:sft or tiny:ppo@20.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A policy: a path, tiny:sft or tiny:ppo@40.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     n: Annotated[
         int | None,

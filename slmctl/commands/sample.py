@@ -28,7 +28,7 @@ Draws responses. With --jsonl the rows are {prompt, response, tokens, finished}.
 
 def sample(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, tiny:ppo or tiny:ppo@20.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, tiny:ppo or tiny:ppo@40.")],
     prompts: options.Prompts = None,
     map: options.Map = None,
     n: options.Number = 1,

@@ -58,6 +58,7 @@ def test_held_out_trees_follow_from_the_seed(cli: Cli, trees: Path, tmp_path: Pa
         (["--out", "c.jsonl", "--language", "de"], 3, "gives no comparisons: of 30 replies, 30 left out"),
         (["--out", "{trees}/c.jsonl"], 3, "cannot write"),
         ([], 2, "--out"),
+        (["--out", "c.jsonl", "--validation", "/proc/none/v.jsonl"], 3, "cannot write /proc/none/v.jsonl"),
     ],
 )
 def test_mistakes_are_sentences_and_write_nothing(

@@ -122,6 +122,12 @@ def test_data_check_names_fields_that_prompts_do_not_have(cli: Cli, tmp_path: Pa
         ('{"prompt": "a", "completion": "b"}', "demonstrations"),
         ('{"prompt": "a"}', "prompts"),
         ('{"text": "a"}', "text"),
+        ('{"prompt": "a", "choosen": "b", "rejected": "c"}', "comparisons"),
+        ('{"prompt": "a", "responses": ["b", "c"], "ranking": [1]}', "comparisons"),
+        ('{"prompt": "a", "completon": "b"}', "demonstrations"),
+        ('{"Prompt": "a", "Completion": "b"}', "demonstrations"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', "prompts"),
+        ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": 3}]}', "demonstrations"),
     ],
 )
 def test_the_kind_is_guessed_from_the_first_row(cli: Cli, tmp_path: Path, row: str, kind: str) -> None:
@@ -130,11 +136,32 @@ def test_the_kind_is_guessed_from_the_first_row(cli: Cli, tmp_path: Path, row: s
     assert json.loads(cli("data", "check", str(file), "--json").out)["kind"] == kind
 
 
+def test_prompts_are_shared_with_a_file_of_whatever_kind(cli: Cli, tmp_path: Path) -> None:
+    rows = {
+        "c": {"prompt": "Hi", "chosen": "b", "rejected": "c"},
+        "d": {"instruction": "Hi", "input": "", "output": "b"},
+        "m": {"messages": [{"role": "user", "content": "hi"}]},
+    }
+    for name, row in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "q.jsonl").write_text('{"question": "Hi", "completion": "b"}\n')
+    (tmp_path / "bad.jsonl").write_text('{"prompt": 5}\n{"prompt": "Hi"}\n')
+    for one in rows:
+        for other in (*rows, "q"):
+            file, against = (str(tmp_path / f"{name}.jsonl") for name in (one, other))
+            report = json.loads(cli("data", "check", file, "--against", against, "--json").out)
+            assert len(report["shared"]) == (other != "q"), (one, other)
+    mapped = cli("data", "check", str(tmp_path / "q.jsonl"), "--map", "prompt=question", "--against", file)
+    assert mapped.code == 0 and "shared      1 rows" in mapped.out
+    unread = cli("data", "check", file, "--against", str(tmp_path / "bad.jsonl"))
+    assert unread.code == 3 and "1 rows of it have no prompt that can be read" in unread.out
+
+
 def test_a_row_of_no_kind_asks_for_one(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"question": "a"}\n')
     outcome = cli("data", "check", str(file))
-    assert outcome.code == 2 and "name one with --kind" in outcome.err
+    assert outcome.code == 2 and "line 1 has the fields question, which fit no kind of data" in outcome.err
     file.write_text("")
     assert cli("data", "check", str(file)).code == 3
 

@@ -199,7 +199,7 @@ def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:
 @pytest.mark.parametrize(
     ("make", "over_long", "sentence"),
     [
-        (lambda words: {"prompt": "x" * words, "completion": "y"}, 1, "such rows are left out"),
+        (lambda words: {"prompt": "x" * words, "completion": "y"}, 1, "their responses that do not fit are left out"),
         (lambda words: {"prompt": "x", "chosen": "y", "rejected": "z" * words}, 1, "such rows are left out"),
         (lambda words: {"prompt": "x" * words}, 1, "such rows leave no room for a response"),
         (lambda words: {"text": "x" * words}, 0, "longer documents are cut into rows"),

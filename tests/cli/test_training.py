@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import DivergedError
+from engine.errors import DivergedError, EngineError
 from engine.events import (
     AlarmRaised,
     EvalCompleted,
@@ -154,6 +154,21 @@ def test_a_stage_makes_its_parents_and_says_so(cli: Cli, engine_says: Install) -
     assert "rm needs pretrain, then sft, then comparisons first: making it in run 'tiny'" in outcome.err
     assert "next: slmctl ppo --run tiny" in outcome.out
     assert "rm/loss" in outcome.out
+
+
+def test_what_was_given_before_is_said_and_can_be_forgotten(cli: Cli, engine_says: Install, tmp_path: Path) -> None:
+    def failing(_prepared: Prepared, _stop: Callable[[], bool]) -> Iterator[Event]:
+        raise EngineError("it failed")
+        yield
+
+    engine_says(failing)
+    first = cli("ppo", "--reward", "pocket:judge", "--max-steps", "3")
+    assert first.code == 1 and "before" not in first.err
+    again = cli("ppo").err
+    assert "goes on with --reward pocket:judge, given before; --reward none forgets it" in again
+    assert "at most 3 steps a stage, as --max-steps said before; --max-steps 0 takes that back" in again
+    assert "before" not in cli("ppo", "--reward", "none", "--max-steps", "0").err
+    assert "before" not in cli("ppo").err
 
 
 def test_a_stage_result_as_json(cli: Cli, engine_says: Install, home: Path) -> None:

@@ -91,8 +91,8 @@ def test_a_tree_by_hand_gives_demonstrations() -> None:
     tree = ask("Hi", say("ok", rank=1), say("best", ask("So?", say("lone")), ask("Eh?", say("a"), say("b")), rank=0))
     start = [turn("user", "Hi"), turn("assistant", "best")]
     assert demonstrations_of(turns_of({"prompt": tree}), left_out) == [
-        {"messages": start},
-        {"messages": [*start, turn("user", "So?"), turn("assistant", "lone")]},
+        {"prompt": start[:1], "completion": "best"},
+        {"prompt": [*start, turn("user", "So?")], "completion": "lone"},
     ]
     assert +left_out == {"not the best": 1, "without a rank, beside others": 2}
 
@@ -205,7 +205,7 @@ def forest(count: int) -> list[Any]:
 
 
 def first_prompts(rows: list[dict[str, Any]]) -> set[str]:
-    return {(row.get("prompt") or row["messages"])[0]["content"].strip().casefold() for row in rows}
+    return {row["prompt"][0]["content"].strip().casefold() for row in rows}
 
 
 def test_the_split_is_by_first_prompt_and_by_seed(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ from engine.fields import FIELDS, map_text, parse_map, renamed
 @pytest.mark.parametrize(
     ("row", "fields", "expected"),
     [
-        ({"q": "Hi"}, {"prompt": "q"}, {"q": "Hi", "prompt": "Hi"}),
-        ({"q": {"text": ["a", "b"]}}, {"prompt": "q.text.1"}, {"q": {"text": ["a", "b"]}, "prompt": "b"}),
+        ({"q": "Hi"}, {"prompt": "q"}, {"prompt": "Hi"}),
+        ({"q": {"text": ["a", "b"]}}, {"prompt": "q.text.1"}, {"prompt": "b"}),
         (
             {"q.text": "Hi", "q": {"text": "no"}},
             {"prompt": "q.text"},
-            {"q.text": "Hi", "q": {"text": "no"}, "prompt": "Hi"},
+            {"q": {"text": "no"}, "prompt": "Hi"},
         ),
-        ({"messages": [], "q": "Hi"}, {"messages": "", "prompt": "q"}, {"q": "Hi", "prompt": "Hi"}),
-        ({"prompt": "old", "q": None}, {"prompt": "q"}, {"q": None, "prompt": None}),
+        ({"messages": [], "q": "Hi"}, {"messages": "", "prompt": "q"}, {"prompt": "Hi"}),
+        ({"prompt": "old", "q": None}, {"prompt": "q"}, {"prompt": None}),
         (
             {"chosen": "a", "rejected": "b"},
             {"chosen": "rejected", "rejected": "chosen"},

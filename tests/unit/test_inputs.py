@@ -62,6 +62,8 @@ def test_a_dataset_is_recorded_by_its_rows_and_a_map_goes_with_its_rows(tmp_path
 def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="--data: there is no file nope"):
         plan(tmp_path, "sft", inputs={"data": "nope"})
+    with pytest.raises(ConfigError, match="--map renames the fields of --data, and there is none"):
+        plan(tmp_path, "sft", inputs={"map": "prompt=question"})
     with pytest.raises(ConfigError, match="slmctl pretrain takes no --reward"):
         plan(tmp_path, "pretrain", inputs={"reward": "pocket:judge"})
 

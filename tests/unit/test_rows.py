@@ -68,11 +68,16 @@ def test_a_bad_row_of_a_csv_file_is_named(tmp_path: Path, text: str, words: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("", "line 1: expected the names"), ("a,,b\n", "line 1: expected the names")]
+    ("text", "words"), [("", "line 1: expected the names"), ("a,b,a\n", "line 1: each column needs a name of its own")]
 )
 def test_a_csv_file_without_names_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         rows_of(tmp_path / "d.csv", text)
+
+
+def test_a_column_without_a_name_is_not_read(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path / "d.csv", ",prompt\n0,Hi\n")
+    assert row.value == {"prompt": "Hi"}
 
 
 def test_an_open_quote_is_one_sentence(tmp_path: Path) -> None:
@@ -109,12 +114,7 @@ def test_rows_are_read_under_our_names(tmp_path: Path) -> None:
     source = source_of(given, "data")
     assert source is not None and str(source) == str(path)
     good, bad = read_rows(source, "")
-    assert good.value == {
-        "question": "Hi",
-        "prompt": "Hi",
-        "completion": "Yo",
-        "instances": [{"output": "Yo"}],
-    }
+    assert good.value == {"prompt": "Hi", "completion": "Yo"}
     assert str(bad.value) == (
         f"{path}, line 2: there is no field 'instances.0.output', which --map names for completion; "
         "found the fields question"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import ConfigError, FileError
+from engine.rows import Source
 from engine.survey import Lengths, Report, Shared, check
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -14,7 +15,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 def report_on(path: Path, kind: str, *rows: Any, against: Path | None = None) -> Report:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return check(path, kind, against)
+    return check(Source(str(path)), kind, Source(str(against)) if against else None)
 
 
 def pair(prompt: Any, chosen: str, rejected: str) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     file, other = tmp_path / "c.jsonl", tmp_path / "o.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n")
     other.write_text(json.dumps({"prompt": "a", "chosen": "1", "rejected": "2"}))
-    report = check(file, "comparisons", other)
+    report = check(file, "comparisons", Source(str(other)))
     assert (report.rows, report.good, report.empty, report.duplicates) == (6, 3, 1, 1)
     assert (report.pairs, report.ties, len(report.shared)) == (5, 1, 2)
     assert report.prompt_length == Lengths(1, 1, 4)

@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
-from engine.errors import ConfigError, DataError, FileError
+from engine.errors import ConfigError, DataError
 from engine.readers import read_demonstrations, read_rankings
 from engine.records import Demonstration, Message, Ranking
 from engine.rows import Source
@@ -59,12 +59,15 @@ def test_a_folder_of_files_is_a_dataset(tmp_path: Path) -> None:
     assert is_dataset(str(folder)) and is_dataset(f"{folder}@test") and not is_dataset(str(folder / "train.jsonl"))
     assert read_demonstrations(Source(str(folder))).records == [Demonstration("Hi", "Yo")]
     assert read_demonstrations(Source(f"{folder}@test")).records == [Demonstration("Bye", "Yo")]
-    with pytest.raises(FileError, match=r"the dataset .*own@dev cannot be loaded: .*dev"):
+    with pytest.raises(ConfigError, match=r"own@dev has no split 'dev'; it has train, test"):
         read_demonstrations(Source(f"{folder}@dev"))
     before = dataset_hash(str(folder))
     assert before == dataset_hash(str(folder)) != dataset_hash(f"{folder}@test")
     (folder / "train.jsonl").write_text(json.dumps({"prompt": "Hi!", "completion": "Yo"}) + "\n")
     assert dataset_hash(str(folder)) != before
+    (folder / "more.csv").write_text("prompt,completion\na,b\n")
+    with pytest.raises(ConfigError, match="own holds CSV and JSON files; name one file, or part them"):
+        read_demonstrations(Source(str(folder)))
 
 
 def test_what_datasets_saved_to_disk(tmp_path: Path) -> None:
