@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from engine.errors import DataError, FileError
 from engine.labelfile import COLUMNS, connect, make_or_check, reading, said
-from engine.records import Message, Prompt
+from engine.records import Message, Prompt, Ranking
 
 SUFFIXES = (".db", ".sqlite")
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
@@ -100,6 +100,13 @@ class Judgement:
         assert self.verdict in VERDICTS, self.verdict
         assert self.ranks is None or len(self.ranks) == len(self.candidates), (self.ranks, len(self.candidates))
         assert sorted(self.shown or range(len(self.candidates))) == list(range(len(self.candidates))), self.shown
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """What it says of its responses, None where it ranks none."""
+        if self.ranks is None or len(self.ranks) < 2:
+            return None
+        return Ranking(self.prompt, tuple(candidate.text for candidate in self.candidates), self.ranks)
 
 
 class LabelStore:
