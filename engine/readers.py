@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from engine.errors import ConfigError, DataError
-from engine.records import Demonstration, Message, Prompt, PromptRow, Ranking, Text
+from engine.records import ASSISTANT, HUMAN, Demonstration, Message, Prompt, PromptRow, Ranking, Text
 from engine.rows import Row, Source, read_rows
 
 ROLES = ("system", "user", "assistant")
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 KINDS = ("demonstrations", "comparisons", "prompts", "text")
 Record = Demonstration | Ranking | PromptRow | Text
 R = TypeVar("R", bound=Record)

@@ -48,7 +48,7 @@ def convert(
     from engine.conversion.files import convert as convert_file
     from engine.conversion.files import split
 
-    target, held = _new_file("--out", out), _new_file("--validation", validation) if validation else None
+    target, held = new_file("--out", out), new_file("--validation", validation) if validation else None
     share = _share(validation_share, held)
     _check_apart(target, held)
     done = convert_file(Path(file).expanduser(), kind, language)
@@ -57,11 +57,13 @@ def convert(
     if held is not None:
         train, rows = split(done, share, seed or 0)
         written = [(target, train), (held, rows)]
-    _write(written)
+    write_files(
+        [(path, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows)) for path, rows in written]
+    )
     _print_summary(file, done, written)
 
 
-def _new_file(option: str, name: str) -> Path:
+def new_file(option: str, name: str) -> Path:
     """The path of a file to be written. Raises: ConfigError where there is something already, or it is no .jsonl."""
     from engine.errors import ConfigError
 
@@ -98,15 +100,15 @@ def _check_found(file: str, done: "Conversion") -> None:
         raise DataError(f"{file} gives no {done.kind}: of {done.replies} replies, {why}")
 
 
-def _write(written: Sequence[tuple[Path, Sequence[dict[str, Any]]]]) -> None:
-    """Writes all of the files, or none where one cannot be written."""
+def write_files(files: Sequence[tuple[Path, str]]) -> None:
+    """Writes all of the files, each in one piece, or none. Raises: FileError naming the one that cannot be written."""
     from engine.errors import FileError
     from engine.rundir import write_text
 
     done: list[Path] = []
-    for path, rows in written:
+    for path, text in files:
         try:
-            write_text(path, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            write_text(path, text)
         except OSError as error:
             for earlier in done:
                 earlier.unlink()
