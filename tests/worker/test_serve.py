@@ -38,7 +38,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.shelf = Shelf({}, self.room)
         self.server = Server(self.lines, self.replies.append, self.shelf)
-        loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "bytes"))]
+        loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "short", "bytes"))]
         scorers = [("rm", "rm"), ("value", "a/value"), ("pocket:judge", "")]
         for i, (name, place) in enumerate(scorers):
             loads.append(Load(910 + i, name, str(self.models / place) if place else "", scorer=True))
@@ -205,6 +205,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": "c"}, "c is not loaded"),
     ({"ref": "rm"}, "rm is not loaded"),
     ({"ref": "bytes"}, "bytes has another tokenizer than a, so KL cannot be told"),
+    ({"ref": "short"}, "short reads 8 tokens, and this may take 25: lower max_new_tokens"),
     ({"scorer": "a"}, "a is not loaded"),
     ({"value": "pocket:judge"}, "pocket:judge is no model and gives no values"),
 ]
