@@ -86,7 +86,7 @@ class Canvas:
 
     def picture(self) -> list[Row]:
         """The cells as rows of exactly `columns` characters, neighbours of one role together."""
-        return [self._row(start) for start in range(0, self.columns * self.rows, self.columns or 1)]
+        return [self._row(number * self.columns) for number in range(self.rows)]
 
     def _row(self, start: int) -> Row:
         spans: Row = []

@@ -102,7 +102,7 @@ def _target(axes: Axes, target: Target) -> None:
             canvas.upright(x, y, y, pen)
     text = f" {target.word} {arrow}".rstrip() + " "
     if len(text) <= canvas.columns // 2:
-        canvas.write(1, row, text, "target")
+        canvas.write(0 if arrow else 1, row, text, "target")
 
 
 def _points(axes: Axes, curve: Curve, log: bool) -> None:

@@ -46,7 +46,8 @@ NUMBERS = st.integers(0, 9)
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
     """What runs say: steps that go on by one, with saves, alarms, measurements, samples and resumes in between."""
-    at, said = {"sft": 0, "ppo": 0}, []
+    at: dict[str, int] = {"sft": 0, "ppo": 0}
+    said: list[Event] = []
     for _ in range(draw(st.integers(0, 40))):
         stage = draw(STAGES)
         kind = draw(st.sampled_from("ttttttseacdrfpg"))
@@ -154,7 +155,11 @@ def test_held_out_measures_have_steps_of_their_own() -> None:
 
 def test_where_the_run_is_and_how_it_ended() -> None:
     assert told().current == ""
-    events = [StageStarted("sft", 3, at=1.0), StageFinished("sft", 3, {}, at=2.0), StageStarted("ppo", 50, at=2.0)]
+    events: list[Event] = [
+        StageStarted("sft", 3, at=1.0),
+        StageFinished("sft", 3, {}, at=2.0),
+        StageStarted("ppo", 50, at=2.0),
+    ]
     assert told(*events).current == "ppo"
     assert told(*events, pulse=Pulse("live", "eval", 0, 5)).current == "eval"
     assert told(*events, pulse=Pulse("finished", "sft")).current == "ppo"
