@@ -13,7 +13,7 @@ import typer
 from engine.errors import EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
-from slmctl.commands import chat, convert, data, doctor, eval, presets, run, runs, sample, score, stage
+from slmctl.commands import chat, convert, data, doctor, eval, presets, run, runs, sample, score, stage, watch
 from slmctl.tui.safe import clean
 
 BUG = 70
@@ -48,6 +48,7 @@ def _wire() -> None:
     _command(chat.chat, "chat", "Talk to policies.", chat.HELP)
     _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
     _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
+    _command(watch.watch, "watch", "Charts, samples and alarms, live.", watch.HELP)
     _command(runs.runs, "runs", "List runs, or show one.", runs.HELP)
     presets_app = typer.Typer(help="List presets, or show one.", rich_markup_mode=None, no_args_is_help=True)
     _command(presets.list_presets, "list", "List the presets.", presets.LIST_HELP, presets_app)

@@ -7,7 +7,7 @@ events.jsonl as our own writer makes it is split by a pattern, and only what is 
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from engine.errors import FileError
 from engine.events import Event, SamplesDrawn, StepCompleted, from_json
 from engine.pulse import liveness, read_status
-from engine.rundir import RunDir
+from engine.rundir import RunDir, find_run, list_runs
 from engine.runtoml import read_run_toml
 
 GONE = "gone"  # the run directory is not there (any more)
@@ -166,7 +166,7 @@ class Follower:
         if begins and self._about.shared:
             said, told = _of_parents(self._about.shared, said, told)
         anew, self._first = begins and not self._first, False
-        return News(said, told, self._pulse(), self._about, anew)
+        return News(said, told, self.pulse(), self._about, anew)
 
     def _read_about(self) -> bool:
         """Reads run.toml where it has changed; whether other stages are shared than before."""
@@ -180,7 +180,8 @@ class Follower:
         self._about = about_of(self.rundir)
         return self._about.shared != before.shared
 
-    def _pulse(self) -> Pulse:
+    def pulse(self) -> Pulse:
+        """How the process stands now."""
         if not self.rundir.path.is_dir():
             return Pulse(GONE)
         status = read_status(self.rundir)
@@ -195,6 +196,18 @@ class Follower:
         return Pulse(word, str(row.get("stage") or ""), *numbers)
 
 
+def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
+    """The runs of those names; without names the one that is worked on, else the newest; none where there are no runs.
+
+    Raises: FileError, with the runs there are, for a name that none has; ConfigError for one that cannot be a name.
+    """
+    if names:
+        return [find_run(home, name) for name in dict.fromkeys(names)]
+    runs = sorted(list_runs(home), key=_touched)
+    working = [run for run in runs if Follower(run, lambda: now).pulse().word in WORKING]
+    return (working or runs)[-1:]
+
+
 def about_of(rundir: RunDir) -> About:
     """What run.toml says; where it cannot be read, only why."""
     try:
@@ -207,6 +220,12 @@ def about_of(rundir: RunDir) -> About:
     if ppo.kl_controller == "adaptive":
         limits["kl_target"] = ppo.kl_target
     return About(shared, limits, record.config.world.name)
+
+
+def _touched(run: RunDir) -> float:
+    """When a run last wrote something."""
+    found = [path.stat().st_mtime for path in (run.events, run.status, run.run_toml) if path.exists()]
+    return max(found, default=0.0)
 
 
 def _of_parents(shared: Mapping[str, Path], said: list[Item], drawn: list[Item]) -> tuple[list[Item], list[Item]]:
