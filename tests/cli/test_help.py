@@ -84,13 +84,8 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     "module",
     [
-        "slmctl.cli",
-        "slmctl.tui.safe",
-        "engine.planning",
-        "engine.pulse",
-        "slmctl.frame",
-        "engine.survey",
-        "engine.pocket.judge",
+        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.frame"),
+        *("engine.planning", "engine.pulse", "engine.survey", "engine.pocket.judge"),
     ],
 )
 def test_imports_load_nothing_heavy(module: str) -> None:
