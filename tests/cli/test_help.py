@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 
-COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "export", "runs", "doctor"]
+COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "export", "watch", "runs", "doctor"]
 NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"], ["data", "convert"]]
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors", "textual")
 
@@ -56,7 +56,16 @@ def test_usage_errors_are_exit_2_with_a_hint(cli: Cli, arguments: list[str], hin
     assert "Traceback" not in outcome.err
 
 
-LIGHT = [["--help"], ["runs"], ["runs", "--json"], ["presets", "list"], ["presets", "show", "tiny"], ["run", "--help"]]
+LIGHT = [
+    ["--help"],
+    ["watch", "--once"],
+    ["watch", "--json"],
+    ["runs"],
+    ["runs", "--json"],
+    ["presets", "list"],
+    ["presets", "show", "tiny"],
+    ["run", "--help"],
+]
 
 
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
@@ -75,7 +84,7 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     "module",
     [
-        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client"),
+        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.frame"),
         *("engine.planning", "engine.pulse", "engine.survey", "engine.agreement", "engine.pocket.judge"),
     ],
 )

@@ -1,0 +1,261 @@
+"""What is shown of each stage, and each panel as rows of text: a heading with the values, a chart below.
+
+The same for a screen and for one printed frame. What the numbers mean stands in engine.metrics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+from engine.errors import ConfigError
+from engine.metrics import Metric, describe
+from slmctl.plots.axes import Look
+from slmctl.plots.chart import Target, draw, empty, pen_of
+from slmctl.plots.curves import Curve, smoothed
+from slmctl.plots.plane import Path, draw_plane
+from slmctl.plots.rows import Row, fitted, spread, width_of
+from slmctl.plots.scale import short
+from slmctl.story import Story
+from slmctl.tui.safe import one_line
+
+LETTERS = "ABCD"
+SMOOTHING = (0.0, 0.6, 0.9)
+KL, SCORE = "ppo/kl_nats", "ppo/score"
+TITLES = {
+    "kl_nats": "KL to the reference",
+    "value_loss": "value error",
+    "response_tokens": "response length",
+    "tokens_per_s": "throughput",
+    "step_s": "time of a step",
+    "peak_rss_mb": "memory",
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+    "value_grad_norm": "gradient norm of the value network",
+    "kl_coef": "KL coefficient",
+    "ratio": "probability ratio",
+    "ratio_max": "largest probability ratio",
+    "bits_per_byte": "bits a byte of held-out text",
+    "finished": "ended by themselves",
+    "tokens": "tokens learnt from",
+    "validation_loss": "held-out loss",
+    "validation_accuracy": "held-out accuracy",
+    "score_std": "spread of the scores",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: a chart of metrics of one unit, the main one first; or the plane, or the table of the evaluation."""
+
+    title: str
+    metrics: tuple[str, ...]
+    kind: str = "chart"
+
+
+@dataclass(frozen=True)
+class View:
+    """How a person looks at the panels: the step pointed at (None: the newest), the range of steps, and so on."""
+
+    cursor: int | None = None
+    window: tuple[float, float] | None = None
+    smoothing: float = 0.0
+    log: bool = False
+    ascii: bool = False
+
+
+def panel_of(*metrics: str) -> Panel:
+    """The panel of one metric, and of others that belong beside it."""
+    return Panel(title_of(metrics[0]), metrics)
+
+
+def title_of(metric: str) -> str:
+    """A metric's name as a person says it."""
+    name = metric.partition("/")[2] or metric
+    return TITLES.get(name, one_line(name.replace("_", " ")))
+
+
+PLANE = Panel("score by KL", (SCORE, KL), "plane")
+TABLE = Panel("side by side", ("eval/utility",), "table")
+PANELS: dict[str, tuple[Panel, ...]] = {
+    "pretrain": (
+        panel_of("pretrain/loss", "pretrain/validation_loss"),
+        panel_of("pretrain/bits_per_byte"),
+        panel_of("pretrain/grad_norm"),
+        panel_of("pretrain/lr"),
+        panel_of("pretrain/step_s"),
+        panel_of("pretrain/tokens"),
+    ),
+    "sft": (
+        panel_of("sft/loss", "sft/validation_loss"),
+        panel_of("sft/grad_norm"),
+        panel_of("sft/lr"),
+        panel_of("sft/step_s"),
+    ),
+    "comparisons": (
+        panel_of("comparisons/response_tokens"),
+        panel_of("comparisons/tokens_per_s"),
+        panel_of("comparisons/finished"),
+        panel_of("comparisons/responses"),
+    ),
+    "rm": (
+        panel_of("rm/accuracy", "rm/validation_accuracy"),
+        panel_of("rm/loss", "rm/validation_loss"),
+        panel_of("rm/grad_norm"),
+        panel_of("rm/lr"),
+        panel_of("rm/step_s"),
+    ),
+    "ppo": (
+        panel_of(SCORE),
+        panel_of(KL),
+        PLANE,
+        panel_of("ppo/policy_loss"),
+        panel_of("ppo/value_loss"),
+        panel_of("ppo/entropy"),
+        panel_of("ppo/clip_fraction"),
+        panel_of("ppo/response_tokens"),
+        panel_of("ppo/tokens_per_s"),
+    ),
+    "eval": (TABLE,),
+}
+
+
+def panels_of(stage: str, stories: Sequence[Story]) -> list[Panel]:
+    """The panels of a stage; where a metric was never said in any run, not that one, unless nothing was said at all."""
+    known = metrics_of(stage, stories)
+    usual = PANELS.get(stage) or tuple(panel_of(name) for name in known)
+    said = [panel for panel in usual if panel.kind == "table" or set(panel.metrics) & set(known)]
+    return said or list(usual)
+
+
+def metrics_of(stage: str, stories: Sequence[Story]) -> list[str]:
+    """All metrics that a stage has said in any of the runs."""
+    return list(dict.fromkeys(name for story in stories for name in story.stage(stage).metrics()))
+
+
+def meaning_of(metric: str) -> Metric | None:
+    """The registry's entry of a metric, None where it has none (another version wrote it)."""
+    try:
+        return describe(metric)
+    except ConfigError:
+        return None
+
+
+def curves_of(panel: Panel, stage: str, stories: Sequence[Story], smoothing: float = 0.0) -> list[Curve]:
+    """The lines of a panel: of one run each metric has a rank of its own, of several runs each run."""
+    found = []
+    several = len(stories) > 1
+    for place, story in enumerate(stories):
+        told = story.stage(stage)
+        for number, metric in enumerate(panel.metrics):
+            steps, values = told.column(metric)
+            own = steps is told.done
+            rank, letter = (place, LETTERS[place % len(LETTERS)]) if several else (number, "")
+            if own and smoothing:
+                found.append(Curve(steps, smoothed(values, smoothing), rank, values, letter=letter))
+            else:
+                found.append(Curve(steps, values, rank, sparse=not own, letter=letter))
+    return found
+
+
+def picture(panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int, height: int) -> list[Row]:
+    """A panel in exactly `height` rows of `width` cells: its heading, then its chart, plane or table."""
+    if height < 1 or width < 1:
+        return []
+    look = Look(width, height - 1, view.log, view.ascii, view.cursor, view.window)
+    if panel.kind == "table":
+        return [fitted([(f" {panel.title}", "title")], width), *_table(stage, stories[0], width, height - 1)]
+    if panel.kind == "plane":
+        paths = _paths(stage, stories)
+        rows = draw_plane(paths, look, next(iter(limits_of(KL, stories)), None))
+        return [_plane_heading(panel, paths, view, width), *rows]
+    curves = curves_of(panel, stage, stories, view.smoothing)
+    alarms = [alarm.step for alarm in stories[0].stage(stage).alarms]
+    rows = draw(curves, look, limits_of(panel.metrics[0], stories), alarms)
+    return [heading(panel, curves, view, width), *rows]
+
+
+def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
+    """The limits to draw beside a metric: where KL raises the alarm, and what the adaptive controller aims at."""
+    if metric != KL or not stories:
+        return []
+    limits = stories[0].about.limits
+    words = (("alarm_kl_nats", "alarm"), ("kl_target", "aim"))
+    return [Target(limits[name], f"{word} {short(limits[name])}") for name, word in words if name in limits]
+
+
+def heading(panel: Panel, curves: Sequence[Curve], view: View, width: int) -> Row:
+    """Title and values, at the cursor or the newest; at the right the unit and which way is better, as room allows."""
+    row: Row = [(f" {panel.title} ", "title")]
+    for number, curve in enumerate(curves):
+        value = _shown(curve, view.cursor)
+        name = _name_beside(panel, number, curve)
+        if value is not None:
+            _add(row, f" {name}{short(value)}", pen_of(curve.rank).role, width)
+    entry = meaning_of(panel.metrics[0])
+    row += [(f" at {view.cursor}", "note")] if view.cursor is not None else []
+    if entry is None:
+        return fitted(row, width)
+    way = {"up": "higher is better", "down": "lower is better"}.get(entry.better, "")
+    hints = [", ".join(part for part in parts if part) for parts in ((entry.unit, way), (entry.unit,), (way,))]
+    room = width - width_of(row) - 2
+    hint = next((text for text in hints if text and len(text) <= room), "")
+    return spread(row, [(f"{hint} ", "note")] if hint else [], width)
+
+
+def _add(row: Row, text: str, role: str, width: int) -> None:
+    """Adds a part that fits whole; a number that is cut would be another number."""
+    if width_of(row) + len(text) <= width:
+        row.append((text, role))
+
+
+def _name_beside(panel: Panel, number: int, curve: Curve) -> str:
+    """What a value is called where there are several."""
+    metric = panel.metrics[number % len(panel.metrics)]
+    other = "held-out " if metric != panel.metrics[0] else ""
+    return (f"{curve.letter} " if curve.letter else "") + other
+
+
+def _shown(curve: Curve, cursor: int | None) -> float | None:
+    """The raw value at the cursor, or the newest."""
+    raw = Curve(curve.xs, curve.faint or curve.ys)
+    if not len(raw.xs):
+        return None
+    return raw.ys[-1] if cursor is None else raw.at(cursor)
+
+
+def _paths(stage: str, stories: Sequence[Story]) -> list[Path]:
+    found = []
+    for place, story in enumerate(stories):
+        told = story.stage(stage)
+        (steps, kl), (_, scores) = told.column(KL), told.column(SCORE)
+        found.append(Path(steps, kl, scores, place, LETTERS[place % len(LETTERS)] if len(stories) > 1 else ""))
+    return found
+
+
+def _plane_heading(panel: Panel, paths: Sequence[Path], view: View, width: int) -> Row:
+    row: Row = [(f" {panel.title} ", "title")]
+    for path in paths:
+        points = path.points()
+        if view.cursor is not None:
+            points = [point for point in points if point[0] <= view.cursor]
+        if points:
+            text, unit = (f" {path.letter} ", "") if path.letter else (" ", " nats")
+            text += f"{short(points[-1][2])} at {short(points[-1][1] ** 2)}{unit}"
+            _add(row, text, pen_of(path.rank).role, width)
+    return fitted(row, width)
+
+
+def _table(stage: str, story: Story, width: int, height: int) -> list[Row]:
+    """The contestants of the evaluation side by side."""
+    from rich.console import Console
+
+    from slmctl.results import comparison_table
+
+    said = {name.removeprefix("eval/"): value for name, value in story.stage(stage).latest().items()}
+    if "win_rate" not in said:
+        return empty(width, height)
+    console = Console(file=StringIO(), width=max(40, width), color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(comparison_table(said))
+    lines = [line for line in captured.get().splitlines() if line.strip()]
+    return [fitted([(line, "")], width) for line in [*lines, *[""] * height][:height]]

@@ -1,0 +1,145 @@
+"""A line chart as text: values by step, several lines told apart by pattern and letter as well as by role.
+
+Total on any numbers and any size: what is not finite is a gap, what does not fit is left out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from slmctl.plots.axes import Axes, Look
+from slmctl.plots.canvas import Pen
+from slmctl.plots.curves import Column, Curve, stretches
+from slmctl.plots.rows import Row, fitted
+from slmctl.plots.scale import Scale, fit, usable
+
+PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
+MARKS = "*ox#"  # in ASCII, by rank
+NEAR = 4.0  # a target beyond so many times the highest value is named, not drawn
+STEP = "step"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value that matters: a limit or an aim, with its word."""
+
+    value: float
+    word: str
+
+
+def draw(
+    curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), alarms: Iterable[float] = ()
+) -> list[Row]:
+    """The chart in exactly `look.height` rows of `look.width` characters."""
+    width, height = max(0, look.width), max(0, look.height)
+    across = _across(curves, look)
+    shown = [] if across is None else [curve.window(across.low, across.high) for curve in curves]
+    log = look.log and any(usable(y, True) for curve in shown for y in curve.ys)
+    up = _up(shown, targets, log)
+    if across is None or up is None:
+        return empty(width, height)
+    axes = Axes(look, across, up, whole_steps=True, name=STEP)
+    for target in targets:
+        _target(axes, target)
+    for curve in shown:
+        if curve.faint:
+            _points(axes, curve, log)
+    for curve in shown:
+        _line(axes, curve, log)
+    _letters(axes, shown, log)
+    if look.cursor is not None and 0 <= across.share(look.cursor) <= 1:
+        axes.canvas.rule(axes.cell(look.cursor), "|" if look.ascii else "│", "cursor")
+    return axes.picture(tuple(alarms))
+
+
+def pen_of(rank: int) -> Pen:
+    """The pen of a line by its rank."""
+    return Pen(f"line{rank % len(MARKS)}", MARKS[rank % len(MARKS)], *PATTERNS[rank % len(PATTERNS)])
+
+
+def empty(width: int, height: int) -> list[Row]:
+    """A picture that says that there is nothing yet."""
+    text = "no values yet"
+    if width < len(text):
+        text = ""
+    start = (width - len(text)) // 2
+    return [fitted([(" " * start + text, "axis")] if row == height // 2 else [], width) for row in range(height)]
+
+
+def _across(curves: Sequence[Curve], look: Look) -> Scale | None:
+    if look.window is not None and look.window[0] < look.window[1]:
+        return Scale(*look.window)
+    ends = [end for curve in curves if len(curve.xs) for end in (curve.xs[0], curve.xs[-1])]
+    if not ends:
+        return None
+    low, high = min(ends), max(ends)
+    return Scale(low, high) if low < high else Scale(low - 1, high + 1)
+
+
+def _up(curves: Sequence[Curve], targets: Sequence[Target], log: bool) -> Scale | None:
+    values = [y for curve in curves for ys in (curve.ys, curve.faint) for y in _ends(ys, log)]
+    if not values:
+        return None
+    near = [target.value for target in targets if abs(target.value) <= NEAR * max(map(abs, values))]
+    return fit([*values, *near], log)
+
+
+def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
+    """The lowest and the highest usable value, or nothing."""
+    known = [y for y in ys if usable(y, log)]
+    return (min(known), max(known)) if known else ()
+
+
+def _target(axes: Axes, target: Target) -> None:
+    """A dashed line with its word at the left, or the word at the edge beyond which it lies."""
+    canvas, share = axes.canvas, axes.up.share(target.value) if usable(target.value, axes.up.log) else -1.0
+    row = 0 if share > 1 else canvas.rows - 1
+    arrow = "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.look.ascii else ("↑" if share > 1 else "↓")
+    if not arrow:
+        y = axes.y(target.value)
+        row = y if axes.look.ascii else y // 4
+        pen = Pen("target", "-", 2, 4)
+        for x in range(canvas.wide):
+            canvas.upright(x, y, y, pen)
+    text = f" {target.word} {arrow}".rstrip() + " "
+    if len(text) <= canvas.columns // 2:
+        canvas.write(0 if arrow else 1, row, text, "target")
+
+
+def _points(axes: Axes, curve: Curve, log: bool) -> None:
+    pen = Pen(f"faint{curve.rank % len(MARKS)}", ".")
+    for stretch in stretches(curve.xs, curve.faint, axes.across, axes.canvas.wide, log):
+        for column in stretch:
+            for value in {column.low, column.high}:
+                axes.canvas.dot(column.x, axes.y(value), pen)
+
+
+def _line(axes: Axes, curve: Curve, log: bool) -> None:
+    pen = pen_of(curve.rank)
+    for stretch in stretches(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
+        before: Column | None = None
+        for column in stretch:
+            first, last = axes.y(column.first), axes.y(column.last)
+            if before is not None:
+                axes.canvas.stroke(before.x, axes.y(before.last), column.x, first, pen)
+            spread = (first, axes.y(column.high)), (axes.y(column.low), last)
+            axes.canvas.upright(column.x, min(map(min, spread)), max(map(max, spread)), pen)
+            before = column
+        if curve.sparse or len(stretch) == 1:  # a point between gaps shows whatever the pattern
+            _mark(axes, stretch, pen, "○" if curve.sparse else "•")
+
+
+def _mark(axes: Axes, stretch: list[Column], pen: Pen, mark: str) -> None:
+    for column in stretch:
+        y = axes.y(column.last)
+        cell = (column.x, y) if axes.look.ascii else (column.x // 2, y // 4)
+        axes.canvas.write(*cell, pen.mark if axes.look.ascii else mark, pen.role)
+
+
+def _letters(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
+    """The letter of each line at its newest usable point."""
+    for curve in curves:
+        known = [place for place in range(len(curve.ys)) if usable(curve.ys[place], log)] if curve.letter else []
+        if known:
+            y = axes.y(curve.ys[known[-1]])
+            row = y if axes.look.ascii else y // 4
+            axes.canvas.write(axes.cell(curve.xs[known[-1]]), row, curve.letter, pen_of(curve.rank).role)

@@ -1,0 +1,85 @@
+"""Reward against the square root of KL: the path of each run from its start to its newest step.
+
+Along this plane over-optimisation shows: the score goes on rising while KL grows without end. Source: Gao et al. 2023.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from slmctl.plots.axes import Axes, Look
+from slmctl.plots.chart import NEAR, Target, empty, pen_of
+from slmctl.plots.rows import Row
+from slmctl.plots.scale import fit, usable
+
+
+@dataclass(frozen=True)
+class Path:
+    """One run on the plane, step by step: KL to the reference in nats a response, and score."""
+
+    steps: Sequence[float]
+    kl: Sequence[float]
+    scores: Sequence[float]
+    rank: int = 0
+    letter: str = ""
+
+    def points(self) -> list[tuple[float, float, float]]:
+        """(step, root of KL, score) where both are known; sampling noise below 0 counts as 0."""
+        rows = zip(self.steps, self.kl, self.scores, strict=True)
+        return [(step, math.sqrt(max(0.0, kl)), score) for step, kl, score in rows if usable(kl) and usable(score)]
+
+
+def draw_plane(paths: Sequence[Path], look: Look, limit: Target | None = None) -> list[Row]:
+    """The plane in exactly `look.height` rows of `look.width` characters; `limit` is a KL in nats."""
+    routes = [(path, points) for path in paths if (points := path.points())]
+    roots = [root for _, points in routes for _, root, _ in points]
+    up = fit([score for _, points in routes for _, _, score in points])
+    edge = math.sqrt(limit.value) if limit is not None and limit.value > 0 else None
+    near = edge is not None and roots and edge <= NEAR * max(roots)
+    across = fit([0.0, *roots, *([edge] if edge is not None and near else [])]) if roots else None
+    if across is None or up is None:
+        return empty(max(0, look.width), max(0, look.height))
+    axes = Axes(look, across, up, whole_steps=False, name="sqrt KL" if look.ascii else "√KL")
+    if edge is not None and limit is not None:
+        _edge(axes, edge, limit.word, bool(near))
+    for path, points in routes:
+        _route(axes, path, points)
+    for path, points in routes:
+        _ends(axes, path, points)
+    return axes.picture()
+
+
+def _edge(axes: Axes, edge: float, word: str, near: bool) -> None:
+    canvas = axes.canvas
+    text = f" {word} " if near else f" {word} {'>' if axes.look.ascii else '→'} "
+    if near:
+        canvas.rule(axes.cell(edge), ":" if axes.look.ascii else "┊", "target")
+    if len(text) <= canvas.columns // 2:
+        start = axes.cell(edge) - len(text) if near else canvas.columns - len(text)
+        canvas.write(max(0, start), canvas.rows - 1, text, "target")
+
+
+def _route(axes: Axes, path: Path, points: list[tuple[float, float, float]]) -> None:
+    pen = pen_of(path.rank)
+    spots = list(dict.fromkeys((axes.x(root), axes.y(score)) for _, root, score in points))
+    for (x0, y0), (x1, y1) in pairwise(spots):
+        (ax, ay), (bx, by) = sorted(((x0, y0), (x1, y1)))
+        axes.canvas.dot(ax, ay, pen)
+        axes.canvas.stroke(ax, ay, bx, by, pen)
+
+
+def _ends(axes: Axes, path: Path, points: list[tuple[float, float, float]]) -> None:
+    """The start, the newest point with the run's letter, and the point at the cursor."""
+    role = pen_of(path.rank).role
+    start, newest, here = "o@+" if axes.look.ascii else "○●◆"
+    _put(axes, points[0], start, role)
+    _put(axes, points[-1], path.letter or newest, role)
+    cursor = axes.look.cursor
+    if cursor is not None and (past := [point for point in points if point[0] <= cursor]):
+        _put(axes, past[-1], here, "cursor")
+
+
+def _put(axes: Axes, point: tuple[float, float, float], mark: str, role: str) -> None:
+    y = axes.y(point[2])
+    axes.canvas.write(axes.cell(point[1]), y if axes.look.ascii else y // 4, mark, role)

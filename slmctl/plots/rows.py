@@ -1,0 +1,53 @@
+"""Rows of text whose parts have a role, measured in terminal cells: a wide character takes two."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+Row = list[tuple[str, str]]
+"""One line: (text, role) from left to right; the role "" is plain."""
+
+
+def plain(rows: Iterable[Row]) -> list[str]:
+    """Rows as lines of text."""
+    return ["".join(text for text, _ in row) for row in rows]
+
+
+def width_of(row: Row) -> int:
+    """The cells that a row takes."""
+    return sum(cell_len(text) for text, _ in row)
+
+
+def fitted(row: Row, width: int) -> Row:
+    """A row cut or padded to exactly `width` cells."""
+    kept: Row = []
+    left = width
+    for text, role in row:
+        if left <= 0:
+            break
+        size = cell_len(text)
+        kept.append((text if size <= left else set_cell_size(text, left), role))
+        left -= size
+    return [*kept, (" " * left, "")] if left > 0 else kept
+
+
+def cut(text: str, width: int) -> str:
+    """A text in at most `width` cells, ended by an ellipsis where something is missing."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…" * (width > 0)
+
+
+def spread(left: Row, right: Row, width: int) -> Row:
+    """A row with one part at each end; the right one gives way."""
+    room = width - width_of(left) - width_of(right)
+    return fitted(left, width) if room < 1 else [*left, (" " * room, ""), *right]
+
+
+def beside(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: int = 1) -> list[Row]:
+    """Blocks of rows set side by side, each in its width, as high as the highest."""
+    found = []
+    for number in range(max((len(block) for block in blocks), default=0)):
+        row: Row = []
+        for block, width in zip(blocks, widths, strict=True):
+            row += [*(row and [(" " * gap, "")]), *fitted(block[number] if number < len(block) else [], width)]
+        found.append(row)
+    return found
