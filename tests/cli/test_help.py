@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.conftest import Cli
 
-COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "export", "watch", "runs", "doctor"]
+STAGES = ["run", "pretrain", "sft", "rm", "ppo"]
+COMMANDS = [*STAGES, "eval", "chat", "sample", "score", "export", "watch", "runs", "doctor"]
 NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"], ["data", "convert"]]
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors", "textual")
 
