@@ -59,7 +59,11 @@ def make_or_check(connection: sqlite3.Connection, path: Path) -> None:
 
     Raises: FileError as `is_ours`; a file of something else stays as it is.
     """
-    is_ours(connection, path)
+    connection.execute("BEGIN")  # one state of the file: another labeler may just be making it
+    try:
+        is_ours(connection, path)
+    finally:
+        connection.execute("ROLLBACK")
     log_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
