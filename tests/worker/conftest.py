@@ -24,12 +24,13 @@ def byte_tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the policies `a` (and its value network), `b` and `bytes`, and the reward model `rm`."""
+    """A folder with the policies `a` (and its value network), `b`, `short` and `bytes`, and the reward model `rm`."""
     folder = tmp_path_factory.mktemp("models")
     words, letters = word_tokenizer(), byte_tokenizer()
     large = replace(ARCHITECTURE, vocab_size=letters.size, context=64)
     save_model(folder / "a", language_model(seed=0), words, {}, value=scalar_model(seed=5))
     save_model(folder / "b", language_model(seed=2), words, {})
+    save_model(folder / "short", language_model(replace(ARCHITECTURE, context=8)), words, {})
     save_model(folder / "rm", scalar_model(seed=1, bias=0.25), words, {})
     save_model(folder / "bytes", language_model(large, seed=3), letters, {})
     return folder

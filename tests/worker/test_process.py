@@ -55,7 +55,10 @@ def ended(pid: int) -> bool:
 
 def test_what_others_print_and_what_is_no_request_disturb_nothing(models: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NOISE)
-    requests = [Load(1, "a", str(models / "a")), Sample(2, "a", ["red blue"] * 8, {"max_new_tokens": 20}, stream=True)]
+    requests: list[Request] = [
+        Load(1, "a", str(models / "a")),
+        Sample(2, "a", ["red blue"] * 8, {"max_new_tokens": 20}, stream=True),
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "slmctl.worker", "--threads=1"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},

@@ -38,7 +38,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.shelf = Shelf({}, self.room)
         self.server = Server(self.lines, self.replies.append, self.shelf)
-        loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "bytes"))]
+        loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "short", "bytes"))]
         scorers = [("rm", "rm"), ("value", "a/value"), ("pocket:judge", "")]
         for i, (name, place) in enumerate(scorers):
             loads.append(Load(910 + i, name, str(self.models / place) if place else "", scorer=True))
@@ -205,6 +205,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": "c"}, "c is not loaded"),
     ({"ref": "rm"}, "rm is not loaded"),
     ({"ref": "bytes"}, "bytes has another tokenizer than a, so KL cannot be told"),
+    ({"ref": "short"}, "short reads 8 tokens, and this may take 25: lower max_new_tokens"),
     ({"scorer": "a"}, "a is not loaded"),
     ({"value": "pocket:judge"}, "pocket:judge is no model and gives no values"),
 ]
@@ -284,8 +285,11 @@ def test_the_longest_unused_model_makes_room_and_comes_back(models: Path, monkey
     for number, name in enumerate(("a", "b", "a", "b", "a")):
         bench.do(Sample(number, name, ["red"], LONG))
     assert opened == ["a", "b"]  # what was loaded after them had taken their place
-    bench.do(Sample(8, "bytes", ["red"], LONG), Sample(9, "a", ["red"], LONG))
-    assert opened == ["a", "b", "bytes", "a"]
+    for number, name in enumerate(("short", "a", "b"), start=10):  # in place of b, not of a; and of short
+        bench.do(Sample(number, name, ["red"], LONG))
+    assert opened == ["a", "b", "short", "b"]
+    bench.do(Load(20, "a", str(models / "a")), Sample(21, "short", ["red"], LONG), Sample(22, "a", ["red"], LONG))
+    assert opened[4:] == ["a", "short"]
 
 
 def test_a_name_loaded_again_means_the_new_files(bench: Bench) -> None:
