@@ -1,4 +1,6 @@
-"""How fast the sampler child is: `python -m tests.bench.worker tiny:ppo tiny:sft tiny:base tiny:ppo@40 --scorer tiny:rm`.
+"""How fast the sampler child is.
+
+    python -m tests.bench.worker tiny:ppo tiny:sft tiny:base tiny:ppo@40 --scorer tiny:rm --busy
 
 Prints one JSON line a measurement, on prompts of the pocket world. Rates stand beside those of `slmctl.models.respond`
 in this process, with as many threads. With --busy labelling is measured once more while a run of the tiny preset
