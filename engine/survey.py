@@ -15,9 +15,10 @@ from typing import Any
 
 from engine.errors import ConfigError, DataError
 from engine.judgements import Judgements, compared
+from engine.preferences import read_database
 from engine.readers import KINDS, Record, parser, placed, table_of
 from engine.records import Demonstration, Prompt, Ranking, Text, normalised, prompt_text
-from engine.rows import Row, Source, is_plain_text, read_rows
+from engine.rows import Row, Source, is_labels, is_plain_text, labels_named, read_rows
 
 TELLING = {
     "comparisons": ("chosen", "rejected", "responses", "ranking"),
@@ -140,7 +141,10 @@ def guess_kind(source: Source) -> str:
 
     Raises: FileError, DataError where there is no such row; ConfigError where its fields are of no kind.
     """
-    rows = list(read_rows(source, "lines"))
+    if is_labels(source.name):
+        ranked = any(one.ranking for one in read_database(*labels_named(source.name)).standing)
+        return "comparisons" if ranked else "demonstrations"
+    rows = list(read_rows(source, "prompts"))
     if not rows:
         raise DataError(f"{source} is empty")
     row = next((row for row in rows if not isinstance(row.value, DataError)), rows[0])
@@ -168,9 +172,9 @@ def _kind_of_turns(table: Mapping[str, Any]) -> str:
 
 def sort_out(source: Path | Source, kind: str) -> Sorted:
     """The rows of a source, good and bad. Raises: FileError where it cannot be read; ConfigError for a wrong kind."""
-    parse, plain = parser(kind)
+    parse = parser(kind)
     found = Sorted()
-    for row in read_rows(source, plain):
+    for row in read_rows(source, kind):
         table = {k: v for k, v in row.value.items() if v is not None} if isinstance(row.value, dict) else None
         watched = Watched(table) if table is not None else None
         try:
@@ -191,11 +195,11 @@ def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]
     """The prompts of a source of whatever kind, each with the place where it stands first, and a sentence for each row
     that has none; a field map holds for the rows that have its fields."""
     kinds = ("text",) if kind == "text" else ("comparisons", "demonstrations", "prompts")
-    parsers, plain = [parser(each)[0] for each in kinds], parser(kinds[-1])[1]
+    parsers, like = [parser(each) for each in kinds], "comparisons" if is_labels(source.name) else kinds[-1]
     places: dict[object, str] = {}
     problems: list[str] = []
-    unmapped = read_rows(replace(source, fields={}), plain)
-    for row, raw in zip(read_rows(source, plain), unmapped, strict=True):
+    unmapped = read_rows(replace(source, fields={}), like)
+    for row, raw in zip(read_rows(source, like), unmapped, strict=True):
         try:
             record = _read_somehow((raw, row), parsers)
         except DataError as error:

@@ -21,9 +21,11 @@ slmctl data check demonstrations.json
 slmctl data check comparisons.jsonl --against validation.jsonl
 slmctl data check demonstrations.json --model tiny:sft
 slmctl data check lines.txt --kind prompts --json
+slmctl data check runs/tiny/labels.db
 
 Every bad row of a file, with counts, lengths, duplicates, fields that are not used, pairs that contradict each other,
-prompts shared with another split and rows too long for a model. Exit code 3 where a row is bad."""
+prompts shared with another split and rows too long for a model. Of a label database also how far its annotators agree
+with themselves and each other, and whether place or length sways them. Exit code 3 where a row is bad."""
 SHOW_HELP = """\b
 slmctl data show pocket --split test
 slmctl data show comparisons.json -n 3
@@ -55,15 +57,17 @@ def check(
     from engine.survey import check as survey
     from engine.survey import guess_kind
     from slmctl.findings import fit_line, report_lines
+    from slmctl.labelreport import label_lines
 
     source = named_source(file, map)
     kind = kind or guess_kind(source)
     report = survey(source, kind, named_source(against, map) if against else None)
     fit = _fit(model, source, kind) if model is not None else {}
+    labels = _labels(source)
     if json:
-        print(json_module.dumps({"file": file, **asdict(report), **fit}))
+        print(json_module.dumps({"file": file, **asdict(report), **fit, **({"labels": labels} if labels else {})}))
     else:
-        print("\n".join(report_lines(file, report, against)))
+        print("\n".join([*report_lines(file, report, against), *(label_lines(labels) if labels else ())]))
         if fit:
             print(fit_line(fit["model"], fit["context"], fit["over_long"], kind))
     if report.problems or report.against_problems:
@@ -100,6 +104,15 @@ def named_source(name: str, mapped: list[str] | None) -> "Source":
     return Source(name, parse_map(mapped or []))
 
 
+def _labels(source: "Source") -> dict[str, Any] | None:
+    """What is known of a label database, None for any other source."""
+    from engine.preferences import read_database
+    from engine.rows import is_labels, labels_named
+    from slmctl.labelreport import label_facts
+
+    return label_facts(read_database(*labels_named(source.name))) if is_labels(source.name) else None
+
+
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
     from engine.errors import ConfigError
     from engine.pocket.requests import SPLITS, describe, requests
@@ -116,8 +129,8 @@ def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:
     from engine.readers import parser, placed
     from engine.rows import read_rows
 
-    parse, plain = parser(kind)
-    records = (placed(row, parse) for row in read_rows(source, plain))
+    parse = parser(kind)
+    records = (placed(row, parse) for row in read_rows(source, kind))
     shown = (asdict(record) for record in records if record is not None)
     return ({name: value for name, value in row.items() if name != "all_turns"} for row in shown)
 
