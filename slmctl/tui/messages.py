@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from slmctl.drafts import Draft
 from slmctl.overview import Standing
 from slmctl.particulars import Particulars
 
@@ -90,3 +91,23 @@ class FilterChanged(Message):
 
     text: str
     done: bool = False
+
+
+# the form
+
+
+@dataclass
+class FieldEdited(Message):
+    """A row of the form was edited; `text` is None where it is to stay as it was."""
+
+    key: str
+    text: str | None
+
+
+@dataclass
+class DraftChecked(Message, bubble=False):
+    """What a draft would come to, or why the command would refuse it."""
+
+    draft: Draft
+    outlook: str
+    refused: bool

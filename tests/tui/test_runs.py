@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -86,9 +85,9 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
     read: list[Path] = []
     text_of = Path.read_text
 
-    def noted(path: Path, *rest: Any, **more: Any) -> str:
+    def noted(path: Path, encoding: str | None = None) -> str:
         read.append(path)
-        return text_of(path, *rest, **more)
+        return text_of(path, encoding)
 
     monkeypatch.setattr(Path, "read_text", noted)
     assert overview.rows(NOW) == before
