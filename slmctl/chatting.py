@@ -4,7 +4,7 @@ Knows no screen and no sampler: its methods change the state and say what is to 
 has a serial number, so that an answer that comes late for a draw taken back is known.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +53,8 @@ class Chat:
         self.answering: set[str] = set()
         self.looked_at: dict[tuple[int, str], str] = {}
         self.along: dict[tuple[int, str, str], Reply] = {}
-        self.chatty: dict[str, bool] = {}
+        replies = (reply for turn in session.turns for reply in turn.replies.values() if not reply.error)
+        self.chatty = {reply.by: reply.chat for reply in replies}  # whether a model has a chat template, once known
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -81,7 +82,7 @@ class Chat:
         if not text.strip() and not (self.continues() and (text or self.turns)):
             raise Unfit("type the beginning of a text" if self.continues() else "type something to send")
         session = self.session
-        turn = Turn(text, next_step(self.turns), session.seed, session.system, dict(session.sampling))
+        turn = Turn(text, session.models, next_step(self.turns), session.seed, session.system, dict(session.sampling))
         self.session = replace(session, turns=(*session.turns, turn))
         self.serials.append(self._next_serial())
         return self._all_models()
@@ -96,7 +97,7 @@ class Chat:
             raise Unfit("there is nothing to regenerate yet")
         last, session = self.turns[-1], self.session
         step = last.step + 1 if last.replies else last.step
-        turn = Turn(last.prompt, step, session.seed, session.system, dict(session.sampling))
+        turn = Turn(last.prompt, session.models, step, session.seed, session.system, dict(session.sampling))
         self.session = session.with_turn(turn)
         self.serials[-1] = self._next_serial()
         return self._all_models()
@@ -139,9 +140,14 @@ class Chat:
             turns = (*self.turns[:at], change(self.turns[at]), *self.turns[at + 1 :])
             self.session = replace(self.session, turns=turns)
 
-    def judge(self, serial: int, judged: Judged | None) -> None:
-        """Notes what a person said about a turn."""
-        self.change_turn(serial, lambda turn: replace(turn, judged=judged))
+    def follow(self, model: str) -> None:
+        """Lets all models go on from the replies of one, in every turn so far where it has any; "" ends that."""
+        turns = (replace(turn, follow=model if model in turn.models else "") for turn in self.turns)
+        self.session = replace(self.session, turns=tuple(turns))
+
+    def judge(self, serial: int, judged: Judged | None, edited: Judged | None) -> None:
+        """Notes what a person has said about a turn."""
+        self.change_turn(serial, lambda turn: replace(turn, judged=judged, edited=edited))
 
     def turn_of(self, serial: int) -> Turn:
         """The turn of a serial number."""
@@ -163,7 +169,7 @@ class Chat:
         return [
             replace(self._wanted(serial, model, place), background=place != by)
             for place in near
-            if place != model and (serial, model, place) not in self.along
+            if place != model and not self._has(serial, model, place)
         ]
 
     def beside(self, serial: int, model: str, steps: int) -> str:
@@ -180,9 +186,25 @@ class Chat:
             raise Unfit(f"{now} is the {'first' if steps < 0 else 'last'} checkpoint along {model}")
         return places[at]
 
-    def so_far(self) -> int:
-        """How many characters of text the first model, if it continues text, goes on from."""
-        return len(text_so_far(self.session.models[0], self.turns)) if self.continues() else 0
+    def before(self, serial: int | None, model: str) -> int:
+        """How many characters of text a model without a template went on from in a turn, or does in the next one."""
+        return len(text_so_far(model, self.turns if serial is None else self.turns[: self.serials.index(serial)]))
+
+    def candidates(self, serial: int) -> dict[str, Reply]:
+        """The replies to a turn that are shown and said, by the model in whose place they stand."""
+        shown = {model: self.shown(serial, model) for model in self.turn_of(serial).models}
+        return {model: reply for model, reply in shown.items() if reply is not None and reply.said}
+
+    def highest(self, serial: int) -> set[str]:
+        """The models whose shown reply has the highest reward of a turn, where there is something to compare."""
+        scores = {model: reply.score for model, reply in self.candidates(serial).items() if reply.score is not None}
+        known = {model: score for model, score in scores.items() if score == score}
+        top = max(known.values(), default=0.0)
+        return {model for model, score in known.items() if score == top} if len(set(known.values())) > 1 else set()
+
+    def _has(self, serial: int, model: str, by: str) -> bool:
+        reply = self.along.get((serial, model, by))
+        return reply is not None and not reply.error and not reply.stopped
 
     def _all_models(self) -> list[Wanted]:
         self.answering = set(self.session.models)
@@ -208,9 +230,3 @@ class Chat:
     def _next_serial(self) -> int:
         self._serial += 1
         return self._serial
-
-
-def candidates(chat: Chat, serial: int, models: Sequence[str]) -> list[Reply]:
-    """The replies to a turn that are shown and said, in the order of the models."""
-    shown = [chat.shown(serial, model) for model in models]
-    return [reply for reply in shown if reply is not None and reply.said]

@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import EngineError
-from engine.references import is_function, stage_named
+from engine.references import POCKET, is_function, resolve_reference, stage_named
 from engine.rundir import DIRECTORIES, RunDir, find_run, list_runs
 
 NOBODY = "none"  # typed in place of a reference or scorer: none at all
 STARTS = {"ppo": "sft", "sft": "pretrain"}  # the stage whose result a policy's training began from
 POLICIES = ("ppo", "sft", "pretrain")
 LABELS = "labels.db"
+VALUE = "value"
 
 
 @dataclass(frozen=True)
 class Around:
     """What was found around some models: by model its reference and the checkpoints along its run, by checkpoint its
-    value network's directory; and the scorer of them all, "" for none."""
+    value network; and the scorer of them all, "" for none."""
 
     refs: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -33,7 +34,7 @@ class Around:
 def look_around(models: Sequence[str], home: Path, ref: str = "", scorer: str = "") -> Around:
     """What goes with models now; `ref` and `scorer` as a person asked, "none" for nobody, "" for the usual."""
     steps = {model: tuple(steps_along(model, home)) for model in models}
-    values = {by: value_directory(by, home) for by in (*models, *(by for along in steps.values() for by in along))}
+    values = {by: value_of(by, home) for by in (*models, *(by for along in steps.values() for by in along))}
     refs = {model: ref or usual_ref(model, models, home) for model in models}
     return Around(
         {model: "" if name == NOBODY else name for model, name in refs.items()},
@@ -82,12 +83,13 @@ def usual_scorer(models: Sequence[str], home: Path) -> str:
     return ""
 
 
-def value_directory(model: str, home: Path) -> str:
-    """The directory of the value network that was trained with a policy; "" where there is none."""
-    place = place_of(model, home)
-    final = place[0].finished("ppo") if place is not None and place[1] == "ppo" and "@" not in model else None
-    value = None if final is None else final / "value"
-    return str(value) if value is not None and value.is_dir() else ""
+def value_of(model: str, home: Path) -> str:
+    """The name of the value network that was saved with a policy; "" where there is none."""
+    try:
+        there = (resolve_reference(model, home) / VALUE).is_dir()
+    except EngineError:
+        there = False
+    return f"{model}/{VALUE}" if there else ""
 
 
 def steps_along(model: str, home: Path) -> list[str]:
@@ -117,6 +119,11 @@ def policies_there(home: Path) -> list[str]:
     """The policies that can be talked to, those of the run that changed last first."""
     runs = sorted(list_runs(home), key=_changed, reverse=True)
     return [named(run, stage) for run in runs for stage in POLICIES if run.finished(stage)]
+
+
+def scorers_there(home: Path) -> list[str]:
+    """The scorers that can be named: finished reward models, and the judge of the embedded world."""
+    return [*(named(run, "rm") for run in list_runs(home) if run.finished("rm")), f"{POCKET}judge"]
 
 
 def _given(run: RunDir, stage: str) -> dict[str, str]:

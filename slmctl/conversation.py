@@ -26,7 +26,8 @@ class Reply:
 
     `finished` says that it ended by itself, `stopped` that a person ended it; neither, that it met a limit. `by` is
     the checkpoint that answered, `kl_nats` its KL to the model `ref`, `score` what `scorer` thought. With `error`,
-    the sentence that says why there is no answer, it is no part of the conversation; `note` says what was not measured.
+    the sentence that says why there is no answer, it is no part of the conversation; `note` says what was
+    not measured.
     """
 
     text: str = ""
@@ -55,23 +56,27 @@ class Reply:
 class Judged:
     """What a person said about the replies of a turn, once it is in a label database.
 
-    `number` is its row; `best` the model, "" where none is; `verdict` as in preferences.py.
+    `number` is its row in the file `place`; `best` the checkpoint that is better, or whose reply was
+    edited, "" where none is; `verdict` as in preferences.py.
     """
 
     number: int
     verdict: str
+    place: str
     best: str = ""
     strength: int = 1
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One prompt with the replies to it, by model, drawn from (`seed`, `step`).
+    """One prompt to `models`, in the order in which they stand, and their replies, drawn from (`seed`, `step`).
 
     With `follow`, the name of a model, all models go on from that one's reply.
+    `judged` is a vote, `edited` an edit.
     """
 
     prompt: str
+    models: tuple[str, ...] = ()
     step: int = 0
     seed: int = 0
     system: str = ""
@@ -79,6 +84,7 @@ class Turn:
     replies: Mapping[str, Reply] = field(default_factory=dict)
     follow: str = ""
     judged: Judged | None = None
+    edited: Judged | None = None
 
     def with_reply(self, model: str, reply: Reply) -> "Turn":
         """The same with a model's reply."""
@@ -89,7 +95,8 @@ class Turn:
         leading = self.replies.get(self.follow) or self.replies.get(model)
         if leading is not None:
             return leading if leading.said else None
-        return next((reply for reply in self.replies.values() if reply.said), None)
+        others = (self.replies[other] for other in self.models if other in self.replies)
+        return next((reply for reply in others if reply.said), None)
 
     @property
     def failed(self) -> bool:
@@ -125,17 +132,16 @@ def text_so_far(model: str, turns: Sequence[Turn]) -> str:
     return text
 
 
-def common_prompt(models: Sequence[str], turns: Sequence[Turn]) -> Prompt:
-    """What all of the models were given in the last turn.
+def common_prompt(shown: Mapping[str, Reply], turns: Sequence[Turn]) -> Prompt:
+    """What the models whose replies to the last turn are `shown` were all given.
 
     Raises: Unfit where they were not given the same, so that their replies cannot be compared.
     """
-    answered = [(model, turns[-1].replies[model]) for model in models if model in turns[-1].replies]
-    prompts = {given_to(model, reply.chat, turns) for model, reply in answered}
+    prompts = {given_to(model, reply.chat, turns) for model, reply in shown.items()}
     if len(prompts) != 1:
         raise Unfit(
             "these replies answer different conversations, since each model remembers its own; "
-            "type /follow 1 (or 2, ...) so that all go on from one reply, then compare the next replies"
+            "type /follow 1 (or 2, ...) so that all go on from one reply, then compare the next ones"
         )
     return prompts.pop()
 

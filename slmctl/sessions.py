@@ -225,16 +225,18 @@ def _session_of(row: Any, name: str) -> Session:
 
 
 def _turn_of(row: Any) -> Turn:
-    judged = row.get("judged")
+    judged, edited = (None if row[name] is None else Judged(**row[name]) for name in ("judged", "edited"))
     return Turn(
         prompt=_text(row["prompt"]),
+        models=tuple(_text(model) for model in row["models"]),
         step=int(row["step"]),
         seed=int(row["seed"]),
         system=_text(row["system"]),
         sampling=_sampling(row["sampling"]),
         replies={_text(model): _reply_of(reply) for model, reply in row["replies"].items()},
         follow=_text(row["follow"]),
-        judged=None if judged is None else Judged(**judged),
+        judged=judged,
+        edited=edited,
     )
 
 

@@ -7,7 +7,8 @@ from slmctl.conversation import MOST_MODELS, Reply, Turn, Unfit, check_models, c
 
 
 def turn(prompt: str, step: int = 0, **replies: str) -> Turn:
-    return Turn(prompt, step, replies={name: Reply(text, finished=True, by=name) for name, text in replies.items()})
+    given = {name: Reply(text, finished=True, by=name) for name, text in replies.items()}
+    return Turn(prompt, tuple(replies), step, replies=given)
 
 
 def test_each_model_remembers_its_own_replies() -> None:
@@ -34,7 +35,7 @@ def test_without_a_template_the_text_so_far_is_continued_verbatim() -> None:
 
 
 def test_what_failed_is_left_out_and_one_that_joins_takes_over_what_was_said() -> None:
-    failed = Turn("Hi", replies={"a": Reply(error="too long"), "b": Reply("Yo.", finished=True)})
+    failed = Turn("Hi", ("a", "b"), replies={"a": Reply(error="too long"), "b": Reply("Yo.", finished=True)})
     assert given_to("a", True, (failed, Turn("Again"))) == "Again"
     joined = given_to("c", True, (failed, Turn("Again")))
     assert joined == (Message("user", "Hi"), Message("assistant", "Yo."), Message("user", "Again"))
@@ -42,12 +43,12 @@ def test_what_failed_is_left_out_and_one_that_joins_takes_over_what_was_said() -
 
 def test_replies_are_compared_where_they_answer_the_same() -> None:
     first = turn("Hi", a="Hello.", b="Yo.")
-    assert common_prompt(["a", "b"], (first,)) == "Hi"
+    assert common_prompt(first.replies, (first,)) == "Hi"
     second = turn("And?", 1, a="1", b="2")
     with pytest.raises(Unfit, match="/follow"):
-        common_prompt(["a", "b"], (first, second))
+        common_prompt(second.replies, (first, second))
     followed = Turn("Hi", replies=first.replies, follow="b")
-    assert common_prompt(["a", "b"], (followed, second)) == (
+    assert common_prompt(second.replies, (followed, second)) == (
         Message("user", "Hi"),
         Message("assistant", "Yo."),
         Message("user", "And?"),

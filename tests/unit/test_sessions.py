@@ -26,7 +26,19 @@ SESSION = Session(
     3,
     "t:sft",
     "t:rm",
-    (Turn("Hi \ud800", 2, 3, "Be kind.", {"top_k": 5}, {"t:ppo": REPLY}, "t:ppo", Judged(7, "choice", "t:ppo", 2)),),
+    (
+        Turn(
+            "Hi \ud800",
+            ("t:ppo", "t:sft"),
+            2,
+            3,
+            "Be kind.",
+            {"top_k": 5},
+            {"t:ppo": REPLY},
+            "t:ppo",
+            Judged(7, "choice", "x.db", "t:ppo", 2),
+        ),
+    ),
     True,
 )
 
@@ -58,7 +70,7 @@ def test_a_damaged_session_is_a_sentence(tmp_path: Path, text: str) -> None:
     sessions = Sessions(tmp_path)
     sessions.folder.mkdir()
     sessions.path("odd").write_text(text)
-    with pytest.raises(FileError, match="odd.json is damaged"):
+    with pytest.raises(FileError, match=r"odd\.json is damaged"):
         sessions.load("odd")
     (listed,) = sessions.listed()
     assert listed.name == "odd" and "damaged" in listed.damage
@@ -70,7 +82,7 @@ def test_names_by_recency_and_what_is_no_name(tmp_path: Path) -> None:
     for name in ("b", "c", "a"):
         sessions.save(replace(SESSION, name=name))
     assert sessions.names() == ["a", "c", "b"]
-    with pytest.raises(FileError, match="there is no session 'aa'; did you mean 'a'|sessions: a, c, b"):
+    with pytest.raises(FileError, match=r"there is no session 'aa'; did you mean 'a'.*sessions: a, c, b"):
         sessions.load("aa")
     for name in ("", "../x", ".x", "-x", "a\x1b[0m", "a\nb", "x" * 101):
         with pytest.raises(ConfigError, match="cannot name a session"):
