@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from slmctl.chatting import Wanted
+from slmctl.conversation import Judged, Reply
 from slmctl.drafts import Draft
 from slmctl.overview import Standing
 from slmctl.particulars import Particulars
@@ -111,3 +113,57 @@ class DraftChecked(Message, bubble=False):
     draft: Draft
     outlook: str
     refused: bool
+
+
+# chat
+
+
+@dataclass
+class PromptSent(Message):
+    """Enter was pressed in the prompt box, which is empty now; `text` is what stood in it."""
+
+    text: str
+
+
+@dataclass
+class ReplyEnded(Message, bubble=False):
+    """A reply is there, whole or not, or the reason why there is none."""
+
+    wanted: Wanted
+    reply: Reply
+
+
+@dataclass
+class ModelMet(Message, bubble=False):
+    """A model is open: whether it has a chat template. With `error` it cannot be opened."""
+
+    model: str
+    chat: bool = True
+    error: str = ""
+
+
+@dataclass
+class VoteKept(Message, bubble=False):
+    """What a person has said of a turn is in the label database; `words` say so. With `problem` it is not."""
+
+    serial: int
+    judged: Judged | None
+    edited: Judged | None
+    words: str
+    problem: bool = False
+
+
+@dataclass
+class SessionKept(Message, bubble=False):
+    """The session `was` is on the disk as `name`; with `error` it is not."""
+
+    was: str
+    name: str
+    error: str = ""
+
+
+@dataclass
+class CheckpointClicked(Message):
+    """A place in the scrubber was clicked: this checkpoint is to be looked at."""
+
+    by: str
