@@ -45,9 +45,14 @@ def prepare_machine(config: Config) -> torch.device:
     return choose_device(config.device)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, here or on a GPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY in str(error)
+
+
 def memory_error(error: BaseException, stage: str) -> EngineError | None:
     """The sentence for memory that ran out in a stage, here or on a GPU, or None for any other error."""
-    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and OUT_OF_MEMORY not in str(error):
+    if not is_out_of_memory(error):
         return None
     lower = f": lower {SMALLER[stage]}" if stage in SMALLER else ""
     return EngineError(f"{stage or 'the run'} does not fit into memory{lower} (the last save is kept)")

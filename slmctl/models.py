@@ -87,17 +87,24 @@ class Answer:
     finished: bool
 
 
+def encoded_prompts(policy: Policy, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """The ids of each prompt. Raises: ConfigError for a prompt that leaves no room for an answer, or is empty."""
+    context = policy.model.architecture.context
+    encoded = policy.tokenizer.encode_prompts(prompts)
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        if not 0 < len(ids) < context:
+            raise ConfigError(
+                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {str(prompt)[:60]!r}"
+            )
+    return encoded
+
+
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:
     """One answer a prompt; the draws follow from (seed, step) and the prompt's place.
 
     Raises: ConfigError for a prompt that leaves no room for an answer.
     """
-    context = policy.model.architecture.context
-    for prompt, ids in zip(prompts, policy.tokenizer.encode_prompts(prompts), strict=True):
-        if not 0 < len(ids) < context:
-            raise ConfigError(
-                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {str(prompt)[:60]!r}"
-            )
+    encoded_prompts(policy, prompts)
     episodes = draw_episodes(policy.model, policy.tokenizer, prompts, sampling, seed, "sample", step)
     texts = response_texts(episodes, policy.tokenizer)
     lengths = episodes.response_mask.sum(1).tolist()

@@ -67,16 +67,10 @@ def sampling_of(params: Mapping[str, Any], **usual: Any) -> "Sampling":
 
     Raises: ConfigError for a value out of range.
     """
-    from engine.errors import ConfigError
     from engine.sampling import Sampling
+    from slmctl.limits import LIMITS, checked_sampling
 
-    names = ("temperature", "top_k", "top_p", "max_new_tokens")
-    given = {name: params[name] for name in names if params.get(name) is not None}
-    limits = {"temperature": (0, 100), "top_k": (0, 10**9), "top_p": (1e-9, 1), "max_new_tokens": (1, 10**6)}
-    for name, value in given.items():
-        low, high = limits[name]
-        if not low <= value <= high:
-            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be {low} to {high}")
+    given = checked_sampling({name: params[name] for name in LIMITS if params.get(name) is not None}, True)
     return Sampling(**{**usual, **given})
 
 

@@ -74,7 +74,10 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
 
 @pytest.mark.parametrize(
     "module",
-    ["slmctl.cli", "slmctl.tui.safe", "engine.planning", "engine.pulse", "engine.survey", "engine.pocket.judge"],
+    [
+        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client"),
+        *("engine.planning", "engine.pulse", "engine.survey", "engine.pocket.judge"),
+    ],
 )
 def test_imports_load_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}\nprint([name for name in {HEAVY!r} if name in sys.modules])"
