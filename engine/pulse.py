@@ -21,6 +21,7 @@ from engine.rundir import RunDir, heal
 SCHEMA = 1
 REQUESTS = ("pause", "resume", "stop", "save")
 SILENT_AFTER_S = 10.0
+ENDED = "Z"  # what /proc calls a process that has ended and that its parent has not asked after
 ALMOST_DONE = 0.99  # how far within a step `progress`, which is told from the time a step takes, may go
 
 
@@ -139,11 +140,13 @@ def liveness(status: dict[str, Any] | None, now: float) -> str:
 def process_start(pid: int) -> str | None:
     """When a process of this machine started, in the system's own words; None where there is no such process.
 
-    Together with the pid it names one process, though pids are used again.
+    Together with the pid it names one process, though pids are used again. One that has ended, and that its parent has
+    not asked after yet, is no process.
     """
     stat = Path(f"/proc/{pid}/stat")
     try:
-        return stat.read_text().rsplit(")", 1)[1].split()[19]
+        words = stat.read_text(errors="replace").rsplit(")", 1)[1].split()
+        return None if words[0] == ENDED else words[19]
     except (OSError, IndexError):
         pass
     if Path("/proc/self/stat").exists() or pid < 1:

@@ -9,6 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.rundir import RunDir, write_text
 from engine.settings import DEFAULT, Layer, flatten, leaves
 
 SCHEMA = 1
+TABLES = ("inputs", "shared", "parents")
 HASHED_FILES = (
     "config.json",
     "model.safetensors",
@@ -87,9 +89,22 @@ def read_run_toml(rundir: RunDir) -> RunRecord:
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise FileError(f"{rundir.run_toml} does not fit this version of slmctl at config.{place}") from error
-    origins = {**dict.fromkeys(leaves(), DEFAULT), **table.get("origins", {})}
-    kept = {name: table.get(name, {}) for name in ("inputs", "shared", "parents")}
+    origins, kept = table.get("origins", {}), {name: table.get(name, {}) for name in TABLES}
+    entries = {name: _entries(kept[name]) for name in TABLES}
+    whole = all(_is_text(entry) for entry in (origins, *chain(*entries.values())))
+    if not whole or not all("path" in entry for entry in entries["shared"]):
+        raise FileError(f"{rundir.run_toml} is damaged: its tables origins, {', '.join(TABLES)} are not as written")
+    origins = {**dict.fromkeys(leaves(), DEFAULT), **origins}
     return RunRecord(str(table.get("preset", "")), config, origins, str(table.get("preset_file", "")), **kept)
+
+
+def _entries(table: Any) -> list[Any]:
+    """The tables in a table; of anything else itself."""
+    return list(table.values()) if isinstance(table, dict) else [table]
+
+
+def _is_text(table: Any) -> bool:
+    return isinstance(table, dict) and all(isinstance(value, str) for value in table.values())
 
 
 def hash_path(path: Path) -> str:

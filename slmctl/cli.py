@@ -3,6 +3,7 @@
 Nothing here or in the commands loads torch before a command needs it.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ import typer
 from engine.errors import EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
-from slmctl.commands import chat, convert, data, doctor, eval, presets, run, runs, sample, score, stage
+from slmctl.commands import chat, convert, data, doctor, eval, options, presets, run, runs, sample, score, stage
+from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
 
 BUG = 70
 HELP = """\b
+slmctl                            the playground: watch, chat and label in the terminal
 slmctl run --preset tiny          base, SFT, reward model, PPO and evaluation in one go
 slmctl chat tiny:sft tiny:ppo     talk to the policies it made
 slmctl runs                       what there is
@@ -75,10 +78,18 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    ascii: options.Ascii = False,
 ) -> None:
-    """Prints help where no command is given."""
-    if ctx.invoked_subcommand is None:
+    """Opens the playground where no command is given, or prints help where there is no terminal for it."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if not can_draw(os.environ):
         print(ctx.get_help())
+        return
+    from engine.rundir import runs_home
+    from slmctl.tui.start import Start
+
+    play(Start(runs_home(os.environ), ascii=ascii))
 
 
 _wire()

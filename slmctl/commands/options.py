@@ -63,6 +63,7 @@ Set = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print JSON rows on stdout, one a line.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Plain lines: no colour, no bars.")]
+Ascii = Annotated[bool, typer.Option("--ascii", help="Charts and marks of the playground in plain ASCII.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing but results and errors.")]
 Temperature = Annotated[
     float | None, typer.Option("--temperature", metavar="T", help="Sampling temperature; 0 takes the likeliest token.")

@@ -11,7 +11,7 @@ from slmctl.commands import options
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.rundir import RunDir
+    from slmctl.overview import Standing
 
 HELP = """\b
 slmctl runs
@@ -27,11 +27,12 @@ def runs(
     jsonl: options.Jsonl = False,
 ) -> None:
     """Prints the runs, or one of them."""
-    from engine.rundir import find_run, list_runs, runs_home
+    from engine.rundir import find_run, runs_home
+    from slmctl.overview import Overview, standing
 
-    home = runs_home(os.environ)
-    found = list_runs(home) if name is None else [find_run(home, name)]
-    rows = [summary(found[0], time.time())] if name is not None else [_summary_or_damage(run) for run in found]
+    home, now = runs_home(os.environ), time.time()
+    found = Overview(home).rows(now) if name is None else [standing(find_run(home, name), now)]
+    rows = [row_of(run) for run in found]
     if json:
         print(json_module.dumps(rows[0] if name is not None else {"home": str(home), "runs": rows}))
     elif jsonl:
@@ -43,51 +44,22 @@ def runs(
         _print_all(rows, str(home))
 
 
-def _summary_or_damage(run: "RunDir") -> dict[str, Any]:
-    """The row of a run; of one whose run.toml cannot be read only the name, so that the others are still listed."""
-    from engine.errors import FileError
-
-    try:
-        return summary(run, time.time())
-    except FileError as error:
-        unknown = dict.fromkeys(("preset", "seed", "stage", "step", "steps", "win_rate"))
-        nothing: dict[str, Any] = {"finished": [], "parents": [], "models": {}}
-        return {"run": run.name, "state": "damaged", "error": str(error), **unknown, **nothing}
-
-
-def summary(run: "RunDir", now: float) -> dict[str, Any]:
-    """How a run stands, as one row."""
-    from engine.pulse import liveness, read_status
-    from engine.rundir import STAGES
-    from engine.runtoml import read_run_toml
-
-    record = read_run_toml(run)
-    status = read_status(run)
-    models = {stage: str(path) for stage in STAGES if stage != "eval" and (path := run.finished(stage)) is not None}
-    return {
-        "run": run.name,
-        "preset": record.preset,
-        "seed": record.config.seed,
-        "state": liveness(status, now),
-        "stage": status and status.get("stage"),
-        "step": status and status.get("step"),
-        "steps": status and status.get("steps"),
-        "finished": [stage for stage in STAGES if run.finished(stage) is not None],
-        "parents": sorted(record.parents),
-        "win_rate": _win_rate(run),
-        "models": models,
+def row_of(run: "Standing") -> dict[str, Any]:
+    """A run's standing as a row of JSON; of a damaged one its error too."""
+    row: dict[str, Any] = {
+        "run": run.run,
+        "preset": run.preset,
+        "seed": run.seed,
+        "state": run.state,
+        "stage": run.stage,
+        "step": run.step,
+        "steps": run.steps,
+        "finished": list(run.finished),
+        "parents": list(run.parents),
+        "win_rate": run.win_rate,
+        "models": run.models,
     }
-
-
-def _win_rate(run: "RunDir") -> float | None:
-    from engine.errors import FileError
-    from slmctl.results import run_result
-
-    try:
-        value = run_result(run).get("win_rate")
-    except FileError:
-        return None
-    return value if isinstance(value, float) else None
+    return {**row, "error": run.error} if run.error else row
 
 
 def _print_all(rows: list[dict[str, Any]], home: str) -> None:

@@ -1,64 +1,220 @@
 """The playground: one app, a screen a mode, one sampler child that chat and label share.
 
-Wiring only: what a mode shows is its screen's job (screens/), what stands in it is a widget's (widgets/).
+Wiring only: what a mode shows is its screen's job (screens/), what stands in it is a widget's (widgets/). A screen is
+imported when its mode is first opened. Every mode's screen gets the bar at the top and the footer from here.
 """
 
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.dom import DOMNode
+from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.theme import Theme
+from textual.widgets import Footer
 
+from slmctl.overview import Overview
+from slmctl.tui.choices import Choices, keep_theme, read_choices
+from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean
-from slmctl.tui.screens.chat import ChatScreen
-from slmctl.tui.screens.label import LabelScreen
-from slmctl.tui.screens.runs import RunsScreen
-from slmctl.tui.screens.train import TrainScreen
-from slmctl.tui.start import Start
-from slmctl.worker.sampler import Sampler
+from slmctl.tui.start import MODES, Start
+from slmctl.tui.widgets.mode_bar import ModeBar
+from slmctl.worker.sampler import Sampler, SamplerGone
+
+CLOSING_S = 3.0
+PROBLEM_S = 20.0
+
+
+def _commands() -> type[Provider]:
+    from slmctl.tui.palette import Commands
+
+    return Commands
 
 
 class Playground(App[None]):
-    """All modes; `sampler` is made when a mode first asks for it."""
+    """All modes. `sampler` is made when a mode first asks for one; `choices` is the file of keys and theme, if any.
+
+    `fault` is the error that ended it, where one did.
+    """
 
     TITLE = "slmctl"
     CSS_PATH = "playground.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "mode('runs')", "Runs", id="mode.runs"),
-        Binding("f3", "mode('train')", "Train", id="mode.train"),
-        Binding("f5", "mode('chat')", "Chat", id="mode.chat"),
-        Binding("f6", "mode('label')", "Label", id="mode.label"),
-        Binding("ctrl+q", "quit", "Quit", id="quit", priority=True),
+        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False),
+        Binding("f3", "mode('train')", "Train", id="mode.train", show=False),
+        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False),
+        Binding("f6", "mode('label')", "Label", id="mode.label", show=False),
+        Binding("question_mark,f1", "help", "Help", id="help"),
+        Binding("ctrl+p", "command_palette", "Commands", id="palette", show=False, priority=True),
+        Binding("escape", "back", "Back", id="back", show=False),
+        Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
     ]
 
-    def __init__(self, start: Start, sampler: Sampler | None = None) -> None:
+    def __init__(self, start: Start, sampler: Sampler | None = None, choices: Path | None = None) -> None:
         super().__init__()
         self.start = start
+        self.overview = Overview(start.home)
+        self.fault: BaseException | None = None
         self._sampler = sampler
-        self._screens: dict[str, type[Screen[None]]] = {
-            "runs": RunsScreen,
-            "train": TrainScreen,
-            "chat": ChatScreen,
-            "label": LabelScreen,
-        }
+        self._choices_file = choices
+        self._choices = Choices()
+        self._came_from: list[str] = []
+        self._clashes: set[str] = set()
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Opens the mode that was asked for."""
-        for name, screen in self._screens.items():
-            self.add_mode(name, screen)
-        self.switch_mode(self.start.mode)
+        self._choose()
+        for mode in MODES:
+            self.add_mode(mode, partial(_screen, mode))
+        await self.open_mode(self.start.mode)
 
-    def action_mode(self, name: str) -> None:
-        """Goes to a mode; each keeps its state."""
-        self.switch_mode(name)
+    async def on_unmount(self) -> None:
+        """Ends the sampler child; one that does not end in time sees its input end with this process."""
+        if self._sampler is not None:
+            with suppress(TimeoutError, SamplerGone):
+                await asyncio.wait_for(self._sampler.close(), CLOSING_S)
+
+    async def open_mode(self, mode: str, note: Message | None = None) -> None:
+        """Goes to a mode, which keeps its state; its first screen comes on top where it is handed a note."""
+        came_from = [earlier for earlier in (*self._came_from, self.current_mode) if earlier in MODES]
+        self._came_from = [earlier for earlier in dict.fromkeys(reversed(came_from)) if earlier != mode][::-1]
+        first = mode == self.current_mode or note is not None
+        await self._show(mode)
+        while first and len(self.screen_stack) > 1:
+            await self.pop_screen()
+        if note is not None:
+            self.screen.post_message(note)
+
+    async def _show(self, mode: str) -> None:
+        """Switches to a mode; its first screen gets the bar and the footer, once."""
+        with self.batch_update():
+            await self.switch_mode(mode)
+            screen = self.screen_stack[0]
+            if not screen.query(ModeBar):
+                await screen.mount(ModeBar(mode, self.key_of, str(self.start.home)))
+            if not screen.query(Footer):
+                await screen.mount(Footer())
+
+    async def open_train(self, runs: Iterable[str]) -> None:
+        """Shows runs in Train."""
+        await self.open_mode("train", OpenRuns(tuple(runs)))
+
+    async def open_chat(self, models: Iterable[str]) -> None:
+        """Talks to models in Chat."""
+        await self.open_mode("chat", OpenChat(tuple(models)))
+
+    async def open_label(self, models: Iterable[str]) -> None:
+        """Labels responses of models in Label."""
+        await self.open_mode("label", OpenLabel(tuple(models)))
+
+    async def open_form(self, target: str, parent: str | None = None) -> None:
+        """Opens the form that starts a stage, or everything."""
+        await self.open_mode("runs", OpenForm(target, parent))
+
+    async def action_mode(self, mode: str) -> None:
+        """Goes to a mode."""
+        await self.open_mode(mode)
+
+    async def on_mode_chosen(self, message: ModeChosen) -> None:
+        """Goes to the mode that was clicked."""
+        await self.open_mode(message.mode)
+
+    async def action_back(self) -> None:
+        """Leaves the screen that lies on top; else goes to the mode that was shown before, or to the runs."""
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+        else:
+            await self._show(self._came_from.pop() if self._came_from else "runs")
+
+    def action_help(self) -> None:
+        """Shows what can be done now, from the widget that has the focus up to the app."""
+        from slmctl.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen, self.current_mode))
 
     @property
     def sampler(self) -> Sampler:
         """The one sampler of the playground."""
-        assert self._sampler is not None, "no sampler yet"
+        if self._sampler is None:
+            from slmctl.worker.client import ChildSampler
+
+            threads = self.start.options.get("threads")
+            self._sampler = ChildSampler(
+                self.start.home,
+                threads=threads if isinstance(threads, int) else None,
+                template=str(self.start.options.get("template") or "auto"),
+                dtype=str(self.start.options.get("dtype") or "float32"),
+                device=str(self.start.options.get("device") or "auto"),
+            )
         return self._sampler
 
-    def say(self, text: str, severity: SeverityLevel = "information") -> None:
+    def key_of(self, binding: str) -> str:
+        """The key of a binding of the app, as it is shown."""
+        mine = next(item for item in Binding.make_bindings(self.BINDINGS) if item.id == binding)
+        first = self._choices.keys.get(binding, mine.key).split(",")[0].strip()
+        return self.get_key_display(Binding(first, mine.action)).upper()
+
+    def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""
-        self.notify(clean(text), severity=severity, markup=False)
+        self.notify(clean(text), severity=severity, timeout=timeout, markup=False)
+
+    def _choose(self) -> None:
+        """Takes over keys and theme, tells what is wrong with their file, and keeps a theme that is chosen later."""
+        if self._choices_file is None:
+            return
+        from slmctl.tui.keymap import binding_ids, is_key
+
+        self._choices = read_choices(self._choices_file, self.available_themes, binding_ids, is_key)
+        self.set_keymap(self._choices.keys)
+        if self._choices.theme is not None:
+            self.theme = self._choices.theme
+        for problem in self._choices.problems:
+            self.say(problem, "warning", PROBLEM_S)
+        self.theme_changed_signal.subscribe(self, partial(self._keep_theme, self._choices_file))
+
+    def _keep_theme(self, file: Path, theme: Theme) -> None:
+        try:
+            keep_theme(file, theme.name)
+        except (OSError, ValueError) as error:
+            self.say(f"the theme holds until you leave; {file} was not changed: {error}", "warning")
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Tells once what has lost its key to a key of the person's own."""
+        for binding in clashed_bindings:
+            if binding.id is not None and binding.id not in self._clashes:
+                self._clashes.add(binding.id)
+                self.say(f"{self._choices_file}: {binding.key} means something else now, so {binding.id} has no key")
+
+    def _fatal_error(self) -> None:
+        """Ends the playground; whoever opened it tells of the error, once the terminal is back."""
+        self.fault = self.fault or sys.exc_info()[1]
+        self._close_messages_no_wait()
+
+
+def _screen(mode: str) -> Screen[None]:
+    """A mode's screen; the others are not imported."""
+    if mode == "runs":
+        from slmctl.tui.screens.runs import RunsScreen
+
+        return RunsScreen()
+    if mode == "train":
+        from slmctl.tui.screens.train import TrainScreen
+
+        return TrainScreen()
+    if mode == "chat":
+        from slmctl.tui.screens.chat import ChatScreen
+
+        return ChatScreen()
+    from slmctl.tui.screens.label import LabelScreen
+
+    return LabelScreen()

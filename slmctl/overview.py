@@ -1,0 +1,190 @@
+"""How the runs of a folder stand, a row each, for `slmctl runs` and the playground's first screen.
+
+What was read of a run is kept for as long as its files stay as they were, so that hundreds of runs can be looked at
+every second. What a run said in full is in its events, which are not read here.
+"""
+
+import json
+import math
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import FileError
+from engine.pulse import liveness, read_status
+from engine.rundir import STAGES, RunDir, list_runs
+from engine.runtoml import RunRecord, read_run_toml
+
+DAMAGED = "damaged"
+ACTIVE = ("live", "slow", "paused")
+WORDS = (*ACTIVE, "dead", "finished", "failed", "interrupted", "ended", "none")
+_ASKED = ("run.toml", "status.json", "result.json")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one run stands.
+
+    `state` is live, slow (no beat for a while), paused, dead (its process is gone), finished, failed, interrupted or
+    ended; none without a heartbeat; damaged, with `error`, where run.toml cannot be read. `at` is the unix time of its
+    last sign of life, `models` the finished stages with the directory of each.
+    """
+
+    run: str
+    state: str
+    preset: str | None = None
+    seed: int | None = None
+    stage: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    eta_s: float | None = None
+    finished: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    win_rate: float | None = None
+    models: dict[str, str] = field(default_factory=dict)
+    at: float = 0.0
+    error: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether a process is at work on it."""
+        return self.state in ACTIVE
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the files of a run say; the state follows from it and the clock."""
+
+    record: RunRecord | None
+    status: dict[str, Any] | None
+    win_rate: float | None
+    finished: dict[str, Path]
+    changed_at: float
+    error: str = ""
+
+
+class Overview:
+    """The runs of `home`; it may be asked from several threads."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._guard = threading.Lock()
+        self._kept: dict[str, tuple[object, _Read]] = {}
+
+    def rows(self, now: float) -> list[Standing]:
+        """All runs by name, as they stand at the time `now`. Raises: FileError where the folder cannot be read."""
+        with self._guard:
+            try:
+                runs = list_runs(self._home)
+            except OSError as error:
+                raise FileError(f"cannot read the folder of the runs {self._home}: {error.strerror}") from error
+            self._kept = {run.name: self._look(run) for run in runs}
+            return [_standing(name, read, now) for name, (_, read) in self._kept.items()]
+
+    def _look(self, run: RunDir) -> tuple[object, _Read]:
+        before = self._kept.get(run.name)
+        marks = _marks(run, before[1].record if before else None)
+        if before is not None and before[0] == marks:
+            return before
+        try:
+            read = _read(run)
+        except (FileError, ValueError) as error:  # a path that no system can have is a ValueError
+            read = _Read(None, None, None, {}, _changed_at(run), str(error))
+        return marks, read
+
+
+def standing(run: RunDir, now: float) -> Standing:
+    """How a run stands. Raises: FileError where its run.toml cannot be read."""
+    return _standing(run.name, _read(run), now)
+
+
+def _standing(name: str, read: _Read, now: float) -> Standing:
+    if read.record is None:
+        return Standing(name, DAMAGED, at=read.changed_at, error=read.error)
+    status = read.status or {}
+    return Standing(
+        name,
+        _state(read.status, now),
+        read.record.preset,
+        read.record.config.seed,
+        status.get("stage"),
+        status.get("step"),
+        status.get("steps"),
+        status.get("eta_s"),
+        tuple(read.finished),
+        tuple(sorted(read.record.parents)),
+        read.win_rate,
+        {stage: str(path) for stage, path in read.finished.items() if stage != "eval"},
+        status.get("at", read.changed_at),
+    )
+
+
+def _state(status: dict[str, Any] | None, now: float) -> str:
+    word = liveness(status, now)
+    if word == "live" and status is not None and status["state"] == "paused":
+        return "paused"
+    word = {"silent": "slow"}.get(word, word)
+    return word if word in WORDS else "ended"
+
+
+def _read(run: RunDir) -> _Read:
+    record = read_run_toml(run)
+    return _Read(record, _status(run), _win_rate(run), _finished(run, record), _changed_at(run))
+
+
+def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
+    """The finished stages in the order of work, each with its directory, its own or a parent's."""
+    shared = {stage: (run.path / entry["path"]).resolve() for stage, entry in record.shared.items()}
+    found = {stage: run.final(stage) if run.final(stage).is_dir() else shared.get(stage) for stage in STAGES}
+    if run.result.is_file():
+        found["eval"] = run.final("eval")
+    return {stage: path for stage, path in found.items() if path is not None and (stage == "eval" or path.is_dir())}
+
+
+def _status(run: RunDir) -> dict[str, Any] | None:
+    """The last heartbeat; None where there is none, or where a value in it is of no use."""
+    status = read_status(run)
+    wanted: dict[str, tuple[type, ...]] = {
+        "state": (str,),
+        "at": (float, int),
+        "pid": (int,),
+        "step": (int,),
+        "steps": (int,),
+        "stage": (str, type(None)),
+        "eta_s": (float, int, type(None)),
+    }
+    whole = status is not None and all(isinstance(status.get(name), kinds) for name, kinds in wanted.items())
+    numbers = [status.get(name) or 0.0 for name in ("at", "eta_s")] if status is not None and whole else []
+    return status if numbers and all(map(math.isfinite, numbers)) else None
+
+
+def _win_rate(run: RunDir) -> float | None:
+    try:
+        value = json.loads(run.result.read_text(encoding="utf-8")).get("win_rate")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _changed_at(run: RunDir) -> float:
+    try:
+        return run.run_toml.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _marks(run: RunDir, record: RunRecord | None) -> object:
+    """What tells that a run's files are no longer what they were when they were read."""
+    shared = [run.path / entry["path"] for entry in record.shared.values()] if record else []
+    places = [*(run.path / name for name in _ASKED), *(run.final(stage) for stage in STAGES), *shared]
+    return [_mark(place) for place in places]
+
+
+def _mark(place: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = os.stat(place)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

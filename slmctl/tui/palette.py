@@ -1,0 +1,111 @@
+"""The command palette's commands: every mode, what can be done with each run, starting a stage, themes, help, leaving.
+
+A run's name is anybody's text: displays are Content and never markup.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.style import Style
+
+from engine.errors import FileError
+from engine.rundir import DIRECTORIES
+from slmctl.overview import Standing
+from slmctl.tui.safe import one_line
+from slmctl.tui.start import MODES
+from slmctl.tui.widgets.mode_bar import TITLES
+
+if TYPE_CHECKING:
+    from slmctl.tui.app import Playground
+
+WIDTH = 70
+TALKS = ("pretrain", "sft", "ppo")
+TARGETS = {
+    "run": "everything, from base model to evaluation",
+    "pretrain": "the base model",
+    "sft": "fine-tuning on demonstrations",
+    "rm": "the reward model",
+    "ppo": "the policy by PPO",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is shown, and what is done when it is chosen."""
+
+    text: str
+    do: Callable[[], Awaitable[None] | None]
+
+
+class Commands(Provider):
+    """Everything that can be asked of the playground."""
+
+    async def startup(self) -> None:
+        """Looks which runs there are, beside the loop."""
+        app = cast("Playground", self.app)
+        try:
+            runs = await asyncio.to_thread(app.overview.rows, time.time())
+        except FileError:
+            runs = []
+        self._commands = commands(app, runs)
+
+    async def discover(self) -> Hits:
+        """All commands, while nothing is typed."""
+        for command in self._commands:
+            yield DiscoveryHit(Content(command.text), command.do, text=command.text)
+
+    async def search(self, query: str) -> Hits:
+        """The commands that hold every word that is typed, the words marked."""
+        style = self.match_style or Style(reverse=True)
+        for command in self._commands:
+            places = found_at(query, command.text)
+            if places:
+                score = sum(2.0 if start == 0 or command.text[start - 1] in " :" else 1.0 for start, _ in places)
+                shown = Content(command.text)
+                for start, end in places:
+                    shown = shown.stylize(style, start, end)
+                yield Hit(score, shown, command.do, text=command.text)
+
+
+def found_at(query: str, text: str) -> list[tuple[int, int]]:
+    """Where each word of a query stands in a text, start and end; nothing where one of them does not.
+
+    Textual's own fuzzy search tries every way to place the letters, which a long run name makes too many to wait for.
+    """
+    words, lowered = query.lower().split(), text.lower()
+    if len(lowered) != len(text):  # a letter whose small form is longer would shift the marks
+        lowered = text
+    starts = [lowered.find(word) for word in words]
+    return [] if -1 in starts else [(start, start + len(word)) for start, word in zip(starts, words, strict=True)]
+
+
+def commands(app: "Playground", runs: list[Standing]) -> list[Command]:
+    """What can be asked now: the playground's own, then each run's."""
+    found = [Command(f"Go to {TITLES[mode]}", partial(app.open_mode, mode)) for mode in MODES]
+    found += [Command(f"Start {text}", partial(app.open_form, target)) for target, text in TARGETS.items()]
+    found += [
+        Command("Choose a theme", app.search_themes),
+        Command("Help: what can be done here", app.action_help),
+        Command("Quit", app.exit),
+    ]
+    for run in sorted(runs, key=lambda run: (not run.active, -run.at)):
+        found += [Command(one_line(text, WIDTH), do) for text, do in _of_run(app, run)]
+    return found
+
+
+def _of_run(app: "Playground", run: Standing) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+    models = [f"{run.run}:{DIRECTORIES.get(stage, stage)}" for stage in TALKS if stage in run.models]
+    found: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        (f"Open {run.run} in Train", partial(app.open_train, (run.run,)))
+    ]
+    if len(models) > 1:
+        pair = (models[-2], models[-1])
+        found.append((f"Chat with {pair[0]} beside {pair[1]}", partial(app.open_chat, pair)))
+    found += [(f"Chat with {model}", partial(app.open_chat, (model,))) for model in models]
+    return found + [(f"Label responses of {model}", partial(app.open_label, (model,))) for model in models]

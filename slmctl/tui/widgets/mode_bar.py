@@ -1,0 +1,42 @@
+"""The line at the top of every mode: which modes there are, their keys, and which one this is."""
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Static
+
+from slmctl.tui.messages import ModeChosen
+from slmctl.tui.safe import one_line
+
+TITLES = {"runs": "Runs", "train": "Train", "chat": "Chat", "label": "Label"}
+PLACE_WIDTH = 24
+
+
+class ModeTab(Static):
+    """One mode in the bar; the active one stands in brackets, so that it shows without colour."""
+
+    def __init__(self, mode: str, key: str, active: bool) -> None:
+        inner = f"{key} {TITLES[mode]}"
+        super().__init__(Content(f"[{inner}]" if active else f" {inner} "), classes="-active" if active else "")
+        self._mode = mode
+
+    def on_click(self) -> None:
+        """Says which mode was meant."""
+        self.post_message(ModeChosen(self._mode))
+
+
+class ModeBar(Horizontal):
+    """All modes; `key_of` gives the key of a binding as it is shown, `place` is the folder of the runs."""
+
+    def __init__(self, active: str, key_of: Callable[[str], str], place: str) -> None:
+        super().__init__()
+        self._active, self._key_of, self._place = active, key_of, place
+
+    def compose(self) -> ComposeResult:
+        """The program's name, a tab a mode, the folder."""
+        yield Static(Content("slmctl"), id="mode-bar-name")
+        for mode in TITLES:
+            yield ModeTab(mode, self._key_of(f"mode.{mode}"), mode == self._active)
+        yield Static(Content(one_line(self._place, PLACE_WIDTH)), id="mode-bar-place")
