@@ -3,7 +3,7 @@
 A file imports only floors below its own, and on its own floor only what stands below it in pyproject.toml's list:
 
     0 words       errors, config, settings, metrics, events; run directory, its pulse, its run.toml; what stages need
-    1 data        rows of files and datasets, readers, records; survey, conversion; the pocket world; planning
+    1 data        rows of files and datasets, readers, records; labels; survey, conversion; the pocket world; planning
     2 numbers     masked, logprobs, kl, advantages, losses
     2 models      tokenizer, templates, transformer, heads; weights, checkpoint, pretrained; sampling
     3 experience  batching, likelihood, scoring, rollout, comparing, saving

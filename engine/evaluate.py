@@ -7,11 +7,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
 
+from engine.intervals import wilson
 from engine.kl import sequence_kl
 from engine.pocket.judge import Judgement
 from engine.pocket.labelers import ceiling
@@ -22,7 +23,6 @@ from engine.scoring import Scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
-Z_95 = 1.959964
 COMPONENTS = ("utility", "helpful", "honest", "harmless", "courteous", "concise")
 
 
@@ -59,11 +59,8 @@ class WinRate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson score interval of the rate. Source: Wilson 1927."""
-        n, z2 = self.prompts, Z_95**2
-        centre = (self.rate + z2 / (2 * n)) / (1 + z2 / n)
-        half = Z_95 / (1 + z2 / n) * math.sqrt(self.rate * (1 - self.rate) / n + z2 / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        """The 95 % Wilson score interval of the rate."""
+        return wilson(self.rate, self.prompts)
 
     def as_row(self) -> dict[str, Any]:
         """The win-rate keys of every JSON result."""
@@ -77,13 +74,6 @@ class WinRate:
             "win_rate_low": low,
             "win_rate_high": high,
         }
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of `values`, and the ends of its 95 % interval by the normal approximation; of one value no width."""
-    spread = stdev(values) if len(values) > 1 else 0.0
-    mean, half = fmean(values), Z_95 * spread / math.sqrt(len(values))
-    return mean, mean - half, mean + half
 
 
 def answer(

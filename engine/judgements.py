@@ -5,7 +5,7 @@ case, responses but for spaces around them. A row that is there twice is two jud
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -46,15 +46,11 @@ def compared(rankings: Iterable[tuple[str, Ranking]]) -> Judgements:
     prompts: dict[object, str] = {}
     identical = 0
     for place, ranking in rankings:
-        key = normalised(ranking.prompt)
-        prompts.setdefault(key, prompt_text(ranking.prompt))
-        answers = [(text.strip(), rank) for text, rank in zip(ranking.responses, ranking.ranks, strict=True)]
-        for (first, rank), (second, other) in combinations(sorted(answers), 2):
-            if first == second:
-                identical += 1
-            else:
-                verdict = FIRST if rank < other else SECOND if other < rank else TIE
-                verdicts.setdefault((key, first, second), []).append((verdict, place))
+        prompts.setdefault(normalised(ranking.prompt), prompt_text(ranking.prompt))
+        judged = list(pair_verdicts(ranking))
+        identical += len(ranking.ranks) * (len(ranking.ranks) - 1) // 2 - len(judged)
+        for pair, verdict in judged:
+            verdicts.setdefault(pair, []).append((verdict, place))
     several = {pair: judged for pair, judged in verdicts.items() if len(judged) > 1}
     contradictions = [
         Contradiction(prompts[pair[0]], *found)
@@ -62,6 +58,15 @@ def compared(rankings: Iterable[tuple[str, Ranking]]) -> Judgements:
         if (found := _both_ways(pair, judged))
     ]
     return Judgements(identical, len(several), _agreement(several.values()), contradictions)
+
+
+def pair_verdicts(ranking: Ranking) -> Iterator[tuple[Pair, int]]:
+    """Every pair of two different responses, with which of them is the better."""
+    key = normalised(ranking.prompt)
+    answers = [(text.strip(), rank) for text, rank in zip(ranking.responses, ranking.ranks, strict=True)]
+    for (first, rank), (second, other) in combinations(sorted(answers), 2):
+        if first != second:
+            yield (key, first, second), FIRST if rank < other else SECOND if other < rank else TIE
 
 
 def _both_ways(pair: Pair, judged: list[Verdict]) -> tuple[str, str, tuple[str, str]] | None:

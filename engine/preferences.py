@@ -6,46 +6,50 @@ each other is agreement.py's job, other formats are exports.py's.
 """
 
 import json
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Self
 
-from engine.errors import FileError
-from engine.records import Message, Prompt
+from engine.errors import DataError, FileError
+from engine.labelfile import COLUMNS, connect, make_or_check, reading, said
+from engine.records import Message, Prompt, Ranking
 
-SCHEMA = 1
-BUSY_S = 30.0  # how long a write waits for another labeler's
+SUFFIXES = (".db", ".sqlite")
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
 WITHDRAWN = "withdrawn"
-TABLE = f"""
-CREATE TABLE judgements (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    at REAL NOT NULL,
-    annotator TEXT NOT NULL,
-    prompt TEXT NOT NULL,
-    candidates TEXT NOT NULL,
-    shown TEXT NOT NULL,
-    verdict TEXT NOT NULL CHECK (verdict IN ({", ".join(f"'{name}'" for name in (*VERDICTS, WITHDRAWN))})),
-    ranks TEXT,
-    strength INTEGER NOT NULL,
-    note TEXT NOT NULL,
-    edited TEXT,
-    flagged INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    selection TEXT NOT NULL,
-    repeats INTEGER REFERENCES judgements (id),
-    withdraws INTEGER REFERENCES judgements (id)
-) STRICT;
-CREATE INDEX withdrawals ON judgements (withdraws) WHERE withdraws IS NOT NULL;
-CREATE TRIGGER never_changed BEFORE UPDATE ON judgements BEGIN SELECT RAISE (ABORT, 'judgements never change'); END;
-CREATE TRIGGER never_deleted BEFORE DELETE ON judgements BEGIN SELECT RAISE (ABORT, 'judgements stay'); END;
-PRAGMA user_version = {SCHEMA};
-"""
+Kinds = type | tuple[type, ...]
+NUMBER = (int, float)
+KINDS: Mapping[str, Kinds] = {
+    "id": int,
+    "at": NUMBER,
+    "annotator": str,
+    "verdict": str,
+    "strength": int,
+    "note": str,
+    "edited": (str, NoneType),
+    "flagged": int,
+    "seconds": NUMBER,
+    "selection": str,
+    "repeats": (int, NoneType),
+}
+"""What the plain columns of a row must hold; the others are JSON."""
+CANDIDATE: Mapping[str, Kinds] = {
+    "text": str,
+    "model": str,
+    "checkpoint": str,
+    "seed": int,
+    "sampling": dict,
+    "tokens": int,
+    "finished": bool,
+    "score": (*NUMBER, NoneType),
+}
+TAKEN_BACK = "id IN (SELECT withdraws FROM judgements WHERE withdraws IS NOT NULL)"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,13 @@ class Judgement:
         assert self.ranks is None or len(self.ranks) == len(self.candidates), (self.ranks, len(self.candidates))
         assert sorted(self.shown or range(len(self.candidates))) == list(range(len(self.candidates))), self.shown
 
+    @property
+    def ranking(self) -> Ranking | None:
+        """What it says of its responses, None where it ranks none."""
+        if self.ranks is None or len(self.ranks) < 2:
+            return None
+        return Ranking(self.prompt, tuple(candidate.text for candidate in self.candidates), self.ranks)
+
 
 class LabelStore:
     """A label database, made where there is none; usable from several threads."""
@@ -105,10 +116,14 @@ class LabelStore:
         """Raises: FileError where the file cannot be opened, is no label database or one of a later version."""
         self.path = path
         self._guard = threading.Lock()
-        with self._said():
+        with said(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = _connect(path)
-            self._make_or_check()
+            self._connection = connect(path, "mode=rwc")
+            try:
+                make_or_check(self._connection, path)
+            except BaseException:
+                self._connection.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -122,89 +137,74 @@ class LabelStore:
             self._connection.close()
 
     def add(self, judgement: Judgement) -> int:
-        """The number of a new row, once it is on the disk. Raises: FileError where it cannot be written."""
-        row = _row_of(judgement) | {"at": time.time(), "withdraws": None}
-        return self._insert(row)
+        """The number of a new row, once it is on the disk.
+
+        Raises: FileError where it cannot be written, or holds half of a surrogate pair, which is not text.
+        """
+        return self._insert(judgement, {})
 
     def withdraw(self, number: int, annotator: str) -> int:
         """The number of the row that takes judgement `number` back. Raises: FileError."""
         nothing = Judgement(annotator, "", (), "skip")
-        row = _row_of(nothing) | {"at": time.time(), "withdraws": number, "verdict": WITHDRAWN}
-        return self._insert(row)
+        return self._insert(nothing, {"withdraws": number, "verdict": WITHDRAWN})
 
     def standing(self, annotator: str | None = None, after: int = 0) -> list[Judgement]:
         """The judgements that nobody took back, oldest first, of one annotator or of all; those above number `after`.
 
         Raises: FileError where the file is damaged.
         """
-        query = (
-            "SELECT * FROM judgements WHERE withdraws IS NULL AND id > ? AND (? IS NULL OR annotator = ?) AND id NOT IN"
-            " (SELECT withdraws FROM judgements WHERE withdraws IS NOT NULL) ORDER BY id"
-        )
-        with self._said(), self._guard:
-            return [_judgement_of(row) for row in self._connection.execute(query, (after, annotator, annotator))]
+        wanted = f"NOT {TAKEN_BACK} AND id > ? AND (? IS NULL OR annotator = ?)"
+        with said(self.path), self._guard:
+            return _select(self._connection, self.path, wanted, (after, annotator, annotator))
 
-    def _insert(self, row: Mapping[str, Any]) -> int:
-        names = ", ".join(row)
-        marks = ", ".join("?" for _ in row)
-        with self._said(), self._guard:
-            cursor = self._connection.execute(f"INSERT INTO judgements ({names}) VALUES ({marks})", tuple(row.values()))
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
-
-    def _make_or_check(self) -> None:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")  # two labelers may open a new file at the same moment
+    def _insert(self, judgement: Judgement, changes: Mapping[str, Any]) -> int:
         try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if version == 0 and not tables:
-                for statement in TABLE.split(";\n"):
-                    connection.execute(statement)
-            elif "judgements" not in tables:
-                raise FileError(f"{self.path} is a database of something else; labels need a file of their own")
-            elif version != SCHEMA:
-                raise FileError(f"{self.path} has schema {version}; this slmctl reads schema {SCHEMA}")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            connection.close()
-            raise
-        connection.execute("COMMIT")
+            with said(self.path), self._guard:
+                row = {"at": time.time(), **_row_of(judgement), **changes}
+                query = f"INSERT INTO judgements ({', '.join(row)}) VALUES ({', '.join('?' for _ in row)})"
+                number = self._connection.execute(query, tuple(row.values())).lastrowid
+        except UnicodeEncodeError:
+            raise DataError(f"{self.path}: a label may not hold half of a surrogate pair, which is not text") from None
+        assert number is not None
+        return number
 
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise FileError(f"the label database {self.path} cannot be used: {error}") from error
+
+@dataclass(frozen=True)
+class Labels:
+    """The judgements of a label database: those that stand, and those that were taken back, oldest first."""
+
+    standing: list[Judgement]
+    withdrawn: list[Judgement]
 
 
 def read_labels(path: Path) -> list[Judgement]:
-    """The judgements of a label database that nobody took back, oldest first; the file is not changed.
+    """The judgements of a label database that nobody took back, oldest first. Raises: FileError as `read_database`."""
+    return read_database(path).standing
+
+
+def read_database(path: Path) -> Labels:
+    """What a label database holds; what is in it does not change, and nothing is left beside it.
 
     Raises: FileError where it is missing, damaged or no label database.
     """
     if not path.is_file():
         raise FileError(f"there is no label database {path}")
-    with closing(LabelStore(path)) as store:
-        return store.standing()
+    with reading(path) as connection:
+        return Labels(*(_select(connection, path, f"{word} {TAKEN_BACK}", ()) for word in ("NOT", "")))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+def _select(connection: sqlite3.Connection, path: Path, wanted: str, values: tuple[object, ...]) -> list[Judgement]:
+    query = f"SELECT {', '.join(COLUMNS)} FROM judgements WHERE withdraws IS NULL AND {wanted} ORDER BY id"
+    return [_judgement_of(row, path) for row in connection.execute(query, values)]
 
 
 def _row_of(judgement: Judgement) -> dict[str, Any]:
-    prompt = judgement.prompt
+    prompt, shown = judgement.prompt, judgement.shown or range(len(judgement.candidates))
     return {
         "annotator": judgement.annotator,
         "prompt": _json(prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]),
-        "candidates": _json([asdict(candidate) for candidate in judgement.candidates]),
-        "shown": _json(judgement.shown or range(len(judgement.candidates))),
+        "candidates": _json([_plain(candidate) for candidate in judgement.candidates]),
+        "shown": _json(list(shown)),
         "verdict": judgement.verdict,
         "ranks": None if judgement.ranks is None else _json(judgement.ranks),
         "strength": judgement.strength,
@@ -217,27 +217,57 @@ def _row_of(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _judgement_of(row: sqlite3.Row) -> Judgement:
-    prompt = json.loads(row["prompt"])
-    ranks = row["ranks"]
-    return Judgement(
-        annotator=row["annotator"],
-        prompt=prompt if isinstance(prompt, str) else tuple(Message(**turn) for turn in prompt),
-        candidates=tuple(Candidate(**candidate) for candidate in json.loads(row["candidates"])),
-        verdict=row["verdict"],
-        ranks=None if ranks is None else tuple(json.loads(ranks)),
-        shown=tuple(json.loads(row["shown"])),
-        strength=row["strength"],
-        note=row["note"],
-        edited=row["edited"],
-        flagged=bool(row["flagged"]),
-        seconds=row["seconds"],
-        selection=row["selection"],
-        repeats=row["repeats"],
-        id=row["id"],
-        at=row["at"],
-    )
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    score = candidate.score
+    return asdict(candidate) | {"score": score if score is not None and math.isfinite(score) else None}
 
 
 def _json(value: Any) -> str:
-    return json.dumps(list(value) if isinstance(value, range) else value, ensure_ascii=True)
+    """JSON of ASCII alone. Raises: UnicodeEncodeError where text holds half of a surrogate pair."""
+    json.dumps(value, ensure_ascii=False).encode()
+    return json.dumps(value)
+
+
+def _judgement_of(row: sqlite3.Row, path: Path) -> Judgement:
+    """The judgement of a row; what a later version may have put into its JSON is left out. Raises: DataError."""
+    try:
+        kept = {name: _checked(row[name], kinds, name) for name, kinds in KINDS.items()}
+        candidates = _listed(row["candidates"], dict, "candidates")
+        ranks = None if row["ranks"] is None else tuple(_listed(row["ranks"], int, "ranks"))
+        shown = tuple(_listed(row["shown"], int, "shown"))
+        if ranks is not None and len(ranks) != len(candidates):
+            raise ValueError(f"{len(candidates)} candidates have {len(ranks)} ranks")
+        if sorted(shown) != list(range(len(candidates))) or kept["verdict"] not in VERDICTS:
+            raise ValueError(f"shown is {shown}, verdict is {kept['verdict']!r}")
+        return Judgement(
+            **kept | {"flagged": bool(kept["flagged"])},
+            prompt=_prompt_of(json.loads(row["prompt"])),
+            candidates=tuple(_candidate_of(item) for item in candidates),
+            ranks=ranks,
+            shown=shown,
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}, label {row['id']} is damaged: {error}") from error
+
+
+def _candidate_of(item: Mapping[str, Any]) -> Candidate:
+    return Candidate(**{name: _checked(item[name], kinds, name) for name, kinds in CANDIDATE.items() if name in item})
+
+
+def _prompt_of(value: Any) -> Prompt:
+    if isinstance(value, str):
+        return value
+    turns = [_checked(turn, dict, "prompt") for turn in _checked(value, list, "prompt")]
+    if not turns:
+        raise ValueError("prompt has no turn")
+    return tuple(Message(*(_checked(turn.get(name), str, name) for name in ("role", "content"))) for turn in turns)
+
+
+def _listed(text: str, kinds: Kinds, name: str) -> list[Any]:
+    return [_checked(item, kinds, name) for item in _checked(json.loads(text), list, name)]
+
+
+def _checked(value: Any, kinds: Kinds, name: str) -> Any:
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} is {value!r:.60}")
+    return value

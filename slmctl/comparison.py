@@ -5,7 +5,8 @@ from statistics import fmean
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.evaluate import Answers, answer, component_means, distinct_2, mean_interval, win_rate
+from engine.evaluate import Answers, answer, component_means, distinct_2, win_rate
+from engine.intervals import mean_interval
 from engine.pocket.judge import judge as pocket_judge
 from engine.pocket.requests import draw, requests
 from engine.records import Prompt, prompt_text

@@ -1,0 +1,41 @@
+"""How sure a share or a mean is: 95 % intervals, as pure functions of numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+Z_95 = 1.959964
+
+
+def wilson(share: float, cases: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a share of independent cases, at least one. Source: Wilson 1927."""
+    z2 = Z_95**2
+    centre = (share + z2 / (2 * cases)) / (1 + z2 / cases)
+    half = Z_95 / (1 + z2 / cases) * math.sqrt(share * (1 - share) / cases + z2 / (4 * cases * cases))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of `values`, and the ends of its 95 % interval by the normal approximation; of one value no width."""
+    spread = stdev(values) if len(values) > 1 else 0.0
+    mean, half = fmean(values), Z_95 * spread / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many cases."""
+
+    count: int
+    cases: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share, None where there are no cases."""
+        return self.count / self.cases if self.cases else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Its 95 % Wilson interval, None where there are no cases."""
+        return wilson(self.count / self.cases, self.cases) if self.cases else None
