@@ -14,12 +14,13 @@ from typing import Any
 
 from engine.errors import FileError
 from engine.pulse import liveness, read_status
-from engine.rundir import STAGES, RunDir, list_runs
+from engine.rundir import DIRECTORIES, STAGES, RunDir, list_runs
 from engine.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
 ACTIVE = ("live", "slow", "paused")
 WORDS = (*ACTIVE, "dead", "finished", "failed", "interrupted", "ended", "none")
+POLICIES = ("pretrain", "sft", "ppo")
 _ASKED = ("run.toml", "status.json", "result.json")
 
 
@@ -51,6 +52,11 @@ class Standing:
     def active(self) -> bool:
         """Whether a process is at work on it."""
         return self.state in ACTIVE
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """What one can talk to, as it is named: the base model, the SFT policy, the PPO policy, as far as there are."""
+        return tuple(f"{self.run}:{DIRECTORIES.get(stage, stage)}" for stage in POLICIES if stage in self.models)
 
 
 @dataclass(frozen=True)

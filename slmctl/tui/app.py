@@ -24,6 +24,7 @@ from textual.widgets import Footer
 
 from slmctl.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
+from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean
 from slmctl.tui.start import MODES, Start
@@ -32,6 +33,7 @@ from slmctl.worker.sampler import Sampler, SamplerGone
 
 CLOSING_S = 3.0
 PROBLEM_S = 20.0
+SIDE_BY_SIDE = 120  # columns from which panes stand beside each other rather than stacked
 
 
 def _commands() -> type[Provider]:
@@ -64,6 +66,8 @@ class Playground(App[None]):
         super().__init__()
         self.start = start
         self.overview = Overview(start.home)
+        self.launches = Launches(self)
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes that every screen gets
         self.fault: BaseException | None = None
         self._sampler = sampler
         self._choices_file = choices
@@ -80,6 +84,7 @@ class Playground(App[None]):
 
     async def on_unmount(self) -> None:
         """Ends the sampler child; one that does not end in time sees its input end with this process."""
+        self.launches.settle()
         if self._sampler is not None:
             with suppress(TimeoutError, SamplerGone):
                 await asyncio.wait_for(self._sampler.close(), CLOSING_S)
@@ -91,7 +96,7 @@ class Playground(App[None]):
         first = mode == self.current_mode or note is not None
         await self._show(mode)
         while first and len(self.screen_stack) > 1:
-            await self.pop_screen()
+            self.pop_screen()  # not awaited: the screen on top may be the one that asks
         if note is not None:
             self.screen.post_message(note)
 
@@ -163,6 +168,11 @@ class Playground(App[None]):
         mine = next(item for item in Binding.make_bindings(self.BINDINGS) if item.id == binding)
         first = self._choices.keys.get(binding, mine.key).split(",")[0].strip()
         return self.get_key_display(Binding(first, mine.action)).upper()
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How a key is shown; in ASCII only where that was asked for."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.start.ascii else binding.key
 
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""

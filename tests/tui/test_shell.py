@@ -1,7 +1,5 @@
 """The playground's frame: modes, the bar, going back, help, commands, keys and theme of one's own."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,19 +12,7 @@ from slmctl.tui.palette import found_at
 from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
-
-Script = Callable[[Playground, Pilot[None]], Awaitable[None]]
-
-
-def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24)) -> None:
-    """Runs a script against the playground."""
-
-    async def main() -> None:
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            await script(app, pilot)
-
-    asyncio.run(main())
+from tests.tui.playing import played
 
 
 def bar(app: Playground) -> str:
