@@ -14,7 +14,7 @@ import typer
 from engine.errors import EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
-from slmctl.commands import chat, convert, data, doctor, eval, options, presets, run, runs, sample, score, stage
+from slmctl.commands import chat, convert, data, doctor, eval, label, options, presets, run, runs, sample, score, stage
 from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
 
@@ -49,6 +49,7 @@ def _wire() -> None:
     _command(stage.ppo, "ppo", "Train the policy by PPO.", stage.HELP["ppo"])
     _command(eval.evaluate, "eval", "Compare two policies.", eval.HELP)
     _command(chat.chat, "chat", "Talk to policies.", chat.HELP)
+    _command(label.label, "label", "Say which answer is better.", label.HELP)
     _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
     _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
     _command(runs.runs, "runs", "List runs, or show one.", runs.HELP)

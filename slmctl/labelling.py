@@ -16,11 +16,11 @@ from engine.seeding import python_rng
 from slmctl.asking import Recipe
 from slmctl.drawing import Question
 from slmctl.questions import DEPTH, Questions
+from slmctl.tallies import COMPARED
 from slmctl.worker.sampler import Sampler
 
 REPEATED = 0.05  # share of the questions that are an earlier pair the other way round
 REPEATED_AFTER = 10  # judgements that lie in between at least
-COMPARED = ("choice", "ranking", "tie", "both_bad")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from engine.errors import ConfigError, EngineError
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
 from engine.inputs import NONE
+from engine.preferences import SUFFIXES
 from engine.pulse import make_request
 from engine.references import is_model
 from engine.rows import Source
@@ -25,7 +26,6 @@ from slmctl.launch import launch, shown
 from slmctl.report import numbers_of
 from slmctl.stopping import INTERRUPTED
 
-SUFFIXES = (".db", ".sqlite")
 FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
 OWN_PRESET = "slm-25m"  # settings for models that come with no run
 LOOK_EVERY_S = 0.5
@@ -75,16 +75,16 @@ class Progress:
     done: bool = False
 
 
-def plan_round(
-    policy: str, scorer: str, labels: Path, count: int, home: Path, prompts: Source | None = None
-) -> Round:
+def plan_round(policy: str, scorer: str, labels: Path, count: int, home: Path, prompts: Source | None = None) -> Round:
     """The round that starts from `policy` with `count` labels of a database.
 
     The reward model goes on from `scorer`, where that is one, else from the run's own, else from the policy. `prompts`
     are those that were asked, where a person brought them. Raises: ConfigError for too few labels; FileError.
     """
     if count < FEWEST:
-        raise ConfigError(f"there are {count} labels; a round needs {FEWEST} at least, and is worth it from about 50 on")
+        raise ConfigError(
+            f"a round needs {FEWEST} labels at least, and there are {count}; from about 50 on it is worth it"
+        )
     parent = run_of(policy, home)
     reward = scorer if scorer and is_model(scorer) else ""
     if parent is None:

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from engine.checks import persona_named
-from engine.errors import ConfigError
+from engine.errors import ConfigError, nearest
 from engine.pocket.judge import judge
-from engine.pocket.labelers import Persona, persona_utility, rank, solve_scale
+from engine.pocket.labelers import PERSONAS, persona_utility, rank, solve_scale
 from engine.pocket.requests import find
-from engine.preferences import Judgement
+from engine.preferences import Judgement, LabelStore
 from engine.records import prompt_text
 from engine.seeding import python_rng
 from slmctl.drawing import Question
 from slmctl.labelling import Answer, Labelling, alike, choice, ranking
+from slmctl.sitting import Sitting
+from slmctl.tallies import agrees, tally
+from slmctl.worker.sampler import Sampler
 
 AGREEMENT = 0.73  # on how many pairs two labelers agree: Ouyang et al. 2022 measured 72.6 %
 TIE_MARGIN = 0.005
@@ -20,10 +23,15 @@ FIRST_BATCH = 40  # questions that the noise is set by, seen before the first is
 
 
 class Simulated:
-    """Answers questions by a persona's taste; the noise follows from the seed and the number of the answer."""
+    """Answers questions by a persona's taste; the noise follows from the seed and the number of the answer.
+
+    Raises: ConfigError for a name that no persona has.
+    """
 
     def __init__(self, persona: str, seed: int, agreement: float = AGREEMENT) -> None:
-        self.persona: Persona = persona_named(persona)
+        if persona not in PERSONAS:
+            raise ConfigError(f"no labeler is called {persona!r}{nearest(persona, PERSONAS)} ({', '.join(PERSONAS)})")
+        self.persona = PERSONAS[persona]
         self.scale: float | None = None
         self._seed, self._agreement = seed, agreement
 
@@ -55,21 +63,31 @@ class Simulated:
 
 
 async def simulate(
-    labelling: Labelling, labeler: Simulated, most: int, news: asyncio.Event, told: Callable[[Judgement], None]
-) -> None:
-    """Answers until `most` judgements stand, or nothing is left to ask; `told` hears of each.
+    sitting: Sitting, labeler: Simulated, most: int, sampler: Sampler, told: Callable[[int, int], None]
+) -> list[Judgement]:
+    """All that stands of this annotator once `most` judgements do, or once nothing is left to ask.
 
-    `news` is set by the session's `changed`. Raises: EngineError as the session does.
+    `told` hears how many of how many there are. Raises: EngineError as the session does.
     """
-    await labelling.open()
-    while len(labelling.judged) < most:
-        questions = await _ready(labelling, news, 1 if labeler.scale else min(FIRST_BATCH, most))
-        if not questions:
-            return
-        if labeler.scale is None:
-            labeler.tune(questions)
-        assert labelling.question is not None, "a question was waited for"
-        told(await labelling.answer(labeler.answer(labelling.question, len(labelling.judged))))
+    news = asyncio.Event()
+    store = await asyncio.to_thread(LabelStore, sitting.labels)
+    depth = FIRST_BATCH + 1
+    labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, lambda: sampler, news.set, depth)
+    try:
+        await labelling.open()
+        while len(labelling.judged) < most:
+            questions = await _ready(labelling, news, 1 if labeler.scale else FIRST_BATCH)
+            if not questions:
+                break
+            if labeler.scale is None:
+                labeler.tune(questions)
+            assert labelling.question is not None, "a question was waited for"
+            await labelling.answer(labeler.answer(labelling.question, len(labelling.judged)))
+            told(len(labelling.judged), most)
+        return labelling.judged
+    finally:
+        await labelling.close()
+        await sampler.close()
 
 
 async def _ready(labelling: Labelling, news: asyncio.Event, count: int) -> list[Question]:
@@ -83,3 +101,22 @@ async def _ready(labelling: Labelling, news: asyncio.Event, count: int) -> list[
         if len(found) >= count or labelling.questions.exhausted:
             return found
         await news.wait()
+
+
+def report_of(judged: Sequence[Judgement], labeler: Simulated) -> dict[str, Any]:
+    """What came of it, as one object."""
+    figures = tally(judged)
+    opinions = [agrees(one) for one in judged if agrees(one) is not None]
+    seconds = judged[-1].at - judged[0].at if judged else 0.0
+    return {
+        "persona": labeler.persona.name,
+        "judged": len(judged),
+        "verdicts": figures.verdicts,
+        "ties": figures.verdicts["tie"] / len(judged) if judged else None,
+        "scale": labeler.scale,
+        "per_second": len(judged) / seconds if seconds else None,
+        "first_shown_won": figures.first.rate,
+        "longer_won": figures.longer.rate,
+        "self_agreement": figures.self_agreement.rate,
+        "scorer_agreement": sum(map(bool, opinions)) / len(opinions) if opinions else None,
+    }
