@@ -1,0 +1,47 @@
+"""A text in the person's own editor, the screen put aside meanwhile."""
+
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from textual.app import App, SuspendNotSupported
+
+from engine.errors import EngineError
+
+
+class EditorError(EngineError):
+    """An editor that is not there, or that did not do its work."""
+
+
+def edited_outside(app: App[Any], text: str, environ: Mapping[str, str]) -> str:
+    """The text as it is once $VISUAL, else $EDITOR, has ended.
+
+    Raises: EditorError where neither is set, cannot be started or ends with an error.
+    """
+    command = environ.get("VISUAL") or environ.get("EDITOR") or ""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise EditorError(f"$EDITOR is {command!r}, which is no command: {error}") from error
+    if not words:
+        raise EditorError("no editor is chosen; set $EDITOR, for example by: export EDITOR=nano")
+    handle, name = tempfile.mkstemp(suffix=".txt", prefix="slmctl-")
+    file = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as written:
+            written.write(text)
+        with app.suspend():
+            code = subprocess.run([*words, name], check=False).returncode
+        if code != 0:
+            raise EditorError(f"{words[0]} ended with exit code {code}; the text is as it was")
+        return file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+    except SuspendNotSupported as error:
+        raise EditorError("this terminal cannot be handed to an editor") from error
+    except OSError as error:
+        raise EditorError(f"{words[0]} cannot be started: {error.strerror}") from error
+    finally:
+        file.unlink(missing_ok=True)
