@@ -4,24 +4,17 @@ Torch-free. Whether the files are there is inputs.py's question, whether a value
 """
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from engine.config import Config
 from engine.errors import ConfigError, FileError, nearest
-from engine.pipeline import Inputs
+from engine.pipeline import READS, Inputs
 from engine.pocket.labelers import PERSONAS, Persona
 from engine.pocket.requests import Split, requests
-from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
+from engine.readers import load, parser
 from engine.references import POCKET, is_function, is_pocket
-from engine.rows import Source, source_of
-
-READERS: dict[tuple[str, str], Callable[[Source], object]] = {
-    ("pretrain", "data"): read_texts,
-    ("sft", "data"): read_demonstrations,
-    ("rm", "data"): read_rankings,
-    ("ppo", "prompts"): read_prompts,
-}
+from engine.rows import source_of
 
 
 def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], stages: Iterable[str]) -> None:
@@ -63,12 +56,11 @@ def check_room(config: Config) -> None:
 
 def check_files(inputs: Inputs, stages: Iterable[str]) -> None:
     """Nothing where every row of what the `stages` were given can be read. Raises: FileError, DataError."""
-    for stage in stages:
-        given = inputs.get(stage, {})
-        for (reading, option), read in READERS.items():
-            source = source_of(given, option)
-            if reading == stage and source is not None:
-                read(source)
+    for stage in READS.keys() & set(stages):
+        option, kind = READS[stage]
+        source = source_of(inputs.get(stage, {}), option)
+        if source is not None:
+            load(source, kind, parser(kind))
 
 
 def check_counts(config: Config, stages: Iterable[str]) -> None:

@@ -36,7 +36,7 @@ def refuse_inputs(run: str, stage: str, recorded: Mapping[str, str], typed: Mapp
     Raises: RunConflictError with both; FileError, ConfigError as `input_entry`.
     """
     for name, value in typed.items():
-        entry = input_entry(name, value, home)
+        entry = input_entry(stage, name, value, home)
         if not is_same_input(name, recorded, entry):
             old, new = recorded.get(name, f"no --{name}"), entry.get(name, f"no --{name}")
             detail = "the file has changed since" if new == old else f"now it is {new}"

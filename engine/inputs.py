@@ -1,7 +1,8 @@
 """What a person handed to a stage (data, prompts, map, init, ref, reward): recorded by name and hash, and read again.
 
-Plain dictionaries as run.toml holds them: `data` is a path, `data_sha256` its hash. What follows from a change is
-planning.py's business.
+Plain dictionaries as run.toml holds them: `data` is a path, `data_sha256` its hash. A label database grows while a run
+works: it is recorded as it was, FILE.db@N with N its last row, and its hash is that of the rows that the stage reads of
+it; they do not change any more. What follows from a change is planning.py's business.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from engine.errors import ConfigError, FileError
 from engine.fields import map_text, parse_map
-from engine.pipeline import INPUTS
+from engine.pipeline import INPUTS, READS
+from engine.preferences import read_database
 from engine.references import is_function, is_pocket, resolve_reference
+from engine.rows import Source, is_labels, labels_named, read_rows
 from engine.runtoml import hash_path
-from engine.tables import absolute, dataset_hash, is_dataset
+from engine.tables import absolute, dataset_hash, is_dataset, rows_hash
 
 HASH = "_sha256"
 FILES = ("data", "prompts")
@@ -34,13 +37,14 @@ def handed(
             raise ConfigError(f"slmctl {stage} takes no --{name}")
         for recorded in (name, name + HASH):
             entries.pop(recorded, None)
-        entries |= input_entry(name, value, home)
+        entries |= input_entry(stage, name, value, home)
     return {**inputs, stage: entries} if entries or stage in inputs else dict(inputs)
 
 
-def input_entry(name: str, value: str, home: Path) -> dict[str, str]:
-    """One input as it is recorded: a file by its absolute path and hash, a dataset by its name and its rows' hash, a
-    model by its reference and hash, a function by its file's path and hash; nothing for "none".
+def input_entry(stage: str, name: str, value: str, home: Path) -> dict[str, str]:
+    """One input of a stage as it is recorded: a file by its absolute path and hash, a dataset or label database by its
+    name and its rows' hash, a model by its reference and hash, a function by its file's path and hash; nothing for
+    "none".
 
     Raises: FileError for a file or model that is not there; ConfigError for a reference that is not understood.
     """
@@ -50,6 +54,8 @@ def input_entry(name: str, value: str, home: Path) -> dict[str, str]:
         return {name: map_text(parse_map([value]))}
     if name in FILES and is_dataset(value):
         return {name: absolute(value), name + HASH: dataset_hash(value)}
+    if name in FILES and is_labels(value):
+        return _labels_entry(stage, name, value)
     path = Path(value).expanduser().resolve()
     if name in FILES:
         if not path.is_file():
@@ -65,11 +71,26 @@ def input_entry(name: str, value: str, home: Path) -> dict[str, str]:
     return {name: str(path) if path.is_dir() else value, name + HASH: hash_path(directory)}
 
 
-def read_again(given: Mapping[str, str], names: Iterable[str], home: Path) -> dict[str, str]:
-    """The same inputs, those of these `names` with the hashes that they have now. Raises: as `input_entry`."""
+def _labels_entry(stage: str, name: str, value: str) -> dict[str, str]:
+    path, until = labels_named(value)
+    recorded = f"{path.resolve()}@{read_database(path, until).newest}"
+    rows = read_rows(Source(recorded), READS[stage][1])
+    return {name: recorded, name + HASH: rows_hash(row.value for row in rows)}
+
+
+def read_again(
+    stage: str, given: Mapping[str, str], names: Iterable[str], home: Path, *, newest: bool = False
+) -> dict[str, str]:
+    """The same inputs of a stage, those of these `names` with the hashes that they have now; with `newest` labels that
+    have come since count too.
+
+    Raises: as `input_entry`.
+    """
     entries = dict(given)
     for name in names:
-        entries |= input_entry(name, given[name], home)
+        value = given[name]
+        grown = newest and name in FILES and is_labels(value)
+        entries |= input_entry(stage, name, str(labels_named(value)[0]) if grown else value, home)
     return entries
 
 

@@ -27,6 +27,13 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "rm": ("data", "map", "init"),
     "ppo": ("prompts", "map", "init", "ref", "reward"),
 }
+READS: dict[str, tuple[str, str]] = {
+    "pretrain": ("data", "text"),
+    "sft": ("data", "demonstrations"),
+    "rm": ("data", "comparisons"),
+    "ppo": ("prompts", "prompts"),
+}
+"""The option by which a stage is handed rows, and the kind of data that they are."""
 NAMES = {
     "pretrain": "base model",
     "sft": "SFT policy",

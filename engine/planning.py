@@ -265,18 +265,19 @@ def _with_inputs_of_now(
     What a stage has begun with may not have changed, nor what it reads of an earlier stage that is done. Models of this
     very run are left to the stages, which make them.
     """
-    todo, inputs = tuple(todo), dict(record.inputs)
+    todo, inputs, begun = tuple(todo), dict(record.inputs), set(begun)
     for stage in todo:
         given = inputs.get(stage, {})
         typed = request.inputs if stage == request.receiver else {}
         names = [name for name in input_names(given) if name not in typed and not given[name].startswith(f"{run}:")]
-        now = read_again(given, names, home)
+        now = read_again(stage, given, names, home, newest=stage not in begun)
         if stage in begun:
             refuse_changed(run, stage, given, now, names)
         inputs[stage] = now
         for owner, name in borrowed(stage, inputs):
             if owner not in todo and name in inputs.get(owner, {}):
-                refuse_changed(run, owner, inputs[owner], read_again(inputs[owner], [name], home), [name])
+                now = read_again(owner, inputs[owner], [name], home)
+                refuse_changed(run, owner, inputs[owner], now, [name])
     return replace(record, inputs={stage: given for stage, given in inputs.items() if given})
 
 

@@ -20,7 +20,6 @@ from engine.errors import DataError, FileError
 from engine.labelfile import COLUMNS, connect, make_or_check, reading, said
 from engine.records import Message, Prompt, Ranking
 
-SUFFIXES = (".db", ".sqlite")
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
 WITHDRAWN = "withdrawn"
 Kinds = type | tuple[type, ...]
@@ -49,7 +48,8 @@ CANDIDATE: Mapping[str, Kinds] = {
     "finished": bool,
     "score": (*NUMBER, NoneType),
 }
-TAKEN_BACK = "id IN (SELECT withdraws FROM judgements WHERE withdraws IS NOT NULL)"
+TAKEN_BACK = "id IN (SELECT withdraws FROM judgements WHERE withdraws IS NOT NULL AND id <= :until)"
+EVER = 2**63 - 1  # the highest number that a row can have
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class LabelStore:
 
         Raises: FileError where the file is damaged.
         """
-        wanted = f"NOT {TAKEN_BACK} AND id > ? AND (? IS NULL OR annotator = ?)"
+        wanted = f"NOT {TAKEN_BACK} AND id > :after AND (:annotator IS NULL OR annotator = :annotator)"
         with said(self.path), self._guard:
-            return _select(self._connection, self.path, wanted, (after, annotator, annotator))
+            return _select(self._connection, self.path, wanted, after=after, annotator=annotator, until=EVER)
 
     def _insert(self, judgement: Judgement, changes: Mapping[str, Any]) -> int:
         try:
@@ -171,10 +171,14 @@ class LabelStore:
 
 @dataclass(frozen=True)
 class Labels:
-    """The judgements of a label database: those that stand, and those that were taken back, oldest first."""
+    """The judgements of a label database: those that stand, and those that were taken back, oldest first.
+
+    `newest` is the number of its last row, 0 where it has none.
+    """
 
     standing: list[Judgement]
     withdrawn: list[Judgement]
+    newest: int = 0
 
 
 def read_labels(path: Path) -> list[Judgement]:
@@ -182,19 +186,24 @@ def read_labels(path: Path) -> list[Judgement]:
     return read_database(path).standing
 
 
-def read_database(path: Path) -> Labels:
-    """What a label database holds; what is in it does not change, and nothing is left beside it.
+def read_database(path: Path, until: int = EVER) -> Labels:
+    """What a label database holds, or held when `until` was its last row, which never changes.
+
+    The file is not changed, and nothing is left beside it.
 
     Raises: FileError where it is missing, damaged or no label database.
     """
     if not path.is_file():
         raise FileError(f"there is no label database {path}")
     with reading(path) as connection:
-        return Labels(*(_select(connection, path, f"{word} {TAKEN_BACK}", ()) for word in ("NOT", "")))
+        newest = connection.execute("SELECT max(id) FROM judgements WHERE id <= ?", (until,)).fetchone()[0] or 0
+        standing, withdrawn = (_select(connection, path, f"{word} {TAKEN_BACK}", until=until) for word in ("NOT", ""))
+        return Labels(standing, withdrawn, newest)
 
 
-def _select(connection: sqlite3.Connection, path: Path, wanted: str, values: tuple[object, ...]) -> list[Judgement]:
-    query = f"SELECT {', '.join(COLUMNS)} FROM judgements WHERE withdraws IS NULL AND {wanted} ORDER BY id"
+def _select(connection: sqlite3.Connection, path: Path, wanted: str, **values: object) -> list[Judgement]:
+    own = f"withdraws IS NULL AND id <= :until AND {wanted}"
+    query = f"SELECT {', '.join(COLUMNS)} FROM judgements WHERE {own} ORDER BY id"
     return [_judgement_of(row, path) for row in connection.execute(query, values)]
 
 

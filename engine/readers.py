@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from engine.errors import ConfigError, DataError
-from engine.records import Demonstration, Message, Prompt, PromptRow, Ranking, Text
+from engine.records import ASSISTANT, HUMAN, Demonstration, Message, Prompt, PromptRow, Ranking, Text
 from engine.rows import Row, Source, read_rows
 
 ROLES = ("system", "user", "assistant")
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 KINDS = ("demonstrations", "comparisons", "prompts", "text")
 Record = Demonstration | Ranking | PromptRow | Text
 R = TypeVar("R", bound=Record)
@@ -33,17 +32,17 @@ class Loaded(Generic[R]):
 
 def read_demonstrations(source: Path | Source) -> Loaded[Demonstration]:
     """Demonstrations of a source. Raises: FileError, DataError."""
-    return load(source, _demonstration, "")
+    return load(source, "demonstrations", _demonstration)
 
 
 def read_rankings(source: Path | Source) -> Loaded[Ranking]:
     """Comparisons of a source, a pair being a ranking of two. Raises: FileError, DataError."""
-    return load(source, _ranking, "")
+    return load(source, "comparisons", _ranking)
 
 
 def read_prompts(source: Path | Source) -> Loaded[PromptRow]:
     """Prompts of a source, one a line in a .txt file. Raises: FileError, DataError."""
-    return load(source, _prompt_row, "lines")
+    return load(source, "prompts", _prompt_row)
 
 
 def prompt_of(row: Row) -> Prompt | None:
@@ -59,28 +58,28 @@ def exchange_of(row: Row) -> Demonstration | None:
 
 def read_texts(source: Path | Source) -> Loaded[Text]:
     """Documents of a source, cut at empty lines in a .txt file. Raises: FileError, DataError."""
-    return load(source, _text, "paragraphs")
+    return load(source, "text", _text)
 
 
-def load(source: Path | Source, parse: Callable[[Any], R | None], plain: str) -> Loaded[R]:
-    """The records that `parse` makes of a source's rows.
+def load(source: Path | Source, kind: str, parse: Callable[[Any], R | None]) -> Loaded[R]:
+    """The records that `parse` makes of a source's rows of a kind.
 
     Raises: FileError where it cannot be read; DataError at the first bad row, or where no row can be used.
     """
-    parsed = [placed(row, parse) for row in read_rows(source, plain)]
+    parsed = [placed(row, parse) for row in read_rows(source, kind)]
     records = [record for record in parsed if record is not None]
     if not records:
         raise DataError(f"{source} holds no row that can be used ({len(parsed)} rows, all of them empty)")
     return Loaded(records, len(parsed) - len(records))
 
 
-def parser(kind: str) -> tuple[Callable[[Any], Record | None], str]:
-    """How rows of a kind are read, and how a .txt file of it is cut. Raises: ConfigError for an unknown kind."""
-    parsers: dict[str, tuple[Callable[[Any], Record | None], str]] = {
-        "demonstrations": (_demonstration, ""),
-        "comparisons": (_ranking, ""),
-        "prompts": (_prompt_row, "lines"),
-        "text": (_text, "paragraphs"),
+def parser(kind: str) -> Callable[[Any], Record | None]:
+    """How rows of a kind are read. Raises: ConfigError for an unknown kind."""
+    parsers: dict[str, Callable[[Any], Record | None]] = {
+        "demonstrations": _demonstration,
+        "comparisons": _ranking,
+        "prompts": _prompt_row,
+        "text": _text,
     }
     if kind not in parsers:
         raise ConfigError(f"{kind!r} is not a kind of data; use {', '.join(KINDS)}")

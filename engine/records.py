@@ -16,6 +16,8 @@ class Message:
 
 
 Prompt = str | tuple[Message, ...]
+HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+"""What turns begin with in a transcript of Anthropic's HH."""
 
 
 @dataclass(frozen=True)

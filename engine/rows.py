@@ -1,13 +1,14 @@
 """From a file to raw rows, each with the place it came from, so that every complaint can name it.
 
-Knows files (.jsonl, .json, .csv, .parquet, .txt, each also compressed as .gz), datasets by way of tables.py, and little
-of what the rows should hold: that is readers.py.
+Knows files (.jsonl, .json, .csv, .parquet, .txt, each also compressed as .gz), datasets by way of tables.py, label
+databases by way of exports.py, and little of what the rows should hold: that is readers.py.
 """
 
 import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError, FileError
+from engine.exports import export
 from engine.fields import FieldMap, parse_map, renamed
+from engine.preferences import EVER, read_database
 from engine.tables import dataset_rows, is_dataset, parquet_rows
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 COMPRESSED = ".gz"
+LABELS = re.compile(r"(?P<file>.+\.(db|sqlite))(@(?P<until>\d{1,18}))?", re.DOTALL)
+FORMS = {"comparisons": "rankings", "demonstrations": "sft"}
+"""What a label database gives for a kind of data, as exports.py names it."""
+CUTS = {"prompts": "lines", "text": "paragraphs"}
+"""How a .txt file is cut for the kinds of data that it can hold."""
 JSON_COLUMNS = ("messages", "responses", "ranking", "margin")
 """What a cell of a .csv file holds as JSON, since a cell is text; message lists in other columns are known by "[{"."""
 LONGEST_CELL = 2**31 - 1  # csv refuses cells of more than 128 kB unless told
@@ -28,7 +36,10 @@ MOST_UNPACKED = 4 * 2**30  # bytes; a compressed file of a few MB can hold more 
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from as a person named it, a file, a dataset folder or a hub dataset, and its field map."""
+    """Where rows come from as a person named it, a file, a dataset folder or a hub dataset, and its field map.
+
+    A label database may be named as it was when row N was its last one, FILE.db@N.
+    """
 
     name: str
     fields: FieldMap = field(default_factory=dict)
@@ -54,8 +65,8 @@ class Row:
     value: Any
 
 
-def read_rows(source: Path | Source, plain: str) -> Iterator[Row]:
-    """The rows of a source. `plain` says how a .txt file is cut: "lines", "paragraphs", or "" where it cannot be used.
+def read_rows(source: Path | Source, kind: str) -> Iterator[Row]:
+    """The rows of a source that are to be read as this kind of data, or "" where the form is a foreign one.
 
     Raises: FileError where it is missing or of another type; DataError for a file that is not what its name says.
     """
@@ -64,13 +75,38 @@ def read_rows(source: Path | Source, plain: str) -> Iterator[Row]:
     if is_dataset(given.name):
         rows = (Row(f"{given.name}, row {number}", row) for number, row in enumerate(dataset_rows(given.name), start=1))
     else:
-        rows = _rows_of_file(Path(given.name).expanduser(), plain)
+        rows = _rows_of_labels(given.name, kind) if is_labels(given.name) else _rows_of_file(given.name, kind)
     return (_mapped(row, given.fields) for row in rows) if given.fields else rows
 
 
 def is_plain_text(source: Source) -> bool:
     """Whether a source is a text file, compressed or not."""
     return not is_dataset(source.name) and suffix_of(Path(source.name)) == ".txt"
+
+
+def is_labels(name: str) -> bool:
+    """Whether a name means a label database."""
+    return not is_dataset(name) and LABELS.fullmatch(name) is not None
+
+
+def labels_named(name: str) -> tuple[Path, int]:
+    """The file of a label database, and the number of the last row that counts."""
+    match = LABELS.fullmatch(name)
+    assert match is not None, name
+    return Path(match["file"]).expanduser(), int(match["until"] or EVER)
+
+
+def _rows_of_labels(name: str, kind: str) -> Iterator[Row]:
+    path, until = labels_named(name)
+    labels = read_database(path, until)
+    if kind not in FORMS:
+        raise FileError(f"{path} is a label database; it holds {' and '.join(FORMS)}, and no {kind or 'other rows'}")
+    done = export(labels, FORMS[kind])
+    if not done.rows:
+        reasons = "; ".join(f"{count} left out: {reason}" for reason, count in done.left_out.most_common())
+        raise DataError(f"{path} holds no {kind} yet ({reasons or 'there are no labels'})")
+    for number, row in done.rows:
+        yield Row(f"{path}, label {number}", row)
 
 
 def _mapped(row: Row, fields: FieldMap) -> Row:
@@ -80,7 +116,8 @@ def _mapped(row: Row, fields: FieldMap) -> Row:
         return Row(row.place, DataError(f"{row.place}: {error}"))
 
 
-def _rows_of_file(path: Path, plain: str) -> Iterator[Row]:
+def _rows_of_file(name: str, kind: str) -> Iterator[Row]:
+    path, plain = Path(name).expanduser(), CUTS.get(kind, "")
     if not path.is_file():
         raise FileError(f"there is no file {path}")
     suffix = suffix_of(path)

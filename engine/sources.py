@@ -20,7 +20,7 @@ from engine.pocket.requests import Split, draw, requests
 from engine.pocket.text import Document, documents
 from engine.readers import Loaded, read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.records import Demonstration, Prompt, Ranking
-from engine.rows import Source
+from engine.rows import Source, is_labels
 from engine.seeding import python_rng
 from engine.tokenizer import Tokenizer, train_tokenizer
 
@@ -111,7 +111,9 @@ def comparisons(
     """Rankings to train on: a person's, split by prompt, or those that were drawn in `drawn`.
 
     Of a person's file, a ranking that is one tie teaches nothing, and one with a row that the model cannot read whole
-    would teach something else: both are left out.
+    would teach something else: both are left out. Which prompts of a file are held out is drawn at random; of a label
+    database they are the newest, so that the accuracy on them says how well the reward model foresees what its labeler
+    says next.
 
     Raises: DataError where rankings of fewer than two prompts are left.
     """
@@ -127,17 +129,36 @@ def comparisons(
         "tied": len(loaded.records) - len(untied),
         "overlong": len(untied) - len(fitting),
     }
-    by_prompt: dict[Prompt, list[Ranking]] = {}
-    for ranking in fitting:
-        by_prompt.setdefault(ranking.prompt, []).append(ranking)
-    if len(by_prompt) < 2:
+    prompts = len({ranking.prompt for ranking in fitting})
+    if prompts < 2:
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DataError(
             f"{data}: comparisons of at least two different prompts are needed to train and to validate, and "
-            f"{len(by_prompt)} is left (left out: {counts}; the model reads {context} tokens)."
+            f"{prompts} is left (left out: {counts}; the model reads {context} tokens)."
         )
-    train, validation = split(list(by_prompt.values()), config.rm.validation_share, config.seed, "rm/split")
-    return Divided([one for own in train for one in own], [one for own in validation for one in own], left_out)
+    share = config.rm.validation_share
+    cut = newest_apart(fitting, share) if is_labels(data.name) else split_prompts(fitting, share, config.seed)
+    return Divided(*cut, left_out)
+
+
+def newest_apart(rankings: Sequence[Ranking], share: float) -> tuple[list[Ranking], list[Ranking]]:
+    """Rankings, oldest first, cut into training and validation: held out are the prompts that were judged last, with
+    all that was ever said of them."""
+    last = {ranking.prompt: place for place, ranking in enumerate(rankings)}
+    border = sorted(last.values())[-held_out_count(len(last), share)]
+    sides: tuple[list[Ranking], list[Ranking]] = ([], [])
+    for ranking in rankings:
+        sides[last[ranking.prompt] >= border].append(ranking)
+    return sides
+
+
+def split_prompts(rankings: Sequence[Ranking], share: float, seed: int) -> tuple[list[Ranking], list[Ranking]]:
+    """Rankings cut at random into training and validation; those of one prompt go to one side."""
+    by_prompt: dict[Prompt, list[Ranking]] = {}
+    for ranking in rankings:
+        by_prompt.setdefault(ranking.prompt, []).append(ranking)
+    train, validation = split(list(by_prompt.values()), share, seed, "rm/split")
+    return [one for own in train for one in own], [one for own in validation for one in own]
 
 
 def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
@@ -181,8 +202,13 @@ def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list
     """Rows cut at random into training and validation, at least one in each."""
     order = list(range(len(rows)))
     python_rng(seed, stream).shuffle(order)
-    held = min(len(rows) - 1, max(1, round(len(rows) * share)))
+    held = held_out_count(len(rows), share)
     return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+
+
+def held_out_count(rows: int, share: float) -> int:
+    """How many of so many rows are held out: a share, at least one, and not all."""
+    return min(rows - 1, max(1, round(rows * share)))
 
 
 def split_texts(texts: Sequence[str], share: float, seed: int, stream: str) -> tuple[list[str], list[str]]:

@@ -121,9 +121,9 @@ def check(source: Path | Source, kind: str, against: Path | Source | None = None
 
 def sort_out(source: Path | Source, kind: str) -> Sorted:
     """The rows of a source, good and bad. Raises: FileError where it cannot be read; ConfigError for a wrong kind."""
-    parse, plain = parser(kind)
+    parse = parser(kind)
     found = Sorted()
-    for row in read_rows(source, plain):
+    for row in read_rows(source, kind):
         table = {k: v for k, v in row.value.items() if v is not None} if isinstance(row.value, dict) else None
         watched = Watched(table) if table is not None else None
         try:

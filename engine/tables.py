@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,9 +50,14 @@ def dataset_rows(name: str) -> Iterator[dict[str, Any]]:
 
 
 def dataset_hash(name: str) -> str:
-    """SHA-256 of a dataset's rows, hexadecimal: a hub dataset may change under its name. Raises: as `dataset_rows`."""
+    """The hash of a dataset's rows: a hub dataset may change under its name. Raises: as `dataset_rows`."""
+    return rows_hash(dataset_rows(name))
+
+
+def rows_hash(rows: Iterable[object]) -> str:
+    """SHA-256 of rows in their order, hexadecimal."""
     digest = hashlib.sha256()
-    for row in dataset_rows(name):
+    for row in rows:
         digest.update(json.dumps(row, sort_keys=True, default=repr).encode() + b"\n")
     return digest.hexdigest()
 

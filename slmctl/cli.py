@@ -14,7 +14,22 @@ import typer
 from engine.errors import EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
-from slmctl.commands import chat, convert, data, doctor, eval, label, options, presets, run, runs, sample, score, stage
+from slmctl.commands import (
+    chat,
+    convert,
+    data,
+    doctor,
+    eval,
+    export,
+    label,
+    options,
+    presets,
+    run,
+    runs,
+    sample,
+    score,
+    stage,
+)
 from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
 
@@ -52,6 +67,7 @@ def _wire() -> None:
     _command(label.label, "label", "Say which answer is better.", label.HELP)
     _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
     _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
+    _command(export.export, "export", "Labels as rows for other programs.", export.HELP)
     _command(runs.runs, "runs", "List runs, or show one.", runs.HELP)
     presets_app = typer.Typer(help="List presets, or show one.", rich_markup_mode=None, no_args_is_help=True)
     _command(presets.list_presets, "list", "List the presets.", presets.LIST_HELP, presets_app)

@@ -23,22 +23,22 @@ def report_lines(file: str, report: "Report", against: str | None) -> Iterator[s
     counts = f"{report.kind}, {report.rows} rows, {report.good} good, {report.empty} empty and left out"
     whole = f"{one_line(file)}: {counts}"
     yield from [whole] if len(whole) <= WIDTH else [f"{one_line(file)}:", counts]
-    yield from _entry("duplicates", f"{report.duplicates}")
+    yield from entry("duplicates", f"{report.duplicates}")
     if report.repeated:
-        yield from _entry("repeated", f"{report.repeated} responses that another row gives to the same prompt")
+        yield from entry("repeated", f"{report.repeated} responses that another row gives to the same prompt")
     if report.pairs:
         yield from _pair_lines(report)
     for name, length in (("prompts", report.prompt_length), ("responses", report.response_length)):
         if length.longest:
             text = f"{length.shortest} to {length.longest} characters, half below {length.middle}"
-            yield from _entry(name, text)
+            yield from entry(name, text)
     if report.unused:
         fields = ", ".join(f"{one_line(name, 40)} in {count} rows" for name, count in report.unused.items())
         hint = "; demonstrations have prompt and completion" if report.kind == "prompts" else ""
-        yield from _entry("not used", fields + hint)
+        yield from entry("not used", fields + hint)
     if against is not None:
         text = f"{len(report.shared)} rows whose prompt is in {one_line(against)} too, spaces and case aside"
-        yield from _entry("shared", text)
+        yield from entry("shared", text)
         yield from _examples([_leak(item) for item in report.shared])
     for problem in report.problems[:PROBLEMS_SHOWN]:
         yield f"bad: {one_line(problem)}"
@@ -54,19 +54,19 @@ def fit_line(model: str, context: int, over_long: int, kind: str) -> str:
         "prompts": "such rows leave no room for a response",
         "text": "longer documents are cut into rows",
     }[kind]
-    return "\n".join(_entry("too long", f"{over_long} rows for the {context} tokens of {one_line(model)}; {fate}"))
+    return "\n".join(entry("too long", f"{over_long} rows for the {context} tokens of {one_line(model)}; {fate}"))
 
 
 def _pair_lines(report: "Report") -> Iterator[str]:
     found = report.judgements
     same = f", {found.identical} of twice the same response" if found.identical else ""
-    yield from _entry("pairs", f"{report.pairs}, {report.ties} of them ties{same}")
+    yield from entry("pairs", f"{report.pairs}, {report.ties} of them ties{same}")
     if found.agreement is None:
         return
     text = f"{found.judged_again} pairs judged several times, {found.agreement:.1%} of their judgements agree"
-    yield from _entry("again", text)
+    yield from entry("again", text)
     if found.contradictions:
-        yield from _entry("contradict", f"{len(found.contradictions)} pairs judged one way and the other")
+        yield from entry("contradict", f"{len(found.contradictions)} pairs judged one way and the other")
         yield from _examples([_contradiction(item) for item in found.contradictions])
 
 
@@ -92,10 +92,10 @@ def _examples(items: Sequence[Sequence[str]]) -> Iterator[str]:
         for text in others:
             yield " " * (LABEL + 2) + one_line(text, WIDTH - LABEL - 2)
     if len(items) > EXAMPLES_SHOWN:
-        yield from _entry("", f"... and {len(items) - EXAMPLES_SHOWN} more (all of them with --json)")
+        yield from entry("", f"... and {len(items) - EXAMPLES_SHOWN} more (all of them with --json)")
 
 
-def _entry(label: str, text: str) -> list[str]:
+def entry(label: str, text: str) -> list[str]:
     """A label and a text beside it, in as many lines as the text needs; no word is cut."""
     lines = wrap(text, WIDTH - LABEL, break_long_words=False, break_on_hyphens=False)
     return [f"{name:<{LABEL}}{line}" for name, line in zip([label, *[""] * len(lines)], lines, strict=False)]

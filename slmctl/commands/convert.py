@@ -48,7 +48,7 @@ def convert(
     from engine.conversion.files import convert as convert_file
     from engine.conversion.files import split
 
-    target, held = _new_file("--out", out), _new_file("--validation", validation) if validation else None
+    target, held = new_file("--out", out), new_file("--validation", validation) if validation else None
     share = _share(validation_share, held)
     _check_apart(target, held)
     done = convert_file(Path(file).expanduser(), kind, language)
@@ -58,11 +58,11 @@ def convert(
         train, rows = split(done, share, seed or 0)
         written = [(target, train), (held, rows)]
     for path, rows in written:
-        _write(path, rows)
+        write_file(path, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     _print_summary(file, done, written)
 
 
-def _new_file(option: str, name: str) -> Path:
+def new_file(option: str, name: str) -> Path:
     """The path of a file to be written. Raises: ConfigError where there is something already, or it is no .jsonl."""
     from engine.errors import ConfigError
 
@@ -99,12 +99,13 @@ def _check_found(file: str, done: "Conversion") -> None:
         raise DataError(f"{file} gives no {done.kind}: of {done.replies} replies, {why}")
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Writes a file in one piece. Raises: FileError where it cannot be written."""
     from engine.errors import FileError
     from engine.rundir import write_text
 
     try:
-        write_text(path, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_text(path, text)
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
 

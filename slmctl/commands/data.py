@@ -21,9 +21,11 @@ slmctl data check demonstrations.json
 slmctl data check comparisons.jsonl --against validation.jsonl
 slmctl data check demonstrations.json --model tiny:sft
 slmctl data check lines.txt --kind prompts --json
+slmctl data check runs/tiny/labels.db
 
 Every bad row of a file, with counts, lengths, duplicates, fields that are not used, pairs that contradict each other,
-prompts shared with another split and rows too long for a model. Exit code 3 where a row is bad."""
+prompts shared with another split and rows too long for a model. Of a label database also how far its annotators agree
+with themselves and each other, and whether place or length sways them. Exit code 3 where a row is bad."""
 SHOW_HELP = """\b
 slmctl data show pocket --split test
 slmctl data show comparisons.json -n 3
@@ -54,15 +56,17 @@ def check(
     """Prints a report on a file."""
     from engine.survey import check as survey
     from slmctl.findings import fit_line, report_lines
+    from slmctl.labelreport import label_lines
 
     source = named_source(file, map)
     kind = kind or guess_kind(source)
     report = survey(source, kind, named_source(against, map) if against else None)
     fit = _fit(model, source, kind) if model is not None else {}
+    labels = _labels(source)
     if json:
-        print(json_module.dumps({"file": file, **asdict(report), **fit}))
+        print(json_module.dumps({"file": file, **asdict(report), **fit, **({"labels": labels} if labels else {})}))
     else:
-        print("\n".join(report_lines(file, report, against)))
+        print("\n".join([*report_lines(file, report, against), *(label_lines(labels) if labels else ())]))
         if fit:
             print(fit_line(fit["model"], fit["context"], fit["over_long"], kind))
     if report.problems:
@@ -103,10 +107,14 @@ def guess_kind(source: "Source") -> str:
     Raises: FileError, DataError where there is no readable first row; ConfigError where the row fits no kind.
     """
     from engine.errors import ConfigError, DataError
+    from engine.preferences import read_database
     from engine.readers import KINDS, parser, placed
-    from engine.rows import is_plain_text, read_rows
+    from engine.rows import is_labels, is_plain_text, labels_named, read_rows
 
-    rows = list(read_rows(source, "lines"))
+    if is_labels(source.name):
+        ranked = any(one.ranking for one in read_database(*labels_named(source.name)).standing)
+        return "comparisons" if ranked else "demonstrations"
+    rows = list(read_rows(source, "prompts"))
     if not rows:
         raise DataError(f"{source} is empty")
     row = next((row for row in rows if not isinstance(row.value, DataError)), rows[0])
@@ -116,7 +124,7 @@ def guess_kind(source: "Source") -> str:
         return "prompts" if is_plain_text(source) else "text"
     for kind in ("comparisons", *(kind for kind in KINDS if kind != "comparisons")):
         try:
-            placed(row, parser(kind)[0])
+            placed(row, parser(kind))
         except DataError:
             continue
         return kind
@@ -124,6 +132,15 @@ def guess_kind(source: "Source") -> str:
         f"{row.place} fits no kind of data; name one with --kind ({', '.join(KINDS)}), or rewrite conversation trees "
         "with slmctl data convert"
     )
+
+
+def _labels(source: "Source") -> dict[str, Any] | None:
+    """What is known of a label database, None for any other source."""
+    from engine.preferences import read_database
+    from engine.rows import is_labels, labels_named
+    from slmctl.labelreport import label_facts
+
+    return label_facts(read_database(*labels_named(source.name))) if is_labels(source.name) else None
 
 
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
@@ -142,8 +159,8 @@ def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:
     from engine.readers import parser, placed
     from engine.rows import read_rows
 
-    parse, plain = parser(kind)
-    records = (placed(row, parse) for row in read_rows(source, plain))
+    parse = parser(kind)
+    records = (placed(row, parse) for row in read_rows(source, kind))
     shown = (asdict(record) for record in records if record is not None)
     return ({name: value for name, value in row.items() if name != "all_turns"} for row in shown)
 

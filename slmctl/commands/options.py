@@ -29,7 +29,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="FILE|hf:ORG/NAME",
-        help="Your own .jsonl, .json, .csv or .parquet file, also .gz, or a dataset; none forgets it.",
+        help="Your own .jsonl, .json, .csv or .parquet file, also .gz, labels (.db), or a dataset; none forgets it.",
     ),
 ]
 Map = Annotated[

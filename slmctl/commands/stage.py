@@ -15,13 +15,15 @@ Trains a tokenizer and a base model on text.""",
 slmctl sft --preset tiny
 slmctl sft --preset tiny --run mine --data demonstrations.json
 
-Fine-tunes the base model on demonstrations: {prompt, completion}, {messages} or {instruction, input, output}.""",
+Fine-tunes the base model on demonstrations: {prompt, completion}, {messages} or {instruction, input, output}, or the
+edited responses of a label database.""",
     "rm": """\b
 slmctl rm --preset tiny
 slmctl rm --run mine --data comparisons.json
+slmctl rm --run round2 --from tiny --data runs/tiny/labels.db
 
-Trains a reward model on comparisons: {prompt, chosen, rejected}, rankings, or those of the simulated
-labelers.""",
+Trains a reward model on comparisons: {prompt, chosen, rejected}, rankings, labels that people made, or those of the
+simulated labelers. Of labels the newest are held out for the accuracy, of files a random share.""",
     "ppo": """\b
 slmctl ppo --preset tiny
 slmctl ppo --run round2 --from tiny --set ppo.kl_coef=0.1

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 
-COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "runs", "doctor"]
+COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "export", "runs", "doctor"]
 NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"], ["data", "convert"]]
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors", "textual")
 
@@ -76,7 +76,7 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
     "module",
     [
         *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client"),
-        *("engine.planning", "engine.pulse", "engine.survey", "engine.pocket.judge"),
+        *("engine.planning", "engine.pulse", "engine.survey", "engine.agreement", "engine.pocket.judge"),
     ],
 )
 def test_imports_load_nothing_heavy(module: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from engine.events import StageStarted
 from engine.rundir import RunDir
+from tests.labelling import judged, stored
 from tests.pipeline.conftest import Kill, Nursery, Reference, arguments, cut_before
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -90,6 +91,28 @@ def test_the_judge_as_reward_and_a_model_as_start(nursery: Nursery, reference: R
     whole = done(nursery, "run", "--run", "judged")
     assert run.started() == {"pretrain", "ppo", "eval"}, "the evaluation makes the base model, and no reward model"
     assert whole["reward_ppo"] == pytest.approx(whole["utility_ppo"]) and whole["rm_accuracy"] is None
+
+
+def test_twenty_labels_make_a_reward_model_and_its_edits_a_policy(
+    nursery: Nursery, reference: Reference, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.db"
+    edits = [judged("no", "yes", None, prompt=f"say {word}", verdict="edit", edited=word) for word in WORDS[:6]]
+    stored(labels, *[judged("yes", "it is said", prompt=f"say {i}", seconds=2.0) for i in range(20)], *edits)
+    run = cut_before(reference.run, nursery.home / "labelled", "sft")
+    done(nursery, *arguments(run.name, "sft", "--data", str(labels), "--max-steps", "2"))
+    assert (about(run, "sft")["demonstrations"], about(run, "sft")["validation"]) == (5, 1)
+    stored(labels, judged(ranks=None, verdict="edit", edited="later"))  # what SFT had is still there
+    command = arguments(run.name, "rm", "--data", str(labels), "--set", "rm.epochs=9", "--max-steps", "12")
+    assert nursery.run(*command, kill=Kill("rename rm/step-")).code < 0
+    result = done(nursery, *command)
+    assert (about(run, "rm")["rankings"], about(run, "rm")["validation"]) == (17, 3)
+    assert 0 <= result["metrics"]["rm/validation_accuracy"] <= 1
+    inputs = json.loads((run.final("rm") / "slmctl.json").read_text())["inputs"]
+    assert inputs["data"] == f"{labels}@27" and len(inputs["data_sha256"]) == 64
+    stored(labels, judged(prompt="say more"))
+    refused = nursery.run(*command)
+    assert refused.code == 2 and "labels.db@28; use --run NEW" in refused.err and refused.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,7 @@ def test_line_separators_inside_a_row_do_not_split_it(tmp_path: Path) -> None:
 def test_empty_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     good = {"prompt": "Hi", "completion": "Yo"}
     file = jsonl(tmp_path / "d.jsonl", good, {"prompt": " ", "completion": "Yo"}, {"prompt": "Hi", "completion": "\n"})
-    parse, plain = parser("demonstrations")
-    loaded = load(file, parse, plain)
+    loaded = read_demonstrations(file)
     assert (loaded.records, loaded.empty) == ([Demonstration("Hi", "Yo")], 2)
     rankings = [{"prompt": "Hi", "responses": texts, "ranking": [1, 2]} for texts in (["a", "b"], ["a", "\t"])]
     ranked = read_rankings(jsonl(tmp_path / "c.jsonl", *rankings, {"prompt": "Hi", "chosen": "", "rejected": "b"}))
@@ -180,9 +179,8 @@ def test_a_bad_row_names_file_line_field_and_what_was_expected(
 ) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text("\n" + json.dumps(row) + "\n")
-    parse, plain = parser(kind)
     with pytest.raises(DataError) as caught:
-        load(file, parse, plain)
+        load(file, kind, parser(kind))
     assert str(caught.value).startswith(f"{file}, line 2: ")
     assert sentence in str(caught.value)
 
@@ -262,6 +260,6 @@ JSON = st.recursive(
 @given(JSON, st.sampled_from(["demonstrations", "comparisons", "prompts", "text"]))
 def test_any_json_row_is_read_or_refused(value: Any, kind: str) -> None:
     try:
-        placed(Row("here", value), parser(kind)[0])
+        placed(Row("here", value), parser(kind))
     except DataError as error:
         assert str(error).startswith("here: ")
