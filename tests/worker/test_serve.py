@@ -285,8 +285,11 @@ def test_the_longest_unused_model_makes_room_and_comes_back(models: Path, monkey
     for number, name in enumerate(("a", "b", "a", "b", "a")):
         bench.do(Sample(number, name, ["red"], LONG))
     assert opened == ["a", "b"]  # what was loaded after them had taken their place
-    bench.do(Sample(8, "bytes", ["red"], LONG), Sample(9, "a", ["red"], LONG))
-    assert opened == ["a", "b", "bytes", "a"]
+    for number, name in enumerate(("short", "a", "b"), start=10):  # in place of b, not of a; and of short
+        bench.do(Sample(number, name, ["red"], LONG))
+    assert opened == ["a", "b", "short", "b"]
+    bench.do(Load(20, "a", str(models / "a")), Sample(21, "short", ["red"], LONG), Sample(22, "a", ["red"], LONG))
+    assert opened[4:] == ["a", "short"]
 
 
 def test_a_name_loaded_again_means_the_new_files(bench: Bench) -> None:
