@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from engine.preferences import Judgement
+from slmctl.drafts import Draft
+from slmctl.overview import Standing
+from slmctl.particulars import Particulars
 from slmctl.rounds import Progress
 
 if TYPE_CHECKING:
     from slmctl.tui.label_session import LabelSession
-
-from slmctl.overview import Standing
-from slmctl.particulars import Particulars
 
 # the shell: modes, and what one mode hands to another
 
@@ -97,6 +97,26 @@ class FilterChanged(Message):
 
     text: str
     done: bool = False
+
+
+# the form
+
+
+@dataclass
+class FieldEdited(Message):
+    """A row of the form was edited; `text` is None where it is to stay as it was."""
+
+    key: str
+    text: str | None
+
+
+@dataclass
+class DraftChecked(Message, bubble=False):
+    """What a draft would come to, or why the command would refuse it."""
+
+    draft: Draft
+    outlook: str
+    refused: bool
 
 
 # label: answers, and the round that learns from them

@@ -84,9 +84,12 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
     before = overview.rows(NOW)
     read: list[Path] = []
     text_of = Path.read_text
-    monkeypatch.setattr(
-        Path, "read_text", lambda path, *rest, **more: read.append(path) or text_of(path, *rest, **more)
-    )
+
+    def noted(path: Path, encoding: str | None = None) -> str:
+        read.append(path)
+        return text_of(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", noted)
     assert overview.rows(NOW) == before
     assert read == []
     write_text(runs[1].result, json.dumps({"win_rate": 0.5}))
