@@ -14,10 +14,9 @@ from engine.errors import ConfigError, EngineError
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
 from engine.inputs import NONE
-from engine.preferences import SUFFIXES
 from engine.pulse import make_request
 from engine.references import is_model
-from engine.rows import Source
+from engine.rows import Source, is_labels
 from engine.rundir import RunDir, check_name
 from engine.runtoml import RunRecord, read_run_toml
 from engine.settings import load_preset, resolve
@@ -118,7 +117,7 @@ def settings_for(record: RunRecord, labels: int) -> tuple[dict[str, float], dict
     """
     config = record.config
     rm = {"rm.epochs": min(RM_EPOCHS_MOST, max(1.0, round(RM_LEARNT / labels, 1)))}
-    if record.inputs.get("rm", {}).get("data", "").endswith(SUFFIXES):
+    if is_labels(record.inputs.get("rm", {}).get("data", "")):
         return rm, {}
     rm |= {
         "rm.lr": float(f"{RM_LR_SHARE * config.rm.lr:.2g}"),

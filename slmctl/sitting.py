@@ -10,10 +10,9 @@ from pathlib import Path
 
 from engine.errors import ConfigError, FileError
 from engine.fields import parse_map
-from engine.preferences import SUFFIXES
 from engine.records import Prompt
 from engine.references import is_model, resolve_reference
-from engine.rows import Source
+from engine.rows import Source, is_labels
 from engine.rundir import RunDir, list_runs
 from engine.runtoml import read_run_toml
 from slmctl.asking import Recipe, prompts_for, run_of
@@ -95,8 +94,8 @@ def labels_of(db: str | None, run: RunDir | None) -> Path:
 
     Raises: ConfigError for a name by which no command would know it.
     """
-    if db is not None and not db.endswith(SUFFIXES):
-        raise ConfigError(f"--db is {db}; a label database ends in {' or '.join(SUFFIXES)}")
+    if db is not None and not is_labels(db):
+        raise ConfigError(f"--db is {db}; a label database ends in .db, such as labels.db")
     if db is not None:
         return Path(db).expanduser()
     return Path(LABELS) if run is None else run.path / LABELS

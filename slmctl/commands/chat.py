@@ -1,31 +1,56 @@
-"""`slmctl chat`: talk to one policy, or to several side by side, line by line."""
+"""`slmctl chat`: talk to one policy, or to several side by side; line by line where there is no screen for it."""
 
 import json as json_module
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmctl.commands import options
-from slmctl.commands.sample import sampling_of
+from slmctl.commands.sample import sampling_of, typed_sampling
+from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
 
 if TYPE_CHECKING:
+    from engine.records import Prompt
     from slmctl.models import Answer
 
 HELP = """\b
 slmctl chat tiny:ppo
 slmctl chat tiny:sft tiny:ppo --temperature 0.7
+slmctl chat --session greetings
 slmctl chat tiny:ppo < questions.txt
 
-Answers each line you type; an empty line or ctrl+d ends it. Off a terminal: a prompt a line on stdin, JSON rows out."""
+Up to four models answer the same prompt from the same seed, with the reward and the KL of each reply; what you say of
+replies goes into the label database of the first model's run, or of --db. Conversations are kept; --session goes on
+with one. Off a terminal, or with --plain, each line of stdin is a prompt of its own, as it stands, and each answer
+off a terminal a JSON row; rows of prompts are for `slmctl sample`."""
+SCREEN_ONLY = ("ref", "session", "db", "annotator")
 
 
 def chat(
     ctx: typer.Context,
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="A path, tiny:ppo or tiny:ppo@20.")],
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL...", help="A path, tiny:ppo or tiny:ppo@20; up to four.")
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", metavar="MODEL", help="What KL is taken to (default: what PPO began from).")
+    ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option("--reward", metavar="MODEL|pocket:judge", help="Who scores replies (default: the run's own)."),
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
+    ] = None,
+    db: Annotated[str | None, typer.Option("--db", metavar="FILE", help="Label database for votes and edits.")] = None,
+    annotator: Annotated[
+        str | None, typer.Option("--annotator", metavar="NAME", help="Who votes (default: the login name).")
+    ] = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
@@ -36,24 +61,85 @@ def chat(
     dtype: options.Dtype = None,
     threads: options.Threads = None,
     jsonl: options.Jsonl = False,
+    plain: options.Plain = False,
+    ascii: options.Ascii = False,
 ) -> None:
-    """Answers prompts until there are no more."""
-    from engine import threads as thread_settings
-    from engine.references import resolve_reference
-    from engine.rundir import runs_home
+    """Opens the chat, or answers prompts until there are no more."""
+    if plain or jsonl or not can_draw(os.environ):
+        answer_lines(ctx.params)
+    else:
+        open_chat(ctx.params)
 
-    directories = [resolve_reference(name, runs_home(os.environ)) for name in models]
-    thread_settings.apply(threads, shared=True)
+
+def open_chat(params: Mapping[str, Any]) -> None:
+    """Opens the playground in its chat. Raises: EngineError for what can be told before."""
+    from engine.references import is_model, resolve_reference
+    from engine.rundir import runs_home
+    from slmctl.conversation import check_models
+    from slmctl.sessions import Sessions
+    from slmctl.tui.start import Start
+
+    home = runs_home(os.environ)
+    models = check_models(params["models"] or ()) if params["models"] or not params["session"] else ()
+    scorers = [params["reward"]] if params["reward"] and is_model(params["reward"]) else []
+    for name in (*models, *scorers, *([params["ref"]] if params["ref"] else [])):
+        if name != "none":
+            resolve_reference(name, home)
+    if not models or params["session"] in Sessions(home).names():
+        Sessions(home).load(params["session"])
+    names = ("ref", "reward", "system", "session", "db", "template", "device", "dtype", "threads")
+    chosen = {name: params[name] for name in names if params[name] is not None}
+    chosen["annotator"] = params["annotator"] or login_name()
+    start = Start(home, "chat", models=tuple(models), sampling=typed_sampling(params), seed=params["seed"] or 0)
+    play(replace(start, ascii=params["ascii"], options=chosen))
+
+
+def login_name() -> str:
+    """The person's name on this machine."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
+
+
+def answer_lines(params: Mapping[str, Any]) -> None:
+    """Answers prompts line by line. Raises: EngineError, also for options that only a screen can follow."""
+    from engine import threads as thread_settings
+    from engine.errors import ConfigError
+    from engine.references import is_model, resolve_reference
+    from engine.rundir import runs_home
+    from slmctl.conversation import check_models
+
+    for name in SCREEN_ONLY:
+        if params[name] is not None:
+            raise ConfigError(f"--{name} is for the chat on a screen, and this is line by line; leave it out")
+    models = check_models(params["models"] or ())
+    home, reward = runs_home(os.environ), params["reward"]
+    directories = [resolve_reference(name, home) for name in models]
+    judge_at = resolve_reference(reward, home) if reward and is_model(reward) else None
+    thread_settings.apply(params["threads"], shared=True)
     from slmctl.models import opening_of, respond
 
-    opening = opening_of(ctx.params)
-    policies = [opening.policy(name, directory) for name, directory in zip(models, directories, strict=True)]
-    sampling = sampling_of(ctx.params)
+    opening = opening_of(params)
+    policies = [opening.policy(*named) for named in zip(models, directories, strict=True)]
+    scorer = opening.scorer(reward, judge_at) if reward else None
+    sampling = sampling_of(params)
     talking = sys.stdin.isatty()
-    for turn, prompt in enumerate(typed_lines() if talking else piped_lines()):
+    for turn, line in enumerate(typed_lines() if talking else piped_lines()):
+        prompt = with_system(params["system"], line)
         for policy in policies:
-            answer = respond(policy, [prompt], sampling, seed or 0, turn)[0]
-            _print_answer(policy.name, prompt, answer, jsonl or not talking, len(policies) > 1)
+            answer = respond(policy, [prompt], sampling, params["seed"] or 0, turn)[0]
+            score = scorer.score([prompt], [answer.text])[0] if scorer is not None else None
+            _print_answer(policy.name, line, answer, score, params["jsonl"] or not talking, len(policies) > 1)
+
+
+def with_system(system: str | None, line: str) -> "Prompt":
+    """A line as a prompt, a system prompt before it where there is one."""
+    from engine.records import Message
+
+    return line if not system else (Message("system", system), Message("user", line))
 
 
 def typed_lines() -> Iterator[str]:
@@ -75,9 +161,11 @@ def piped_lines() -> Iterator[str]:
     return (line.rstrip("\n") for line in sys.stdin if line.strip())
 
 
-def _print_answer(name: str, prompt: str, answer: "Answer", rows: bool, several: bool) -> None:
-    if rows:
-        row = {"model": name, "prompt": prompt, "response": answer.text}
-        print(json_module.dumps({**row, "tokens": answer.tokens, "finished": answer.finished}), flush=True)
+def _print_answer(name: str, prompt: str, answer: "Answer", score: float | None, as_rows: bool, several: bool) -> None:
+    if as_rows:
+        row: dict[str, Any] = {"model": name, "prompt": prompt, "response": answer.text}
+        row |= {"tokens": answer.tokens, "finished": answer.finished}
+        print(json_module.dumps(row if score is None else {**row, "score": score}), flush=True)
         return
-    print((f"{clean(name)}: " if several else "") + clean(answer.text), flush=True)
+    reward = "" if score is None else f"  (reward {score:+.2f})"
+    print((f"{clean(name)}: " if several else "") + clean(answer.text) + reward, flush=True)

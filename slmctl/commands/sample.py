@@ -68,10 +68,15 @@ def sampling_of(params: Mapping[str, Any], **usual: Any) -> "Sampling":
     Raises: ConfigError for a value out of range.
     """
     from engine.sampling import Sampling
+
+    return Sampling(**{**usual, **typed_sampling(params)})
+
+
+def typed_sampling(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling settings that were typed, by name; torch-free. Raises: ConfigError for a value out of range."""
     from slmctl.limits import LIMITS, checked_sampling
 
-    given = checked_sampling({name: params[name] for name in LIMITS if params.get(name) is not None}, True)
-    return Sampling(**{**usual, **given})
+    return checked_sampling({name: params[name] for name in LIMITS if params.get(name) is not None}, True)
 
 
 def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator["Prompt"]:

@@ -109,6 +109,7 @@ class Playground(App[None]):
                 await screen.mount(ModeBar(mode, self.key_of, str(self.start.home)))
             if not screen.query(Footer):
                 await screen.mount(Footer())
+            screen.refresh_bindings()  # it was mounted after the screen said what its keys are
 
     async def open_train(self, runs: Iterable[str]) -> None:
         """Shows runs in Train."""

@@ -1,0 +1,142 @@
+"""What goes with a model by its place in a run: reference, scorer, value network, other steps, label database.
+
+Torch-free; opening any of it is the sampler's job.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.references import POCKET, is_function, resolve_reference, stage_named
+from engine.rundir import DIRECTORIES, RunDir, find_run, list_runs
+
+NOBODY = "none"  # typed in place of a reference or scorer: none at all
+STARTS = {"ppo": "sft", "sft": "pretrain"}  # the stage whose result a policy's training began from
+POLICIES = ("ppo", "sft", "pretrain")
+LABELS = "labels.db"
+VALUE = "value"
+
+
+@dataclass(frozen=True)
+class Around:
+    """What was found around some models: by model its reference and the checkpoints along its run, by checkpoint its
+    value network; and the scorer of them all, "" for none."""
+
+    refs: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    scorer: str = ""
+
+
+def look_around(models: Sequence[str], home: Path, ref: str = "", scorer: str = "") -> Around:
+    """What goes with models now; `ref` and `scorer` as a person asked, "none" for nobody, "" for the usual."""
+    steps = {model: tuple(steps_along(model, home)) for model in models}
+    values = {by: value_of(by, home) for by in (*models, *(by for along in steps.values() for by in along))}
+    refs = {model: ref or usual_ref(model, models, home) for model in models}
+    return Around(
+        {model: "" if name == NOBODY else name for model, name in refs.items()},
+        steps,
+        values,
+        "" if scorer == NOBODY else scorer or usual_scorer(models, home),
+    )
+
+
+def place_of(reference: str, home: Path) -> tuple[RunDir, str] | None:
+    """The run and stage that a reference such as tiny:ppo@20 names; None for a path or a name that means nothing."""
+    name, mark, place = reference.rpartition(":")
+    if not mark or "/" in name:
+        return None
+    try:
+        return find_run(home, name), stage_named(place.partition("@")[0])
+    except EngineError:
+        return None
+
+
+def usual_ref(model: str, models: Sequence[str], home: Path) -> str:
+    """The model that KL is taken to: for a run's PPO its own reference policy, else the first of `models`."""
+    place = place_of(model, home)
+    if place is not None and place[1] == "ppo":
+        run = place[0]
+        given = _given(run, "ppo")
+        chosen = given.get("ref") or given.get("init")
+        if chosen:
+            return chosen
+        if run.finished("sft"):
+            return f"{run.name}:sft"
+    return models[0]
+
+
+def usual_scorer(models: Sequence[str], home: Path) -> str:
+    """The scorer of the first model whose run has one: the reward that PPO was given, else its reward model; or ""."""
+    for model in models:
+        place = place_of(model, home)
+        if place is None or place[1] not in ("ppo", "sft"):
+            continue
+        given = _given(place[0], "ppo").get("reward")
+        if given and not is_function(given):  # a function is code, which only a person's own typing runs
+            return given
+        if place[0].finished("rm"):
+            return f"{place[0].name}:rm"
+    return ""
+
+
+def value_of(model: str, home: Path) -> str:
+    """The name of the value network that was saved with a policy; "" where there is none."""
+    try:
+        there = (resolve_reference(model, home) / VALUE).is_dir()
+    except EngineError:
+        there = False
+    return f"{model}/{VALUE}" if there else ""
+
+
+def steps_along(model: str, home: Path) -> list[str]:
+    """The checkpoints of a policy's training in order: what it began from, each saved step, its final; or none."""
+    place = place_of(model, home)
+    if place is None or place[1] not in POLICIES:
+        return []
+    run, stage = place
+    before = STARTS.get(stage)
+    known = [named(run, before)] if before and run.finished(before) else []
+    own = named(run, stage)
+    return [*known, *(f"{own}@{step}" for step in run.saved_steps(stage)), *([own] if run.finished(stage) else [])]
+
+
+def named(run: RunDir, stage: str) -> str:
+    """The reference to a stage's result, as a person types it."""
+    return f"{run.name}:{DIRECTORIES.get(stage, stage)}"
+
+
+def label_file(models: Sequence[str], home: Path) -> Path | None:
+    """The label database of the first model's run; None where it is of no run."""
+    place = place_of(models[0], home) if models else None
+    return None if place is None else place[0].path / LABELS
+
+
+def policies_there(home: Path) -> list[str]:
+    """The policies that can be talked to, those of the run that changed last first."""
+    runs = sorted(list_runs(home), key=_changed, reverse=True)
+    return [named(run, stage) for run in runs for stage in POLICIES if run.finished(stage)]
+
+
+def scorers_there(home: Path) -> list[str]:
+    """The scorers that can be named: finished reward models, and the judge of the embedded world."""
+    return [*(named(run, "rm") for run in list_runs(home) if run.finished("rm")), f"{POCKET}judge"]
+
+
+def _given(run: RunDir, stage: str) -> dict[str, str]:
+    try:
+        row = tomllib.loads(run.run_toml.read_text(encoding="utf-8"))
+        given = row["inputs"][stage]
+        return {name: value for name, value in given.items() if isinstance(value, str)}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def _changed(run: RunDir) -> float:
+    try:
+        return os.stat(run.events).st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,55 @@
+"""The lines of the chat screen: what holds, what the keys do now, what is said where there is nothing yet."""
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from slmctl.chatting import Chat
+from slmctl.dials import in_words
+from slmctl.tui.safe import clean, one_line
+from slmctl.tui.slash import Completion
+
+NAME_WIDTH = 30
+SHOWN = 6  # completions in the hint
+
+
+def head(chat: Chat, kept: bool) -> Content:
+    """How replies are drawn and measured, then the conversation's name, whether it is on the disk."""
+    session, around = chat.session, chat.around
+    refs = list(dict.fromkeys(ref for ref in around.refs.values() if ref))
+    parts = [in_words(session.sampling), f"seed {session.seed}"]
+    parts += [f"reward by {one_line(around.scorer, NAME_WIDTH)}"] if around.scorer else ["no reward: /score MODEL"]
+    parts += [f"KL to {one_line(' and '.join(refs), NAME_WIDTH)}"] if refs else []
+    parts += ["system prompt"] if session.system else []
+    parts.append(one_line(session.name, NAME_WIDTH) + ("" if kept else " (not kept)"))
+    return Content.styled(" · ".join(parts), "$text-muted")
+
+
+def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:
+    """What the keys do now, or what is being completed."""
+    if completions:
+        (first, *others) = completions
+        if not others:
+            return clean(first.about)
+        words = [completion.line.rpartition(" ")[2] for completion in completions]
+        more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+        return one_line(f"tab: {'  '.join(words[:SHOWN])}{more}")
+    if chat.busy:
+        return "esc stops the replies, what has come stays"
+    if chat.continues():
+        told = chat.before(None, chat.session.models[0])
+        return f"no chat template: {told + len(typed)} characters are sent as they stand, and continued · / commands"
+    return "enter sends · ctrl+j new line · up recalls · / commands · tab to the replies"
+
+
+def welcome(chat: Chat, there: Sequence[str]) -> Content:
+    """What to do first, where nothing has been said."""
+    models = chat.session.models
+    if not models:
+        known = ", ".join(one_line(name) for name in there[:6]) or "none yet; slmctl run makes some"
+        return Content(f"Whom to talk to? Type /model and one to four names.\nThere are: {known}")
+    names = " and ".join(one_line(model) for model in models)
+    if chat.continues():
+        return Content.styled(f"{names} continues what you type: the beginning of a text, for example.", "italic")
+    side = "" if len(models) == 1 else ", each with the same prompt and seed"
+    return Content.styled(f"Say something to {names}{side}.", "italic")
