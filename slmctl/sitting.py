@@ -12,7 +12,7 @@ from engine.errors import ConfigError, FileError
 from engine.fields import parse_map
 from engine.records import Prompt
 from engine.references import is_model, resolve_reference
-from engine.rows import Source, is_labels
+from engine.rows import Source, is_labels, labels_named
 from engine.rundir import RunDir, list_runs
 from engine.runtoml import read_run_toml
 from slmctl.asking import Recipe, prompts_for, run_of
@@ -94,7 +94,7 @@ def labels_of(db: str | None, run: RunDir | None) -> Path:
 
     Raises: ConfigError for a name by which no command would know it.
     """
-    if db is not None and not is_labels(db):
+    if db is not None and not (is_labels(db) and labels_named(db)[0] == Path(db).expanduser()):
         raise ConfigError(f"--db is {db}; a label database ends in .db, such as labels.db")
     if db is not None:
         return Path(db).expanduser()

@@ -5,11 +5,12 @@ from typing import Any
 
 from textual.app import App
 
+from engine.records import prompt_text
 from slmctl.drawing import Question
 from slmctl.labelling import Answer, ranking
 from slmctl.orders import parse_order
+from slmctl.tui.screens.chat_edit import EditScreen
 from slmctl.tui.screens.label_ask import AskScreen, WhichScreen
-from slmctl.tui.screens.label_edit import LabelEditScreen
 
 
 def ask_note(app: App[Any], note: str, done: Callable[[str], None]) -> None:
@@ -44,6 +45,7 @@ def ask_edit(app: App[Any], question: Question, done: Callable[[Answer], None]) 
 
     def chosen(place: int | None) -> None:
         if place is not None:
-            app.push_screen(LabelEditScreen(place + 1, question.on_screen[place].text), edited)
+            text = question.on_screen[place].text
+            app.push_screen(EditScreen(prompt_text(question.prompt), f"response {place + 1}", text), edited)
 
     app.push_screen(WhichScreen(len(question)), chosen)
