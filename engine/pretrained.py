@@ -153,6 +153,11 @@ def open_scalar(directory: Path, device: torch.device | str = "cpu") -> tuple[Sc
     return model.to(device).eval(), tokenizer
 
 
+def is_reward_model(directory: Path) -> bool:
+    """Whether `directory` holds a reward model rather than a policy. Raises: CheckpointError where it holds neither."""
+    return HEAD in find_weights(directory).shapes
+
+
 def _parts(directory: Path) -> tuple[Weights, Architecture, Tokenizer]:
     """What a directory says of itself, checked against itself before anything is allocated."""
     if not directory.is_dir():

@@ -23,7 +23,7 @@ from engine.pipeline import needs
 from engine.planning import Prepared
 from engine.ppo import train_ppo
 from engine.pretrain import train_base
-from engine.pretrained import open_policy, open_scalar
+from engine.pretrained import is_reward_model, open_policy, open_scalar
 from engine.randomness import generator
 from engine.references import is_model, resolve_reference
 from engine.rm import marked_steps, train_rm
@@ -78,6 +78,11 @@ class Bench:
     def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
         """The policy in `directory` on the run's device, its template used or not as the run says."""
         model, tokenizer = open_policy(directory, self.device)
+        return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
+
+    def reward_model(self, directory: Path) -> tuple[ScalarModel, Tokenizer]:
+        """The reward model in `directory`, in the same way."""
+        model, tokenizer = open_scalar(directory, self.device)
         return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
 
     def computing(self, model: M) -> M:
@@ -179,17 +184,16 @@ def comparisons(bench: Bench) -> Iterator[Event]:
 
 
 def rm(bench: Bench) -> Iterator[Event]:
-    """The reward model from the SFT policy."""
+    """The reward model from the SFT policy, or from what was handed over."""
     config = bench.config
-    policy, tokenizer = bench.policy(bench.parent("rm", "sft"))
+    model, tokenizer = reward_start(bench)
     drawn = bench.prepared.rundir.finished("comparisons")
     given = bench.source("rm", "data")
-    data = sources.comparisons(config, given, drawn, tokenizer, policy.architecture.context)
+    data = sources.comparisons(config, given, drawn, tokenizer, model.architecture.context)
     marked = sources.marked(config) if given is None else []
     demonstrations = sources.demonstrations(config, bench.source("sft", "data")).records
-    model = scalar_from(policy.model, generator(config.seed, "rm/head"))
     return train_rm(
-        bench.computing(model.to(bench.device)),
+        model,
         tokenizer,
         data.train,
         marked,
@@ -204,6 +208,16 @@ def rm(bench: Bench) -> Iterator[Event]:
         saver=bench.saver,
         should_stop=bench.should_stop,
     )
+
+
+def reward_start(bench: Bench) -> tuple[ScalarModel, Tokenizer]:
+    """What the reward model is trained from: a reward model that was handed over as it is, a policy with a new head."""
+    directory = bench.parent("rm", "sft")
+    if is_reward_model(directory):
+        return bench.reward_model(directory)
+    policy, tokenizer = bench.policy(directory)
+    model = scalar_from(policy.model, generator(bench.config.seed, "rm/head"))
+    return bench.computing(model.to(bench.device)), tokenizer
 
 
 def ppo(bench: Bench) -> Iterator[Event]:
@@ -250,7 +264,7 @@ def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) 
     scorer = scorer_of(bench)
     if not isinstance(scorer, RewardModelScorer) or not scorer.tokenizer.same_ids(tokenizer):
         return scorer, bench.computing(scalar_from(policy.model, None))
-    return scorer, bench.computing(open_scalar(bench.parent("ppo", "rm", "reward"), bench.device)[0])
+    return scorer, bench.reward_model(bench.parent("ppo", "rm", "reward"))[0]
 
 
 def scorer_of(bench: Bench) -> Scorer:
@@ -258,10 +272,8 @@ def scorer_of(bench: Bench) -> Scorer:
     given = bench.given("ppo").get("reward")
     if given is not None and not is_model(given):
         return named_scorer(given)
-    model, tokenizer = open_scalar(bench.parent("ppo", "rm", "reward"), bench.device)
-    if bench.config.template == "none":
-        tokenizer = tokenizer.without_template()
-    return RewardModelScorer(bench.computing(model).requires_grad_(False), tokenizer)
+    model, tokenizer = bench.reward_model(bench.parent("ppo", "rm", "reward"))
+    return RewardModelScorer(model.requires_grad_(False), tokenizer)
 
 
 def gain_of(bench: Bench) -> float | None:

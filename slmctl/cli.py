@@ -20,6 +20,7 @@ from slmctl.commands import (
     doctor,
     eval,
     export,
+    label,
     options,
     presets,
     run,
@@ -63,6 +64,7 @@ def _wire() -> None:
     _command(stage.ppo, "ppo", "Train the policy by PPO.", stage.HELP["ppo"])
     _command(eval.evaluate, "eval", "Compare two policies.", eval.HELP)
     _command(chat.chat, "chat", "Talk to policies.", chat.HELP)
+    _command(label.label, "label", "Say which answer is better.", label.HELP)
     _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
     _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
     _command(export.export, "export", "Labels as rows for other programs.", export.HELP)

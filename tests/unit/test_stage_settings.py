@@ -125,8 +125,14 @@ def run_of_parents(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
-def given_to(stage: str, changes: dict[str, Any], run: RunDir, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What `stage` is called with under these settings, in plain values."""
+def given_to(
+    stage: str,
+    changes: dict[str, Any],
+    run: RunDir,
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: dict[str, dict[str, str]] | None = None,
+) -> list[Any]:
+    """What `stage` is called with under these settings and inputs, in plain values."""
     calls = list[Any]()
 
     def trainer(*arguments: Any, **options: Any) -> Iterator[Any]:
@@ -134,11 +140,22 @@ def given_to(stage: str, changes: dict[str, Any], run: RunDir, monkeypatch: pyte
         return iter(())
 
     monkeypatch.setattr(stages, TRAINERS[stage], trainer)
-    prepared = Prepared(run, RunRecord("small", config(changes), {}), stage, (stage,))
+    prepared = Prepared(run, RunRecord("small", config(changes), {}, inputs=inputs or {}), stage, (stage,))
     bench = Bench(prepared, torch.device("cpu"), make_saver(prepared, stage), never, lambda row: None)
     list(OPENERS[stage](bench))
     (call,) = calls
     return list(call)
+
+
+@pytest.mark.parametrize("given", ["rm", "sft"])
+def test_a_reward_model_that_is_handed_over_is_trained_on_and_a_policy_gets_a_new_head(
+    given: str, run_of_parents: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = {"rm": {"init": str(run_of_parents.final(given))}}
+    theirs = plain(scalar_model())
+    ours = given_to("rm", {}, run_of_parents, monkeypatch, inputs)[0]
+    assert (ours == theirs) == (given == "rm")
+    assert ours[2][:-1] == plain(scalar_model() if given == "rm" else language_model())[2][: len(ours[2]) - 1]
 
 
 def plain(value: Any) -> Any:

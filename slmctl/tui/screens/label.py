@@ -1,7 +1,385 @@
-"""The Label mode."""
+"""The Label mode: a prompt, its responses, and one key for which is the better one.
 
+What is asked and kept is the core's job (slmctl/labelling.py); here keys become answers and news becomes a picture.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
 from textual.screen import Screen
+from textual.widgets import OptionList
+
+from engine.errors import EngineError
+from slmctl.drawing import Question
+from slmctl.labelling import SKIP, Answer, alike, choice
+from slmctl.sitting import Wishes, policies
+from slmctl.tui import label_asking
+from slmctl.tui.label_session import LabelSession, open_session
+from slmctl.tui.messages import (
+    FiguresRead,
+    LabelFailed,
+    LabelKept,
+    LabelNews,
+    LabelTold,
+    OpenLabel,
+    PoliciesFound,
+    ResponseChosen,
+    RoundEnded,
+    RoundNews,
+    RoundPlanned,
+    SessionFailed,
+    SessionOpened,
+)
+from slmctl.tui.round_desk import RoundDesk
+from slmctl.tui.screens.label_round import RoundScreen
+from slmctl.tui.screens.label_text import LabelTextScreen
+from slmctl.tui.widgets.label_status import LabelStatus
+from slmctl.tui.widgets.policy_list import PolicyList
+from slmctl.tui.widgets.prompt_view import PromptView
+from slmctl.tui.widgets.response_panel import ResponsePanel
+from slmctl.tui.widgets.reveal import Reveal
+from slmctl.tui.widgets.waiting import Waiting
+
+if TYPE_CHECKING:
+    from slmctl.tui.app import Playground
+
+AGAIN_S = 0.7  # the same number within this time means much better, not the next pair, which nobody can have read
 
 
 class LabelScreen(Screen[None]):
     """The Label mode."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "choose(0)", "First", id="label.choose_1"),
+        Binding("2", "choose(1)", "Second", id="label.choose_2"),
+        *(Binding(f"{n}", f"choose({n - 1})", f"{n} better", id=f"label.choose_{n}", show=False) for n in range(3, 10)),
+        Binding("exclamation_mark,shift+1", "choose(0, True)", "1 much better", id="label.much_1", show=False),
+        Binding("at,shift+2", "choose(1, True)", "2 much better", id="label.much_2", show=False),
+        Binding("0", "say_alike('tie')", "Tie", id="label.tie"),
+        Binding("x", "say_alike('both_bad')", "Bad", id="label.bad"),
+        Binding("space", "skip", "Skip", id="label.skip"),
+        Binding("backspace", "undo", "Undo", id="label.undo"),
+        Binding("K", "rank", "Rank all", id="label.rank", show=False),
+        Binding("e", "edit", "Edit", id="label.edit", show=False),
+        Binding("n", "note", "Note", id="label.note", show=False),
+        Binding("f", "flag", "Flag", id="label.flag", show=False),
+        Binding("r", "resample", "Other responses", id="label.resample", show=False),
+        Binding("h", "guidelines", "Guidelines", id="label.guidelines", show=False),
+        Binding("s", "figures", "Figures", id="label.figures", show=False),
+        Binding("N", "round", "Round", id="label.round"),
+        Binding("pagedown,down", "scroll_all(1)", "Scroll", id="label.down", show=False),
+        Binding("pageup,up", "scroll_all(-1)", "Scroll back", id="label.up", show=False),
+    ]
+    HELP = """
+    A number says which response is better; the same number once more, at once, or with shift, that it is much better.
+    Which model gave which response, and what the reward model thinks, is told once your vote is kept.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.session: LabelSession | None = None
+        self._clock = clock
+        self._opening = 0  # the number of the latest attempt to open a session
+        self._keeping = False  # an answer is on its way to the disk
+        self._pressed: tuple[int, float] | None = None  # the number that the last vote was given with, and when
+        self._stronger = False  # it was pressed again before the vote was kept
+        self._shown: Question | None = None
+
+    def compose(self) -> ComposeResult:
+        """Figures, prompt, responses, what was said last."""
+        yield LabelStatus()
+        yield PromptView(id="label-prompt")
+        yield Container(id="label-responses")
+        yield Waiting()
+        yield Reveal()
+
+    def on_mount(self) -> None:
+        """Opens what was asked for, or asks for it."""
+        start = self._playground.start
+        self.desk = RoundDesk(start.home, self.post_message)
+        typed = start.options.get("label")
+        if isinstance(typed, Wishes):
+            self.open(typed)
+        elif start.mode == "label" and start.models:
+            self.open(Wishes(start.models[:2], sampling=start.sampling, seed=start.seed))
+        else:
+            self.show()
+            self._work(self._find_policies())
+
+    async def on_unmount(self) -> None:
+        """Gives the database back."""
+        if self.session is not None:
+            await self.session.labelling.close()
+
+    @property
+    def _playground(self) -> "Playground":
+        return cast("Playground", self.app)
+
+    @property
+    def _question(self) -> Question | None:
+        """What can be answered now: nothing while an answer is on its way to the disk."""
+        return None if self.session is None or self._keeping else self.session.question
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        self.run_worker(work, group="label")
+
+    def open(self, wishes: Wishes) -> None:
+        """Begins a session in place of the one there is."""
+        self._opening += 1
+        self.query_one(Waiting).tell(f"opening {' and '.join(wishes.models)} ...")
+        self._work(self._open(wishes, self._opening))
+
+    async def _open(self, wishes: Wishes, opening: int) -> None:
+        try:
+            app = self._playground
+            session = await open_session(wishes, app.start.home, lambda: app.sampler, self.post_message)
+        except EngineError as error:
+            self.post_message(SessionFailed(str(error), opening))
+        else:
+            self.post_message(SessionOpened(session, opening))
+
+    async def _find_policies(self) -> None:
+        names = await asyncio.to_thread(policies, self._playground.start.home)
+        self.post_message(PoliciesFound(tuple(names)))
+
+    async def on_session_opened(self, message: SessionOpened) -> None:
+        """Takes the session over, unless another was asked for meanwhile."""
+        if message.opening != self._opening:
+            self._work(message.session.labelling.close())
+            return
+        if self.session is not None:
+            self._work(self.session.labelling.close())
+        self.session, self._shown, self._pressed, self._keeping = message.session, None, None, False
+        k = self.session.sitting.recipe.k
+        panels = self.query_one("#label-responses")
+        await panels.remove_children()
+        await panels.mount_all(ResponsePanel(place) for place in range(k))
+        panels.set_classes(f"-k{k}")
+        self.query_one(Reveal).tell(self.session.welcome)
+        self.show()
+        self.refresh_bindings()
+
+    def on_session_failed(self, message: SessionFailed) -> None:
+        """Tells why there is no session."""
+        if message.opening == self._opening:
+            self.query_one(Waiting).tell(f"! {message.sentence}")
+
+    def on_policies_found(self, message: PoliciesFound) -> None:
+        """Lists what there is to label, where nothing was asked for meanwhile."""
+        if self.session is None and self._opening == 0:
+            self.query_one(Waiting).offer(message.names)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Labels the policy that was chosen from the list."""
+        if isinstance(event.option_list, PolicyList):
+            self.open(Wishes((event.option_list.names[event.option_index],)))
+
+    def on_open_label(self, message: OpenLabel) -> None:
+        """Labels these models, unless they are being labelled."""
+        if message.models and (self.session is None or self.session.wishes.models != message.models):
+            usual = Wishes(()) if self.session is None else self.session.wishes
+            self.open(replace(usual, models=message.models[:2], k=2, prompts=None, map=(), scorer=None, db=None))
+
+    def on_label_news(self, _: LabelNews) -> None:
+        """Shows what has come."""
+        self.show()
+
+    def on_label_kept(self, message: LabelKept) -> None:
+        """Tells of a judgement that is on the disk, and makes it stronger where its number was pressed again."""
+        self._keeping = False
+        stronger, self._stronger = self._stronger, False
+        self.show()
+        if message.withdrawn:
+            self.query_one(Reveal).tell("taken back, and asked again")
+        elif self.session is not None:
+            judged = {one.id: one for one in self.session.labelling.judged}
+            earlier = judged.get(message.judgement.repeats or 0)
+            self.query_one(Reveal).show(message.judgement, self.session.sitting.recipe.scorer, earlier)
+            if stronger:
+                self._work(self.session.strengthen())
+
+    def on_label_failed(self, message: LabelFailed) -> None:
+        """Tells what could not be done."""
+        self._keeping, self._stronger, self._pressed = False, False, None
+        self._playground.say(message.sentence, "error")
+        self.show()
+
+    def on_label_told(self, message: LabelTold) -> None:
+        """Says something under the responses."""
+        self.query_one(Reveal).tell(message.sentence)
+
+    def on_response_chosen(self, message: ResponseChosen) -> None:
+        """Takes a click on a number for the key."""
+        self.action_choose(message.place)
+
+    def on_figures_read(self, message: FiguresRead) -> None:
+        """Shows the figures."""
+        self.app.push_screen(LabelTextScreen("figures", message.text))
+
+    def show(self) -> None:
+        """Shows how it stands: the question that is new, or what is waited for."""
+        session = self.session
+        question = None if session is None else session.question
+        for name in ("#label-prompt", "#label-responses"):
+            self.query_one(name).display = question is not None
+        self.query_one(Waiting).display = question is None
+        if session is None:
+            return
+        if question is None:
+            self.query_one(Waiting).tell(session.waits_for)
+        elif question is not self._shown:
+            self.query_one(PromptView).show(question.prompt)
+            for panel, candidate in zip_longest(self.query(ResponsePanel), question.on_screen):
+                panel.display = candidate is not None
+                if candidate is not None:
+                    panel.show(candidate)
+        self._shown = question
+        self.query_one(LabelStatus).show(
+            session.tally(), session.wishes.goal, self._playground.start.ascii, self._extra(session)
+        )
+
+    def _extra(self, session: LabelSession) -> str:
+        marks = ["flagged"] * session.labelling.flagged + ["note"] * bool(session.labelling.note)
+        round_ = self.desk.state.short if self.desk.state is not None else ""
+        return "  ".join([*marks, round_] if round_ else marks)
+
+    def _keep(self, answer: Answer) -> None:
+        """Has an answer kept; until it is, no other one is taken."""
+        if self.session is not None and self._question is not None:
+            self._keeping = True
+            self._work(self.session.answer(answer))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key means something now: a number only where there is such a response."""
+        if action == "choose":
+            return self.session is not None and int(str(parameters[0])) < self.session.sitting.recipe.k
+        return True
+
+    def action_choose(self, place: int, much: bool = False) -> None:
+        """Says that a response is the better one; the same once more, at once, that it is much better."""
+        now = self._clock()
+        if self._pressed is not None and self._pressed[0] == place and now - self._pressed[1] <= AGAIN_S:
+            self._pressed = (place, now)
+            if self._keeping:
+                self._stronger = True
+            elif self.session is not None:
+                self._work(self.session.strengthen())
+        elif (question := self._question) is not None and place < len(question):
+            self._pressed = (place, now)
+            self._keep(choice(place, len(question), 2 if much else 1))
+
+    def action_say_alike(self, verdict: str) -> None:
+        """Says that no response is better."""
+        if (question := self._question) is not None:
+            self._keep(alike(verdict, len(question)))
+
+    def action_skip(self) -> None:
+        """Leaves the pair unjudged."""
+        self._keep(SKIP)
+
+    def action_undo(self) -> None:
+        """Takes the last judgement back, and the one before it the next time."""
+        if self.session is not None and not self._keeping:
+            self._keeping, self._pressed = True, None
+            self._work(self.session.undo())
+
+    def action_flag(self) -> None:
+        """Marks the pair for somebody to look at, or takes the mark off; it is kept with the vote."""
+        if self.session is not None and self._question is not None:
+            self.session.labelling.flagged = not self.session.labelling.flagged
+            self.show()
+
+    def action_note(self) -> None:
+        """Asks for a note, which is kept with the vote."""
+        if (session := self.session) is not None and (question := self._question) is not None:
+
+            def noted(note: str) -> None:
+                if session.question is question:
+                    session.labelling.note = note
+                    self.show()
+
+            label_asking.ask_note(self.app, session.labelling.note, noted)
+
+    def action_rank(self) -> None:
+        """Asks for an order of all responses."""
+        if (question := self._question) is not None:
+            label_asking.ask_order(self.app, question, self._keep)
+
+    def action_edit(self) -> None:
+        """Asks which response to begin with, and then for the better text."""
+        if (question := self._question) is not None:
+            label_asking.ask_edit(self.app, question, self._keep)
+
+    def action_resample(self) -> None:
+        """Draws other responses to the prompt, or tries again where drawing has failed."""
+        if self.session is None:
+            return
+        if self.session.labelling.questions.error is not None:
+            self.session.labelling.questions.begin()
+            self.show()
+        elif self._question is not None:
+            self.query_one(Reveal).tell("drawing other responses ...")
+            self._work(self.session.resample())
+
+    def action_guidelines(self) -> None:
+        """Shows what labelers go by."""
+        if self.session is not None:
+            self.app.push_screen(LabelTextScreen("guidelines", self.session.sitting.guidelines))
+
+    def action_figures(self) -> None:
+        """Reads all figures of the database."""
+        if self.session is not None:
+            self._work(self.session.read_figures())
+
+    def action_scroll_all(self, pages: int) -> None:
+        """Scrolls all responses."""
+        for panel in self.query(ResponsePanel):
+            panel.scroll_relative(y=pages * max(1, panel.size.height - 2), animate=False)
+
+    def action_round(self) -> None:
+        """Shows what a new round would do, or how the one that runs stands."""
+        if self.session is not None:
+            self._work(self.desk.plan(self.session))
+
+    def on_round_planned(self, _: RoundPlanned) -> None:
+        """Shows the round."""
+        if self.desk.state is not None:
+            self.app.push_screen(RoundScreen(self.desk.state), self._decide)
+
+    def _decide(self, decision: str | None) -> None:
+        """Does what was decided on the round's own screen."""
+        state = self.desk.state
+        if decision == "start":
+            self.run_worker(self.desk.run(), group="round")
+        elif decision == "stop":
+            self._work(self.desk.stop())
+        elif decision == "next" and state is not None and self.session is not None:
+            self.desk.state = None
+            wishes = self.session.wishes
+            self.open(replace(wishes, models=state.planned.models, scorer=state.planned.scorer))
+        self.show()
+
+    def on_round_news(self, message: RoundNews) -> None:
+        """Shows how the round stands."""
+        self.desk.take(message.progress)
+        self._show_round()
+
+    def on_round_ended(self, message: RoundEnded) -> None:
+        """Tells how the round ended."""
+        self.desk.end(message.error)
+        if self.desk.state is not None:
+            self._playground.say(self.desk.state.short, "error" if message.error else "information")
+        self._show_round()
+
+    def _show_round(self) -> None:
+        if isinstance(self.app.screen, RoundScreen):
+            self.app.screen.refresh_state()
+        self.show()

@@ -1,0 +1,145 @@
+"""A queue of questions that fills itself, so that the next one is there before it is asked for.
+
+A prompt that cannot be asked is passed over, a sampler that has died is started again. What a question is and how it
+is drawn stands in drawing.py.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
+
+from engine.errors import EngineError
+from engine.records import Prompt, normalised
+from slmctl.asking import Recipe
+from slmctl.drawing import Drawer, Question
+from slmctl.worker.sampler import Sampler, SamplerGone
+
+FIRST_BLOCK, BLOCK = 2, 8  # prompts drawn together: few at first, so that the first question comes soon
+DEPTH = 8  # questions that are kept ready
+HOPELESS = 20  # prompts in a row that fail before it is no prompt's fault
+DEATHS = 3  # samplers in a row that may die before a person is told
+ALIKE = "all responses alike"
+
+
+class Questions:
+    """The questions about `prompts`, in order, all but those that `answered` holds (as records.normalised).
+
+    `changed` is called whenever there is news. `phase` says what is being done, `error` what has stopped it, `left_out`
+    counts prompts that give no question, by reason; `exhausted` is set when no further question will come.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        prompts: Sequence[Prompt],
+        answered: Collection[object],
+        sampler: Callable[[], Sampler],
+        changed: Callable[[], None],
+        depth: int = DEPTH,
+    ) -> None:
+        self.phase, self.exhausted = "", False
+        self.error: EngineError | None = None
+        self.left_out = Counter[str]()
+        self._prompts, self._answered, self._depth = prompts, answered, depth
+        self._changed = changed
+        self._drawer = Drawer(recipe, sampler, self._say)
+        self._ready: deque[Question] = deque()
+        self._drawn = 0  # prompts that were passed, from the first
+        self._failures = 0
+        self._room = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Starts to fill, or goes on after an error."""
+        self.error = None
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill(), name="questions for the labeler")
+
+    async def close(self) -> None:
+        """Stops filling."""
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
+
+    @property
+    def waiting(self) -> list[Question]:
+        """The questions that are ready, in order."""
+        return list(self._ready)
+
+    def take(self) -> Question | None:
+        """The next question, None where none is ready."""
+        self._room.set()
+        return self._ready.popleft() if self._ready else None
+
+    async def again(self, question: Question, attempt: int) -> Question | None:
+        """The same prompt with other responses; None where they are all alike. Raises: EngineError."""
+        await self._drawer.load()
+        return await self._drawer.again(question, attempt)
+
+    async def _fill(self) -> None:
+        deaths = 0
+        while self.error is None and not self.exhausted:
+            passed = self._drawn
+            try:
+                await self._drawer.load()
+                await self._draw_on()
+                self.exhausted = True
+            except SamplerGone as error:
+                deaths = 1 if self._drawn > passed else deaths + 1
+                self._drawer.forget()
+                self.error = error if deaths >= DEATHS else None
+                self._say("the sampler has ended; starting another")
+            except EngineError as error:
+                self.error = error
+        self._changed()
+
+    async def _draw_on(self) -> None:
+        for start, end in pairwise(_edges(len(self._prompts))):
+            places = [place for place in range(start, end) if not self._is_answered(place)]
+            if start >= self._drawn and places:
+                await self._until_wanted()
+                found = await self._questions(range(start, end), start)
+                self._ready.extend(question for place, question in found if place in places)
+                self._changed()
+            self._drawn = max(self._drawn, end)
+
+    async def _until_wanted(self) -> None:
+        while len(self._ready) >= self._depth:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _questions(self, places: Sequence[int], step: int) -> list[tuple[int, Question]]:
+        """The questions at these places; where they cannot be asked together, those that can be asked alone."""
+        try:
+            asked = [(place, self._prompts[place]) for place in places]
+            questions = await self._drawer.questions(asked, step)
+        except SamplerGone:
+            raise
+        except EngineError as error:
+            if len(places) > 1:
+                return [found for place in places for found in await self._questions([place], place)]
+            self._failures += 1
+            if self._failures >= HOPELESS:
+                raise
+            self.left_out[str(error)] += 1
+            return []
+        self._failures = 0
+        self.left_out[ALIKE] += questions.count(None)
+        return [(place, found) for place, found in zip(places, questions, strict=True) if found is not None]
+
+    def _is_answered(self, place: int) -> bool:
+        return normalised(self._prompts[place]) in self._answered
+
+    def _say(self, phase: str) -> None:
+        self.phase = phase
+        self._changed()
+
+
+def _edges(count: int) -> Iterator[int]:
+    """Where the blocks of prompts begin and end: 0, 2, 6, 14, 22 ... up to `count`."""
+    edge, size = 0, FIRST_BLOCK
+    while edge < count:
+        yield edge
+        edge, size = edge + size, min(BLOCK, size * 2)
+    yield count

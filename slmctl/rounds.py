@@ -1,0 +1,215 @@
+"""A new round: the reward model learns from the labels, PPO goes on from the policy that was labelled, in a new run.
+
+Each round is two commands that a person could type, run as processes of their own; how they stand is read from the run
+directory. Torch-free.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from engine.errors import ConfigError, EngineError
+from engine.events import Event, StageFinished, StageStarted, StepCompleted
+from engine.fields import map_text
+from engine.inputs import NONE
+from engine.pulse import make_request
+from engine.references import is_model
+from engine.rows import Source, is_labels
+from engine.rundir import RunDir, check_name
+from engine.runtoml import RunRecord, read_run_toml
+from engine.settings import load_preset, resolve
+from slmctl.asking import run_of, stage_of
+from slmctl.launch import launch, shown
+from slmctl.report import numbers_of
+from slmctl.stopping import INTERRUPTED
+
+FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
+OWN_PRESET = "slm-25m"  # settings for models that come with no run
+LOOK_EVERY_S = 0.5
+RM_LEARNT = 600  # labels that the reward model sees in all, each as often as it takes
+RM_EPOCHS_MOST = 10
+RM_LR_SHARE = 0.3
+RM_WARMUP_STEPS = 2
+RM_HELD_OUT = 0.15
+PPO_STEPS_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a new round will do: the commands that make run `name`, and what its policy and reward model start from.
+
+    `seconds` is what PPO will take, by the pace of the run that it starts from; None where that is not known.
+    """
+
+    name: str
+    policy: str
+    reward: str
+    labels: int
+    commands: tuple[tuple[str, ...], ...]
+    seconds: float | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What is labelled next."""
+        return (f"{self.name}:ppo",)
+
+    @property
+    def scorer(self) -> str:
+        """The reward model that the round trains."""
+        return f"{self.name}:rm"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a round stands: the stage that runs now, its step, and the two or three numbers that matter."""
+
+    stage: str
+    step: int = 0
+    steps: int = 0
+    numbers: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    held_out: int = 0  # labels that the reward model is tested on
+    done: bool = False
+
+
+def plan_round(policy: str, scorer: str, labels: Path, count: int, home: Path, prompts: Source | None = None) -> Round:
+    """The round that starts from `policy` with `count` labels of a database.
+
+    The reward model goes on from `scorer`, where that is one, else from the run's own, else from the policy. `prompts`
+    are those that were asked, where a person brought them. Raises: ConfigError for too few labels; FileError.
+    """
+    if count < FEWEST:
+        raise ConfigError(
+            f"a round needs {FEWEST} labels at least, and there are {count}; from about 50 on it is worth it"
+        )
+    parent = run_of(policy, home)
+    reward = scorer if scorer and is_model(scorer) else ""
+    if parent is None:
+        name, origin = first_name(home, Path(policy).resolve().name), ["--preset", OWN_PRESET]
+        record = RunRecord(OWN_PRESET, resolve(load_preset(OWN_PRESET)).config, {})
+    else:
+        name, origin, record = next_name(home, parent.name), ["--from", parent.name], read_run_toml(parent)
+        reward = reward or (f"{parent.name}:rm" if parent.finished("rm") is not None else "")
+    given = record.inputs.get("ppo", {})
+    start = [] if parent is not None and stage_of(policy) == "sft" and "init" not in given else ["--init", policy]
+    start += ["--reward", NONE] if "reward" in given else []
+    start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]
+    rm, ppo = settings_for(record, count)
+    data = ["--data", str(labels), "--init", reward or policy]
+    return Round(
+        name,
+        policy,
+        reward,
+        count,
+        (("rm", "--run", name, *origin, *data, *_set(rm)), ("ppo", "--run", name, *start, *_set(ppo))),
+        None if parent is None else _seconds(parent, int(ppo.get("ppo.steps", record.config.ppo.steps))),
+    )
+
+
+def settings_for(record: RunRecord, labels: int) -> tuple[dict[str, float], dict[str, float]]:
+    """What a round sets otherwise than the run that it starts from, for the reward model and for PPO.
+
+    A hundred labels must neither be forgotten nor learnt by heart: a third of the usual step, and so many passes that
+    about RM_LEARNT labels are seen. A run that came from a round has these settings already. Measured on `tiny`:
+    tests/bench/round.py.
+    """
+    config = record.config
+    rm = {"rm.epochs": min(RM_EPOCHS_MOST, max(1.0, round(RM_LEARNT / labels, 1)))}
+    if is_labels(record.inputs.get("rm", {}).get("data", "")):
+        return rm, {}
+    rm |= {
+        "rm.lr": float(f"{RM_LR_SHARE * config.rm.lr:.2g}"),
+        "rm.muon_lr": 0.0,
+        "rm.warmup_steps": min(RM_WARMUP_STEPS, config.rm.warmup_steps),
+        "rm.validation_share": RM_HELD_OUT,
+    }
+    return rm, {"ppo.steps": max(1, round(PPO_STEPS_SHARE * config.ppo.steps))}
+
+
+def first_name(home: Path, name: str) -> str:
+    """The name itself where it is free, else the next free one after it."""
+    return next_name(home, name) if (home / name).exists() else check_name(name)
+
+
+def next_name(home: Path, name: str) -> str:
+    """The next free name after `name`: tiny-2 after tiny, tiny-3 after tiny-2."""
+    stem, _, number = name.rpartition("-")
+    if not (stem and number.isdigit()):
+        stem, number = name, "1"
+    following = int(number) + 1
+    while (home / f"{stem}-{following}").exists():
+        following += 1
+    return check_name(f"{stem}-{following}")
+
+
+async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
+    """Does the commands one after the other; yields how it stands whenever that changes.
+
+    The processes outlive whoever waits here. Raises: EngineError with what a command said where it fails.
+    """
+    run = RunDir(home / planned.name)
+    for words in planned.commands:
+        yield Progress(words[0])
+        started = await asyncio.to_thread(launch, words, run, environ)
+        said = Progress(words[0])
+        while (code := await asyncio.to_thread(started.ended)) is None:
+            await asyncio.to_thread(started.settle)
+            now = await asyncio.to_thread(progress_of, run, words[0])
+            if now != said:
+                said = now
+                yield now
+            await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.to_thread(started.settle)
+        if code == INTERRUPTED:
+            raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {shown(words)}")
+        if code != 0:
+            last = started.said().splitlines()[-1:] or [f"it ended with code {code}"]
+            raise EngineError(f"{shown(words)}: {last[0].removeprefix('slmctl: ')}")
+        yield await asyncio.to_thread(progress_of, run, words[0])
+
+
+def progress_of(run: RunDir, stage: str) -> Progress:
+    """How a stage of a run stands."""
+    said = [event for event in run.read_events() if getattr(event, "stage", None) == stage] if run.exists() else []
+    steps, held_out, step, done = 0, 0, 0, False
+    metrics: dict[str, float] = {}
+    for event in said:
+        if isinstance(event, StageStarted):
+            steps, held_out = event.steps, int(event.about.get("validation", 0))
+        elif isinstance(event, StepCompleted):
+            step = event.step
+        done |= isinstance(event, StageFinished)
+        metrics |= _metrics(event)
+    return Progress(stage, step, steps, numbers_of(stage, metrics), metrics, held_out, done)
+
+
+def stop(planned: Round, home: Path) -> None:
+    """Asks the round's process to finish its step, save and end. Raises: FileError where nothing runs yet."""
+    make_request(RunDir(home / planned.name), "stop")
+
+
+def _metrics(event: Event) -> Mapping[str, float]:
+    metrics: Mapping[str, float] = getattr(event, "metrics", {})
+    return metrics
+
+
+def _mapped(source: Source) -> list[str]:
+    return ["--map", map_text(source.fields)] if source.fields else []
+
+
+def _set(settings: Mapping[str, float]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value:g}")]
+
+
+def _seconds(run: RunDir, steps: int) -> float | None:
+    """What so many PPO steps will take, by those of the run or of the one whose PPO it shares."""
+    done = run.finished("ppo")
+    trained = run if done is None else RunDir(done.parents[1])
+    paces = [
+        event.metrics["ppo/step_s"]
+        for event in trained.read_events()
+        if isinstance(event, StepCompleted) and event.stage == "ppo" and "ppo/step_s" in event.metrics
+    ]
+    return median(paces) * steps if paces else None

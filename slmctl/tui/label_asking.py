@@ -1,0 +1,51 @@
+"""What a labeler is asked beside the vote: a note, an order, a better text. Each ends in a call with what was said."""
+
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+
+from engine.records import prompt_text
+from slmctl.drawing import Question
+from slmctl.labelling import Answer, ranking
+from slmctl.orders import parse_order
+from slmctl.tui.screens.chat_edit import EditScreen
+from slmctl.tui.screens.label_ask import AskScreen, WhichScreen
+
+
+def ask_note(app: App[Any], note: str, done: Callable[[str], None]) -> None:
+    """Asks for a note, beginning with what there is."""
+
+    def noted(text: str | None) -> None:
+        if text is not None:
+            done(text.strip())
+
+    app.push_screen(AskScreen("note", "enter keeps it with your vote · esc leaves it", note), noted)
+
+
+def ask_order(app: App[Any], question: Question, done: Callable[[Answer], None]) -> None:
+    """Asks for an order of all responses."""
+    count = len(question)
+
+    def ordered(text: str | None) -> None:
+        if text is not None:
+            done(ranking(parse_order(text, count)))
+
+    example = "2>1" if count == 2 else "2>1=3" if count == 3 else "2>1=3>4"
+    hint = f"the best first: > is better, = as good; such as {example}"
+    app.push_screen(AskScreen("order", hint, check=lambda text: parse_order(text, count)), ordered)
+
+
+def ask_edit(app: App[Any], question: Question, done: Callable[[Answer], None]) -> None:
+    """Asks which response to begin with, and then for the better text."""
+
+    def edited(text: str | None) -> None:
+        if text is not None:
+            done(Answer("edit", edited=text))
+
+    def chosen(place: int | None) -> None:
+        if place is not None:
+            text = question.on_screen[place].text
+            app.push_screen(EditScreen(prompt_text(question.prompt), f"response {place + 1}", text), edited)
+
+    app.push_screen(WhichScreen(len(question)), chosen)

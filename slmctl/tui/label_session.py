@@ -1,0 +1,116 @@
+"""A labelling session as the screen holds it: the core with what it was opened with; its doings become messages."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.message import Message
+
+from engine.errors import EngineError
+from engine.preferences import LabelStore, read_labels
+from slmctl.drawing import Question
+from slmctl.figures import figure_lines
+from slmctl.labelling import Answer, Labelling
+from slmctl.sitting import Sitting, Wishes, sit
+from slmctl.tallies import Tally, tally
+from slmctl.tui.messages import FiguresRead, LabelFailed, LabelKept, LabelNews, LabelTold
+from slmctl.worker.sampler import Sampler
+
+Post = Callable[[Message], object]
+
+
+@dataclass
+class LabelSession:
+    """One session; `post` hands a message to the screen. Closing it leaves the sampler to others."""
+
+    wishes: Wishes
+    sitting: Sitting
+    labelling: Labelling
+    post: Post
+
+    @property
+    def question(self) -> Question | None:
+        """What is asked now."""
+        return self.labelling.question
+
+    def tally(self) -> Tally:
+        """The figures of all that stands of this labeler's in the database."""
+        return tally(self.labelling.judged, self.sitting.recipe.models)
+
+    @property
+    def welcome(self) -> str:
+        """Where answers go, and whose they are."""
+        return f"Answers of {self.sitting.annotator} go to {self.sitting.labels}; h shows the guidelines."
+
+    @property
+    def waits_for(self) -> str:
+        """What stands on the screen while there is no question: what is being done, or why nothing is."""
+        questions = self.labelling.questions
+        if questions.error is not None:
+            return f"! {questions.error}\n\nNothing is lost. Press r to try again."
+        if self.labelling.finished:
+            left_out = "".join(f"\n{count} left out: {reason}" for reason, count in questions.left_out.items() if count)
+            return f"Every prompt has been asked.\n{left_out}\n\nShift+n starts a new round with your labels."
+        return f"{questions.phase} ..."
+
+    async def answer(self, answer: Answer) -> None:
+        """Has the question answered; LabelKept says when it is on the disk."""
+        try:
+            self.post(LabelKept(await self.labelling.answer(answer)))
+        except EngineError as error:
+            self.post(LabelFailed(str(error)))
+
+    async def strengthen(self) -> None:
+        """Makes the last choice a strong one."""
+        try:
+            if (stronger := await self.labelling.strengthen()) is not None:
+                self.post(LabelKept(stronger))
+        except EngineError as error:
+            self.post(LabelFailed(str(error)))
+
+    async def undo(self) -> None:
+        """Takes the last judgement back."""
+        try:
+            undone = await self.labelling.undo()
+        except EngineError as error:
+            self.post(LabelFailed(str(error)))
+            return
+        self.post(LabelKept(undone, withdrawn=True) if undone else LabelFailed("there is nothing to take back"))
+
+    async def resample(self) -> None:
+        """Draws other responses to the prompt."""
+        try:
+            found = await self.labelling.resample()
+        except EngineError as error:
+            self.post(LabelFailed(str(error)))
+        else:
+            self.post(
+                LabelTold("other responses" if found else "no other responses come: these models always say this")
+            )
+
+    async def read_figures(self) -> None:
+        """Reads what all labelers of the database said."""
+        try:
+            everybody = await asyncio.to_thread(read_labels, self.sitting.labels)
+        except EngineError as error:
+            self.post(LabelFailed(str(error)))
+        else:
+            self.post(FiguresRead("\n".join(figure_lines(self.tally(), self.sitting.recipe.models, everybody))))
+
+
+async def open_session(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post) -> LabelSession:
+    """A session that draws its questions. Raises: EngineError for what cannot be had."""
+    sitting = await asyncio.to_thread(sit, wishes, home)
+    store = await asyncio.to_thread(LabelStore, sitting.labels)
+
+    def news() -> None:
+        post(LabelNews())
+
+    labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, sampler, news)
+    try:
+        await labelling.open()
+    except BaseException:
+        await labelling.close()
+        raise
+    return LabelSession(wishes, sitting, labelling, post)

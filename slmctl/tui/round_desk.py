@@ -1,0 +1,87 @@
+"""Plans a new round from a labelling session, runs its commands and says how they stand; one round at a time."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from textual.message import Message
+
+from engine.errors import EngineError
+from engine.preferences import read_labels
+from slmctl.rounds import Progress, Round, drive, plan_round, stop
+from slmctl.tallies import COMPARED, agrees, percent
+from slmctl.tui.label_session import LabelSession
+from slmctl.tui.messages import LabelFailed, RoundEnded, RoundNews, RoundPlanned
+from slmctl.tui.round_state import RoundState
+
+Drive = Callable[[Round, Path, Mapping[str, str]], AsyncIterator[Progress]]
+
+
+class RoundDesk:
+    """`post` hands a message to the screen; `drive` does the commands of a round."""
+
+    def __init__(self, home: Path, post: Callable[[Message], object], drive: Drive = drive) -> None:
+        self._home, self._post, self._drive = home, post, drive
+        self.state: RoundState | None = None
+
+    async def plan(self, session: LabelSession) -> None:
+        """Finds out what a round from this session would do, unless one runs or is done; RoundPlanned says when."""
+        if self.state is None or not (self.state.running or self.state.done):
+            try:
+                self.state = await asyncio.to_thread(self._planned, session)
+            except EngineError as error:
+                self._post(LabelFailed(str(error)))
+                return
+        self._post(RoundPlanned())
+
+    async def run(self) -> None:
+        """Does the round."""
+        assert self.state is not None, "plan first"
+        self.state.running, self.state.error, self.state.stages = True, "", {}
+        try:
+            async for progress in self._drive(self.state.planned, self._home, os.environ):
+                self._post(RoundNews(progress))
+        except EngineError as error:
+            self._post(RoundEnded(str(error)))
+        else:
+            self._post(RoundEnded())
+
+    async def stop(self) -> None:
+        """Asks the commands that run to save and end."""
+        if self.state is not None:
+            try:
+                await asyncio.to_thread(stop, self.state.planned, self._home)
+            except EngineError as error:
+                self._post(LabelFailed(str(error)))
+
+    def take(self, progress: Progress) -> None:
+        """Remembers how it stands."""
+        if self.state is not None:
+            self.state.stages[progress.stage] = progress
+
+    def end(self, error: str) -> None:
+        """Remembers how it ended."""
+        if self.state is not None:
+            self.state.running, self.state.done, self.state.error = False, not error, error
+
+    def _planned(self, session: LabelSession) -> RoundState:
+        recipe, labels = session.sitting.recipe, session.sitting.labels
+        judged = [one for one in read_labels(labels) if one.verdict in COMPARED]
+        policy, because = _start(session)
+        planned = plan_round(policy, recipe.scorer, labels, len(judged), self._home, session.sitting.source)
+        opinions = [agrees(one) for one in judged]
+        known = [opinion for opinion in opinions if opinion is not None]
+        before = f"; {recipe.scorer} says what {sum(known) / len(known):.0%} of all say" if known else ""
+        return RoundState(planned, because, before)
+
+
+def _start(session: LabelSession) -> tuple[str, str]:
+    """The policy that a round starts from, and why: of two the one that was preferred."""
+    models, wins = session.sitting.recipe.models, session.tally().wins
+    if len(models) == 1:
+        return models[0], ""
+    if wins.rate is None or wins.rate < 0.5:
+        share = "" if wins.rate is None else f", which won {1 - wins.rate:.0%} of your votes"
+        return models[0], share
+    return models[1], f", which won {percent(wins)} of your votes"

@@ -1,0 +1,62 @@
+"""The new round over the pair: what it will do, how far it is, what came of it."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from slmctl.tui.round_state import RoundState
+from slmctl.tui.safe import clean
+
+
+class RoundScreen(ModalScreen[str | None]):
+    """Gives "start", "stop" or "next", what the person chose, None where the screen was left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back to the pairs", id="label.round_back"),
+        Binding("enter", "go_on", "Go on", id="label.round_go"),
+        Binding("s", "stop", "Stop it", id="label.round_stop"),
+    ]
+
+    def __init__(self, state: RoundState) -> None:
+        super().__init__()
+        self.state = state
+
+    def compose(self) -> ComposeResult:
+        """The words in a frame, and what the keys do."""
+        with VerticalScroll(id="label-round") as frame:
+            frame.border_title = Content("a new round")
+            yield Static("", markup=False, id="label-round-text")
+            yield Static("", markup=False, id="label-round-keys")
+
+    def on_mount(self) -> None:
+        """Shows how it stands."""
+        self.refresh_state()
+
+    def refresh_state(self) -> None:
+        """Shows how it stands now."""
+        self.query_one("#label-round-text", Static).update(Content(clean("\n".join(self.state.lines()))))
+        self.query_one("#label-round-keys", Static).update(Content.styled(f"\n{self._keys()}", "bold"))
+
+    def action_go_on(self) -> None:
+        """Starts the round, or goes on to what it made."""
+        if self.state.done:
+            self.dismiss("next")
+        elif not self.state.running:
+            self.dismiss("start")
+
+    def action_stop(self) -> None:
+        """Stops a round that runs."""
+        if self.state.running:
+            self.dismiss("stop")
+
+    def _keys(self) -> str:
+        if self.state.done:
+            return f"enter: label {clean(self.state.planned.models[0])} · esc: back to these pairs"
+        if self.state.running:
+            return "esc: back to the pairs, it runs on · s: stop it"
+        return "enter: start · esc: not now" if not self.state.error else "enter: again · esc: back to the pairs"

@@ -1,0 +1,43 @@
+"""The line above the question: how far the labels are, how fast, and what habits they show."""
+
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.intervals import Share
+from slmctl.tallies import Tally, percent
+
+BAR = 12
+ENOUGH = 10  # votes before a habit is told
+
+
+class LabelStatus(Static):
+    """Progress and figures in one line."""
+
+    def __init__(self) -> None:
+        super().__init__("", markup=False)
+
+    def show(self, tally: Tally, goal: int, ascii_only: bool, extra: str = "") -> None:
+        """Writes the line; `extra` comes last."""
+        parts = [_progress(tally.labels, goal, ascii_only)]
+        if tally.per_minute is not None:
+            parts.append(f"{tally.per_minute:.0f}/min")
+        parts += _habit("first shown wins", tally.first) + _habit("longer wins", tally.longer)
+        if tally.self_agreement.cases:
+            parts.append(f"with yourself {tally.self_agreement.count}/{tally.self_agreement.cases}")
+        self.update(Content("  ".join([*parts, extra] if extra else parts)))
+
+
+def _progress(labels: int, goal: int, ascii_only: bool) -> str:
+    if not goal:
+        return f"{labels} label{'s' * (labels != 1)}"
+    full = min(BAR, BAR * labels // goal)
+    done, left = ("#", "-") if ascii_only else ("█", "░")
+    return f"{labels}/{goal} {done * full}{left * (BAR - full)}"
+
+
+def _habit(name: str, share: Share) -> list[str]:
+    """A share with a mark where it is no chance that it is not half."""
+    if share.cases < ENOUGH or share.interval is None:
+        return []
+    low, high = share.interval
+    return [f"{name} {percent(share)}{'' if low <= 0.5 <= high else '!'}"]
