@@ -49,7 +49,7 @@ class Playground(App[None]):
     """
 
     TITLE = "slmctl"
-    CSS_PATH = "playground.tcss"
+    CSS_PATH = Path(__file__).with_name("playground.tcss")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False),

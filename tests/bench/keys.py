@@ -30,7 +30,8 @@ from slmctl.tui.start import Start
 
 ROWS, COLUMNS = 45, 140
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-QUIET_S = 1.5
+OPENING_S = 8.0
+BACKSPACE = b"\x7f"
 PAUSE_S = 0.06
 TOO_LONG_S = 5.0
 
@@ -55,16 +56,17 @@ class Terminal:
         os.set_inheritable(theirs, True)
         self.pid, self.screen = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
             words = [sys.executable, "-m", "tests.bench.keys", "--child", str(theirs), str(home), model]
             os.execv(sys.executable, words)
         os.close(theirs)
-        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
 
     def settle(self) -> None:
-        """Reads until nothing has come for a while."""
-        while self._read(QUIET_S):
-            pass
+        """Reads until models are open; a cursor that blinks is never quiet."""
+        until = time.monotonic() + OPENING_S
+        while time.monotonic() < until:
+            self._read(until - time.monotonic())
 
     def press(self, letter: str) -> tuple[float, float]:
         """Seconds from the key to its handler, and to the letter on the screen."""
@@ -75,7 +77,10 @@ class Terminal:
         while letter.encode() not in self._read(TOO_LONG_S):
             assert time.monotonic() - sent < TOO_LONG_S, f"{letter!r} never came"
         painted = time.monotonic()
-        (handled,) = struct.unpack("d", os.read(self.notes, 8))
+        noted = struct.iter_unpack("d", os.read(self.notes, 2**12))
+        handled = min(at for (at,) in noted if at >= sent)  # before it are those of the last backspace
+        os.write(self.screen, BACKSPACE)  # the letter must not stand there when it is typed again
+        time.sleep(PAUSE_S)
         return handled - sent, painted - sent
 
     def close(self) -> None:
@@ -95,7 +100,6 @@ def measured(terminal: Terminal, keys: int) -> tuple[list[float], list[float]]:
         to_handler, to_screen = terminal.press(LETTERS[number % len(LETTERS)])
         handled.append(1000 * to_handler)
         painted.append(1000 * to_screen)
-        time.sleep(PAUSE_S)
     return handled, painted
 
 
@@ -114,7 +118,10 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         notes, home, model = int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
         Timed.notes = notes
-        Timed(Start(home, "chat", models=(model,))).run()
+        app = Timed(Start(home, "chat", models=(model,)))
+        app.run()
+        if app.fault is not None:
+            raise app.fault
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
