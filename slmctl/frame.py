@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from slmctl.headline import alarm_texts, explanation, run_row, stage_parts
-from slmctl.panels import LETTERS, View, panels_of, picture
-from slmctl.plots.rows import Row, beside, fitted
+from slmctl.panels import LETTERS, panels_of, picture
+from slmctl.plots.rows import Row, beside, fitted, wrapped
 from slmctl.samples import samples_of
 from slmctl.story import Story
 from slmctl.tui.safe import one_line
+from slmctl.view import View
+from slmctl.watching import stage_to_show
 
 PANEL_HEIGHT = 11
 TABLE_HEIGHT = 20
@@ -15,13 +17,6 @@ LEAST_PANEL = 38
 SAMPLES = 5
 ALARMS = 5
 NUMBERS = 22  # cells of score, KL and tokens before the texts
-
-
-def stage_to_show(story: Story) -> str:
-    """The stage that a person wants to see first: the one that runs; of a run that is over, PPO if there was one."""
-    if story.pulse.word == "finished" and story.current == "eval" and story.stage("ppo").done:
-        return "ppo"
-    return story.current or "ppo"
 
 
 def frame(stories: Sequence[Story], now: float, width: int, view: View) -> list[Row]:
@@ -32,7 +27,7 @@ def frame(stories: Sequence[Story], now: float, width: int, view: View) -> list[
     rows = [
         run_row(story, now, width, LETTERS[place] if several else "", view.ascii) for place, story in enumerate(stories)
     ]
-    rows += _wrapped("".join(text for _, text, _ in stage_parts(first, stage, view.ascii)), width)
+    rows += _wrapped("".join(text for _, text, _ in stage_parts(first, stage, width, view.ascii)), width)
     for story in stories:
         if text := explanation(story, now):
             rows += _wrapped(f"{story.name}: {text}" if several else text, width)
@@ -73,9 +68,4 @@ def _samples(story: Story, stage: str, width: int) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> list[Row]:
-    """A text in lines of at most `width` cells, broken between words."""
-    from rich.console import Console
-    from rich.text import Text
-
-    lines = Text(one_line(text) or " ").wrap(Console(width=max(1, width), legacy_windows=False), max(1, width))
-    return [[(line.plain.rstrip(), "")] for line in lines]
+    return wrapped([(one_line(text), "")], width)

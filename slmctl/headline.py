@@ -3,6 +3,7 @@
 All text that we did not write passes tui/safe.py here.
 """
 
+import shlex
 from collections.abc import Sequence
 from math import isfinite
 
@@ -56,25 +57,36 @@ def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool 
     return [*fitted(row, max(0, width - width_of(right))), *right] if width > width_of(right) else fitted(right, width)
 
 
-def stage_parts(story: Story, shown: str, ascii: bool = False) -> list[tuple[str, str, str]]:
-    """The stages as (name, text, role): its number, whether it is done, and brackets around the one that is shown."""
+def stage_parts(story: Story, shown: str, width: int, ascii: bool = False) -> list[tuple[str, str, str]]:
+    """The stages as (name, text, role): its number, whether it is done, and brackets around the one that is shown.
+
+    Where they do not fit, the others are told by their numbers alone.
+    """
+    parts = [_stage_part(story, name, number, shown, ascii) for number, name in enumerate(story.names, start=1)]
+    if sum(len(text) for _, text, _ in parts) <= width:
+        return parts
+    return [
+        (name, text if name == shown else text.replace(f" {one_line(name, 12)}", "").rstrip(), role)
+        for name, text, role in parts
+    ]
+
+
+def _stage_part(story: Story, name: str, number: int, shown: str, ascii: bool) -> tuple[str, str, str]:
     done, going = ("+", ">") if ascii else ("✓", "▸")
-    parts = []
-    for number, name in enumerate(story.names, start=1):
-        finished = story.stage(name).finished is not None or name in story.about.shared
-        now = name == story.current and not finished
-        mark = f" {done}" if finished else f" {going}" if now else ""
-        text = f"{number} {one_line(name, 12)}{mark}"
-        role = "stage-done" if finished else "stage-now" if now else "stage-later"
-        parts.append((name, f"[{text}]" if name == shown else f" {text} ", f"{role} shown" if name == shown else role))
-    return parts
+    finished = story.stage(name).finished is not None or name in story.about.shared
+    now = name == story.current and not finished
+    mark = f" {done}" if finished else f" {going}" if now else ""
+    text = f"{number} {one_line(name, 12)}{mark}"
+    role = "stage-done" if finished else "stage-now" if now else "stage-later"
+    return name, f"[{text}]" if name == shown else f" {text} ", f"{role} shown" if name == shown else role
 
 
 def explanation(story: Story, now: float) -> str:
     """What there is to say of how a run stands, in one or two sentences; nothing while it simply runs."""
-    word, again = story.pulse.word, _again(story)
+    word, again = story.pulse.word, shlex.join(("slmctl", *go_on_words(story)))
     at = _last_save(story)
     told = {
+        "paused": f"Paused after {story.current} step {story.stage(story.current).step}.",
         "silent": f"No sign of life for {duration(max(0.0, now - story.pulse.beat_at))}, though its process is there.",
         "dead": f"Its process is gone; {at}. To go on: {again}",
         "ended": f"Its process ended without a word; {at}. To go on: {again}",
@@ -117,11 +129,10 @@ def _pace(step_s: float) -> str:
     return f"{step_s:.2g} s a step" if step_s >= 1 else f"{1 / step_s:.2g} steps/s"
 
 
-def _again(story: Story) -> str:
-    """The command that goes on with a run; where its preset has no world, only its stage can be asked for."""
+def go_on_words(story: Story) -> tuple[str, ...]:
+    """The words of the command that goes on with a run; without a world only its stage can be asked for."""
     stage = story.current if story.current in ("pretrain", "sft", "rm", "ppo") else "rm"
-    command = "run" if story.about.world or not story.current else stage
-    return f"slmctl {command} --run {story.name}"
+    return ("run" if story.about.world or not story.current else stage, "--run", story.name)
 
 
 def _last_save(story: Story) -> str:

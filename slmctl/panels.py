@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from io import StringIO
 
 from engine.errors import ConfigError
+from engine.events import is_clock
 from engine.metrics import Metric, describe
 from slmctl.plots.axes import Look
-from slmctl.plots.chart import Target, draw, empty, pen_of
+from slmctl.plots.chart import Target, draw, empty, pen_of, step_at
 from slmctl.plots.curves import Curve, smoothed
 from slmctl.plots.plane import Path, draw_plane
-from slmctl.plots.rows import Row, fitted, spread, width_of
-from slmctl.plots.scale import short
-from slmctl.story import Story
+from slmctl.plots.rows import Row, fitted, spread, width_of, wrapped
+from slmctl.plots.scale import short, usable
+from slmctl.story import Stage, Story
 from slmctl.tui.safe import one_line
+from slmctl.view import View
 
 LETTERS = "ABCD"
-SMOOTHING = (0.0, 0.6, 0.9)
 KL, SCORE = "ppo/kl_nats", "ppo/score"
 TITLES = {
     "kl_nats": "KL to the reference",
@@ -45,22 +46,14 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: a chart of metrics of one unit, the main one first; or the plane, or the table of the evaluation."""
+    """One picture: a chart of metrics of one unit, the main one first; the plane; or one of two tables.
+
+    `kind` is chart, plane, table (the contestants of the evaluation) or end (numbers that are said once, at the end).
+    """
 
     title: str
     metrics: tuple[str, ...]
     kind: str = "chart"
-
-
-@dataclass(frozen=True)
-class View:
-    """How a person looks at the panels: the step pointed at (None: the newest), the range of steps, and so on."""
-
-    cursor: int | None = None
-    window: tuple[float, float] | None = None
-    smoothing: float = 0.0
-    log: bool = False
-    ascii: bool = False
 
 
 def panel_of(*metrics: str) -> Panel:
@@ -76,6 +69,7 @@ def title_of(metric: str) -> str:
 
 PLANE = Panel("score by KL", (SCORE, KL), "plane")
 TABLE = Panel("side by side", ("eval/utility",), "table")
+END = Panel("at the end of the stage", (), "end")
 PANELS: dict[str, tuple[Panel, ...]] = {
     "pretrain": (
         panel_of("pretrain/loss", "pretrain/validation_loss"),
@@ -123,8 +117,9 @@ def panels_of(stage: str, stories: Sequence[Story]) -> list[Panel]:
     """The panels of a stage; where a metric was never said in any run, not that one, unless nothing was said at all."""
     known = metrics_of(stage, stories)
     usual = PANELS.get(stage) or tuple(panel_of(name) for name in known)
-    said = [panel for panel in usual if panel.kind == "table" or set(panel.metrics) & set(known)]
-    return said or list(usual)
+    said = [panel for panel in usual if panel.kind == "table" or set(panel.metrics) & set(known)] or list(usual)
+    ended = TABLE not in usual and any(_ends_with(story.stage(stage)) for story in stories)
+    return [*said, END] if ended else said
 
 
 def metrics_of(stage: str, stories: Sequence[Story]) -> list[str]:
@@ -146,14 +141,17 @@ def curves_of(panel: Panel, stage: str, stories: Sequence[Story], smoothing: flo
     several = len(stories) > 1
     for place, story in enumerate(stories):
         told = story.stage(stage)
+        known = {*told.metrics(), *told.end_metrics}
         for number, metric in enumerate(panel.metrics):
+            if metric not in known:
+                continue
             steps, values = told.column(metric)
             own = steps is told.done
             rank, letter = (place, LETTERS[place % len(LETTERS)]) if several else (number, "")
             if own and smoothing:
-                found.append(Curve(steps, smoothed(values, smoothing), rank, values, letter=letter))
+                found.append(Curve(steps, smoothed(values, smoothing), rank, values, letter=letter, metric=metric))
             else:
-                found.append(Curve(steps, values, rank, sparse=not own, letter=letter))
+                found.append(Curve(steps, values, rank, sparse=not own, letter=letter, metric=metric))
     return found
 
 
@@ -164,6 +162,8 @@ def picture(panel: Panel, stage: str, stories: Sequence[Story], view: View, widt
     look = Look(width, height - 1, view.log, view.ascii, view.cursor, view.window)
     if panel.kind == "table":
         return [fitted([(f" {panel.title}", "title")], width), *_table(stage, stories[0], width, height - 1)]
+    if panel.kind == "end":
+        return [fitted([(f" {panel.title}", "title")], width), *_end(stage, stories, width, height - 1)]
     if panel.kind == "plane":
         paths = _paths(stage, stories)
         rows = draw_plane(paths, look, next(iter(limits_of(KL, stories)), None))
@@ -172,6 +172,41 @@ def picture(panel: Panel, stage: str, stories: Sequence[Story], view: View, widt
     alarms = [alarm.step for alarm in stories[0].stage(stage).alarms]
     rows = draw(curves, look, limits_of(panel.metrics[0], stories), alarms)
     return [heading(panel, curves, view, width), *rows]
+
+
+def step_under(
+    panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int, height: int, column: int
+) -> float | None:
+    """The step that a column of a panel stands for; None where it stands for none."""
+    look = Look(width, height - 1, view.log, view.ascii, view.cursor, view.window)
+    curves = [] if panel.kind != "chart" else curves_of(panel, stage, stories, view.smoothing)
+    return step_at(curves, look, limits_of(panel.metrics[0], stories), column) if curves else None
+
+
+def described(panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int) -> list[Row]:
+    """What the numbers of a panel mean, and for each line its last, lowest and highest value with their steps."""
+    rows: list[Row] = []
+    for metric in panel.metrics:
+        if entry := meaning_of(metric):
+            extras = [entry.unit, f"= {entry.formula}" if entry.formula else ""]
+            text = "; ".join([entry.meaning, *(extra for extra in extras if extra)])
+            rows.append([(f" {title_of(metric)}: ", "name"), (text, "note")])
+    for place, story in enumerate(stories):
+        for metric in panel.metrics:
+            steps, values = story.stage(stage).column(metric)
+            known = [(value, step) for step, value in zip(steps, values, strict=True) if usable(value)]
+            if known and (view.window is None or (known := _within(known, view.window))):
+                (low, low_at), (high, high_at) = min(known), max(known)
+                letter = f"{LETTERS[place]} {one_line(story.name, 20)}, " if len(stories) > 1 else ""
+                text = (
+                    f"lowest {short(low)} at {low_at}, highest {short(high)} at {high_at}, last {short(known[-1][0])}"
+                )
+                rows.append([(f" {letter}{title_of(metric)}: ", "name"), (text, "")])
+    return [line for row in rows for line in wrapped(row, width)]
+
+
+def _within(known: list[tuple[float, int]], window: tuple[float, float]) -> list[tuple[float, int]]:
+    return [(value, step) for value, step in known if window[0] <= step <= window[1]]
 
 
 def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
@@ -186,9 +221,9 @@ def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
 def heading(panel: Panel, curves: Sequence[Curve], view: View, width: int) -> Row:
     """Title and values, at the cursor or the newest; at the right the unit and which way is better, as room allows."""
     row: Row = [(f" {panel.title} ", "title")]
-    for number, curve in enumerate(curves):
+    for curve in curves:
         value = _shown(curve, view.cursor)
-        name = _name_beside(panel, number, curve)
+        name = _name_beside(panel, curve)
         if value is not None:
             _add(row, f" {name}{short(value)}", pen_of(curve.rank).role, width)
     entry = meaning_of(panel.metrics[0])
@@ -208,11 +243,9 @@ def _add(row: Row, text: str, role: str, width: int) -> None:
         row.append((text, role))
 
 
-def _name_beside(panel: Panel, number: int, curve: Curve) -> str:
+def _name_beside(panel: Panel, curve: Curve) -> str:
     """What a value is called where there are several."""
-    metric = panel.metrics[number % len(panel.metrics)]
-    other = "held-out " if metric != panel.metrics[0] else ""
-    return (f"{curve.letter} " if curve.letter else "") + other
+    return (f"{curve.letter} " if curve.letter else "") + ("held-out " if curve.metric != panel.metrics[0] else "")
 
 
 def _shown(curve: Curve, cursor: int | None) -> float | None:
@@ -243,6 +276,26 @@ def _plane_heading(panel: Panel, paths: Sequence[Path], view: View, width: int) 
             text += f"{short(points[-1][2])} at {short(points[-1][1] ** 2)}{unit}"
             _add(row, text, pen_of(path.rank).role, width)
     return fitted(row, width)
+
+
+def _ends_with(told: Stage) -> dict[str, float]:
+    """What a stage says at its end alone, the machine's numbers left out."""
+    return {name: value for name, value in told.end_metrics.items() if not is_clock(name)}
+
+
+def _end(stage: str, stories: Sequence[Story], width: int, height: int) -> list[Row]:
+    """The numbers that are said at the end of a stage, with their meanings where there is room."""
+    ends = [_ends_with(story.stage(stage)) for story in stories]
+    names = list(dict.fromkeys(name for said in ends for name in said))
+    label = max((len(title_of(name)) for name in names), default=0)
+    rows: list[Row] = []
+    for name in names:
+        row: Row = [(f"  {title_of(name):<{label}}", "")]
+        for place, said in enumerate(ends):
+            row.append((f" {short(said[name]):>7}" if name in said else f" {'-':>7}", f"line{place % len(LETTERS)}"))
+        entry = meaning_of(name)
+        rows.append(fitted([*row, (f"  {entry.meaning}" if entry else "", "note")], width))
+    return [*rows, *[[(" " * width, "")] for _ in range(height)]][:height]
 
 
 def _table(stage: str, story: Story, width: int, height: int) -> list[Row]:

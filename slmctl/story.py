@@ -91,6 +91,8 @@ class Stage:
         """(steps, values) of a metric; what is not finite, or was not said at a step, is NaN or as it was said."""
         if said := [event for event in self.evals if metric in event.metrics]:
             return [event.step for event in said], [event.metrics[metric] for event in said]
+        if metric in self.end_metrics and self.finished is not None:
+            return [self.finished.step], [self.finished.metrics[metric]]
         known = self._columns.setdefault(metric, [])
         known += _values(self._metrics[len(known) :], metric)
         return self.done, known
@@ -100,6 +102,14 @@ class Stage:
         said = [_parsed(row) for row in (*self._metrics[:1], *self._metrics[-1:])]
         said += [event.metrics for event in self.evals]
         return list(dict.fromkeys(name for metrics in said for name in metrics))
+
+    @property
+    def end_metrics(self) -> dict[str, float]:
+        """What was said at the end of the stage alone."""
+        if self.finished is None:
+            return {}
+        before = self.metrics()
+        return {name: value for name, value in self.finished.metrics.items() if name not in before}
 
     def latest(self) -> dict[str, float]:
         """The newest value of every metric."""

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
+from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from slmctl.story import Story
 
 HELP = """\b
@@ -28,14 +31,13 @@ when this screen dies: type the same again to come back. Without a name: the run
 Several runs are laid over each other."""
 
 MOST_RUNS = 4
-Ascii = Annotated[bool, typer.Option("--ascii", help="Charts and marks of plain ASCII characters.")]
 
 
 def watch(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="One to four runs.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame on stdout and exit.")] = False,
     json: options.Json = False,
-    ascii: Ascii = False,
+    ascii: options.Ascii = False,
 ) -> None:
     """Opens the playground on runs, or prints how they stand."""
     from engine.errors import ConfigError
@@ -51,7 +53,7 @@ def watch(
     elif once:
         _print_frame(_stories(found), now, ascii or not _draws_braille(), str(home))
     else:
-        _open(names, ascii)
+        _open(names, home, ascii)
 
 
 def row_of(story: "Story", now: float) -> dict[str, Any]:
@@ -87,8 +89,8 @@ def _stories(runs: list[Any]) -> list["Story"]:
 
 def _print_frame(stories: list["Story"], now: float, ascii: bool, home: str) -> None:
     from slmctl.frame import frame
-    from slmctl.panels import View
     from slmctl.plots.rows import plain
+    from slmctl.view import View
 
     if not stories:
         print(clean(f"no runs in {home} yet; type: slmctl run --preset tiny"))
@@ -107,16 +109,15 @@ def _draws_braille() -> bool:
     return True
 
 
-def _open(names: tuple[str, ...], ascii: bool) -> None:
+def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
     from engine.errors import ConfigError
-
-    asked = " ".join(["slmctl watch", *names])
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise ConfigError(f"watch needs a terminal; type: {asked} --once for one frame, or --json for scripts")
-    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        raise ConfigError(f"this terminal (TERM=dumb) cannot show a screen; type: {asked} --once for one frame")
-    from engine.rundir import runs_home
-    from slmctl.tui.app import Playground
     from slmctl.tui.start import Start
+    from slmctl.watch import WORKING, Follower, runs_to_watch
 
-    Playground(Start(home=runs_home(os.environ), mode="train", runs=names, ascii=ascii)).run()
+    if not can_draw(os.environ):
+        asked = " ".join(["slmctl watch", *names])
+        raise ConfigError(f"watch needs a terminal; type: {asked} --once for one frame, or --json for scripts")
+    play(Start(home=home, mode="train", runs=names, ascii=ascii))
+    for run in runs_to_watch(home, names, time.time()):
+        if Follower(run).pulse().word in WORKING:
+            print(clean(f"{run.name} goes on; to come back: slmctl watch {run.name}"), file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slmctl.plots.canvas import Canvas
+from slmctl.plots.canvas import DOTS_HIGH, Canvas
 from slmctl.plots.rows import Row, fitted
 from slmctl.plots.scale import Scale, ticks
 
@@ -49,6 +49,13 @@ class Axes:
         """The cell column of a value on the axis below."""
         return self.x(value) if self.look.ascii else self.x(value) // 2
 
+    def value_at(self, column: int) -> float | None:
+        """The value below which a character column of the picture stands; None left of the plot, or without one."""
+        place, last = column - self._margin - self._bar, self.canvas.columns - 1
+        if not 0 <= place <= last:
+            return None
+        return self.across.low + (self.across.high - self.across.low) * place / max(1, last)
+
     def picture(self, alarms: tuple[float, ...] = ()) -> list[Row]:
         """All rows, each exactly as wide as asked; steps with an alarm are marked on the axis below."""
         rows = [self._beside(number) + row for number, row in enumerate(self.canvas.picture())]
@@ -64,8 +71,9 @@ class Axes:
         if rows < 1:
             return {}
         found: dict[int, str] = {}
+        high = rows if self.look.ascii else rows * DOTS_HIGH
         for value, label in ticks(self.up, max(2, rows // ROWS_A_TICK)):
-            found.setdefault(rows - 1 - self.up.dot(value, rows), label)
+            found.setdefault((high - 1 - self.up.dot(value, high)) * rows // high, label)
         return found
 
     def _beside(self, number: int) -> Row:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slmctl.plots.rows import Row
 
 BRAILLE = 0x2800
+DOTS_HIGH = 4
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
@@ -34,7 +35,7 @@ class Canvas:
     def __init__(self, columns: int, rows: int, ascii: bool = False) -> None:
         self.columns, self.rows, self.ascii = max(0, columns), max(0, rows), ascii
         self.wide = self.columns if ascii else self.columns * 2
-        self.high = self.rows if ascii else self.rows * 4
+        self.high = self.rows if ascii else self.rows * DOTS_HIGH
         self._bits = [0] * (self.columns * self.rows)
         self._chars = [""] * (self.columns * self.rows)
         self._roles = [""] * (self.columns * self.rows)

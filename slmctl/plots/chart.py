@@ -14,7 +14,8 @@ from slmctl.plots.scale import Scale, fit, usable
 
 PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
 MARKS = "*ox#"  # in ASCII, by rank
-NEAR = 4.0  # a target beyond so many times the highest value is named, not drawn
+MOST = 0.8  # share of the values that a logarithmic scale must be able to show
+NEAR = 2.5  # a target beyond so many times the highest value is named, not drawn
 STEP = "step"
 
 
@@ -30,14 +31,11 @@ def draw(
     curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), alarms: Iterable[float] = ()
 ) -> list[Row]:
     """The chart in exactly `look.height` rows of `look.width` characters."""
-    width, height = max(0, look.width), max(0, look.height)
-    across = _across(curves, look)
-    shown = [] if across is None else [curve.window(across.low, across.high) for curve in curves]
-    log = look.log and any(usable(y, True) for curve in shown for y in curve.ys)
-    up = _up(shown, targets, log)
-    if across is None or up is None:
-        return empty(width, height)
-    axes = Axes(look, across, up, whole_steps=True, name=STEP)
+    axes = _axes(curves, look, targets)
+    if axes is None:
+        return empty(max(0, look.width), max(0, look.height))
+    shown = [curve.window(axes.across.low, axes.across.high) for curve in curves]
+    log = axes.up.log
     for target in targets:
         _target(axes, target)
     for curve in shown:
@@ -46,9 +44,25 @@ def draw(
     for curve in shown:
         _line(axes, curve, log)
     _letters(axes, shown, log)
-    if look.cursor is not None and 0 <= across.share(look.cursor) <= 1:
+    if look.cursor is not None and 0 <= axes.across.share(look.cursor) <= 1:
         axes.canvas.rule(axes.cell(look.cursor), "|" if look.ascii else "│", "cursor")
     return axes.picture(tuple(alarms))
+
+
+def step_at(curves: Sequence[Curve], look: Look, targets: Sequence[Target], column: int) -> float | None:
+    """The step that a character column of the drawn chart stands for; None where there is no plot."""
+    axes = _axes(curves, look, targets)
+    return None if axes is None else axes.value_at(column)
+
+
+def _axes(curves: Sequence[Curve], look: Look, targets: Sequence[Target]) -> Axes | None:
+    across = _across(curves, look)
+    if across is None:
+        return None
+    shown = [curve.window(across.low, across.high) for curve in curves]
+    log = look.log and _mostly_positive([y for curve in shown for y in curve.ys])
+    up = _up(shown, targets, log)
+    return None if up is None else Axes(look, across, up, whole_steps=True, name=STEP)
 
 
 def pen_of(rank: int) -> Pen:
@@ -63,6 +77,12 @@ def empty(width: int, height: int) -> list[Row]:
         text = ""
     start = (width - len(text)) // 2
     return [fitted([(" " * start + text, "axis")] if row == height // 2 else [], width) for row in range(height)]
+
+
+def _mostly_positive(values: Sequence[float]) -> bool:
+    """Whether a logarithmic scale would show most of the values."""
+    known = [value for value in values if usable(value)]
+    return sum(value > 0 for value in known) >= MOST * len(known) > 0
 
 
 def _across(curves: Sequence[Curve], look: Look) -> Scale | None:
@@ -136,10 +156,14 @@ def _mark(axes: Axes, stretch: list[Column], pen: Pen, mark: str) -> None:
 
 
 def _letters(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
-    """The letter of each line at its newest usable point."""
+    """The letter of each line at its newest usable point, or left of those that end there too."""
+    taken: set[tuple[int, int]] = set()
     for curve in curves:
         known = [place for place in range(len(curve.ys)) if usable(curve.ys[place], log)] if curve.letter else []
         if known:
             y = axes.y(curve.ys[known[-1]])
-            row = y if axes.look.ascii else y // 4
-            axes.canvas.write(axes.cell(curve.xs[known[-1]]), row, curve.letter, pen_of(curve.rank).role)
+            cell = axes.cell(curve.xs[known[-1]]), y if axes.look.ascii else y // 4
+            while cell in taken:
+                cell = cell[0] - 1, cell[1]
+            taken.add(cell)
+            axes.canvas.write(*cell, curve.letter, pen_of(curve.rank).role)

@@ -6,7 +6,7 @@ What is not finite is a gap. Many points in one column keep their lowest and hig
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from slmctl.plots.scale import Scale, usable
@@ -19,7 +19,7 @@ class Curve:
     """One line of a chart: values by step, steps ascending.
 
     `rank` tells lines apart (colour, pattern, letter); `faint` holds the raw values where `ys` are smoothed; a `sparse`
-    curve has a mark at each of its points.
+    curve has a mark at each of its points; `metric` is what the values are of.
     """
 
     xs: Sequence[float]
@@ -28,13 +28,14 @@ class Curve:
     faint: Sequence[float] = field(default=())
     sparse: bool = False
     letter: str = ""
+    metric: str = ""
 
     def window(self, low: float, high: float) -> "Curve":
         """The part between two steps, both included."""
         a, b = bisect_left(self.xs, low), bisect_right(self.xs, high)
         if (a, b) == (0, len(self.xs)):
             return self
-        return Curve(self.xs[a:b], self.ys[a:b], self.rank, self.faint[a:b], self.sparse, self.letter)
+        return replace(self, xs=self.xs[a:b], ys=self.ys[a:b], faint=self.faint[a:b])
 
     def at(self, step: float) -> float | None:
         """The value at the newest step that is not after `step`; None before the first."""

@@ -51,3 +51,19 @@ def beside(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: int = 1)
             row += [*(row and [(" " * gap, "")]), *fitted(block[number] if number < len(block) else [], width)]
         found.append(row)
     return found
+
+
+def wrapped(row: Row, width: int) -> list[Row]:
+    """A row in as many lines of at most `width` cells as it takes, broken between words and where it has breaks."""
+    from rich.console import Console
+    from rich.text import Text
+
+    whole, roles = Text(), [role for _, role in row]
+    for number, (text, _) in enumerate(row):
+        whole.append(text, str(number))  # a number is no style that rich knows, and stays what it is
+    found: list[Row] = []
+    for line in whole.wrap(Console(width=max(1, width), legacy_windows=False), max(1, width), overflow="fold"):
+        line.rstrip()
+        spans = sorted((span for span in line.spans if span.end > span.start), key=lambda span: span.start)
+        found.append([(line.plain[span.start : span.end], roles[int(str(span.style))]) for span in spans])
+    return found or [[]]

@@ -106,10 +106,11 @@ def test_the_smoothed_mean_by_hand() -> None:
 
 
 def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
-    rows = chart(line(0, 1, 10, 100, -5), width=14, log=True)
+    rows = chart(line(0, 1, 10, 100, 10), width=14, log=True)
     assert [row.split("+")[0].strip() for row in rows] == ["100", "10", "1"]
+    assert "*" not in rows[2][2:6], "0 has no place"
     assert [row.index("*") for row in rows] == sorted((row.index("*") for row in rows), reverse=True)
-    assert chart(line(-1, 0), log=True) == chart(line(-1, 0)), "nothing positive: linear"
+    assert chart(line(-1, 0, 1), log=True) == chart(line(-1, 0, 1)), "too few are positive: linear"
 
 
 def test_the_cursor_and_alarms_stand_at_their_step() -> None:

@@ -46,9 +46,7 @@ def rows_of(*pieces: Document, context: int = 64) -> list[Example]:
         ((Document("text", text="\N{GRINNING FACE}"), Document("exchange", "", "f")), 5 + 4, 4 + 1),
     ],
 )
-def test_bits_a_byte_of_a_model_that_knows_nothing(
-    pieces: tuple[Document, ...], targets: int, spelled: int
-) -> None:
+def test_bits_a_byte_of_a_model_that_knows_nothing(pieces: tuple[Document, ...], targets: int, spelled: int) -> None:
     rows = rows_of(*pieces)
     assert BYTES.size == 260 and text_bytes(rows, BYTES) == spelled
     metrics = held_out(uniform_model(260), BYTES, rows)
