@@ -109,7 +109,7 @@ class RunsScreen(Screen[None]):
         if welcome.display != empty or body.display == empty:
             welcome.display, body.display = empty, not empty
             self.refresh_bindings()
-            self.query_one(OptionList if empty else RunsTable).focus()
+            self.set_focus(self.query_one(OptionList if empty else RunsTable))
         self._show(message.error)
 
     def _show(self, error: str = "") -> None:
@@ -184,7 +184,7 @@ class RunsScreen(Screen[None]):
         self._filter = message.text
         self._show()
         if message.done:
-            self.query_one(RunsTable).focus()
+            self.set_focus(self.query_one(RunsTable))
 
     def action_copy(self) -> None:
         """Copies the chosen run's name."""
