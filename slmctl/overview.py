@@ -20,6 +20,7 @@ from engine.runtoml import RunRecord, read_run_toml
 DAMAGED = "damaged"
 ACTIVE = ("live", "slow", "paused")
 WORDS = (*ACTIVE, "dead", "finished", "failed", "interrupted", "ended", "none")
+TOO_MUCH = 1e15  # no time and no count of ours is as large
 POLICIES = ("pretrain", "sft", "ppo")
 _ASKED = ("run.toml", "status.json", "result.json")
 
@@ -161,9 +162,10 @@ def _status(run: RunDir) -> dict[str, Any] | None:
         "stage": (str, type(None)),
         "eta_s": (float, int, type(None)),
     }
-    whole = status is not None and all(isinstance(status.get(name), kinds) for name, kinds in wanted.items())
-    numbers = [status.get(name) or 0.0 for name in ("at", "eta_s")] if status is not None and whole else []
-    return status if numbers and all(map(math.isfinite, numbers)) else None
+    if status is None or not all(isinstance(status.get(name), kinds) for name, kinds in wanted.items()):
+        return None
+    numbers = [value for name in wanted if isinstance(value := status.get(name), (int, float))]
+    return status if all(abs(value) < TOO_MUCH for value in numbers) else None
 
 
 def _win_rate(run: RunDir) -> float | None:

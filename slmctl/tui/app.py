@@ -26,13 +26,14 @@ from slmctl.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
 from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
-from slmctl.tui.safe import clean
+from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
 
 CLOSING_S = 3.0
 PROBLEM_S = 20.0
+COPIED = 60
 SIDE_BY_SIDE = 120  # columns from which panes stand beside each other rather than stacked
 
 
@@ -173,6 +174,11 @@ class Playground(App[None]):
         """How a key is shown; in ASCII only where that was asked for."""
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.start.ascii else binding.key
+
+    def copy(self, text: str) -> None:
+        """Copies a text, as far as it can be encoded, and says so."""
+        self.copy_to_clipboard(text.encode(errors="replace").decode())
+        self.say(f"copied: {one_line(text, COPIED)}")
 
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""

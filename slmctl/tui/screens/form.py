@@ -203,8 +203,7 @@ class FormScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """Copies the command."""
-        self.app.copy_to_clipboard(shown(self._command().words()))
-        self._playground.say("copied the command")
+        self._playground.copy(shown(self._command().words()))
 
     async def on_button_pressed(self, message: Button.Pressed) -> None:
         """Starts the command."""
