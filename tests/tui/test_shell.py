@@ -1,5 +1,6 @@
 """The playground's frame: modes, the bar, going back, help, commands, keys and theme of one's own."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -275,3 +276,9 @@ def test_commands_of_a_run_with_a_hostile_name_are_shown_as_they_are(tmp_path: P
         assert not any("\x1b" in text for text in texts)
 
     played(Playground(Start(tmp_path)), script)
+
+
+def test_the_readme_names_bindings_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
+    assert len(named) > 15 and named <= binding_ids()
