@@ -18,7 +18,7 @@ from textual.command import Provider
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widgets import Footer
 
@@ -53,10 +53,10 @@ class Playground(App[None]):
     CSS_PATH = "playground.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False),
-        Binding("f3", "mode('train')", "Train", id="mode.train", show=False),
-        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False),
-        Binding("f6", "mode('label')", "Label", id="mode.label", show=False),
+        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False, priority=True),
+        Binding("f3", "mode('train')", "Train", id="mode.train", show=False, priority=True),
+        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False, priority=True),
+        Binding("f6", "mode('label')", "Label", id="mode.label", show=False, priority=True),
         Binding("question_mark,f1", "help", "Help", id="help"),
         Binding("ctrl+p", "command_palette", "Commands", id="palette", show=False, priority=True),
         Binding("escape", "back", "Back", id="back", show=False),
@@ -110,6 +110,7 @@ class Playground(App[None]):
                 await screen.mount(ModeBar(mode, self.key_of, str(self.start.home)))
             if not screen.query(Footer):
                 await screen.mount(Footer())
+            screen.refresh_bindings()  # it was mounted after the screen said what its keys are
 
     async def open_train(self, runs: Iterable[str]) -> None:
         """Shows runs in Train."""
@@ -126,6 +127,10 @@ class Playground(App[None]):
     async def open_form(self, target: str, parent: str | None = None) -> None:
         """Opens the form that starts a stage, or everything."""
         await self.open_mode("runs", OpenForm(target, parent))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the modes work before those of text fields, some of which are the same, but not below a modal."""
+        return action != "mode" or not isinstance(self.screen, ModalScreen)
 
     async def action_mode(self, mode: str) -> None:
         """Goes to a mode."""

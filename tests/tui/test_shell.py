@@ -9,6 +9,7 @@ import pytest
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widgets import TextArea
 
 from slmctl.overview import Standing
 from slmctl.tui.app import Playground
@@ -20,7 +21,7 @@ from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from tests.tui.fakes import FakeSampler
-from tests.tui.playing import played
+from tests.tui.playing import played, until
 
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors")
 
@@ -29,11 +30,16 @@ def bar(app: Playground) -> str:
     return "".join(str(tab.render()) for tab in app.screen.query_one(ModeBar).query(ModeTab))
 
 
+async def go(app: Playground, pilot: Pilot[None], key: str, mode: str) -> None:
+    """Presses a key and waits for the mode that it opens."""
+    await pilot.press(key)
+    await until(pilot, lambda: app.current_mode == mode, f"the mode {mode}")
+
+
 def test_each_mode_has_a_key_and_says_so_without_colour(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         for mode, key in zip(MODES, ("f2", "f3", "f5", "f6"), strict=True):
-            await pilot.press(key)
-            assert app.current_mode == mode
+            await go(app, pilot, key, mode)
             assert f"[{key.upper()} {mode.title()}]" in bar(app)
             assert bar(app).count("[") == 1
 
@@ -67,14 +73,14 @@ def test_escape_goes_back_the_way_one_came_and_ends_at_the_runs(tmp_path: Path) 
 
 def test_help_names_the_mode_and_every_key_that_works_now(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await pilot.press("f5", "question_mark")
+        await pilot.press("f3", "question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.text)
-        assert text.startswith("Chat: ")
+        assert text.startswith("Train: ")
         for words in ("f2  Runs", "^q  Quit", "?, f1  Help", "^p  Commands", "Everywhere"):
             assert words in text
         await pilot.press("escape")
-        assert app.current_mode == "chat" and not isinstance(app.screen, HelpScreen)
+        assert app.current_mode == "train" and not isinstance(app.screen, HelpScreen)
 
     played(Playground(Start(tmp_path)), script)
 
@@ -282,3 +288,17 @@ def test_the_readme_names_bindings_that_there_are() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
     assert len(named) > 15 and named <= binding_ids()
+
+
+def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        field = TextArea()
+        await app.screen.mount(field)
+        app.screen.set_focus(field)
+        await go(app, pilot, "f6", "label")
+        await pilot.press("f1", "f5", "f2")
+        assert isinstance(app.screen, HelpScreen) and app.current_mode == "label"
+        await pilot.press("escape", "ctrl+p", "f5", "escape")
+        assert app.current_mode == "label"
+
+    played(Playground(Start(tmp_path)), script)
