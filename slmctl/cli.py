@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import EngineError, FileError
+from engine.errors import ConfigError, EngineError, FileError
 from engine.rundir import is_disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import (
@@ -100,6 +100,8 @@ def root(
 ) -> None:
     """Opens the playground where no command is given, or prints help where there is no terminal for it."""
     if ctx.invoked_subcommand is not None:
+        if ascii:
+            raise ConfigError("--ascii is the playground's: type slmctl --ascii, or put it after the command")
         return
     if not can_draw(os.environ):
         print(ctx.get_help())

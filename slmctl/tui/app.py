@@ -18,7 +18,7 @@ from textual.command import Provider
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widgets import Footer
 
@@ -26,13 +26,14 @@ from slmctl.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
 from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
-from slmctl.tui.safe import clean
+from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
 
 CLOSING_S = 3.0
 PROBLEM_S = 20.0
+COPIED = 60
 SIDE_BY_SIDE = 120  # columns from which panes stand beside each other rather than stacked
 
 
@@ -52,10 +53,10 @@ class Playground(App[None]):
     CSS_PATH = Path(__file__).with_name("playground.tcss")
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False),
-        Binding("f3", "mode('train')", "Train", id="mode.train", show=False),
-        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False),
-        Binding("f6", "mode('label')", "Label", id="mode.label", show=False),
+        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False, priority=True),
+        Binding("f3", "mode('train')", "Train", id="mode.train", show=False, priority=True),
+        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False, priority=True),
+        Binding("f6", "mode('label')", "Label", id="mode.label", show=False, priority=True),
         Binding("question_mark,f1", "help", "Help", id="help"),
         Binding("ctrl+p", "command_palette", "Commands", id="palette", show=False, priority=True),
         Binding("escape", "back", "Back", id="back", show=False),
@@ -127,6 +128,10 @@ class Playground(App[None]):
         """Opens the form that starts a stage, or everything."""
         await self.open_mode("runs", OpenForm(target, parent))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the modes work before those of text fields, some of which are the same, but not below a modal."""
+        return action != "mode" or not isinstance(self.screen, ModalScreen)
+
     async def action_mode(self, mode: str) -> None:
         """Goes to a mode."""
         await self.open_mode(mode)
@@ -174,6 +179,11 @@ class Playground(App[None]):
         """How a key is shown; in ASCII only where that was asked for."""
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.start.ascii else binding.key
+
+    def copy(self, text: str) -> None:
+        """Copies a text, as far as it can be encoded, and says so."""
+        self.copy_to_clipboard(text.encode(errors="replace").decode())
+        self.say(f"copied: {one_line(text, COPIED)}")
 
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""

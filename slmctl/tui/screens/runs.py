@@ -109,7 +109,7 @@ class RunsScreen(Screen[None]):
         if welcome.display != empty or body.display == empty:
             welcome.display, body.display = empty, not empty
             self.refresh_bindings()
-            self.query_one(OptionList if empty else RunsTable).focus()
+            self.set_focus(self.query_one(OptionList if empty else RunsTable))
         self._show(message.error)
 
     def _show(self, error: str = "") -> None:
@@ -184,13 +184,12 @@ class RunsScreen(Screen[None]):
         self._filter = message.text
         self._show()
         if message.done:
-            self.query_one(RunsTable).focus()
+            self.set_focus(self.query_one(RunsTable))
 
     def action_copy(self) -> None:
         """Copies the chosen run's name."""
         if run := self._chosen():
-            self.app.copy_to_clipboard(run.run)
-            self._playground.say(f"copied: {run.run}")
+            self._playground.copy(run.run)
 
     def action_new(self) -> None:
         """Opens the form as it was left."""
@@ -203,7 +202,8 @@ class RunsScreen(Screen[None]):
 
     def on_open_form(self, message: OpenForm) -> None:
         """Opens the form for a stage, from a parent if one is named."""
-        self._open_form(Draft(message.target, parent=message.parent or ""))
+        preset = "" if message.parent else DEFAULT_PRESET
+        self._open_form(Draft(message.target, preset, parent=message.parent or ""))
 
     def _open_form(self, draft: Draft | None) -> None:
         from slmctl.tui.screens.form import FormScreen
