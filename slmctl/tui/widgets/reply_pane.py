@@ -30,6 +30,7 @@ class View:
     waits: bool = False
     mark: str = ""
     highest: bool = False
+    note: str = ""  # what was not measured
     opening: str = ""  # what a model without a template goes on from: it stands before the reply, as it was sent
     scale: Scale | None = None
     ascii: bool = False
@@ -133,8 +134,8 @@ class ReplyPane(Static, can_focus=True):
         if reply.error:
             return [*lines, Content.styled(f"! {clean(reply.error)}", "$text-error")]
         lines.append(Content.styled(measured(view, self._narrow), "$text-muted"))
-        if reply.note:
-            lines.append(Content.styled(f"not all was measured: {clean(reply.note)}", "italic $text-warning"))
+        if view.note:
+            lines.append(Content.styled(clean(view.note), "italic $text-warning"))
         if lens and self.has_focus:
             assert view.scale is not None
             lines.append(Content(token_line(reply.lens, view.scale.kind, self._at(reply), view.ascii)))

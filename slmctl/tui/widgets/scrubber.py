@@ -20,6 +20,7 @@ class Scrubber(Static):
 
     def __init__(self, id: str) -> None:
         super().__init__(markup=False, id=id)
+        self._row: tuple[str, Sequence[str], str, bool] | None = None
         self._spans: list[tuple[int, int, str]] = []  # first and last column of a checkpoint
 
     def show(self, chat: Chat, place: tuple[int, str] | None, ascii: bool) -> None:
@@ -27,9 +28,15 @@ class Scrubber(Static):
         places = chat.around.steps.get(place[1], ()) if place is not None else ()
         self.display = len(places) > 1
         if place is not None and self.display:
-            self._show(place[1], places, chat.looked_at.get(place, place[1]), ascii)
+            self._row = place[1], places, chat.looked_at.get(place, place[1]), ascii
+            self._draw(*self._row)
 
-    def _show(self, model: str, places: Sequence[str], looked_at: str, ascii: bool) -> None:
+    def on_resize(self) -> None:
+        """Shows as many as fit now."""
+        if self._row is not None:
+            self._draw(*self._row)
+
+    def _draw(self, model: str, places: Sequence[str], looked_at: str, ascii: bool) -> None:
         link = ASCII_LINK if ascii else LINK
         head = f"steps of {one_line(model.partition('@')[0], 24)}  "
         at = places.index(looked_at) if looked_at in places else len(places) - 1

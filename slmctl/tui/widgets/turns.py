@@ -97,10 +97,17 @@ class Turns(VerticalScroll, can_focus=False):
             waits=waits,
             mark=_mark(turn, by),
             highest=highest,
+            note="" if reply is None or self._said_before(serial, model, reply.note) else reply.note,
             opening="" if chat.chatty.get(by, True) else turn.prompt,
             scale=scale,
             ascii=self._ascii,
         )
+
+    def _said_before(self, serial: int, model: str, note: str) -> bool:
+        """Whether the model's reply in the turn before says the same already."""
+        at = self._chat.serials.index(serial)
+        before = self._chat.turns[at - 1].replies.get(model) if at > 0 else None
+        return before is not None and before.note == note
 
     def _scale(self, serial: int) -> Scale | None:
         return scale_of(self.lens, self._chat.candidates(serial).values()) if self.lens != OFF else None
