@@ -2,27 +2,25 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from textual.message import Message
 
 from engine.errors import EngineError
 from engine.preferences import read_labels
-from slmctl.rounds import Progress, Round, drive, plan_round, stop
+from slmctl.rounds import Progress, drive, plan_round, stop
 from slmctl.tallies import COMPARED, agrees, percent
 from slmctl.tui.label_session import LabelSession
 from slmctl.tui.messages import LabelFailed, RoundEnded, RoundNews, RoundPlanned
 from slmctl.tui.round_state import RoundState
 
-Drive = Callable[[Round, Path, Mapping[str, str]], AsyncIterator[Progress]]
-
 
 class RoundDesk:
-    """`post` hands a message to the screen; `drive` does the commands of a round."""
+    """`post` hands a message to the screen."""
 
-    def __init__(self, home: Path, post: Callable[[Message], object], drive: Drive = drive) -> None:
-        self._home, self._post, self._drive = home, post, drive
+    def __init__(self, home: Path, post: Callable[[Message], object]) -> None:
+        self._home, self._post = home, post
         self.state: RoundState | None = None
 
     async def plan(self, session: LabelSession) -> None:
@@ -40,7 +38,7 @@ class RoundDesk:
         assert self.state is not None, "plan first"
         self.state.running, self.state.error, self.state.stages = True, "", {}
         try:
-            async for progress in self._drive(self.state.planned, self._home, os.environ):
+            async for progress in drive(self.state.planned, self._home, os.environ):
                 self._post(RoundNews(progress))
         except EngineError as error:
             self._post(RoundEnded(str(error)))

@@ -50,6 +50,7 @@ from slmctl.tui.widgets.waiting import Waiting
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
+LOW = 16  # rows below which every line goes to the responses
 AGAIN_S = 0.7  # the same number within this time means much better, not the next pair, which nobody can have read
 
 
@@ -85,6 +86,7 @@ class LabelScreen(Screen[None]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (LOW, "-tall")]
         self.session: LabelSession | None = None
         self._clock = clock
         self._opening = 0  # the number of the latest attempt to open a session
@@ -210,6 +212,7 @@ class LabelScreen(Screen[None]):
         """Tells what could not be done."""
         self._keeping, self._stronger, self._pressed = False, False, None
         self._playground.say(message.sentence, "error")
+        self.query_one(Reveal).tell(f"! {message.sentence}")
         self.show()
 
     def on_label_told(self, message: LabelTold) -> None:

@@ -17,3 +17,4 @@ class PolicyList(OptionList):
         self.names = list(names)
         self.clear_options()
         self.add_options(Option(Content(one_line(name))) for name in names)
+        self.highlighted = 0

@@ -27,8 +27,8 @@ class Reveal(Static):
         self.update(Content("\n").join([first, Content(second)]))
 
     def tell(self, sentence: str) -> None:
-        """Says something else."""
-        self.update(Content(sentence))
+        """Says something else, of any origin."""
+        self.update(Content(one_line(sentence, 400)))
 
 
 def in_words(judgement: Judgement) -> str:

@@ -1,0 +1,89 @@
+"""`python -m tests.bench.round RUN:STAGE`: a whole round by a simulated labeler, timed, and who wins by its own taste.
+
+Labels, reward model and PPO are done by the very commands that a person types; then the new policy and the old one
+answer the world's test prompts, and the persona judges without noise. Prints one JSON object.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.preferences import read_labels
+from engine.rundir import runs_home
+from slmctl.rounds import Round, drive, plan_round
+
+SLMCTL = (sys.executable, "-c", "from slmctl.cli import main; main()")
+
+
+def slmctl(*words: str) -> dict[str, Any]:
+    """What a command with --json prints."""
+    done = subprocess.run([*SLMCTL, *words, "--json"], stdout=subprocess.PIPE, check=True, text=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+async def do_round(planned: Round, home: Path) -> dict[str, float]:
+    """Does a round, and gives the last metrics of both stages."""
+    metrics: dict[str, float] = {}
+    async for progress in drive(planned, home, os.environ):
+        metrics |= progress.metrics
+    return metrics
+
+
+def cpu_s() -> float:
+    """CPU seconds of this process's children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measured(given: argparse.Namespace, home: Path, labels: Path) -> dict[str, Any]:
+    """One round from nothing to a new policy, and how it does against the old one."""
+    began, used = time.perf_counter(), cpu_s()
+    options = ["--simulate", given.persona, "--max-labels", str(given.labels), "--seed", str(given.seed)]
+    said = slmctl("label", given.model, *options, "--db", str(labels))
+    labelled_s = time.perf_counter() - began
+    planned = plan_round(given.model, "", labels, len(read_labels(labels)), home)
+    metrics = asyncio.run(do_round(planned, home))
+    seconds, cpu = time.perf_counter() - began, cpu_s() - used
+    judged = ["--judge", f"pocket:{given.persona}", "-n", str(given.prompts), "--seed", str(given.seed)]
+    compared = slmctl("eval", given.model, planned.models[0], *judged)
+    kept = ("win_rate", "win_rate_low", "win_rate_high", "wins", "ties", "losses", "kl_nats", "tokens_a", "tokens_b")
+    return {
+        "old": given.model,
+        "new": planned.models[0],
+        "persona": given.persona,
+        "labels": given.labels,
+        "seed": given.seed,
+        "label_s": labelled_s,
+        "round_s": seconds,
+        "round_cpu_s": cpu,
+        "scorer_agreement_before": said["scorer_agreement"],
+        "validation_accuracy": metrics.get("rm/validation_accuracy"),
+        **{name: compared[name] for name in kept},
+    }
+
+
+def main(typed: Sequence[str] | None = None) -> None:
+    """Measures one round."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.round", description=__doc__)
+    parser.add_argument("model", help="the policy that is labelled, such as tiny:sft")
+    parser.add_argument("--persona", default="concise")
+    parser.add_argument("--labels", type=int, default=100)
+    parser.add_argument("--prompts", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(typed)
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(measured(given, runs_home(os.environ), Path(folder) / "labels.db")))
+
+
+if __name__ == "__main__":
+    main()
