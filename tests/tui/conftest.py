@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,21 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def terminal(tmp_path: Path, home: Path) -> Iterator[Open]:
-    """Opens terminals in which slmctl runs with `words`, one stream redirected if asked; skipped without tmux."""
+    """Opens terminals in which slmctl, or another program, runs with `words`, one stream redirected if asked; skipped
+    without tmux."""
     if reason := tmux.missing():
         pytest.skip(reason)
     opened: list[tmux.Terminal] = []
 
-    def open_(*words: str, columns: int = 80, rows: int = 24, redirect: str = "", **environ: str) -> tmux.Terminal:
-        command = ["env", *(f"{name}={value}" for name, value in environ.items()), *SLMCTL, *words]
+    def open_(
+        *words: str,
+        columns: int = 80,
+        rows: int = 24,
+        redirect: str = "",
+        program: Sequence[str] = SLMCTL,
+        **environ: str,
+    ) -> tmux.Terminal:
+        command = ["env", *(f"{name}={value}" for name, value in environ.items()), *program, *words]
         if redirect:
             (tmp_path / "file").touch()
             command = ["sh", "-c", f'"$@" {redirect}', "sh", *command]
