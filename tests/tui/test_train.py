@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from engine.events import (
@@ -19,18 +20,19 @@ from engine.events import (
 )
 from engine.pulse import pending_requests
 from engine.rundir import RunDir
-from slmctl.plots.rows import Row, plain
+from slmctl.plots.rows import plain
 from slmctl.tui.app import Playground
-from slmctl.tui.messages import OpenRuns
+from slmctl.tui.messages import OpenRuns, RunsFollowed
 from slmctl.tui.screens.metrics import MetricsScreen
 from slmctl.tui.screens.reading import ReadingScreen
 from slmctl.tui.screens.zoom import ZoomScreen
 from slmctl.tui.start import Start
 from slmctl.tui.widgets.chart import Chart
-from slmctl.tui.widgets.rows_view import Painter, RowsView
+from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.stage_strip import StageStrip
 from slmctl.tui.widgets.train_body import TrainBody
+from slmctl.watch import Follower
 from tests.tui.playing import Script, played, screen_text, until
 from tests.tui.told import alarm, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
 
@@ -335,6 +337,10 @@ def test_several_runs_share_charts_and_one_of_them_listens(tmp_path: Path) -> No
         app.screen.post_message(OpenRuns(("one",)))
         await see(app, pilot, " one  ppo 2/50", "score  0.25 ")
         assert "two" not in screen_text(app)
+        late = RunsFollowed(1, tuple(Follower(RunDir(tmp_path / name)).poll() for name in ("two", "one")))
+        app.screen.post_message(late)
+        await pilot.pause()
+        assert "score  0.25 " in screen_text(app), "a look at runs that are followed no more is of no use"
 
     watch(tmp_path, script, "one", "two", size=(140, 45))
 
@@ -379,29 +385,49 @@ def test_news_in_another_mode_waits_until_one_is_back(run: RunDir) -> None:
     watch(run.path.parent, script)
 
 
-def test_a_look_that_finds_nothing_draws_no_chart(run: RunDir) -> None:
+def test_a_look_that_finds_nothing_draws_no_chart(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     say(run, ppo_step(1))
+    drawn_again: list[Chart] = []
+    repaint = RowsView.repaint
+
+    def counting(view: RowsView) -> None:
+        if isinstance(view, Chart):
+            drawn_again.append(view)
+        repaint(view)
+
+    monkeypatch.setattr(RowsView, "repaint", counting)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "score  0.1")
-        painted: list[Chart] = []
-
-        def counting(chart: Chart, painter: Painter) -> Painter:
-            def paint(width: int, height: int) -> list[Row]:
-                painted.append(chart)
-                return painter(width, height)
-
-            return paint
-
-        for chart in app.screen.query(Chart):
-            assert chart._painter is not None
-            chart.paint(counting(chart, chart._painter))
-        await pilot.pause(0.2)
-        count = len(painted)
-        await asyncio.sleep(1.0)
-        assert len(painted) == count
+        await pilot.pause(0.3)
+        count = len(drawn_again)
+        await asyncio.sleep(0.8)
+        assert len(drawn_again) == count
+        say(run, ppo_step(2))
+        await see(app, pilot, "score  0.2")
+        assert len(drawn_again) > count
 
     watch(run.path.parent, script)
+
+
+class Lines(App[None]):
+    """Shows what it is told to."""
+
+    def compose(self) -> ComposeResult:
+        yield RowsView()
+
+    def on_mount(self) -> None:
+        self.query_one(RowsView).paint(lambda width, height: [[("\x1b]0;x\x07\n[@click=app.quit()]", "line0")]])
+
+
+def test_rows_are_harmless_whoever_painted_them() -> None:
+    async def main() -> None:
+        app = Lines()
+        async with app.run_test(size=(40, 3)):
+            text = app.query_one(RowsView).render_line(0).text
+            assert text.rstrip() == "␛]0;x␇ [@click=app.quit()]"
+
+    asyncio.run(main())
 
 
 SIZES = [(200, 60), (40, 10), (80, 24), (119, 30), (120, 31), (20, 12), (140, 45)]

@@ -8,10 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.events import EvalCompleted, Event, StageFinished, StageStarted, StepCompleted
+from engine.events import (
+    CheckpointSaved,
+    ControlAcknowledged,
+    EvalCompleted,
+    Event,
+    RunFailed,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+)
 from slmctl.headline import alarm_texts, explanation, run_row, stage_parts
 from slmctl.panels import curves_of, drawing, metrics_of, panel_of, panels_of, picture, title_of
 from slmctl.plots.rows import plain, wrapped
+from slmctl.requests import Asked, progress, refusal
 from slmctl.sample_rows import list_rows, row_at, text_rows
 from slmctl.samples import Sample, former, habit, means, samples_of, word_changes
 from slmctl.tui.arrangement import arrange
@@ -152,10 +162,27 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
     slow = told(ppo_step(1), pulse=Pulse("silent", "ppo", 1, 9, beat_at=100.0))
     assert explanation(slow, 115.0).startswith("No sign of life for 15 s, though its process")
     assert explanation(told(pulse=Pulse("live")), 0.0) == ""
+    broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), pulse=Pulse("failed", "ppo"))
+    assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To go on")
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
     over = told(EvalCompleted("eval", 5, rates), pulse=Pulse("finished"))
     assert explanation(over, 0.0) == "PPO beats SFT on 82.5% of the test prompts (78.9% to 85.6%)."
     assert alarm_texts([told(alarm(2), alarm(1))])[0].startswith("ppo step 2: KL is 9.0")
+
+
+def test_nobody_is_asked_who_cannot_hear() -> None:
+    assert refusal(told(pulse=Pulse("live")), "pause") == ""
+    assert refusal(told(pulse=Pulse("dead")), "pause") == "nothing to pause in tiny: its process is gone"
+
+
+def test_a_save_that_is_asked_for_in_a_pause_waits_for_its_end() -> None:
+    heard = (StageStarted("ppo", 9, at=3.0), ppo_step(1), ControlAcknowledged(4, "save"))
+    asked = Asked(4, "save", at=200.0)
+    paused = told(*heard, pulse=Pulse("paused", "ppo", 1, 9))
+    assert progress(paused, asked, 201.0) == "save heard: it is done when the run goes on"
+    saved = told(*heard, CheckpointSaved("ppo", 2, "ppo/step-000002", at=210.0), pulse=Pulse("live", "ppo", 2, 9))
+    assert progress(saved, asked, 211.0) == "saved: ppo/step-000002"
+    assert progress(saved, asked, 220.0) == ""
 
 
 def test_samples_are_compared_with_what_came_before() -> None:
