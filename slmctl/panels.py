@@ -11,9 +11,9 @@ from engine.errors import ConfigError
 from engine.events import is_clock
 from engine.metrics import Metric, describe
 from slmctl.plots.axes import Look
-from slmctl.plots.chart import Target, draw, empty, pen_of, step_at
+from slmctl.plots.chart import Sketch, Target, draw, empty, pen_of
 from slmctl.plots.curves import Curve, smoothed
-from slmctl.plots.plane import Path, draw_plane
+from slmctl.plots.plane import Path, PlaneSketch, draw_plane
 from slmctl.plots.rows import Row, fitted, spread, width_of, wrapped
 from slmctl.plots.scale import short, usable
 from slmctl.story import Stage, Story
@@ -155,32 +155,45 @@ def curves_of(panel: Panel, stage: str, stories: Sequence[Story], smoothing: flo
     return found
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A panel that was drawn for a size; to point at another step in it costs little."""
+
+    panel: Panel
+    width: int
+    sketch: Sketch | PlaneSketch
+    curves: Sequence[Curve] = ()
+    paths: Sequence[Path] = ()
+
+    def pointed(self, cursor: int | None) -> list[Row]:
+        """Its heading with the values at a step, and its picture with that step marked."""
+        if self.panel.kind == "plane":
+            head = _plane_heading(self.panel, self.paths, cursor, self.width)
+        else:
+            head = heading(self.panel, self.curves, cursor, self.width)
+        return [head, *self.sketch.pointed(cursor)]
+
+
+def drawing(panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int, height: int) -> Drawing:
+    """A panel as chart, plane or table, in `height` rows of `width` cells with its heading."""
+    look = Look(width, height - 1, view.log, view.ascii, view.window)
+    if panel.kind == "table":
+        return Drawing(panel, width, Sketch(_table(stage, stories[0], width, height - 1)))
+    if panel.kind == "end":
+        return Drawing(panel, width, Sketch(_end(stage, stories, width, height - 1)))
+    if panel.kind == "plane":
+        paths = _paths(stage, stories)
+        return Drawing(panel, width, draw_plane(paths, look, next(iter(limits_of(KL, stories)), None)), paths=paths)
+    curves = curves_of(panel, stage, stories, view.smoothing)
+    alarms = [alarm.step for alarm in stories[0].stage(stage).alarms]
+    return Drawing(panel, width, draw(curves, look, limits_of(panel.metrics[0], stories), alarms), curves)
+
+
 def picture(panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int, height: int) -> list[Row]:
     """A panel in exactly `height` rows of `width` cells: its heading, then its chart, plane or table."""
     if height < 1 or width < 1:
         return []
-    look = Look(width, height - 1, view.log, view.ascii, view.cursor, view.window)
-    if panel.kind == "table":
-        return [fitted([(f" {panel.title}", "title")], width), *_table(stage, stories[0], width, height - 1)]
-    if panel.kind == "end":
-        return [fitted([(f" {panel.title}", "title")], width), *_end(stage, stories, width, height - 1)]
-    if panel.kind == "plane":
-        paths = _paths(stage, stories)
-        rows = draw_plane(paths, look, next(iter(limits_of(KL, stories)), None))
-        return [_plane_heading(panel, paths, view, width), *rows]
-    curves = curves_of(panel, stage, stories, view.smoothing)
-    alarms = [alarm.step for alarm in stories[0].stage(stage).alarms]
-    rows = draw(curves, look, limits_of(panel.metrics[0], stories), alarms)
-    return [heading(panel, curves, view, width), *rows]
-
-
-def step_under(
-    panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int, height: int, column: int
-) -> float | None:
-    """The step that a column of a panel stands for; None where it stands for none."""
-    look = Look(width, height - 1, view.log, view.ascii, view.cursor, view.window)
-    curves = [] if panel.kind != "chart" else curves_of(panel, stage, stories, view.smoothing)
-    return step_at(curves, look, limits_of(panel.metrics[0], stories), column) if curves else None
+    return drawing(panel, stage, stories, view, width, height).pointed(view.cursor)
 
 
 def described(panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int) -> list[Row]:
@@ -218,16 +231,16 @@ def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
     return [Target(limits[name], f"{word} {short(limits[name])}") for name, word in words if name in limits]
 
 
-def heading(panel: Panel, curves: Sequence[Curve], view: View, width: int) -> Row:
+def heading(panel: Panel, curves: Sequence[Curve], cursor: int | None, width: int) -> Row:
     """Title and values, at the cursor or the newest; at the right the unit and which way is better, as room allows."""
     row: Row = [(f" {panel.title} ", "title")]
     for curve in curves:
-        value = _shown(curve, view.cursor)
+        value = _shown(curve, cursor)
         name = _name_beside(panel, curve)
         if value is not None:
             _add(row, f" {name}{short(value)}", pen_of(curve.rank).role, width)
-    entry = meaning_of(panel.metrics[0])
-    row += [(f" at {view.cursor}", "note")] if view.cursor is not None else []
+    entry = meaning_of(panel.metrics[0]) if curves else None
+    row += [(f" at {cursor}", "note")] if cursor is not None and curves else []
     if entry is None:
         return fitted(row, width)
     way = {"up": "higher is better", "down": "lower is better"}.get(entry.better, "")
@@ -265,12 +278,10 @@ def _paths(stage: str, stories: Sequence[Story]) -> list[Path]:
     return found
 
 
-def _plane_heading(panel: Panel, paths: Sequence[Path], view: View, width: int) -> Row:
+def _plane_heading(panel: Panel, paths: Sequence[Path], cursor: int | None, width: int) -> Row:
     row: Row = [(f" {panel.title} ", "title")]
     for path in paths:
-        points = path.points()
-        if view.cursor is not None:
-            points = [point for point in points if point[0] <= view.cursor]
+        points = [point for point in path.points() if cursor is None or point[0] <= cursor]
         if points:
             text, unit = (f" {path.letter} ", "") if path.letter else (" ", " nats")
             text += f"{short(points[-1][2])} at {short(points[-1][1] ** 2)}{unit}"

@@ -43,14 +43,13 @@ def text_rows(history: Sequence[Drawn], place: int, chosen: int, width: int) -> 
     samples = samples_of(history[place]) if 0 <= place < len(history) else []
     if not samples:
         return []
-    sample = samples[min(chosen, len(samples) - 1)]
+    number = min(chosen, len(samples) - 1)
+    sample = samples[number]
     ended = "" if sample.finished else ", cut off at its longest"
     numbers = (
         f"score {_number(sample.score)}, KL {_number(sample.kl_nats)} nats, {_number(sample.tokens, 0)} tokens{ended}"
     )
-    rows: list[Row] = [
-        [(f" sample {min(chosen, len(samples) - 1) + 1} of {len(samples)} ", "title"), (f" {numbers}", "note")]
-    ]
+    rows = wrapped([(f" sample {number + 1} of {len(samples)} ", "title"), (f" {numbers}", "note")], max(1, width))
     earlier = former(history[:place], sample.prompt)
     was, now = word_changes(earlier[1].response, sample.response) if earlier else ([], [(sample.response, False)])
     rows += _paragraph("prompt", [(sample.prompt, "prompt")], width)
@@ -66,7 +65,7 @@ def text_rows(history: Sequence[Drawn], place: int, chosen: int, width: int) -> 
 
 def paragraphs(texts: Sequence[str], width: int) -> list[Row]:
     """Texts as paragraphs with a line between them."""
-    return [row for text in texts for row in (*_paragraph("", [(text, "")], width), [])][:-1]
+    return [row for text in texts for row in (*wrapped([(clean(text), "")], width), [])][:-1]
 
 
 def _head(history: Sequence[Drawn], place: int, width: int, ascii: bool) -> list[Row]:

@@ -17,6 +17,7 @@ from typing import Any
 from slmctl.watch import Drawn
 
 PHRASE = 3  # words
+OFTEN = 3  # responses
 HABIT = 0.25  # share of the responses by which a phrase must have gained to be named
 
 
@@ -71,7 +72,8 @@ def word_changes(old: str, new: str) -> tuple[list[tuple[str, bool]], list[tuple
     before, after = _words(old), _words(new)
     was: list[tuple[str, bool]] = []
     now: list[tuple[str, bool]] = []
-    for kind, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    bare = [word.strip() for word in before], [word.strip() for word in after]
+    for kind, a, b, c, d in SequenceMatcher(None, *bare, autojunk=False).get_opcodes():
         changed = kind != "equal"
         was += [("".join(before[a:b]), changed)] if b > a else []
         now += [("".join(after[c:d]), changed)] if d > c else []
@@ -86,7 +88,7 @@ def habit(new: Sequence[Sample], old: Sequence[Sample]) -> tuple[str, int, int] 
     gain, phrase = max(
         ((count / len(new) - then[phrase] / len(old), phrase) for phrase, count in now.items()), default=(0.0, "")
     )
-    return (phrase, now[phrase], then[phrase]) if gain >= HABIT else None
+    return (phrase, now[phrase], then[phrase]) if gain >= HABIT and now[phrase] >= OFTEN else None
 
 
 def _phrases(samples: Sequence[Sample]) -> Counter[str]:

@@ -10,7 +10,7 @@ import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, TypeVar
 
 from engine.events import (
@@ -32,12 +32,14 @@ RECENT_STEPS = 30  # from which the pace is told
 NOTHING = -1  # the step past which all lies
 SLOWEST = 5.0  # a gap so many times the usual one is a pause or a restart, not pace
 
+_MARKS = count()
+
 Stepped = TypeVar("Stepped", EvalCompleted, AlarmRaised, CheckpointSaved, Drawn)
 
 
 @dataclass
 class Stage:
-    """What a stage said, in the order of its steps."""
+    """What a stage said, in the order of its steps; `mark` is another after every change."""
 
     name: str
     steps: int = 0
@@ -50,6 +52,7 @@ class Stage:
     saves: list[CheckpointSaved] = field(default_factory=list)
     drawn: list[Drawn] = field(default_factory=list)
     finished: StageFinished | None = None
+    mark: int = field(default_factory=lambda: next(_MARKS))
     _metrics: list[bytes | Mapping[str, float]] = field(default_factory=list)
     _columns: dict[str, list[float]] = field(default_factory=dict)
 
@@ -60,6 +63,7 @@ class Stage:
 
     def take(self, item: Item) -> None:
         """Remembers what was said; a step said again takes the place of the former and of what came after it."""
+        self.mark = next(_MARKS)
         if isinstance(item, Steps):
             if self.done and item.steps[0] <= self.done[-1]:
                 self._cut(bisect_left(self.done, item.steps[0]))
@@ -81,6 +85,7 @@ class Stage:
 
     def go_back(self, step: int) -> None:
         """Takes back what was said past a step, and the end; samples apart."""
+        self.mark = next(_MARKS)
         self.finished = None
         self._cut(bisect_right(self.done, step))
         _keep_until(self.evals, step)

@@ -12,13 +12,12 @@ ROWS_A_TICK, COLUMNS_A_TICK = 3, 12
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture is to be drawn; `cursor` and `window` are in units of the axis below."""
+    """How a picture is to be drawn; `window` is a range of the axis below."""
 
     width: int
     height: int
     log: bool = False
     ascii: bool = False
-    cursor: float | None = None
     window: tuple[float, float] | None = None
 
 
@@ -51,10 +50,15 @@ class Axes:
 
     def value_at(self, column: int) -> float | None:
         """The value below which a character column of the picture stands; None left of the plot, or without one."""
-        place, last = column - self._margin - self._bar, self.canvas.columns - 1
+        place, last = column - self.left, self.canvas.columns - 1
         if not 0 <= place <= last:
             return None
         return self.across.low + (self.across.high - self.across.low) * place / max(1, last)
+
+    @property
+    def left(self) -> int:
+        """The character columns left of the plot."""
+        return self._margin + self._bar
 
     def picture(self, alarms: tuple[float, ...] = ()) -> list[Row]:
         """All rows, each exactly as wide as asked; steps with an alarm are marked on the axis below."""
@@ -102,7 +106,7 @@ class Axes:
 
     def _labels(self, places: dict[int, str]) -> Row:
         """Labels below their ticks; one that would touch another, or the axis' name on the right, is left out."""
-        offset = self._margin + self._bar
+        offset = self.left
         width = max(0, self.look.width)
         line = [" "] * width
         name = self._name if width > 30 else ""

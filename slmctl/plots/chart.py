@@ -3,13 +3,14 @@
 Total on any numbers and any size: what is not finite is a gap, what does not fit is left out.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slmctl.plots.axes import Axes, Look
 from slmctl.plots.canvas import Pen
 from slmctl.plots.curves import Column, Curve, stretches
-from slmctl.plots.rows import Row, fitted
+from slmctl.plots.rows import Row, fitted, put
 from slmctl.plots.scale import Scale, fit, usable
 
 PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
@@ -27,13 +28,33 @@ class Target:
     word: str
 
 
-def draw(
-    curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), alarms: Iterable[float] = ()
-) -> list[Row]:
+@dataclass(frozen=True)
+class Sketch:
+    """A drawn chart, which is costly, and can be pointed into, which is not; without axes nothing was drawn."""
+
+    rows: list[Row]
+    axes: Axes | None = None
+
+    def pointed(self, cursor: float | None) -> list[Row]:
+        """The rows with a line at a step."""
+        axes = self.axes
+        if axes is None or cursor is None or not 0 <= axes.across.share(cursor) <= 1:
+            return self.rows
+        column, high = axes.left + axes.cell(cursor), axes.canvas.rows
+        line = "|" if axes.look.ascii else "│"
+        pointed = [put(row, column, line if _char(row, column) == " " else None, "cursor") for row in self.rows[:high]]
+        return [*pointed, *self.rows[high:]]
+
+    def step_at(self, column: int) -> float | None:
+        """The step that a character column stands for; None where there is no plot."""
+        return None if self.axes is None else self.axes.value_at(column)
+
+
+def draw(curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), alarms: Iterable[float] = ()) -> Sketch:
     """The chart in exactly `look.height` rows of `look.width` characters."""
     axes = _axes(curves, look, targets)
     if axes is None:
-        return empty(max(0, look.width), max(0, look.height))
+        return Sketch(empty(max(0, look.width), max(0, look.height)))
     shown = [curve.window(axes.across.low, axes.across.high) for curve in curves]
     log = axes.up.log
     for target in targets:
@@ -44,15 +65,12 @@ def draw(
     for curve in shown:
         _line(axes, curve, log)
     _letters(axes, shown, log)
-    if look.cursor is not None and 0 <= axes.across.share(look.cursor) <= 1:
-        axes.canvas.rule(axes.cell(look.cursor), "|" if look.ascii else "│", "cursor")
-    return axes.picture(tuple(alarms))
+    return Sketch(axes.picture(tuple(alarms)), axes)
 
 
-def step_at(curves: Sequence[Curve], look: Look, targets: Sequence[Target], column: int) -> float | None:
-    """The step that a character column of the drawn chart stands for; None where there is no plot."""
-    axes = _axes(curves, look, targets)
-    return None if axes is None else axes.value_at(column)
+def _char(row: Row, column: int) -> str:
+    text = "".join(text for text, _ in row)
+    return text[column] if column < len(text) else ""
 
 
 def _axes(curves: Sequence[Curve], look: Look, targets: Sequence[Target]) -> Axes | None:
@@ -105,6 +123,8 @@ def _up(curves: Sequence[Curve], targets: Sequence[Target], log: bool) -> Scale 
 
 def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
     """The lowest and the highest usable value, or nothing."""
+    if not log and len(ys) and all(map(math.isfinite, ys)):
+        return min(ys), max(ys)
     known = [y for y in ys if usable(y, log)]
     return (min(known), max(known)) if known else ()
 

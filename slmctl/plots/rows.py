@@ -42,6 +42,21 @@ def spread(left: Row, right: Row, width: int) -> Row:
     return fitted(left, width) if room < 1 else [*left, (" " * room, ""), *right]
 
 
+def put(row: Row, column: int, char: str | None, role: str) -> Row:
+    """A row with another character, or only another role, in one column; all of its characters are one cell wide."""
+    found: Row = []
+    start = 0
+    for text, own in row:
+        place = column - start
+        start += len(text)
+        if not 0 <= place < len(text):
+            found.append((text, own))
+            continue
+        parts = ((text[:place], own), (char or text[place], role), (text[place + 1 :], own))
+        found += [part for part in parts if part[0]]
+    return found
+
+
 def beside(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: int = 1) -> list[Row]:
     """Blocks of rows set side by side, each in its width, as high as the highest."""
     found = []

@@ -20,7 +20,7 @@ NAN, INF = math.nan, math.inf
 
 
 def chart(*curves: Curve, width: int = 10, height: int = 3, targets: tuple[Target, ...] = (), **look: Any) -> list[str]:
-    return plain(draw(curves, Look(width, height, **{"ascii": True} | look), targets))
+    return plain(draw(curves, Look(width, height, **{"ascii": True} | look), targets).rows)
 
 
 def line(*ys: float, **other: Any) -> Curve:
@@ -92,7 +92,7 @@ def test_lines_are_told_apart_without_colour() -> None:
 
 
 def test_smoothing_keeps_the_raw_points_faint() -> None:
-    rows = draw([Curve([0, 1, 2], [2, 2, 2], faint=[0, 4, 0])], Look(10, 3, ascii=True))
+    rows = draw([Curve([0, 1, 2], [2, 2, 2], faint=[0, 4, 0])], Look(10, 3, ascii=True)).rows
     assert plain(rows) == ["4+    .   ", "2+********", "0+.      ."]
     roles = {char: role for row in rows for text, role in row for char in text}
     assert (roles["."], roles["*"]) == ("faint0", "line0")
@@ -114,7 +114,7 @@ def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
 
 
 def test_the_cursor_and_alarms_stand_at_their_step() -> None:
-    rows = plain(draw([line(0, 0, 0)], Look(23, 6, ascii=True, cursor=2), alarms=[1, 99]))
+    rows = plain(draw([line(0, 0, 0)], Look(23, 6, ascii=True), alarms=[1, 99]).pointed(2))
     assert [row[-1] for row in rows[:4]] == ["|", "*", "|", "|"]
     assert rows[4] == "  ++---------!--------+"
 
@@ -140,7 +140,7 @@ def test_held_out_points_are_marked() -> None:
 
 def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
     path = Path([1, 2, 3], [0.0, 1.0, 4.0], [0.0, 1.0, 2.0])
-    assert plain(draw_plane([path], Look(23, 7, ascii=True, cursor=2), Target(9, "alarm 9"))) == [
+    assert plain(draw_plane([path], Look(23, 7, ascii=True), Target(9, "alarm 9")).pointed(2)) == [
         "2+            *@      :",
         " |         ***        :",
         "1+      *+*           :",
@@ -149,9 +149,9 @@ def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
         " ++------------+-------",
         "  0            2       ",
     ]
-    far = plain(draw_plane([path], Look(40, 7, ascii=True), Target(900, "alarm 900")))
+    far = plain(draw_plane([path], Look(40, 7, ascii=True), Target(900, "alarm 900")).rows)
     assert far[4].endswith("alarm 900 > ") and "sqrt KL" in far[-1]
-    both = draw_plane([path, Path([1], [-0.2], [1.0], 1, "B")], Look(23, 7))
+    both = draw_plane([path, Path([1], [-0.2], [1.0], 1, "B")], Look(23, 7)).rows
     assert "B" in "".join(plain(both)) and "●" in "".join(plain(both)), "KL below 0 is noise around 0"
 
 
@@ -174,7 +174,7 @@ def test_ticks_are_few_and_round() -> None:
 
 FLOATS = st.floats() | st.sampled_from([0.0, 1e308, -1e308, 5e-324, 1e-300, NAN, INF])
 LOOKS = st.builds(
-    Look, st.integers(-2, 60), st.integers(-2, 20), st.booleans(), st.booleans(), st.none() | FLOATS,
+    Look, st.integers(-2, 60), st.integers(-2, 20), st.booleans(), st.booleans(),
     st.none() | st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
 )  # fmt: skip
 
@@ -195,9 +195,20 @@ def check_size(rows: list[Row], look: Look) -> None:
         assert all(line.isascii() for line in text)
 
 
-@given(st.lists(curves(), max_size=3), LOOKS, st.lists(FLOATS, max_size=2), st.lists(FLOATS, max_size=3))
-def test_any_numbers_fit_any_size(lines: list[Curve], look: Look, aims: list[float], alarms: list[float]) -> None:
-    check_size(draw(lines, look, [Target(aim, "aim") for aim in aims], alarms), look)
+@given(
+    st.lists(curves(), max_size=3),
+    LOOKS,
+    st.none() | FLOATS,
+    st.lists(FLOATS, max_size=2),
+    st.lists(FLOATS, max_size=3),
+)
+def test_any_numbers_fit_any_size(
+    lines: list[Curve], look: Look, cursor: float | None, aims: list[float], alarms: list[float]
+) -> None:
+    sketch = draw(lines, look, [Target(aim, "aim") for aim in aims], alarms)
+    check_size(sketch.pointed(cursor), look)
+    step = sketch.step_at(look.width - 1)
+    assert step is None or math.isfinite(step)
 
 
 @st.composite
@@ -207,9 +218,9 @@ def paths(draw: st.DrawFn) -> Path:
     return Path(range(len(points)), kl, scores, draw(st.integers(0, 6)), draw(st.sampled_from(["", "A"])))
 
 
-@given(st.lists(paths(), max_size=3), LOOKS, st.none() | FLOATS)
-def test_any_plane_fits_any_size(routes: list[Path], look: Look, limit: float | None) -> None:
-    check_size(draw_plane(routes, look, None if limit is None else Target(limit, "alarm")), look)
+@given(st.lists(paths(), max_size=3), LOOKS, st.none() | FLOATS, st.none() | FLOATS)
+def test_any_plane_fits_any_size(routes: list[Path], look: Look, cursor: float | None, limit: float | None) -> None:
+    check_size(draw_plane(routes, look, None if limit is None else Target(limit, "alarm")).pointed(cursor), look)
 
 
 @given(st.lists(st.tuples(st.text(max_size=9), st.just("")), max_size=4), st.integers(0, 20))

@@ -1,12 +1,13 @@
 """One panel of the Train mode that can be pointed at, step by step, by keys or by mouse."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 
-from slmctl.panels import Panel, picture, step_under
+from slmctl.panels import Drawing, Panel, drawing
 from slmctl.plots.rows import Row
 from slmctl.story import Story
 from slmctl.tui.messages import CursorMoved, StepChosen, ZoomAsked
@@ -33,6 +34,8 @@ class Chart(RowsView, can_focus=True):
         super().__init__(id=id)
         self.panel = Panel("", ())
         self._stage, self._stories, self._view = "", tuple[Story, ...](), View()
+        self._drawn: Drawing | None = None
+        self._drawn_of: object = None
 
     def look_at(self, panel: Panel, stage: str, stories: Sequence[Story], view: View) -> None:
         """Shows a panel of these runs, or the same with news in it."""
@@ -40,7 +43,13 @@ class Chart(RowsView, can_focus=True):
         self.paint(self._draw)
 
     def _draw(self, width: int, height: int) -> list[Row]:
-        first, *rest = picture(self.panel, self._stage, self._stories, self._view, width, height)
+        marks = tuple(story.stage(self._stage).mark for story in self._stories)
+        abouts = tuple(story.about for story in self._stories)
+        key = (self.panel, self._stage, marks, abouts, replace(self._view, cursor=None), width, height)
+        if self._drawn is None or key != self._drawn_of:
+            self._drawn = drawing(self.panel, self._stage, self._stories, self._view, width, height)
+            self._drawn_of = key
+        first, *rest = self._drawn.pointed(self._view.cursor)
         mark = " " if not self.has_focus else ">" if self._view.ascii else "▸"
         role = "head focus" if self.has_focus else "head"
         text = "".join(part for part, _ in first[:1])
@@ -60,8 +69,7 @@ class Chart(RowsView, can_focus=True):
         if event.chain > 1:
             self.action_zoom()
             return
-        width, height = self.content_size.width, self.content_size.height
-        step = step_under(self.panel, self._stage, self._stories, self._view, width, height, event.x)
+        step = None if self._drawn is None else self._drawn.sketch.step_at(event.x)
         if step is not None:
             self.post_message(StepChosen(step))
 

@@ -28,23 +28,25 @@ class ChartGrid(Container):
         start = self._page * self._arrangement.a_page
         return start + 1, min(self._count, start + self._arrangement.a_page), self._count
 
-    def look_at(self, watching: Watching, arrangement: Arrangement, place: int) -> None:
-        """Shows the panels of what is watched, on the page with the one at `place`; past the last the page stays."""
+    def look_at(self, watching: Watching) -> None:
+        """Shows the panels of what is watched."""
         panels = watching.panels
         while len(self.charts) < len(panels):
             self.charts.append(Chart())
+            self.charts[-1].display = False  # until it is on the page
             self.mount(self.charts[-1])
-        self._count, self._arrangement = len(panels), arrangement
+        self._count = len(panels)
         for chart, panel in zip(self.charts, panels, strict=False):
             chart.look_at(panel, watching.stage, watching.stories, watching.view)
-        last_page = max(0, arrangement.pages(self._count) - 1)
-        self._turn_to(min(self._page if place >= self._count else place // arrangement.a_page, last_page))
 
-    def _turn_to(self, page: int) -> None:
-        self._page = page
+    def turn_to(self, place: int, arrangement: Arrangement) -> None:
+        """Shows the page with the panel at `place`; past the last the page stays."""
+        self._arrangement = arrangement
+        last_page = max(0, arrangement.pages(self._count) - 1)
+        self._page = min(self._page if place >= self._count else place // arrangement.a_page, last_page)
         first, last, _ = self.range
         for number, chart in enumerate(self.charts, start=1):
             chart.display = first <= number <= last
-        beside = max(1, min(self._arrangement.columns, last - first + 1))
+        beside = max(1, min(arrangement.columns, last - first + 1))
         self.styles.grid_size_columns = beside
         self.styles.grid_size_rows = max(1, -(-(last - first + 1) // beside))

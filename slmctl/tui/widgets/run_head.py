@@ -22,11 +22,17 @@ ROOMY = 20  # rows of the screen from which a note may take several
 class RunHead(Container):
     """The lines above the charts."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: list[str] = []
+
     def compose(self) -> ComposeResult:
         """The runs, the stages, the notes."""
         yield RowsView(id="head-runs")
         yield StageStrip(id="head-stages")
-        yield Static("", markup=False, id="head-notes")
+        notes = Static("", markup=False, id="head-notes")
+        notes.display = False
+        yield notes
 
     def look_at(self, watching: Watching, now: float, asked: Sequence[str], aside: Sequence[str]) -> None:
         """Shows how the runs stand; `asked` are requests under way, `aside` what else there is to see."""
@@ -51,15 +57,20 @@ class RunHead(Container):
         several = len(watching.stories) > 1
         alarms = alarm_texts(watching.stories)
         told = [(story, explanation(story, now)) for story in watching.stories]
-        lines = [Content(one_line(f"{story.name}: {text}" if several else text)) for story, text in told if text]
-        lines += [Content(one_line(text)) for text in asked]
+        lines = [one_line(f"{story.name}: {text}" if several else text) for story, text in told if text]
+        lines += [one_line(text) for text in asked]
         if alarms:
             more = f" ({len(alarms)} in all, a lists them)" if len(alarms) > 1 else ""
-            lines.append(
-                Content.assemble(
-                    (ALARM, "bold reverse $text-error"), (f" {clean(alarms[0])}{more}", "bold $text-error")
-                )
-            )
-        notes = self.query_one("#head-notes", Static)
-        notes.display = bool(lines)
-        notes.update(Content("\n").join(lines[-1:] if self.app.size.height < ROOMY else lines))
+            lines.append(f"{ALARM} {clean(alarms[0])}{more}")
+        shown = lines[-1:] if self.app.size.height < ROOMY else lines
+        if shown != self._shown:
+            self._shown = shown
+            notes = self.query_one("#head-notes", Static)
+            notes.display = bool(shown)
+            notes.update(Content("\n").join(_content(line) for line in shown))
+
+
+def _content(line: str) -> Content:
+    if not line.startswith(ALARM):
+        return Content(line)
+    return Content.assemble((ALARM, "bold reverse $text-error"), (line.removeprefix(ALARM), "bold $text-error"))

@@ -31,6 +31,8 @@ class TrainBody(Container):
     def look_at(self, watching: Watching) -> None:
         """Shows what is watched."""
         self._watching = watching
+        self.query_one(ChartGrid).look_at(watching)
+        self.query_one(SamplePane).look_at(watching.history, watching.place, watching.sample, watching.view.ascii)
         self._arrange()
 
     def on_resize(self) -> None:
@@ -75,7 +77,8 @@ class TrainBody(Container):
 
     def next_panel(self, by: int) -> None:
         """Gives the focus to another panel, and shows its page."""
-        self._go_to((self._place + by) % (self._count + self._sampled))
+        if places := self._count + self._sampled:
+            self._go_to((self._place + by) % places)
 
     def show_samples(self) -> None:
         """Gives the focus to the samples, if there are any."""
@@ -108,16 +111,14 @@ class TrainBody(Container):
         watching, grid, pane = self._watching, self.query_one(ChartGrid), self.query_one(SamplePane)
         if watching is None or min(self.size) < 1:
             return
-        count = len(watching.panels)
+        count = self._count
         self._arrangement = arrange(self.size.width, self.size.height, count, self._sampled)
         if self._place > count or (self._place == count and not self._sampled):
             self._place = 0
         alone = self._place == count and not self._arrangement.samples
-        grid.look_at(watching, self._arrangement, self._place)
+        grid.turn_to(self._place, self._arrangement)
         grid.display = not alone
         pane.display = self._sampled and (alone or self._arrangement.samples > 0)
         pane.styles.height = "1fr" if alone else self._arrangement.samples
-        if pane.display:
-            pane.look_at(watching.history, watching.place, watching.sample, watching.view.ascii)
         if self.screen.focused is None or not self.screen.focused.display:
             self.call_after_refresh(self._target().focus)  # what was hidden until now cannot take it yet
