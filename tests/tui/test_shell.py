@@ -9,7 +9,7 @@ import pytest
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import TextArea
+from textual.widgets import Input, OptionList, TextArea
 
 from slmctl.overview import Standing
 from slmctl.tui.app import Playground
@@ -17,6 +17,7 @@ from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
 from slmctl.tui.keymap import binding_ids, is_key
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.palette import commands, found_at
+from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
@@ -302,3 +303,31 @@ def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(t
         assert app.current_mode == "label"
 
     played(Playground(Start(tmp_path)), script)
+
+
+def test_commands_do_what_they_say(tmp_path: Path) -> None:
+    file = tmp_path / "playground.toml"
+
+    async def ask(app: Playground, pilot: Pilot[None], *words: str) -> None:
+        await pilot.press("ctrl+p")
+        for typed in words:
+            await until(pilot, lambda: isinstance(app.focused, Input), "the line to type in")
+            assert isinstance(app.focused, Input)
+            app.focused.value = typed
+            await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
+            await pilot.press("enter")
+            await pilot.pause()
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await ask(app, pilot, "go chat")
+        await until(pilot, lambda: app.current_mode == "chat", "Chat")
+        await ask(app, pilot, "reward model start")
+        await until(pilot, lambda: isinstance(app.screen, FormScreen), "the form")
+        assert app.current_mode == "runs"
+        await ask(app, pilot, "theme", "gruvbox")
+        await until(pilot, lambda: app.theme == "gruvbox", "the theme")
+        await ask(app, pilot, "quit")
+        await until(pilot, lambda: not app.is_running, "the end")
+
+    played(Playground(Start(tmp_path), choices=file), script)
+    assert file.read_text() == 'theme = "gruvbox"\n'
