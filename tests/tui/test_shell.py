@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input, OptionList, TextArea
+from textual.widgets import Input, OptionList, Static, TextArea
 
 from slmctl.overview import Standing
 from slmctl.tui.app import Playground
@@ -331,3 +332,22 @@ def test_commands_do_what_they_say(tmp_path: Path) -> None:
 
     played(Playground(Start(tmp_path), choices=file), script)
     assert file.read_text() == 'theme = "gruvbox"\n'
+
+
+def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await app.screen.mount(Static(Text("dead", "red")), Static(Text("live", "green")))
+        await pilot.pause()
+        found = {}
+        for line in app.screen._compositor.render_strips():
+            for text, style, _ in line:
+                if style and style.color and style.color.triplet and style.bgcolor and style.bgcolor.triplet:
+                    found[text.strip()] = style.color.triplet.red, style.bgcolor.triplet.red, set(style.color.triplet)
+        assert {"dead", "live"} <= found.keys()
+        assert all(
+            abs(ink - paper) >= 96 and len(grey) == 1 for word, (ink, paper, grey) in found.items() if word.isalnum()
+        )
+
+    played(Playground(Start(tmp_path)), script)

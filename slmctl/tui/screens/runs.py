@@ -44,7 +44,7 @@ class RunsScreen(Screen[None]):
         Binding("n", "new", "New", id="runs.new"),
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
-        Binding("y", "copy", "Copy", id="runs.copy"),
+        Binding("y", "copy", "Copy name", id="runs.copy", show=False),
     ]
 
     def __init__(self) -> None:
