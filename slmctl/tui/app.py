@@ -6,7 +6,7 @@ imported when its mode is first opened. Every mode's screen gets the bar at the 
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.dom import DOMNode
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
@@ -24,6 +25,7 @@ from textual.widgets import Footer
 
 from slmctl.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
+from slmctl.tui.contrast import Readable
 from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean, one_line
@@ -174,6 +176,10 @@ class Playground(App[None]):
         mine = next(item for item in Binding.make_bindings(self.BINDINGS) if item.id == binding)
         first = self._choices.keys.get(binding, mine.key).split(",")[0].strip()
         return self.get_key_display(Binding(first, mine.action)).upper()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is done to every line before it is drawn: without colour, words stay readable."""
+        return [*super().get_line_filters(), *([Readable()] if self.no_color else [])]
 
     def get_key_display(self, binding: Binding) -> str:
         """How a key is shown; in ASCII only where that was asked for."""

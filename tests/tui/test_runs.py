@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ from textual.pilot import Pilot
 
 from engine.events import AlarmRaised, RunFailed, RunResumed
 from engine.planning import RunRequest, prepare
-from engine.pulse import process_start
+from engine.pulse import process_start, read_status
 from engine.rundir import RunDir, write_text
 from slmctl.overview import Overview, Standing
 from slmctl.particulars import Particulars, particulars
@@ -232,6 +233,23 @@ def test_a_name_that_is_no_text_can_be_shown_and_copied(tmp_path: Path) -> None:
         assert app.clipboard == "x?"
 
     played(playground(tmp_path), script)
+
+
+def test_one_key_starts_the_first_run_and_shows_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "tiny")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "run tiny" in screen_text(app), "the welcome")
+        await pilot.press("t")
+        await until(pilot, lambda: "starting: its process is loading" in screen_text(app), "the start")
+        await until(pilot, lambda: app.current_mode == "train", "the run at work")
+
+    try:
+        played(playground(tmp_path), script)
+    finally:
+        status = read_status(run)
+        if status is not None:
+            os.kill(status["pid"], signal.SIGKILL)
 
 
 @given(st.text(), st.text(), st.text(), st.floats(-1e15, 1e15), st.integers(-(10**15), 10**15))

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import TextArea
+from textual.widgets import Input, OptionList, Static, TextArea
 
 from slmctl.overview import Standing
 from slmctl.tui.app import Playground
@@ -17,6 +18,7 @@ from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
 from slmctl.tui.keymap import binding_ids, is_key
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.palette import commands, found_at
+from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
@@ -300,5 +302,52 @@ def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(t
         assert isinstance(app.screen, HelpScreen) and app.current_mode == "label"
         await pilot.press("escape", "ctrl+p", "f5", "escape")
         assert app.current_mode == "label"
+
+    played(Playground(Start(tmp_path)), script)
+
+
+def test_commands_do_what_they_say(tmp_path: Path) -> None:
+    file = tmp_path / "playground.toml"
+
+    async def ask(app: Playground, pilot: Pilot[None], *words: str) -> None:
+        await pilot.press("ctrl+p")
+        for typed in words:
+            await until(pilot, lambda: isinstance(app.focused, Input), "the line to type in")
+            assert isinstance(app.focused, Input)
+            app.focused.value = typed
+            await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
+            await pilot.press("enter")
+            await pilot.pause()
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await ask(app, pilot, "go chat")
+        await until(pilot, lambda: app.current_mode == "chat", "Chat")
+        await ask(app, pilot, "reward model start")
+        await until(pilot, lambda: isinstance(app.screen, FormScreen), "the form")
+        assert app.current_mode == "runs"
+        await ask(app, pilot, "theme", "gruvbox")
+        await until(pilot, lambda: app.theme == "gruvbox", "the theme")
+        await ask(app, pilot, "quit")
+        await until(pilot, lambda: not app.is_running, "the end")
+
+    played(Playground(Start(tmp_path), choices=file), script)
+    assert file.read_text() == 'theme = "gruvbox"\n'
+
+
+def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await app.screen.mount(Static(Text("dead", "red")), Static(Text("live", "green")))
+        await pilot.pause()
+        found = {}
+        for line in app.screen._compositor.render_strips():
+            for text, style, _ in line:
+                if style and style.color and style.color.triplet and style.bgcolor and style.bgcolor.triplet:
+                    found[text.strip()] = style.color.triplet.red, style.bgcolor.triplet.red, set(style.color.triplet)
+        assert {"dead", "live"} <= found.keys()
+        assert all(
+            abs(ink - paper) >= 96 and len(grey) == 1 for word, (ink, paper, grey) in found.items() if word.isalnum()
+        )
 
     played(Playground(Start(tmp_path)), script)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -23,7 +24,7 @@ from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenF
 from slmctl.tui.safe import one_line
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.run_detail import RunDetail
-from slmctl.tui.widgets.runs_table import RunsTable
+from slmctl.tui.widgets.runs_table import STARTING, RunsTable
 from slmctl.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class RunsScreen(Screen[None]):
         Binding("n", "new", "New", id="runs.new"),
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
-        Binding("y", "copy", "Copy", id="runs.copy"),
+        Binding("y", "copy", "Copy name", id="runs.copy", show=False),
     ]
 
     def __init__(self) -> None:
@@ -102,7 +103,9 @@ class RunsScreen(Screen[None]):
 
     def on_runs_seen(self, message: RunsSeen) -> None:
         """Shows the runs as they stand."""
-        self._runs, self._now = message.runs, message.now
+        starting = self._playground.launches.starting()
+        self._runs = tuple(replace(run, state=STARTING) if run.run in starting else run for run in message.runs)
+        self._now = message.now
         empty = not message.runs and not message.error
         welcome = self.query_one(Welcome)
         body = self.query_one("#runs-body")

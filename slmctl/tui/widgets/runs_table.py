@@ -12,7 +12,9 @@ from engine.rundir import STAGES
 from slmctl.overview import Standing
 from slmctl.tui.safe import one_line
 
+STARTING = "starting"  # a command of this playground's that is not at work yet
 STATES = {
+    STARTING: "bold yellow",
     "live": "bold green",
     "slow": "bold yellow",
     "paused": "bold yellow",
