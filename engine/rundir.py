@@ -260,7 +260,9 @@ def check_name(name: str) -> str:
     """
     too_long = len(name.encode(errors="replace")) > LONGEST_NAME
     if not name or too_long or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
-        raise ConfigError(f"{name[:LONGEST_NAME]!r} cannot name a run; use letters, digits, '-' and '_', such as round2")
+        raise ConfigError(
+            f"{name[:LONGEST_NAME]!r} cannot name a run; use letters, digits, '-' and '_', such as round2"
+        )
     return name
 
 

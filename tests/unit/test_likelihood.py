@@ -4,7 +4,7 @@ from math import log, log2
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.batching import Example
@@ -35,7 +35,7 @@ def uniform_model(vocabulary: int) -> LanguageModel:
 
 
 def rows_of(*pieces: Document, context: int = 64) -> list[Example]:
-    return [row for rows in document_examples(pieces, BYTES, context) for row in rows]
+    return document_examples(pieces, BYTES, context)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,7 @@ def rows_of(*pieces: Document, context: int = 64) -> list[Example]:
         ((Document("text", text="\N{GRINNING FACE}"), Document("exchange", "", "f")), 5 + 4, 4 + 1),
     ],
 )
-def test_bits_a_byte_of_a_model_that_knows_nothing(
-    pieces: tuple[Document, ...], targets: int, spelled: int
-) -> None:
+def test_bits_a_byte_of_a_model_that_knows_nothing(pieces: tuple[Document, ...], targets: int, spelled: int) -> None:
     rows = rows_of(*pieces)
     assert BYTES.size == 260 and text_bytes(rows, BYTES) == spelled
     metrics = held_out(uniform_model(260), BYTES, rows)
@@ -61,12 +59,14 @@ def test_a_text_cut_into_rows_loses_the_first_byte_of_each() -> None:
     assert [len(row.ids) for row in rows] == [8, 6]
     assert [text_bytes([row], BYTES) for row in rows] == [7, 4]
     nats, count = total_loss(uniform_model(260), rows, 0)
-    assert (count, nats) == (7 + 5, pytest.approx(12 * log(260), rel=TOLERANCE))
+    assert count == 7 + 5
+    assert nats == pytest.approx(12 * log(260), rel=TOLERANCE)
     assert bits_per_byte(nats, 11) == pytest.approx(12 * log2(260) / 11, rel=TOLERANCE)
 
 
 @given(TEXT, TEXT)
 def test_the_bytes_of_an_exchange_are_those_of_its_texts(prompt: str, response: str) -> None:
+    assume("<|" not in prompt)  # a special token's name in a prompt is that token
     row = Example([*MERGED.encode_prompt(prompt), *MERGED.encode_responses([response])[0]])
     swallowed = prompt.startswith(" ") + response.startswith(" ")  # one that stands there already is as good as added
     assert text_bytes([row], MERGED) == len(prompt.encode()) + len(response.encode()) - swallowed
