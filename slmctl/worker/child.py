@@ -136,9 +136,10 @@ class Child:
 
     async def _read(self, replies: asyncio.StreamReader) -> None:
         """Hands out replies until there are no more, and then says that the child has ended."""
-        with suppress(ValueError):  # a line that is no message, or has no end: not one of our children
+        with suppress(ValueError):  # a line that has no end
             while line := await replies.readline():
-                self._hand_out(from_line(line.decode()))
+                with suppress(ValueError):  # what something printed before the child could stop it
+                    self._hand_out(from_line(line.decode()))
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._hearing), PATIENCE_S)
         self._end(_last_words(await self._ended(), self._stderr))

@@ -18,7 +18,11 @@ class SamplerGone(EngineError):
 
 @dataclass(frozen=True)
 class Draw:
-    """What to draw: one response a prompt from `model`, as protocol.Sample says."""
+    """What to draw: one response a prompt from `model`, as protocol.Sample says.
+
+    All its names must have been loaded: `model` and `ref` as they are, `scorer` and `value` as scorers. The value
+    network that was saved with a policy is named POLICY/value.
+    """
 
     model: str
     prompts: Sequence[Prompt]
@@ -36,7 +40,10 @@ class Drawing(Protocol):
     """A draw that is under way."""
 
     async def answers(self) -> list[Drawn]:
-        """The answers, one a prompt, once all have ended. Raises: EngineError as the worker says; SamplerGone."""
+        """The answers, one a prompt, once all have ended; whoever is cancelled while waiting here ends the draw.
+
+        Raises: EngineError as the worker says, for a name that is not loaded too; SamplerGone.
+        """
 
     def stop(self) -> None:
         """Ends it now: `answers` then gives what there is."""
@@ -46,10 +53,13 @@ class Sampler(Protocol):
     """Loads models by the names that people type, and draws from them."""
 
     async def load(self, name: str, scorer: bool = False) -> Loaded:
-        """Opens a model or scorer, once. Raises: EngineError for a name that means nothing; SamplerGone."""
+        """Opens a model or scorer, once for as long as its name means the same files.
+
+        Raises: EngineError for a name that means nothing that can be opened; SamplerGone.
+        """
 
     def draw(self, wanted: Draw, on_token: OnToken | None = None) -> Drawing:
-        """Begins to draw; with `on_token` text is handed over as it comes."""
+        """Begins to draw; with `on_token` text is handed over as it comes, together that of the answers."""
 
     async def score(self, scorer: str, exchanges: Sequence[tuple[Prompt, str]]) -> list[float]:
         """Scores of responses by a loaded scorer. Raises: EngineError as the scorer does; SamplerGone."""

@@ -40,16 +40,20 @@ class Server:
     def run(self) -> NoReturn:
         """Serves until the process ends."""
         while True:
-            self._take(wait=not (self._front or self._waiting or self._behind))
-            if self._front:
-                work = self._front.popleft()
-                if self._advance(work):
-                    self._front.append(work)
-                continue
-            if self._behind is None and self._waiting:
-                self._behind = self._gathered()
-            if self._behind is not None and not self._advance(self._behind):
-                self._behind = None
+            self.turn()
+
+    def turn(self) -> None:
+        """Takes in what has come, or waits for it where there is nothing to do, and does one piece of work."""
+        self._take(wait=not (self._front or self._waiting or self._behind))
+        if self._front:
+            work = self._front.popleft()
+            if self._advance(work):
+                self._front.append(work)
+            return
+        if self._behind is None and self._waiting:
+            self._behind = self._gathered()
+        if self._behind is not None and not self._advance(self._behind):
+            self._behind = None
 
     def _take(self, wait: bool) -> None:
         """Takes in what has come; with `wait` at least one line."""

@@ -48,7 +48,6 @@ class Shelf:
         key = (wanted.name, wanted.scorer)
         place = Path(wanted.directory) if wanted.directory else None
         opened = self._opened(wanted.name, wanted.scorer, place)
-        self._open.pop(key, None)
         self._alike.clear()
         self._places[key] = place
         self._keep(key, opened)
@@ -113,6 +112,7 @@ class Shelf:
 
     def _keep(self, key: Key, opened: Opened) -> None:
         self._open[key] = opened
+        self._open.move_to_end(key)
         while len(self._open) > 1 and sum(map(_bytes, self._open.values())) > self._most_bytes:
             self._open.popitem(last=False)
 
