@@ -79,13 +79,37 @@ class Prepared:
         return dict(self.record.inputs.get(stage, {}))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a request would come to: `dropped` are the stages whose results go first, `before` is the run as it is."""
+
+    prepared: Prepared
+    dropped: tuple[str, ...]
+    before: RunRecord | None
+
+
 def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prepared:
     """The run that a request means, its directory written or updated.
 
     Nothing is written, and nothing deleted for --fresh, before all of it is checked.
 
+    Raises: as `plan`; DataError for a row that cannot be used; RunConflictError where another process writes the run.
+    """
+    planned = plan(request, home, environ)
+    prepared = planned.prepared
+    check_files(prepared.record.inputs, prepared.stages)
+    if prepared.stages:
+        _check_shared(prepared.rundir, prepared.record)
+    if prepared.record != planned.before or planned.dropped:
+        _write(prepared.rundir, prepared.record, planned.dropped)
+    return prepared
+
+
+def plan(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Plan:
+    """What a request would come to, the rows of its files unread; nothing is written.
+
     Raises: ConfigError for a setting or usage that is not allowed; RunConflictError for a change to a stage that has
-    started, or where another process writes the run; FileError for a missing file, run or parent stage.
+    started; FileError for a missing file, run or parent stage.
     """
     preset = load_preset(request.preset) if request.preset else None
     rundir = RunDir(home / _run_name(request, preset))
@@ -104,12 +128,7 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     prepared = Prepared(rundir, record, request.target, todo, made, request.inputs)
     check_supplies(todo, rundir.name, record)
     check_settings(record.config, record.inputs, request.inputs, todo)
-    check_files(record.inputs, todo)
-    if todo:
-        _check_shared(rundir, record)
-    if record != before or dropped:
-        _write(rundir, record, dropped)
-    return prepared
+    return Plan(prepared, dropped, before)
 
 
 def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
@@ -133,6 +152,18 @@ def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
         raise FileError(
             f"run {run!r} has no {NAMES[stage]} yet and its preset has no world to make one from; type: {command}"
         )
+
+
+def resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
+    """The settings of a run with what a request changes in them, each with its origin. Raises: as `resolve`."""
+    preset = load_preset(record.preset_file) if record.preset_file else None
+    resolved = resolve(preset, request.overrides, request.flags, environ, record.layer())
+    same = flatten(record.config)
+    kept = {
+        name: record.origins[name] if value == same[name] else resolved.origins[name]
+        for name, value in flatten(resolved.config).items()
+    }
+    return Resolved(resolved.config, kept)
 
 
 def _run_name(request: RunRequest, preset: Preset | None) -> str:
@@ -165,7 +196,7 @@ def _child_record(
         raise ConfigError(
             f"run {parent.name!r} was made with preset {old.preset}, so --from cannot go with {preset.name}"
         )
-    resolved = _resolve_on(old, request, environ)
+    resolved = resolve_on(old, request, environ)
     differing = [change for change in differences(old.config, resolved.config) if change.name not in UNTIL_FINISHED]
     if request.target != "run":
         differing = [change for change in differing if change.name not in COMMON]
@@ -209,7 +240,7 @@ def _changed_record(
         raise RunConflictError(
             f"run {rundir.name!r} exists already; --from makes a new run, so name another with --run"
         )
-    resolved = _resolve_on(before, request, environ)
+    resolved = resolve_on(before, request, environ)
     changes = differences(before.config, resolved.config)
     given = handed(request.receiver, request.inputs, before.inputs, home)
     dropped = _dropped(request.target, given, changes) if request.fresh else ()
@@ -243,17 +274,6 @@ def _with_inputs_of_now(
             if owner not in todo and name in inputs.get(owner, {}):
                 refuse_changed(run, owner, inputs[owner], read_again(inputs[owner], [name], home), [name])
     return replace(record, inputs={stage: given for stage, given in inputs.items() if given})
-
-
-def _resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
-    preset = load_preset(record.preset_file) if record.preset_file else None
-    resolved = resolve(preset, request.overrides, request.flags, environ, record.layer())
-    same = flatten(record.config)
-    kept = {
-        name: record.origins[name] if value == same[name] else resolved.origins[name]
-        for name, value in flatten(resolved.config).items()
-    }
-    return Resolved(resolved.config, kept)
 
 
 def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:

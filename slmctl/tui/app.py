@@ -18,20 +18,23 @@ from textual.command import Provider
 from textual.dom import DOMNode
 from textual.message import Message
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widgets import Footer
 
 from slmctl.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
+from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
-from slmctl.tui.safe import clean
+from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
 
 CLOSING_S = 3.0
 PROBLEM_S = 20.0
+COPIED = 60
+SIDE_BY_SIDE = 120  # columns from which panes stand beside each other rather than stacked
 
 
 def _commands() -> type[Provider]:
@@ -50,10 +53,10 @@ class Playground(App[None]):
     CSS_PATH = "playground.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False),
-        Binding("f3", "mode('train')", "Train", id="mode.train", show=False),
-        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False),
-        Binding("f6", "mode('label')", "Label", id="mode.label", show=False),
+        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False, priority=True),
+        Binding("f3", "mode('train')", "Train", id="mode.train", show=False, priority=True),
+        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False, priority=True),
+        Binding("f6", "mode('label')", "Label", id="mode.label", show=False, priority=True),
         Binding("question_mark,f1", "help", "Help", id="help"),
         Binding("ctrl+p", "command_palette", "Commands", id="palette", show=False, priority=True),
         Binding("escape", "back", "Back", id="back", show=False),
@@ -64,6 +67,8 @@ class Playground(App[None]):
         super().__init__()
         self.start = start
         self.overview = Overview(start.home)
+        self.launches = Launches(self)
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes that every screen gets
         self.fault: BaseException | None = None
         self._sampler = sampler
         self._choices_file = choices
@@ -80,6 +85,7 @@ class Playground(App[None]):
 
     async def on_unmount(self) -> None:
         """Ends the sampler child; one that does not end in time sees its input end with this process."""
+        self.launches.settle()
         if self._sampler is not None:
             with suppress(TimeoutError, SamplerGone):
                 await asyncio.wait_for(self._sampler.close(), CLOSING_S)
@@ -91,7 +97,7 @@ class Playground(App[None]):
         first = mode == self.current_mode or note is not None
         await self._show(mode)
         while first and len(self.screen_stack) > 1:
-            await self.pop_screen()
+            self.pop_screen()  # not awaited: the screen on top may be the one that asks
         if note is not None:
             self.screen.post_message(note)
 
@@ -121,6 +127,10 @@ class Playground(App[None]):
     async def open_form(self, target: str, parent: str | None = None) -> None:
         """Opens the form that starts a stage, or everything."""
         await self.open_mode("runs", OpenForm(target, parent))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the modes work before those of text fields, some of which are the same, but not below a modal."""
+        return action != "mode" or not isinstance(self.screen, ModalScreen)
 
     async def action_mode(self, mode: str) -> None:
         """Goes to a mode."""
@@ -164,6 +174,16 @@ class Playground(App[None]):
         mine = next(item for item in Binding.make_bindings(self.BINDINGS) if item.id == binding)
         first = self._choices.keys.get(binding, mine.key).split(",")[0].strip()
         return self.get_key_display(Binding(first, mine.action)).upper()
+
+    def get_key_display(self, binding: Binding) -> str:
+        """How a key is shown; in ASCII only where that was asked for."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.start.ascii else binding.key
+
+    def copy(self, text: str) -> None:
+        """Copies a text, as far as it can be encoded, and says so."""
+        self.copy_to_clipboard(text.encode(errors="replace").decode())
+        self.say(f"copied: {one_line(text, COPIED)}")
 
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""

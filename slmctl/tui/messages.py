@@ -6,6 +6,9 @@ from textual.message import Message
 
 from slmctl.chatting import Wanted
 from slmctl.conversation import Judged, Reply
+from slmctl.drafts import Draft
+from slmctl.overview import Standing
+from slmctl.particulars import Particulars
 
 # the shell: modes, and what one mode hands to another
 
@@ -44,6 +47,72 @@ class OpenForm(Message, bubble=False):
 
     target: str
     parent: str | None = None
+
+
+@dataclass
+class LaunchBegun(Message, bubble=False):
+    """To the screen that started a command: it is at work on this run."""
+
+    run: str
+
+
+@dataclass
+class LaunchRefused(Message, bubble=False):
+    """To the screen that started a command: it ended before it was at work, with this to say."""
+
+    run: str
+    error: str
+
+
+# runs
+
+
+@dataclass
+class RunsSeen(Message):
+    """The runs of the folder as they stand now, and the time it is; `error` where the folder cannot be read."""
+
+    runs: tuple[Standing, ...]
+    now: float
+    error: str = ""
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether an older look that was not taken up yet may be dropped."""
+        return isinstance(message, RunsSeen)
+
+
+@dataclass
+class RunRead(Message):
+    """What there is to say of the chosen run beside how it stands."""
+
+    found: Particulars
+
+
+@dataclass
+class FilterChanged(Message):
+    """What is typed to narrow a list down; `done` once the list shall have the focus again."""
+
+    text: str
+    done: bool = False
+
+
+# the form
+
+
+@dataclass
+class FieldEdited(Message):
+    """A row of the form was edited; `text` is None where it is to stay as it was."""
+
+    key: str
+    text: str | None
+
+
+@dataclass
+class DraftChecked(Message, bubble=False):
+    """What a draft would come to, or why the command would refuse it."""
+
+    draft: Draft
+    outlook: str
+    refused: bool
 
 
 # chat

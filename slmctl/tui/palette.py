@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.style import Style
 
 from engine.errors import FileError
-from engine.rundir import DIRECTORIES
+from slmctl.drafts import TARGETS
 from slmctl.overview import Standing
 from slmctl.tui.safe import one_line
 from slmctl.tui.start import MODES
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
 WIDTH = 70
-TALKS = ("pretrain", "sft", "ppo")
-TARGETS = {
-    "run": "everything, from base model to evaluation",
-    "pretrain": "the base model",
-    "sft": "fine-tuning on demonstrations",
-    "rm": "the reward model",
-    "ppo": "the policy by PPO",
-}
 
 
 @dataclass(frozen=True)
@@ -100,12 +92,11 @@ def commands(app: "Playground", runs: list[Standing]) -> list[Command]:
 
 
 def _of_run(app: "Playground", run: Standing) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-    models = [f"{run.run}:{DIRECTORIES.get(stage, stage)}" for stage in TALKS if stage in run.models]
+    models, pair = run.policies, run.policies[-2:]
     found: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         (f"Open {run.run} in Train", partial(app.open_train, (run.run,)))
     ]
-    if len(models) > 1:
-        pair = (models[-2], models[-1])
+    if len(pair) > 1:
         found.append((f"Chat with {pair[0]} beside {pair[1]}", partial(app.open_chat, pair)))
     found += [(f"Chat with {model}", partial(app.open_chat, (model,))) for model in models]
     return found + [(f"Label responses of {model}", partial(app.open_label, (model,))) for model in models]

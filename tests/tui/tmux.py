@@ -22,7 +22,7 @@ def missing() -> str:
 
 
 class Terminal:
-    """A program in a terminal of `columns` by `rows`. Every byte that it writes to the terminal is kept in `written`."""
+    """A program in a terminal of `columns` by `rows`; `written` keeps every byte that it writes there."""
 
     def __init__(
         self,

@@ -1,0 +1,38 @@
+"""Playing a script against the playground, without a terminal."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from textual.pilot import Pilot
+
+from slmctl.tui.app import Playground
+
+Script = Callable[[Playground, Pilot[None]], Awaitable[None]]
+PATIENCE_S = 60.0
+
+
+def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24)) -> None:
+    """Runs a script against the playground."""
+
+    async def main() -> None:
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await script(app, pilot)
+
+    asyncio.run(main())
+
+
+async def until(pilot: Pilot[None], happened: Callable[[], bool], what: str) -> None:
+    """Waits until something has happened that other threads or processes have a part in."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < until_s, f"waited for {what}"
+        await pilot.pause(0.02)
+
+
+def screen_text(app: Playground) -> str:
+    """What stands on the screen, a line a row."""
+    width, height = app.size
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height])

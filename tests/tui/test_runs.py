@@ -1,0 +1,288 @@
+"""The runs at a glance: states, changes, the chosen run, the filter, and what an empty folder offers."""
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from textual.pilot import Pilot
+
+from engine.events import AlarmRaised, RunFailed, RunResumed
+from engine.planning import RunRequest, prepare
+from engine.pulse import process_start
+from engine.rundir import RunDir, write_text
+from slmctl.overview import Overview, Standing
+from slmctl.particulars import Particulars, particulars
+from slmctl.tui.app import Playground
+from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
+from slmctl.tui.safe import clean
+from slmctl.tui.start import Start
+from slmctl.tui.widgets.run_detail import detail_rows
+from slmctl.tui.widgets.runs_table import COLUMNS, RunsTable, ago, arranged, bar, cell_of
+from tests.tui.playing import played, screen_text, until
+
+NOW = 1_000_000.0
+GONE = 2**22 + 1
+
+
+def make(home: Path, name: str, state: str = "", *finished: str, **status: object) -> RunDir:
+    """A run whose heartbeat says `state`; its process is this one."""
+    run = prepare(RunRequest("run", run=name), home, {"OMP_NUM_THREADS": "1"}).rundir
+    for stage in finished:
+        run.final(stage).mkdir(parents=True)
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": process_start(os.getpid())}
+    row = {"stage": "ppo", "step": 3, "steps": 12, "progress": 0.0, "eta_s": 60.0, "at": NOW, "state": state}
+    if state:
+        write_text(run.status, json.dumps({"schema": 1, **mine, **row, **status}))
+    return run
+
+
+def standings(home: Path, now: float = NOW) -> dict[str, Standing]:
+    return {row.run: row for row in Overview(home).rows(now)}
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "now", "word"),
+    [
+        ("running", {}, NOW + 1, "live"),
+        ("running", {}, NOW + 60, "slow"),
+        ("paused", {}, NOW + 1, "paused"),
+        ("running", {"pid": GONE}, NOW + 1, "dead"),
+        ("paused", {"pid": GONE}, NOW + 1, "dead"),
+        ("finished", {}, NOW + 60, "finished"),
+        ("failed", {}, NOW + 60, "failed"),
+        ("interrupted", {}, NOW + 60, "interrupted"),
+        ("", {}, NOW, "none"),
+        ("\x1b[2J", {}, NOW, "ended"),
+        ("running", {"step": "\x1b[2J"}, NOW + 1, "none"),
+        ("running", {"at": float("nan")}, NOW + 1, "none"),
+        ("running", {"pid": "x"}, NOW + 1, "none"),
+        ("running", {"at": 10**400}, NOW + 1, "none"),
+        ("running", {"step": 10**400}, NOW + 1, "none"),
+        ("running", {"eta_s": float("inf")}, NOW + 1, "none"),
+    ],
+)
+def test_every_state_has_its_word(tmp_path: Path, state: str, status: dict[str, object], now: float, word: str) -> None:
+    make(tmp_path, "a", state, **status)
+    assert standings(tmp_path, now)["a"].state == word
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = [", "schema = 1\nshared = 3", 'schema = 1\n[shared.sft]\npath = "\\u0000"', "schema = 1\n[shared.sft]"],
+)
+def test_a_damaged_run_is_named_and_the_others_are_listed(tmp_path: Path, text: str) -> None:
+    make(tmp_path, "good", "finished")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.toml").write_text(text)
+    found = standings(tmp_path)
+    assert (found["good"].state, found["bad"].state) == ("finished", "damaged")
+    assert found["bad"].error
+
+
+def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [make(tmp_path, name, "finished") for name in "abc"]
+    overview = Overview(tmp_path)
+    before = overview.rows(NOW)
+    read: list[Path] = []
+    text_of = Path.read_text
+
+    def noted(path: Path, encoding: str | None = None) -> str:
+        read.append(path)
+        return text_of(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", noted)
+    assert overview.rows(NOW) == before
+    assert read == []
+    write_text(runs[1].result, json.dumps({"win_rate": 0.5}))
+    runs[2].final("sft").mkdir(parents=True)
+    after = {row.run: row for row in overview.rows(NOW)}
+    assert (after["b"].win_rate, after["c"].finished) == (0.5, ("sft",))
+    assert {path.parent.name for path in read} == {"b", "c"}
+
+
+def test_the_runs_at_work_stand_first_and_no_heartbeat_moves_a_row() -> None:
+    runs = [Standing("z", "live", at=1.0), Standing("a", "slow", at=9.0), Standing("n", "finished", at=8.0)]
+    assert [run.run for run in arranged([Standing("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
+
+
+def test_small_words() -> None:
+    assert [ago(s) for s in (-1, 0.5, 59, 60, 7199, 7200, 86400 * 3, 1e12)] == [
+        "0 s",
+        "0 s",
+        "59 s",
+        "1 m",
+        "1 h",
+        "2 h",
+        "3 d",
+        "-",
+    ]
+    assert (bar(0.5, 4, True), bar(0.99, 4, True), bar(7.0, 4, True)) == ("##..", "###.", "####")
+    assert bar(1.0, 2, False) == "██"
+
+
+def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> None:
+    run = make(tmp_path, "a", "failed", "sft")
+    run.step_dir("ppo", 20).mkdir(parents=True)
+    run.append(AlarmRaised("ppo", 3, "kl", "KL is 9"))
+    run.append(AlarmRaised("ppo", 9, "kl", "KL is 12"))
+    run.append(RunResumed("ppo", 5))
+    run.append(RunFailed("ppo", "a loss is no number"))
+    with run.events.open("a") as file:
+        file.write('{"event":"AlarmRaised", torn\n')
+    found = particulars(run, standings(tmp_path)["a"])
+    assert (found.alarm, found.alarms, found.failure) == ("ppo step 3: KL is 9", 1, "a loss is no number")
+    assert found.models == ("a:sft", "a:ppo@20")
+
+
+def test_of_a_dead_run_the_log_has_the_last_word(tmp_path: Path) -> None:
+    run = make(tmp_path, "a", "running", pid=GONE)
+    run.log.write_text("one\nKilled\n\n")
+    assert particulars(run, standings(tmp_path)["a"]).failure == "Killed"
+
+
+def playground(home: Path) -> Playground:
+    return Playground(Start(home))
+
+
+def test_a_glance_tells_how_the_runs_stand_and_follows_them(tmp_path: Path) -> None:
+    at = {"at": time.time() + 3600}
+    make(tmp_path, "going", "running", "pretrain", "sft", **at)
+    failed = make(tmp_path, "broken", "failed", "pretrain")
+    failed.append(RunFailed("ppo", "a loss is no number"))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "2 runs, 1 at work" in screen_text(app), "the runs")
+        await until(pilot, lambda: "going:sft" in screen_text(app), "the models")
+        text = screen_text(app)
+        for words in ("live", "ppo 3/12", "██░░", "failed", "1:00 min left", "going:base"):
+            assert words in text
+        make(tmp_path, "going", "running", step=9, **at)
+        await until(pilot, lambda: "ppo 9/12" in screen_text(app), "the next step")
+        await pilot.press("down")
+        await until(pilot, lambda: "a loss is no number" in screen_text(app), "the error")
+        make(tmp_path, "third", "finished")
+        await until(pilot, lambda: "3 runs" in screen_text(app), "another run")
+        assert app.screen.query_one(RunsTable).chosen() == "broken"
+
+    played(playground(tmp_path), script)
+
+
+def test_enter_c_and_l_open_the_chosen_run_in_another_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a", "finished", "pretrain", "sft", "ppo")
+    said: list[object] = []
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        async def keep(mode: str, note: object = None) -> None:
+            said.append(note)
+
+        await until(pilot, lambda: app.screen.query_one(RunsTable).chosen() == "a", "the run")
+        monkeypatch.setattr(app, "open_mode", keep)
+        await pilot.press("enter", "c", "l", "y")
+        assert app.clipboard == "a"
+
+    played(playground(tmp_path), script)
+    assert said == [OpenRuns(("a",)), OpenChat(("a:sft", "a:ppo")), OpenLabel(("a:ppo",))]
+
+
+def test_the_filter_narrows_the_table_and_escape_drops_it(tmp_path: Path) -> None:
+    for name in ("warm", "cold", "war"):
+        make(tmp_path, name, "finished")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        table = app.screen.query_one(RunsTable)
+        await until(pilot, lambda: table.row_count == 3, "the runs")
+        await pilot.press("slash", *"war", "enter")
+        assert table.row_count == 2
+        assert "2 of 3 runs" in screen_text(app)
+        assert app.focused is table
+        await pilot.press("slash", "m", "escape")
+        assert table.row_count == 3 and app.focused is table and app.current_mode == "runs"
+
+    played(playground(tmp_path), script)
+
+
+def test_an_empty_folder_offers_tiny_and_no_key_that_needs_a_run(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "run tiny" in screen_text(app), "the welcome")
+        text = screen_text(app)
+        for words in ("human feedback", "about five minutes, no download", "t Run tiny", "n New"):
+            assert words in text
+        assert "Chat" not in text.splitlines()[-1]
+        await pilot.press("c", "l", "y", "g", "slash")
+        make(tmp_path, "first", "finished")
+        await until(pilot, lambda: "first" in screen_text(app), "the run")
+        await until(pilot, lambda: "c Chat" in screen_text(app).splitlines()[-1], "the keys")
+
+    played(playground(tmp_path), script)
+
+
+def test_a_name_that_is_no_text_can_be_shown_and_copied(tmp_path: Path) -> None:
+    make(tmp_path, "a", "finished")
+    os.rename(tmp_path / "a", os.fsencode(tmp_path) + b"/x\xff")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "x\ufffd" in screen_text(app), "the run")
+        await pilot.press("y", "g")
+        assert app.clipboard == "x?"
+
+    played(playground(tmp_path), script)
+
+
+@given(st.text(), st.text(), st.text(), st.floats(-1e15, 1e15), st.integers(-(10**15), 10**15))
+@example("\x1b]0;x\x07", "[/]", "\x9b", 0.0, 3)
+def test_no_text_of_a_run_gets_through_as_it_is(name: str, stage: str, error: str, at: float, step: int) -> None:
+    run = Standing(name, "failed", stage, 0, stage, step, step, at, (), (name,), 0.5, {"ppo": ""}, at, error)
+    found = Particulars(name, (f"{name}:ppo",), error, 2, error)
+    cells = [cell_of(column, run, 1.0, False).plain for column in COLUMNS]
+    details = [text.plain for _, text in detail_rows(run, found, 1.0)]
+    for text in (*cells, *details):
+        assert clean(text) == text and "\n" not in text
+    assert all(len(text) <= column.width for text, column in zip(cells, COLUMNS, strict=True))
+
+
+def test_hundreds_of_runs_do_not_stall_the_loop(tmp_path: Path) -> None:
+    text = make(tmp_path, "r000", "finished").run_toml.read_text()
+    for number in range(1, 200):
+        (tmp_path / f"r{number:03}").mkdir()
+        (tmp_path / f"r{number:03}" / "run.toml").write_text(text)
+    threads: set[str] = set()
+
+    class Watched(Overview):
+        def rows(self, now: float) -> list[Standing]:
+            threads.add(threading.current_thread().name)
+            return super().rows(now)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        table = app.screen.query_one(RunsTable)
+        await until(pilot, lambda: table.row_count == 200, "the runs")
+        await pilot.press("end")
+        assert table.chosen() is not None
+
+    app = playground(tmp_path)
+    app.overview = Watched(tmp_path)
+    played(app, script)
+    assert threads and "MainThread" not in threads
+
+
+def test_what_files_say_of_a_run_is_harmless_in_the_table_and_the_detail(tmp_path: Path) -> None:
+    evil = "\x1b]0;pwned\x07[@click=app.quit()]x[/]"
+    run = make(tmp_path, "[bold]\x1b[31mred", "failed", stage=evil)
+    run.append(RunFailed("ppo", evil))
+    run.run_toml.write_text(run.run_toml.read_text().replace('preset = "tiny"', 'preset = "\\u001b[2J[/nope]"'))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "␛]0;pwned␇[@click=app.quit()]x[/]" in screen_text(app), "the error")
+        assert "\x1b" not in screen_text(app)
+        await pilot.press("y", "c")
+        await pilot.press("ctrl+p", *"red")
+        await pilot.pause(0.3)
+        assert "\x1b" not in screen_text(app)
+        assert "[bold]␛[31mred" in screen_text(app)
+
+    played(playground(tmp_path), script, (140, 45))
