@@ -61,8 +61,7 @@ def edit(screen: "ChatScreen", number: int | None) -> None:
 def copy(screen: "ChatScreen") -> None:
     """Puts the focused reply, else the last turn's first one, on the clipboard, cleaned."""
     _, reply = _reply(screen, _serial(screen), None)
-    screen.app.copy_to_clipboard(clean(reply.text))
-    screen.tell(f"the reply of {reply.by} is on the clipboard, if your terminal lets programs reach it (OSC 52)")
+    screen.playground.copy(clean(reply.text))
 
 
 def scrub(screen: "ChatScreen", steps: int) -> None:

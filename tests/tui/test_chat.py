@@ -373,7 +373,7 @@ def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path)
         chat.fake.say("tiny:ppo", "Hi", ANSWER)
         await chat.say("Hi")
         await chat.press("tab", "t", "right")
-        assert chat.line("legend").startswith("KL (its size):")
+        assert chat.line("legend").startswith("size of KL:")
         (pane,) = chat.shown()
         assert 'token 2 of 2: " I am." · KL -2.500 · log-probability -4.000 · value +1.500' in pane
         styles = styles_of(chat.panes()[0])
@@ -385,7 +385,7 @@ def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path)
         for _ in range(3):
             await chat.press("t")
             seen.append(chat.line("legend").partition(":")[0])
-        assert seen == ["log-probability (its size)", "value", ""]
+        assert seen == ["size of log-probability", "value", ""]
         assert "token" in chat.shown()[0] and "token 1 of" not in chat.shown()[0]
 
     talk(home, script, models=("tiny:ppo",))

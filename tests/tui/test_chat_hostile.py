@@ -66,6 +66,7 @@ def test_hostile_prompts_and_replies_are_shown_and_not_obeyed(tmp_path: Path, si
             await chat.pilot.press("enter")
             await chat.settled()
             assert [pane.view.reply.text for pane in chat.panes() if pane.view.reply] == [text, text]
+            assert is_harmless(painted(chat))
             await chat.press("tab", "t", "y", "e")
             assert chat.over == "EditScreen" and is_harmless(chat.app.screen.query_one(EditArea).text)
             assert is_harmless(painted(chat))

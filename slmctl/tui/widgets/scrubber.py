@@ -42,7 +42,7 @@ class Scrubber(Static):
         at = places.index(looked_at) if looked_at in places else len(places) - 1
         room = max(20, self.size.width - cell_len(head))
         first, last = window([cell_len(short(place)) + len(link) for place in places], at, room)
-        parts, column = [Content.styled(head, "$text-muted")], cell_len(head)
+        parts, column = [Content.styled(head, "$foreground-muted")], cell_len(head)
         self._spans = []
         for i in range(first, last + 1):
             word = f"[{short(places[i])}]" if i == at else short(places[i])
@@ -51,7 +51,7 @@ class Scrubber(Static):
             parts += [Content(lead), Content.styled(word, "bold reverse") if i == at else Content(word)]
             column += len(lead) + cell_len(word)
         if column + len(KEYS) <= self.size.width:
-            parts.append(Content.styled(KEYS, "$text-muted"))
+            parts.append(Content.styled(KEYS, "$foreground-muted"))
         self.update(Content.assemble(*parts))
 
     def on_click(self, event: events.Click) -> None:

@@ -48,7 +48,7 @@ class Turns(VerticalScroll, can_focus=False):
                 self.refresh_turn(serial)
         hidden = len(self._chat.serials) - len(serials)
         earlier = self.query_one("#chat-earlier", Static)
-        earlier.update(welcome if not serials else Content.styled(_hidden(hidden), "italic $text-muted"))
+        earlier.update(welcome if not serials else Content.styled(_hidden(hidden), "italic $foreground-muted"))
         earlier.display = not serials or hidden > 0
         if fresh:
             self.mount_all(self._blocks[serial] for serial in fresh)
@@ -124,11 +124,13 @@ class Turns(VerticalScroll, can_focus=False):
             went = (
                 f"continues {before} characters and the underlined ones" if before else "continues the underlined text"
             )
-            words = Content.styled(went, "italic $text-muted")
+            words = Content.styled(went, "italic $foreground-muted")
         else:
             words = Content.styled(clean(turn.prompt), "bold")
         return Content.assemble(
-            Content.styled(system, "italic $text-muted"), words, Content.styled(verdict + follow, "italic $text-muted")
+            Content.styled(system, "italic $foreground-muted"),
+            words,
+            Content.styled(verdict + follow, "italic $foreground-muted"),
         )
 
 
