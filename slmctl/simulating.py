@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import ConfigError, nearest
 from engine.pocket.judge import judge
-from engine.pocket.labelers import PERSONAS, persona_utility, rank, solve_scale
+from engine.pocket.labelers import PERSONAS, differences, persona_utility, rank, solve_scale
 from engine.pocket.requests import find
 from engine.preferences import Judgement, LabelStore
 from engine.records import prompt_text
@@ -17,18 +17,18 @@ from slmctl.sitting import Sitting
 from slmctl.tallies import agrees, tally
 from slmctl.worker.sampler import Sampler
 
-AGREEMENT = 0.73  # on how many pairs two labelers agree: Ouyang et al. 2022 measured 72.6 %
 TIE_MARGIN = 0.005
 FIRST_BATCH = 40  # questions that the noise is set by, seen before the first is answered
 
 
 class Simulated:
-    """Answers questions by a persona's taste; the noise follows from the seed and the number of the answer.
+    """Answers questions by a persona's taste, with the noise at which two such labelers agree on a share `agreement` of
+    the pairs; it follows from the seed and the number of the answer.
 
     Raises: ConfigError for a name that no persona has.
     """
 
-    def __init__(self, persona: str, seed: int, agreement: float = AGREEMENT) -> None:
+    def __init__(self, persona: str, seed: int, agreement: float) -> None:
         if persona not in PERSONAS:
             raise ConfigError(f"no labeler is called {persona!r}{nearest(persona, PERSONAS)} ({', '.join(PERSONAS)})")
         self.persona = PERSONAS[persona]
@@ -38,12 +38,17 @@ class Simulated:
     def tune(self, questions: Sequence[Question]) -> None:
         """Sets the noise so that two such labelers agree on the wanted share of these questions.
 
-        Raises: ConfigError where no noise does, or where the prompts are none of the world's.
+        Where all responses are worth the same, any noise makes it a coin that is tossed. Raises: ConfigError where no
+        noise gives that share, or where the prompts are none of the world's.
         """
         if not any(find(prompt_text(question.prompt)) for question in questions):
             raise ConfigError("a simulated labeler knows the prompts of the pocket world alone, and these are others")
+        utilities = [self.utilities(question) for question in questions]
+        if not any(differences(utilities)):
+            self.scale = 1.0
+            return
         try:
-            self.scale = solve_scale([self.utilities(question) for question in questions], self._agreement)
+            self.scale = solve_scale(utilities, self._agreement)
         except ValueError as error:
             raise ConfigError(f"the simulated labeler cannot be tuned: {error}") from error
 

@@ -28,6 +28,7 @@ slmctl label tiny:sft --simulate concise --max-labels 100
 
 Which response is better? Answers go to a database, runs/NAME/labels.db, which `slmctl rm --data` learns from. Opens the
 playground; --simulate lets a persona of the pocket world answer, without a screen."""
+AGREEMENT = 0.73  # two people, measured by Ouyang et al. 2022
 REPORT_LINES = {
     "per_second": "labels a second",
     "ties": "share of ties",
@@ -79,6 +80,12 @@ def label(
     max_labels: Annotated[
         int | None, typer.Option("--max-labels", metavar="N", min=1, help="With --simulate: labels in all.")
     ] = None,
+    agreement: Annotated[
+        float,
+        typer.Option(
+            "--agreement", metavar="P", help="With --simulate: share of pairs on which two such labelers agree."
+        ),
+    ] = AGREEMENT,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
@@ -147,7 +154,7 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     if params["max_labels"] is None:
         raise ConfigError("--simulate needs --max-labels N: such a labeler does not tire")
     home, wishes = runs_home(os.environ), wishes_of(params)
-    labeler = Simulated(params["simulate"], wishes.seed)
+    labeler = Simulated(params["simulate"], wishes.seed, params["agreement"])
     sitting = sit(replace(wishes, annotator=wishes.annotator or f"simulated-{params['simulate']}"), home)
     given = {"template": params["template"] or "auto", "dtype": params["dtype"] or "float32"}
     sampler = ChildSampler(home, threads=params["threads"], device=params["device"] or "auto", **given)
