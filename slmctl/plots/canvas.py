@@ -3,6 +3,7 @@
 What is drawn where is chart.py's and plane.py's job; what a role looks like is the screen's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slmctl.plots.rows import Row
@@ -75,6 +76,13 @@ class Canvas:
             for place, char in enumerate(text, start=column):
                 if 0 <= place < self.columns:
                     self._set(row * self.columns + place, char, role)
+
+    def is_free(self, column: int, row: int, width: int, roles: Sequence[str]) -> bool:
+        """Whether cells of a row are there and hold nothing but what has one of these roles."""
+        if not (0 <= row < self.rows and column >= 0 and column + width <= self.columns):
+            return False
+        start = row * self.columns + column
+        return all(role in roles for role in self._roles[start : start + width])
 
     def rule(self, column: int, char: str, role: str) -> None:
         """A vertical line of `char` through the cells of a column that are empty; the others take its role."""

@@ -58,13 +58,15 @@ def draw(curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), al
     shown = [curve.window(axes.across.low, axes.across.high) for curve in curves]
     log = axes.up.log
     for target in targets:
-        _target(axes, target)
+        _dashes(axes, target)
     for curve in shown:
         if curve.faint:
             _points(axes, curve, log)
     for curve in shown:
         _line(axes, curve, log)
     _letters(axes, shown, log)
+    for target in targets:
+        _word(axes, target)
     return Sketch(axes.picture(tuple(alarms)), axes)
 
 
@@ -129,20 +131,27 @@ def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
     return (min(known), max(known)) if known else ()
 
 
-def _target(axes: Axes, target: Target) -> None:
-    """A dashed line with its word at the left, or the word at the edge beyond which it lies."""
-    canvas, share = axes.canvas, axes.up.share(target.value) if usable(target.value, axes.up.log) else -1.0
-    row = 0 if share > 1 else canvas.rows - 1
-    arrow = "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.look.ascii else ("↑" if share > 1 else "↓")
-    if not arrow:
+def _dashes(axes: Axes, target: Target) -> None:
+    """A dashed line, where the value lies within the chart."""
+    if usable(target.value, axes.up.log) and 0 <= axes.up.share(target.value) <= 1:
         y = axes.y(target.value)
-        row = y if axes.look.ascii else y // 4
-        pen = Pen("target", "-", 2, 4)
-        for x in range(canvas.wide):
-            canvas.upright(x, y, y, pen)
+        for x in range(axes.canvas.wide):
+            axes.canvas.upright(x, y, y, Pen("target", "-", 2, 4))
+
+
+def _word(axes: Axes, target: Target) -> None:
+    """The word of a target at its line, or at the edge beyond which it lies; where it hides no data, if it can."""
+    canvas, share = axes.canvas, axes.up.share(target.value) if usable(target.value, axes.up.log) else -1.0
+    arrow = "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.look.ascii else ("↑" if share > 1 else "↓")
+    y = axes.y(target.value) if not arrow else 0
+    row = (y if axes.look.ascii else y // 4) if not arrow else 0 if share > 1 else canvas.rows - 1
     text = f" {target.word} {arrow}".rstrip() + " "
-    if len(text) <= canvas.columns // 2:
-        canvas.write(0 if arrow else 1, row, text, "target")
+    if len(text) > canvas.columns // 2:
+        return
+    first, last = 0 if arrow else 1, canvas.columns - len(text) - 1
+    places = [(column, near) for near in (row, row - 1, row + 1) for column in (first, last // 2, last)]
+    free = [place for place in places if canvas.is_free(*place, len(text), ("", "target"))]
+    canvas.write(*(free or places)[0], text, "target")
 
 
 def _points(axes: Axes, curve: Curve, log: bool) -> None:

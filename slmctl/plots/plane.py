@@ -74,24 +74,29 @@ def draw_plane(paths: Sequence[Path], look: Look, limit: Target | None = None) -
     if across is None or up is None:
         return PlaneSketch(empty(max(0, look.width), max(0, look.height)))
     axes = Axes(look, across, up, whole_steps=False, name="sqrt KL" if look.ascii else "√KL")
-    if edge is not None and limit is not None:
-        _edge(axes, edge, limit.word, bool(near))
+    if edge is not None and near:
+        axes.canvas.rule(axes.cell(edge), ":" if look.ascii else "┊", "target")
     for path, points in routes:
         _route(axes, path, points)
     for path, points in routes:
         _ends(axes, path, points)
+    if edge is not None and limit is not None:
+        _word(axes, edge, limit.word, bool(near))
     rows = axes.picture()
     return PlaneSketch(rows, axes, tuple(points for _, points in routes)) if axes.canvas.rows else PlaneSketch(rows)
 
 
-def _edge(axes: Axes, edge: float, word: str, near: bool) -> None:
+def _word(axes: Axes, edge: float, word: str, near: bool) -> None:
+    """The word of the limit beside its line, or at the edge beyond which it lies; where it hides no data, if it can."""
     canvas = axes.canvas
     text = f" {word} " if near else f" {word} {'>' if axes.look.ascii else '→'} "
-    if near:
-        canvas.rule(axes.cell(edge), ":" if axes.look.ascii else "┊", "target")
-    if len(text) <= canvas.columns // 2:
-        start = axes.cell(edge) - len(text) if near else canvas.columns - len(text)
-        canvas.write(max(0, start), canvas.rows - 1, text, "target")
+    if len(text) > canvas.columns // 2:
+        return
+    cell = axes.cell(edge)
+    columns = (cell - len(text), cell + 1) if near else (canvas.columns - len(text),)
+    places = [(column, row) for row in (canvas.rows - 1, 0, canvas.rows // 2) for column in columns]
+    free = [place for place in places if canvas.is_free(*place, len(text), ("",))]
+    canvas.write(*(free or places)[0], text, "target")
 
 
 def _route(axes: Axes, path: Path, points: list[Point]) -> None:

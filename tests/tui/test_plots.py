@@ -75,10 +75,11 @@ def test_nothing_to_draw() -> None:
 
 def test_a_target_is_a_dashed_line_or_an_arrow_beyond() -> None:
     assert chart(line(0, 4), width=26, targets=(Target(2, "aim 2"),)) == [
-        "4+                  ******",
-        "2+- aim ************  --  ",
+        "4+  aim 2           ******",
+        "2+--  --************  --  ",
         "0+******                  ",
-    ]
+    ], "its word gives way to the data"
+    assert " aim 2 " in chart(line(0, 0, 4, 4, 4, 4, 4, 4), width=26, targets=(Target(2, "aim 2"),))[1]
     assert chart(line(0, 1), width=26, targets=(Target(8, "aim 8"),))[0].startswith("1.0+ aim 8 ^ ")
     assert " aim -9 v " in chart(line(1, 0), width=26, targets=(Target(-9, "aim -9"),))[-1]
     assert "aim" not in "".join(chart(line(0, 4), width=12, targets=(Target(2, "aim 2"),))), "no room for the word"
