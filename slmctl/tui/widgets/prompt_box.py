@@ -43,15 +43,15 @@ class PromptBox(CleanArea):
 
     def action_send(self) -> None:
         """Sends the text, once keys that were pressed before have been heard: they wait in a queue of ours."""
-        self.call_next(self._send)
+        self.call_later(self._send)
 
     def action_new_line(self) -> None:
         """Begins a new line."""
-        self.call_next(self.insert, "\n")
+        self.call_later(self.insert, "\n")
 
     def action_complete(self) -> None:
         """Completes a command, again the next way; with nothing to complete, leaves for the replies."""
-        self.call_next(self._complete)
+        self.call_later(self._complete)
 
     def _send(self) -> None:
         text = self.text
