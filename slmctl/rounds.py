@@ -86,7 +86,8 @@ def plan_round(
     """The round that starts from `policy` with `count` labels of a database.
 
     The reward model goes on from `scorer`, where that is one, else from the run's own, else from the policy. `prompts`
-    are those that were asked, where a person brought them, `longest` the tokens that responses could have. Raises: ConfigError for too few labels; FileError.
+    are those that were asked, where a person brought them, `longest` the tokens that responses could have.
+    Raises: ConfigError for too few labels; FileError.
     """
     if count < FEWEST:
         raise ConfigError(

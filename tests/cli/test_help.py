@@ -10,7 +10,12 @@ import pytest
 
 from tests.cli.conftest import Cli
 
-COMMANDS = ["run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "sample", "score", "export", "runs", "doctor"]
+COMMANDS = [
+    *("run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "label", "sample", "score"),
+    "export",
+    "runs",
+    "doctor",
+]
 NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"], ["data", "convert"]]
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors", "textual")
 
@@ -75,7 +80,7 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     "module",
     [
-        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client"),
+        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.simulating", "slmctl.rounds"),
         *("engine.planning", "engine.pulse", "engine.survey", "engine.agreement", "engine.pocket.judge"),
     ],
 )

@@ -3,7 +3,6 @@
 What is asked and kept is the core's job (slmctl/labelling.py); here keys become answers and news becomes a picture.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -16,12 +15,11 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from engine.errors import EngineError
 from slmctl.drawing import Question
 from slmctl.labelling import SKIP, Answer, alike, choice
-from slmctl.sitting import Wishes, policies
+from slmctl.sitting import Wishes
 from slmctl.tui import label_asking
-from slmctl.tui.label_session import LabelSession, open_session
+from slmctl.tui.label_session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,
@@ -73,6 +71,7 @@ class LabelScreen(Screen[None]):
         Binding("h", "guidelines", "Guidelines", id="label.guidelines", show=False),
         Binding("s", "figures", "Figures", id="label.figures", show=False),
         Binding("N", "round", "Round", id="label.round"),
+        Binding("y", "copy", "Copy", id="label.copy", show=False),
         Binding("pagedown,down", "scroll_all(1)", "Scroll", id="label.down", show=False),
         Binding("pageup,up", "scroll_all(-1)", "Scroll back", id="label.up", show=False),
     ]
@@ -111,7 +110,7 @@ class LabelScreen(Screen[None]):
             self.open(Wishes(start.models[:2], sampling=start.sampling, seed=start.seed))
         else:
             self.show()
-            self._work(self._find_policies())
+            self._work(find_policies(start.home, self.post_message))
 
     async def on_unmount(self) -> None:
         """Gives the database back."""
@@ -134,20 +133,8 @@ class LabelScreen(Screen[None]):
         """Begins a session in place of the one there is."""
         self._opening += 1
         self.query_one(Waiting).tell(f"opening {' and '.join(wishes.models)} ...")
-        self._work(self._open(wishes, self._opening))
-
-    async def _open(self, wishes: Wishes, opening: int) -> None:
-        try:
-            app = self._playground
-            session = await open_session(wishes, app.start.home, lambda: app.sampler, self.post_message)
-        except EngineError as error:
-            self.post_message(SessionFailed(str(error), opening))
-        else:
-            self.post_message(SessionOpened(session, opening))
-
-    async def _find_policies(self) -> None:
-        names = await asyncio.to_thread(policies, self._playground.start.home)
-        self.post_message(PoliciesFound(tuple(names)))
+        app = self._playground
+        self._work(begin(wishes, app.start.home, lambda: app.sampler, self.post_message, self._opening))
 
     async def on_session_opened(self, message: SessionOpened) -> None:
         """Takes the session over, unless another was asked for meanwhile."""
@@ -342,6 +329,12 @@ class LabelScreen(Screen[None]):
         """Scrolls all responses."""
         for panel in self.query(ResponsePanel):
             panel.scroll_relative(y=pages * max(1, panel.size.height - 2), animate=False)
+
+    def action_copy(self) -> None:
+        """Puts prompt and responses on the clipboard, as they stand on the screen."""
+        if self.session is not None:
+            self.app.copy_to_clipboard(self.session.words)
+            self.query_one(Reveal).tell("prompt and responses are on the clipboard")
 
     def action_round(self) -> None:
         """Shows what a new round would do, or how the one that runs stands."""
