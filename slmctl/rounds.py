@@ -74,11 +74,20 @@ class Progress:
     done: bool = False
 
 
-def plan_round(policy: str, scorer: str, labels: Path, count: int, home: Path, prompts: Source | None = None) -> Round:
+def plan_round(
+    policy: str,
+    scorer: str,
+    labels: Path,
+    count: int,
+    home: Path,
+    prompts: Source | None = None,
+    longest: int | None = None,
+) -> Round:
     """The round that starts from `policy` with `count` labels of a database.
 
     The reward model goes on from `scorer`, where that is one, else from the run's own, else from the policy. `prompts`
-    are those that were asked, where a person brought them. Raises: ConfigError for too few labels; FileError.
+    are those that were asked, where a person brought them, `longest` the tokens that responses could have.
+    Raises: ConfigError for too few labels; FileError.
     """
     if count < FEWEST:
         raise ConfigError(
@@ -96,7 +105,9 @@ def plan_round(policy: str, scorer: str, labels: Path, count: int, home: Path, p
     start = [] if parent is not None and stage_of(policy) == "sft" and "init" not in given else ["--init", policy]
     start += ["--reward", NONE] if "reward" in given else []
     start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]
-    rm, ppo = settings_for(record, count)
+    rm, ppo = settings_for(record, count, warm=bool(reward))
+    if longest is not None and longest != record.config.ppo.max_new_tokens:
+        ppo["ppo.max_new_tokens"] = longest
     data = ["--data", str(labels), "--init", reward or policy]
     return Round(
         name,
@@ -108,19 +119,19 @@ def plan_round(policy: str, scorer: str, labels: Path, count: int, home: Path, p
     )
 
 
-def settings_for(record: RunRecord, labels: int) -> tuple[dict[str, float], dict[str, float]]:
+def settings_for(record: RunRecord, labels: int, warm: bool) -> tuple[dict[str, float], dict[str, float]]:
     """What a round sets otherwise than the run that it starts from, for the reward model and for PPO.
 
-    A hundred labels must neither be forgotten nor learnt by heart: a third of the usual step, and so many passes that
-    about RM_LEARNT labels are seen. A run that came from a round has these settings already. Measured on `tiny`:
-    tests/bench/round.py.
+    A hundred labels must neither be forgotten nor learnt by heart: so many passes that about RM_LEARNT labels are seen,
+    and for a `warm` reward model, which has learnt before, a third of the usual step. A run that came from a round has
+    these settings already. Measured on `tiny`: tests/bench/round.py.
     """
     config = record.config
     rm = {"rm.epochs": min(RM_EPOCHS_MOST, max(1.0, round(RM_LEARNT / labels, 1)))}
     if is_labels(record.inputs.get("rm", {}).get("data", "")):
         return rm, {}
+    rm |= {"rm.lr": float(f"{RM_LR_SHARE * config.rm.lr:.2g}")} if warm else {}
     rm |= {
-        "rm.lr": float(f"{RM_LR_SHARE * config.rm.lr:.2g}"),
         "rm.muon_lr": 0.0,
         "rm.warmup_steps": min(RM_WARMUP_STEPS, config.rm.warmup_steps),
         "rm.validation_share": RM_HELD_OUT,

@@ -9,12 +9,23 @@ from textual.message import Message
 
 from engine.errors import EngineError
 from engine.preferences import LabelStore, read_labels
+from engine.records import prompt_text
 from slmctl.drawing import Question
 from slmctl.figures import figure_lines
 from slmctl.labelling import Answer, Labelling
-from slmctl.sitting import Sitting, Wishes, sit
+from slmctl.sitting import Sitting, Wishes, policies, sit
 from slmctl.tallies import Tally, tally
-from slmctl.tui.messages import FiguresRead, LabelFailed, LabelKept, LabelNews, LabelTold
+from slmctl.tui.messages import (
+    FiguresRead,
+    LabelFailed,
+    LabelKept,
+    LabelNews,
+    LabelTold,
+    PoliciesFound,
+    SessionFailed,
+    SessionOpened,
+)
+from slmctl.tui.safe import clean
 from slmctl.worker.sampler import Sampler
 
 Post = Callable[[Message], object]
@@ -42,6 +53,14 @@ class LabelSession:
     def welcome(self) -> str:
         """Where answers go, and whose they are."""
         return f"Answers of {self.sitting.annotator} go to {self.sitting.labels}; h shows the guidelines."
+
+    @property
+    def words(self) -> str:
+        """Prompt and responses as text, made harmless."""
+        if self.question is None:
+            return ""
+        numbered = [f"{place}. {one.text}" for place, one in enumerate(self.question.on_screen, start=1)]
+        return clean("\n\n".join([prompt_text(self.question.prompt), *numbered]))
 
     @property
     def waits_for(self) -> str:
@@ -99,8 +118,22 @@ class LabelSession:
             self.post(FiguresRead("\n".join(figure_lines(self.tally(), self.sitting.recipe.models, everybody))))
 
 
-async def open_session(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post) -> LabelSession:
-    """A session that draws its questions. Raises: EngineError for what cannot be had."""
+async def begin(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post, opening: int) -> None:
+    """Opens a session that draws its questions; SessionOpened, or SessionFailed, says when."""
+    try:
+        session = await _opened(wishes, home, sampler, post)
+    except EngineError as error:
+        post(SessionFailed(str(error), opening))
+    else:
+        post(SessionOpened(session, opening))
+
+
+async def find_policies(home: Path, post: Post) -> None:
+    """Looks for what there is to label; PoliciesFound says what."""
+    post(PoliciesFound(tuple(await asyncio.to_thread(policies, home))))
+
+
+async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post) -> LabelSession:
     sitting = await asyncio.to_thread(sit, wishes, home)
     store = await asyncio.to_thread(LabelStore, sitting.labels)
 

@@ -253,6 +253,14 @@ class RoundPlanned(Message):
 
 
 @dataclass
+class NextRound(Message):
+    """What the new round made is to be labelled next."""
+
+    models: tuple[str, ...]
+    scorer: str
+
+
+@dataclass
 class PoliciesFound(Message):
     """The finished policies of all runs, by name."""
 

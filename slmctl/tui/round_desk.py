@@ -67,10 +67,11 @@ class RoundDesk:
         recipe, labels = session.sitting.recipe, session.sitting.labels
         judged = [one for one in read_labels(labels) if one.verdict in COMPARED]
         policy, because = _start(session)
-        planned = plan_round(policy, recipe.scorer, labels, len(judged), self._home, session.sitting.source)
+        source, longest = session.sitting.source, int(recipe.sampling["max_new_tokens"])
+        planned = plan_round(policy, recipe.scorer, labels, len(judged), self._home, source, longest)
         opinions = [agrees(one) for one in judged]
         known = [opinion for opinion in opinions if opinion is not None]
-        before = f"; {recipe.scorer} says what {sum(known) / len(known):.0%} of all say" if known else ""
+        before = f" ({recipe.scorer} before: on {sum(known) / len(known):.0%} of all)" if known else ""
         return RoundState(planned, because, before)
 
 

@@ -48,8 +48,8 @@ class RoundState:
 
     def _plan(self) -> Iterator[str]:
         planned = self.planned
-        yield f"A new run, {planned.name}: {planned.labels} labels teach {self._teaches}, and PPO goes on from"
-        yield f"{planned.policy}{self.chosen_because}."
+        start = f"{planned.policy}{self.chosen_because}"
+        yield f"A new run, {planned.name}: {planned.labels} labels teach {self._teaches}, and PPO goes on from {start}."
         if not (self.running or self.done or self.error):
             yield ""
             yield from (shown(words) for words in planned.commands)
@@ -73,5 +73,8 @@ class RoundState:
             state = "done" if progress.done else f"{progress.step}/{progress.steps or '?'}"
             return f"{state}  {progress.numbers}"
         right = progress.metrics.get("rm/validation_accuracy")
-        tested = f"right on {right:.0%} of the {progress.held_out} newest labels held out" if right is not None else ""
-        return f"done  {tested}{self.model_before}"
+        if right is None:
+            return "done"
+        return (
+            f"done  right on {right:.0%} of the {progress.held_out} newest labels, not learnt from{self.model_before}"
+        )

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Cli
 
 STAGES = ["run", "pretrain", "sft", "rm", "ppo"]
-COMMANDS = [*STAGES, "eval", "chat", "sample", "score", "export", "watch", "runs", "doctor"]
+COMMANDS = [*STAGES, "eval", "chat", "label", "sample", "score", "export", "watch", "runs", "doctor"]
 NESTED = [["presets", "list"], ["presets", "show"], ["data", "check"], ["data", "show"], ["data", "convert"]]
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors", "textual")
 

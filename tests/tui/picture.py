@@ -1,6 +1,6 @@
 """Draws the README's picture: the playground itself, in its Train mode, on the runs named.
 
-    python -m tests.tui.picture RUNS_FOLDER RUN
+python -m tests.tui.picture RUNS_FOLDER RUN
 """
 
 import asyncio

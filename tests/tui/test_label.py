@@ -132,7 +132,7 @@ def test_whose_responses_they_are_is_told_once_the_vote_is_kept(home: Path, size
         shown = screen_of(app).session
         assert shown is not None
         order = [shown.labelling.judged[0].candidates[at].model for at in shown.labelling.judged[0].shown]
-        assert f"1 {order[0]} · 2 {order[1]}" in told
+        assert f"1: {order[0]}  2: {order[1]}" in told
 
     play(home, script, sampler=Nameless(), size=size)
 
@@ -586,7 +586,7 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the result")
         await pilot.pause()
         result = words(app)
-        assert "right on 80% of the 15 newest labels" in result and "enter: label tiny-2:ppo" in result
+        assert "right on 80% of the 15 newest labels, not learnt from" in result and "enter: label tiny-2:ppo" in result
         await pilot.press("enter")
 
         def next_round() -> bool:

@@ -74,6 +74,7 @@ def test_what_ppo_was_handed_before_is_not_taken_over(tmp_path: Path) -> None:
     run.final("sft").mkdir(parents=True)
     rm, ppo = plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path).commands
     assert options(rm)["--init"] == "tiny:sft", "without a reward model one grows from the policy"
+    assert "rm.lr" not in settings(rm), "a new one has not learnt yet what a large step could spoil"
     assert options(ppo)["--reward"] == "none", "the labels' reward model is what scores"
 
 
@@ -86,6 +87,9 @@ def test_a_model_by_its_path_becomes_a_run_of_its_own(tmp_path: Path) -> None:
     assert planned.name == "stories"
     assert (options(rm)["--preset"], options(rm)["--init"]) == ("slm-25m", str(model))
     assert options(ppo)["--init"] == str(model)
+    assert "ppo.max_new_tokens" not in settings(ppo)
+    shorter = plan_round(str(model), "", Path("l.db"), 40, tmp_path, source, 50).commands[1]
+    assert settings(shorter)["ppo.max_new_tokens"] == 50
     assert (options(ppo)["--prompts"], options(ppo)["--map"]) == ("openings.jsonl", "prompt=text")
     (tmp_path / "stories").mkdir()
     assert plan_round(str(model), "", Path("l.db"), 40, tmp_path, source).name == "stories-2"

@@ -3,7 +3,6 @@
 What is asked and kept is the core's job (slmctl/labelling.py); here keys become answers and news becomes a picture.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -16,35 +15,31 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from engine.errors import EngineError
 from slmctl.drawing import Question
 from slmctl.labelling import SKIP, Answer, alike, choice
-from slmctl.sitting import Wishes, policies
+from slmctl.sitting import Wishes
 from slmctl.tui import label_asking
-from slmctl.tui.label_session import LabelSession, open_session
+from slmctl.tui.label_session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,
     LabelKept,
     LabelNews,
     LabelTold,
+    NextRound,
     OpenLabel,
     PoliciesFound,
     ResponseChosen,
-    RoundEnded,
-    RoundNews,
-    RoundPlanned,
     SessionFailed,
     SessionOpened,
 )
-from slmctl.tui.round_desk import RoundDesk
-from slmctl.tui.screens.label_round import RoundScreen
 from slmctl.tui.screens.label_text import LabelTextScreen
 from slmctl.tui.widgets.label_status import LabelStatus
 from slmctl.tui.widgets.policy_list import PolicyList
 from slmctl.tui.widgets.prompt_view import PromptView
 from slmctl.tui.widgets.response_panel import ResponsePanel
 from slmctl.tui.widgets.reveal import Reveal
+from slmctl.tui.widgets.round_line import RoundLine
 from slmctl.tui.widgets.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -76,6 +71,7 @@ class LabelScreen(Screen[None]):
         Binding("h", "guidelines", "Guidelines", id="label.guidelines", show=False),
         Binding("s", "figures", "Figures", id="label.figures", show=False),
         Binding("N", "round", "Round", id="label.round"),
+        Binding("y", "copy", "Copy", id="label.copy", show=False),
         Binding("pagedown,down", "scroll_all(1)", "Scroll", id="label.down", show=False),
         Binding("pageup,up", "scroll_all(-1)", "Scroll back", id="label.up", show=False),
     ]
@@ -98,6 +94,7 @@ class LabelScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Figures, prompt, responses, what was said last."""
         yield LabelStatus()
+        yield RoundLine(self._playground.start.home)
         yield PromptView(id="label-prompt")
         yield Container(id="label-responses")
         yield Waiting()
@@ -106,7 +103,6 @@ class LabelScreen(Screen[None]):
     def on_mount(self) -> None:
         """Opens what was asked for, or asks for it."""
         start = self._playground.start
-        self.desk = RoundDesk(start.home, self.post_message)
         typed = start.options.get("label")
         if isinstance(typed, Wishes):
             self.open(typed)
@@ -114,7 +110,7 @@ class LabelScreen(Screen[None]):
             self.open(Wishes(start.models[:2], sampling=start.sampling, seed=start.seed))
         else:
             self.show()
-            self._work(self._find_policies())
+            self._work(find_policies(start.home, self.post_message))
 
     async def on_unmount(self) -> None:
         """Gives the database back."""
@@ -137,20 +133,8 @@ class LabelScreen(Screen[None]):
         """Begins a session in place of the one there is."""
         self._opening += 1
         self.query_one(Waiting).tell(f"opening {' and '.join(wishes.models)} ...")
-        self._work(self._open(wishes, self._opening))
-
-    async def _open(self, wishes: Wishes, opening: int) -> None:
-        try:
-            app = self._playground
-            session = await open_session(wishes, app.start.home, lambda: app.sampler, self.post_message)
-        except EngineError as error:
-            self.post_message(SessionFailed(str(error), opening))
-        else:
-            self.post_message(SessionOpened(session, opening))
-
-    async def _find_policies(self) -> None:
-        names = await asyncio.to_thread(policies, self._playground.start.home)
-        self.post_message(PoliciesFound(tuple(names)))
+        app = self._playground
+        self._work(begin(wishes, app.start.home, lambda: app.sampler, self.post_message, self._opening))
 
     async def on_session_opened(self, message: SessionOpened) -> None:
         """Takes the session over, unless another was asked for meanwhile."""
@@ -167,6 +151,7 @@ class LabelScreen(Screen[None]):
         panels.set_classes(f"-k{k}")
         self.query_one(Reveal).tell(self.session.welcome)
         self.show()
+        self.show_figures()
         self.refresh_bindings()
 
     def on_session_failed(self, message: SessionFailed) -> None:
@@ -199,6 +184,7 @@ class LabelScreen(Screen[None]):
         self._keeping = False
         stronger, self._stronger = self._stronger, False
         self.show()
+        self.show_figures()
         if message.withdrawn:
             self.query_one(Reveal).tell("taken back, and asked again")
         elif self.session is not None:
@@ -234,25 +220,22 @@ class LabelScreen(Screen[None]):
         for name in ("#label-prompt", "#label-responses"):
             self.query_one(name).display = question is not None
         self.query_one(Waiting).display = question is None
-        if session is None:
-            return
-        if question is None:
+        if session is not None and question is None:
             self.query_one(Waiting).tell(session.waits_for)
-        elif question is not self._shown:
+        elif question is not None and question is not self._shown:
             self.query_one(PromptView).show(question.prompt)
             for panel, candidate in zip_longest(self.query(ResponsePanel), question.on_screen):
                 panel.display = candidate is not None
                 if candidate is not None:
                     panel.show(candidate)
         self._shown = question
-        self.query_one(LabelStatus).show(
-            session.tally(), session.wishes.goal, self._playground.start.ascii, self._extra(session)
-        )
 
-    def _extra(self, session: LabelSession) -> str:
-        marks = ["flagged"] * session.labelling.flagged + ["note"] * bool(session.labelling.note)
-        round_ = self.desk.state.short if self.desk.state is not None else ""
-        return "  ".join([*marks, round_] if round_ else marks)
+    def show_figures(self) -> None:
+        """Shows the line of figures, with the marks of the question."""
+        if (session := self.session) is not None:
+            marks = ["flagged"] * session.labelling.flagged + ["note"] * bool(session.labelling.note)
+            ascii_only = self._playground.start.ascii
+            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, "  ".join(marks))
 
     def _keep(self, answer: Answer) -> None:
         """Has an answer kept; until it is, no other one is taken."""
@@ -298,7 +281,7 @@ class LabelScreen(Screen[None]):
         """Marks the pair for somebody to look at, or takes the mark off; it is kept with the vote."""
         if self.session is not None and self._question is not None:
             self.session.labelling.flagged = not self.session.labelling.flagged
-            self.show()
+            self.show_figures()
 
     def action_note(self) -> None:
         """Asks for a note, which is kept with the vote."""
@@ -307,7 +290,7 @@ class LabelScreen(Screen[None]):
             def noted(note: str) -> None:
                 if session.question is question:
                     session.labelling.note = note
-                    self.show()
+                    self.show_figures()
 
             label_asking.ask_note(self.app, session.labelling.note, noted)
 
@@ -347,42 +330,18 @@ class LabelScreen(Screen[None]):
         for panel in self.query(ResponsePanel):
             panel.scroll_relative(y=pages * max(1, panel.size.height - 2), animate=False)
 
+    def action_copy(self) -> None:
+        """Puts prompt and responses on the clipboard, as they stand on the screen."""
+        if self.session is not None:
+            self.app.copy_to_clipboard(self.session.words)
+            self.query_one(Reveal).tell("prompt and responses are on the clipboard")
+
     def action_round(self) -> None:
         """Shows what a new round would do, or how the one that runs stands."""
         if self.session is not None:
-            self._work(self.desk.plan(self.session))
+            self.query_one(RoundLine).plan(self.session)
 
-    def on_round_planned(self, _: RoundPlanned) -> None:
-        """Shows the round."""
-        if self.desk.state is not None:
-            self.app.push_screen(RoundScreen(self.desk.state), self._decide)
-
-    def _decide(self, decision: str | None) -> None:
-        """Does what was decided on the round's own screen."""
-        state = self.desk.state
-        if decision == "start":
-            self.run_worker(self.desk.run(), group="round")
-        elif decision == "stop":
-            self._work(self.desk.stop())
-        elif decision == "next" and state is not None and self.session is not None:
-            self.desk.state = None
-            wishes = self.session.wishes
-            self.open(replace(wishes, models=state.planned.models, scorer=state.planned.scorer))
-        self.show()
-
-    def on_round_news(self, message: RoundNews) -> None:
-        """Shows how the round stands."""
-        self.desk.take(message.progress)
-        self._show_round()
-
-    def on_round_ended(self, message: RoundEnded) -> None:
-        """Tells how the round ended."""
-        self.desk.end(message.error)
-        if self.desk.state is not None:
-            self._playground.say(self.desk.state.short, "error" if message.error else "information")
-        self._show_round()
-
-    def _show_round(self) -> None:
-        if isinstance(self.app.screen, RoundScreen):
-            self.app.screen.refresh_state()
-        self.show()
+    def on_next_round(self, message: NextRound) -> None:
+        """Labels what the round has made."""
+        if self.session is not None:
+            self.open(replace(self.session.wishes, models=message.models, scorer=message.scorer))

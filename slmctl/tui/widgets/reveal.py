@@ -46,7 +46,7 @@ def _models(judgement: Judgement) -> Iterator[str]:
     names = [judgement.candidates[at].model for at in judgement.shown]
     if len(set(names)) > 1:
         yield "   "
-        yield " · ".join(f"{place} {one_line(name, NAME)}" for place, name in enumerate(names, start=1))
+        yield "  ".join(f"{place}: {one_line(name, NAME)}" for place, name in enumerate(names, start=1))
 
 
 def _opinion(judgement: Judgement, scorer: str) -> Iterator[str]:

@@ -1,0 +1,65 @@
+"""One line on the new round, there while there is one; it runs the round and shows the round's own screen."""
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from textual.content import Content
+from textual.widgets import Static
+
+from slmctl.tui.label_session import LabelSession
+from slmctl.tui.messages import NextRound, RoundEnded, RoundNews, RoundPlanned
+from slmctl.tui.round_desk import RoundDesk
+from slmctl.tui.safe import one_line
+from slmctl.tui.screens.label_round import RoundScreen
+
+
+class RoundLine(Static):
+    """How the round stands; nothing where there is none. `home` is the folder of the runs."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("", markup=False)
+        self._desk = RoundDesk(home, self.post_message)
+        self.display = False
+
+    def plan(self, session: LabelSession) -> None:
+        """Shows what a round from this session would do, or how the one that there is stands."""
+        self._work(self._desk.plan(session))
+
+    def on_round_planned(self, _: RoundPlanned) -> None:
+        """Shows the round's own screen."""
+        if self._desk.state is not None:
+            self.app.push_screen(RoundScreen(self._desk.state), self._decide)
+
+    def on_round_news(self, message: RoundNews) -> None:
+        """Shows how the round stands."""
+        self._desk.take(message.progress)
+        self._tell()
+
+    def on_round_ended(self, message: RoundEnded) -> None:
+        """Tells how the round ended."""
+        self._desk.end(message.error)
+        self._tell()
+
+    def _decide(self, decision: str | None) -> None:
+        """Does what was decided on the round's own screen."""
+        state = self._desk.state
+        if decision == "start":
+            self._work(self._desk.run())
+        elif decision == "stop":
+            self._work(self._desk.stop())
+        elif decision == "next" and state is not None:
+            self._desk.state = None
+            self.post_message(NextRound(state.planned.models, state.planned.scorer))
+        self._tell()
+
+    def _tell(self) -> None:
+        state = self._desk.state
+        words = "" if state is None else state.short
+        self.update(Content(one_line(words)))
+        self.display = bool(words)
+        if isinstance(self.app.screen, RoundScreen):
+            self.app.screen.refresh_state()
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        self.run_worker(work, group="round")
