@@ -87,6 +87,7 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
     "module",
     [
         *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.frame"),
+        *("slmctl.simulating", "slmctl.rounds"),
         *("engine.planning", "engine.pulse", "engine.survey", "engine.agreement", "engine.pocket.judge"),
     ],
 )
