@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.worker.sampler import Sampler
 
+ROOMY = 16  # rows, below which the replies have all the room there is
 REPAINTS = 25  # a second, while replies stream
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
 
@@ -255,6 +256,10 @@ class ChatScreen(Screen[None]):
     def _completions(self, text: str) -> list[Completion]:
         return completions(text, self.there)
 
+    def on_resize(self) -> None:
+        """Makes room for the replies on a low screen."""
+        self._lines()
+
     def on_descendant_focus(self) -> None:
         """Shows the checkpoints of the model whose reply has the focus."""
         self._lines()
@@ -334,7 +339,8 @@ class ChatScreen(Screen[None]):
     def _lines(self) -> None:
         self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept))
         self.query_one("#chat-hint", Static).update(Content(hint(self.chat, self.box.completions, self.box.text)))
-        place = replying.place_of(self) if self.chat.turns else None
+        roomy = self.app.size.height >= ROOMY
+        place = replying.place_of(self) if self.chat.turns and roomy else None
         legend, lens = self.query_one("#chat-legend", Static), self.turns.lens
         legend.display = lens != OFF and place is not None
         if legend.display and place is not None:
