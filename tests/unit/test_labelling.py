@@ -290,7 +290,7 @@ def test_some_pairs_come_back_swapped_and_none_twice(tmp_path: Path) -> None:
 
 def test_no_pair_comes_back_twice_nor_one_that_has_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labelling, "REPEATED", 0.9)
-    session = lived(tmp_path / "l.db", *[first] * 55)
+    session = lived(tmp_path / "l.db", *[first] * 40)
     again = [one.repeats for one in session.judged if one.repeats is not None]
     assert len(set(again)) == len(again) > 10
     assert not set(again) & {one.id for one in session.judged if one.repeats is not None}
