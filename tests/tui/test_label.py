@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,28 @@ def test_a_number_that_is_held_down_is_one_vote(home: Path, monkeypatch: pytest.
 
     (kept,) = play(home, script)
     assert (kept.strength, by_place(kept)) == (2, [1, 0])
+
+
+def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label, "AGAIN_S", 1e9)
+    writable, add = threading.Event(), LabelStore.add
+
+    def slow(store: LabelStore, judgement: Judgement) -> int:
+        assert writable.wait(60)
+        return add(store, judgement)
+
+    monkeypatch.setattr(LabelStore, "add", slow)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("1", "2", "0", "x", "space", "backspace", "1")
+        assert "kept" not in screen_text(app)
+        writable.set()
+        await until(pilot, lambda: "1 is much better" in screen_text(app), "much better")
+        await pair(app, pilot, 1)
+
+    (kept,) = play(home, script)
+    assert (kept.strength, by_place(kept)) == (2, [0, 1])
 
 
 def test_the_same_number_later_is_a_vote_on_the_next_pair(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

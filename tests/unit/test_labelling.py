@@ -14,6 +14,7 @@ from engine.agreement import between_annotators
 from engine.errors import FileError
 from engine.preferences import Judgement, LabelStore, read_database, read_labels
 from engine.records import Message
+from slmctl import labelling
 from slmctl.asking import Recipe
 from slmctl.labelling import REPEATED, REPEATED_AFTER, SKIP, Answer, Labelling, alike, choice, ranking
 from slmctl.tallies import agrees, tally
@@ -285,6 +286,14 @@ def test_some_pairs_come_back_swapped_and_none_twice(tmp_path: Path) -> None:
     figures = tally(session.judged)
     assert figures.self_agreement.count == 0, "whoever always takes the first contradicts himself"
     assert figures.first.rate == 1.0
+
+
+def test_no_pair_comes_back_twice_nor_one_that_has_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelling, "REPEATED", 0.9)
+    session = lived(tmp_path / "l.db", *[first] * 40)
+    again = [one.repeats for one in session.judged if one.repeats is not None]
+    assert len(set(again)) == len(again) > 10
+    assert not set(again) & {one.id for one in session.judged if one.repeats is not None}
 
 
 def test_two_labelers_are_asked_the_same_and_their_agreement_is_known(tmp_path: Path) -> None:
