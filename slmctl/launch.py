@@ -1,7 +1,7 @@
 """Starting a run from a screen: the very command that a person would type, as a process that outlives the screen.
 
-It gets a session of its own, reads nothing, and says what it has to say in the run's log.txt. How it stands is told by
-the run directory, like that of any other run; `Launched` only knows whether it came to begin.
+It gets a session of its own, gives way to the screen, reads nothing, and says what it has to say in the run's log.txt.
+How it stands is told by the run directory, like that of any other run; `Launched` only knows whether it came to begin.
 """
 
 import os
@@ -18,9 +18,11 @@ from engine.errors import FileError
 from engine.pulse import read_status
 from engine.rundir import RunDir
 
+POLITE = 10  # how far a run gives way to the screen that started it, and costs nothing on a machine that is idle
 _ROOT = str(Path(slmctl.__file__).resolve().parents[1])
 _BEGIN = (
-    f"import sys; sys.path.append({_ROOT!r}); from slmctl.cli import main; main()"  # this very code, not the folder's
+    f"import os, sys; os.nice({POLITE}); sys.path.append({_ROOT!r})"  # this very code, not the folder's
+    "; from slmctl.cli import main; main()"
 )
 LAST_LINES = 12
 

@@ -3,19 +3,19 @@
     python -m tests.bench.keys RUN [--keys 200]
 
 Types letters into the chat of RUN's SFT policy, in a real pseudo-terminal: from the byte written to the handler that
-gets the key, and to the letter painted. Then the same beside a PPO training of a copy of the run. The first line a
-ratio is taken against is measured in the same call.
+gets the key, and to the letter painted. Then the same beside a PPO training, started as the playground starts it. Both
+in one call, so that their ratio means something.
 """
 
 import argparse
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import termios
@@ -25,6 +25,9 @@ from pathlib import Path
 
 from textual import events
 
+from engine.events import StepCompleted
+from engine.rundir import RunDir
+from slmctl.launch import launch
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
 
@@ -34,6 +37,7 @@ OPENING_S = 8.0
 BACKSPACE = b"\x7f"
 PAUSE_S = 0.06
 TOO_LONG_S = 5.0
+SEQUENCE = re.compile("\x1b\\[[0-9;:?=<>]*[ '$]?[A-Za-z]")  # colours and cursor, which hold letters too
 
 
 class Timed(Playground):
@@ -74,7 +78,7 @@ class Terminal:
             pass
         sent = time.monotonic()
         os.write(self.screen, letter.encode())
-        while letter.encode() not in self._read(TOO_LONG_S):
+        while letter not in SEQUENCE.sub("", self._read(TOO_LONG_S).decode(errors="replace")):
             assert time.monotonic() - sent < TOO_LONG_S, f"{letter!r} never came"
         painted = time.monotonic()
         noted = struct.iter_unpack("d", os.read(self.notes, 2**12))
@@ -133,18 +137,15 @@ def main() -> None:
         terminal = Terminal(home, "tiny:sft")
         terminal.settle()
         idle = measured(terminal, options.keys)
-        words = [sys.executable, "-m", "slmctl", "ppo", "--run", "busy", "--from", "tiny", "--set", "ppo.kl_coef=0.34"]
-        environ = {**os.environ, "SLMCTL_RUNS": str(home)}
-        with subprocess.Popen(words, env=environ, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as training:
-            while (
-                not (home / "busy" / "events.jsonl").is_file()
-                or b"StepCompleted" not in (home / "busy" / "events.jsonl").read_bytes()
-            ):
-                assert training.poll() is None, "the training ended"
-                time.sleep(0.2)
-            busy = measured(terminal, options.keys)
-            assert training.poll() is None, "the training ended before it was measured beside"
-            training.kill()
+        run = RunDir(home / "busy")
+        training = launch(("ppo", "--run", run.name, "--from", "tiny", "--set", "ppo.kl_coef=0.34"), run, os.environ)
+        while not any(isinstance(event, StepCompleted) for event in run.read_events()):
+            assert training.ended() is None, training.said()
+            time.sleep(0.2)
+        busy = measured(terminal, options.keys)
+        assert training.ended() is None, "the training ended before it was measured beside"
+        training.process.kill()
+        training.process.wait()
         terminal.close()
     for name, (handled, painted) in (("idle", idle), ("beside a training", busy)):
         print(line(f"{name}: to handler", handled))
