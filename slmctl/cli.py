@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import chat, convert, data, doctor, eval, options, presets, run, runs, sample, score, stage, watch
@@ -83,6 +83,8 @@ def root(
 ) -> None:
     """Opens the playground where no command is given, or prints help where there is no terminal for it."""
     if ctx.invoked_subcommand is not None:
+        if ascii:
+            raise ConfigError("--ascii is the playground's: type slmctl --ascii, or put it after the command")
         return
     if not can_draw(os.environ):
         print(ctx.get_help())

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from engine.errors import ConfigError
-from engine.pipeline import COMMON, INPUTS, NAMES, SECTIONS
+from engine.pipeline import COMMON, INPUTS, NAMES, SECTIONS, needs
 from engine.planning import DEFAULT_PRESET, Plan, RunRequest, plan, resolve_on
 from engine.pocket.labelers import PERSONAS
 from engine.rundir import RunDir, check_name
@@ -182,11 +182,13 @@ def text_of(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def _rank(name: str, target: str) -> tuple[int, int]:
-    """Where a setting stands: the target's own, then common ones, then those of what it builds on."""
-    section, order = name.partition(".")[0] if "." in name else "", list(leaves()).index(name)
-    own = SECTIONS.get(target, ())[1:]
-    return (0 if section in own else 1 if not section else 2 if section in SECTIONS.get(target, ()) else 3), order
+def _rank(name: str, target: str) -> int:
+    """Where a setting stands: the target's own, then common ones, then those of what it works from."""
+    section = name.partition(".")[0] if "." in name else ""
+    if target not in SECTIONS or not section:
+        return 1
+    near = (*SECTIONS[target], *needs(target, {}))
+    return 0 if section in SECTIONS[target][1:] else 2 if section in near else 3
 
 
 def _allowed(info: FieldInfo) -> str:

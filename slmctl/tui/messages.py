@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from engine.rundir import RunDir
+from slmctl.drafts import Draft
 from slmctl.overview import Standing
 from slmctl.panels import Panel
 from slmctl.particulars import Particulars
@@ -93,6 +94,26 @@ class FilterChanged(Message):
 
     text: str
     done: bool = False
+
+
+# the form
+
+
+@dataclass
+class FieldEdited(Message):
+    """A row of the form was edited; `text` is None where it is to stay as it was."""
+
+    key: str
+    text: str | None
+
+
+@dataclass
+class DraftChecked(Message, bubble=False):
+    """What a draft would come to, or why the command would refuse it."""
+
+    draft: Draft
+    outlook: str
+    refused: bool
 
 
 # train

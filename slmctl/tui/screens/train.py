@@ -249,9 +249,7 @@ class TrainScreen(Screen[None]):
         """Copies the values that the focused panel shows, or the chosen sample."""
         if self._watching is not None:
             panel = self.query_one(TrainBody).panel
-            text = clean(self._watching.copied(panel))
-            self.app.copy_to_clipboard(text)
-            self._playground.say(f"copied: {one_line(text, 60)}")
+            self._playground.copy(clean(self._watching.copied(panel)))
 
     # controls
 
