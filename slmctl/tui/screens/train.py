@@ -37,8 +37,10 @@ BROKEN = ("dead", "failed", "interrupted", "ended", "none")
 class TrainScreen(Screen[None]):
     """The runs that are followed, or what to type where there are none."""
 
-    HELP = """The step that is pointed at is the same in every chart, in the plane and in the samples. Until one is
-    pointed at, everything goes with the newest step."""
+    HELP = (
+        "The step that is pointed at is the same in every chart, in the plane and in the samples. "
+        "Until one is pointed at, everything goes with the newest step."
+    )
     AUTO_FOCUS = ""  # the first panel takes it, once there is one
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "ask('pause')", "Pause", id="train.pause"),
@@ -49,10 +51,8 @@ class TrainScreen(Screen[None]):
         Binding("tab", "next_panel(1)", "Next", id="train.next"),
         Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
         Binding("z", "zoom", "Zoom", id="train.zoom"),
-        Binding(
-            "left_square_bracket", "look('samples_before')", "Samples before", id="train.samples_before", show=False
-        ),
-        Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.samples_after", show=False),
+        Binding("left_square_bracket", "look('samples_before')", "Samples before", id="train.before", show=False),
+        Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.after", show=False),
         Binding("m", "look('smooth')", "Smooth", id="train.smooth", show=False),
         Binding("l", "look('log')", "Log scale", id="train.log", show=False),
         Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
@@ -249,9 +249,7 @@ class TrainScreen(Screen[None]):
         """Copies the values that the focused panel shows, or the chosen sample."""
         if self._watching is not None:
             panel = self.query_one(TrainBody).panel
-            text = clean(self._watching.copied(panel))
-            self.app.copy_to_clipboard(text)
-            self._playground.say(f"copied: {one_line(text, 60)}")
+            self._playground.copy(clean(self._watching.copied(panel)))
 
     # controls
 
