@@ -25,7 +25,7 @@ from engine.preferences import VERDICTS, Candidate, Judgement, LabelStore, read_
 from engine.records import Message
 from tests.labelling import acknowledged_until_killed, check, judged, kill_labelers, labeler, stored
 
-KILLS = int(os.environ.get("SLMCTL_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("LABEL_KILLS", "10"))
 NOBODY = 65534
 ANY_TEXT = st.text(max_size=20) | st.sampled_from(["", "\0", "a\0b", "\x1b]0;x\x07", "\u2028\r\n", "'); DROP TABLE"])
 NUMBERS = st.integers(0, 2**40)
