@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
 from engine.rundir import disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import (
@@ -29,6 +29,7 @@ from slmctl.commands import (
     sample,
     score,
     stage,
+    watch,
 )
 from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
@@ -68,6 +69,7 @@ def _wire() -> None:
     _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
     _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
     _command(export.export, "export", "Labels as rows for other programs.", export.HELP)
+    _command(watch.watch, "watch", "Charts, samples and alarms, live.", watch.HELP)
     _command(runs.runs, "runs", "List runs, or show one.", runs.HELP)
     presets_app = typer.Typer(help="List presets, or show one.", rich_markup_mode=None, no_args_is_help=True)
     _command(presets.list_presets, "list", "List the presets.", presets.LIST_HELP, presets_app)
@@ -99,6 +101,8 @@ def root(
 ) -> None:
     """Opens the playground where no command is given, or prints help where there is no terminal for it."""
     if ctx.invoked_subcommand is not None:
+        if ascii:
+            raise ConfigError("--ascii is the playground's: type slmctl --ascii, or put it after the command")
         return
     if not can_draw(os.environ):
         print(ctx.get_help())

@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +95,6 @@ def launch(words: Sequence[str], run: RunDir, environ: Mapping[str, str]) -> Lau
 
 def _log(run: RunDir) -> tuple[int, Path]:
     """An open file for what the process says, and where it lies."""
-    if run.exists():
-        return os.open(run.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644), run.log
+    log = run.log if run.exists() else run.path.parent / f".launch-{os.getpid()}-{time.time_ns()}.txt"
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".launch-", suffix=".txt", dir=run.path.parent)
-    return handle, Path(name)
+    return os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644), log

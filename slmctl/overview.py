@@ -20,6 +20,7 @@ from engine.runtoml import RunRecord, read_run_toml
 DAMAGED = "damaged"
 ACTIVE = ("live", "slow", "paused")
 WORDS = (*ACTIVE, "dead", "finished", "failed", "interrupted", "ended", "none")
+TOO_MUCH = 1e15  # no time and no count of ours is as large
 POLICIES = ("pretrain", "sft", "ppo")
 _ASKED = ("run.toml", "status.json", "result.json")
 
@@ -71,13 +72,22 @@ class _Read:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What was read of a run, and what its files and directories were like just before."""
+
+    read: _Read
+    places: tuple[str, ...]
+    marks: list[tuple[int, int, int] | None]
+
+
 class Overview:
     """The runs of `home`; it may be asked from several threads."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._guard = threading.Lock()
-        self._kept: dict[str, tuple[object, _Read]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     def rows(self, now: float) -> list[Standing]:
         """All runs by name, as they stand at the time `now`. Raises: FileError where the folder cannot be read."""
@@ -86,19 +96,22 @@ class Overview:
                 runs = list_runs(self._home)
             except OSError as error:
                 raise FileError(f"cannot read the folder of the runs {self._home}: {error.strerror}") from error
-            self._kept = {run.name: self._look(run) for run in runs}
-            return [_standing(name, read, now) for name, (_, read) in self._kept.items()]
+            self._kept = {run.name: _look(run, self._kept.get(run.name)) for run in runs}
+            return [_standing(name, kept.read, now) for name, kept in self._kept.items()]
 
-    def _look(self, run: RunDir) -> tuple[object, _Read]:
-        before = self._kept.get(run.name)
-        marks = _marks(run, before[1].record if before else None)
-        if before is not None and before[0] == marks:
-            return before
-        try:
-            read = _read(run)
-        except (FileError, ValueError) as error:  # a path that no system can have is a ValueError
-            read = _Read(None, None, None, {}, _changed_at(run), str(error))
-        return marks, read
+
+def _look(run: RunDir, before: _Kept | None) -> _Kept:
+    """What there is to know of a run; what was known `before`, where nothing has changed."""
+    places = before.places if before is not None else _places(run, None)
+    marks = [_mark(place) for place in places]
+    if before is not None and before.marks == marks:
+        return before
+    try:
+        read = _read(run)
+    except (FileError, ValueError) as error:  # a path that no system can have is a ValueError
+        read = _Read(None, None, None, {}, _changed_at(run), str(error))
+    found = _places(run, read.record)
+    return _Kept(read, found, marks if found == places else [])  # other places: they are looked at anew next time
 
 
 def standing(run: RunDir, now: float) -> Standing:
@@ -161,9 +174,10 @@ def _status(run: RunDir) -> dict[str, Any] | None:
         "stage": (str, type(None)),
         "eta_s": (float, int, type(None)),
     }
-    whole = status is not None and all(isinstance(status.get(name), kinds) for name, kinds in wanted.items())
-    numbers = [status.get(name) or 0.0 for name in ("at", "eta_s")] if status is not None and whole else []
-    return status if numbers and all(map(math.isfinite, numbers)) else None
+    if status is None or not all(isinstance(status.get(name), kinds) for name, kinds in wanted.items()):
+        return None
+    numbers = [value for name in wanted if isinstance(value := status.get(name), (int, float))]
+    return status if all(abs(value) < TOO_MUCH for value in numbers) else None
 
 
 def _win_rate(run: RunDir) -> float | None:
@@ -181,14 +195,14 @@ def _changed_at(run: RunDir) -> float:
         return 0.0
 
 
-def _marks(run: RunDir, record: RunRecord | None) -> object:
-    """What tells that a run's files are no longer what they were when they were read."""
+def _places(run: RunDir, record: RunRecord | None) -> tuple[str, ...]:
+    """Where it shows that a run is no longer what it was when it was read."""
     shared = [run.path / entry["path"] for entry in record.shared.values()] if record else []
     places = [*(run.path / name for name in _ASKED), *(run.final(stage) for stage in STAGES), *shared]
-    return [_mark(place) for place in places]
+    return tuple(map(str, places))
 
 
-def _mark(place: Path) -> tuple[int, int, int] | None:
+def _mark(place: str) -> tuple[int, int, int] | None:
     try:
         stat = os.stat(place)
     except OSError:

@@ -6,7 +6,7 @@ imported when its mode is first opened. Every mode's screen gets the bar at the 
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,23 +16,26 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.dom import DOMNode
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widgets import Footer
 
 from slmctl.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
+from slmctl.tui.contrast import Readable
 from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
-from slmctl.tui.safe import clean
+from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
 
 CLOSING_S = 3.0
 PROBLEM_S = 20.0
+COPIED = 60
 SIDE_BY_SIDE = 120  # columns from which panes stand beside each other rather than stacked
 
 
@@ -52,10 +55,10 @@ class Playground(App[None]):
     CSS_PATH = "playground.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False),
-        Binding("f3", "mode('train')", "Train", id="mode.train", show=False),
-        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False),
-        Binding("f6", "mode('label')", "Label", id="mode.label", show=False),
+        Binding("f2", "mode('runs')", "Runs", id="mode.runs", show=False, priority=True),
+        Binding("f3", "mode('train')", "Train", id="mode.train", show=False, priority=True),
+        Binding("f5", "mode('chat')", "Chat", id="mode.chat", show=False, priority=True),
+        Binding("f6", "mode('label')", "Label", id="mode.label", show=False, priority=True),
         Binding("question_mark,f1", "help", "Help", id="help"),
         Binding("ctrl+p", "command_palette", "Commands", id="palette", show=False, priority=True),
         Binding("escape", "back", "Back", id="back", show=False),
@@ -127,6 +130,10 @@ class Playground(App[None]):
         """Opens the form that starts a stage, or everything."""
         await self.open_mode("runs", OpenForm(target, parent))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the modes work before those of text fields, some of which are the same, but not below a modal."""
+        return action != "mode" or not isinstance(self.screen, ModalScreen)
+
     async def action_mode(self, mode: str) -> None:
         """Goes to a mode."""
         await self.open_mode(mode)
@@ -170,10 +177,19 @@ class Playground(App[None]):
         first = self._choices.keys.get(binding, mine.key).split(",")[0].strip()
         return self.get_key_display(Binding(first, mine.action)).upper()
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is done to every line before it is drawn: without colour, words stay readable."""
+        return [*super().get_line_filters(), *([Readable()] if self.no_color else [])]
+
     def get_key_display(self, binding: Binding) -> str:
         """How a key is shown; in ASCII only where that was asked for."""
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.start.ascii else binding.key
+
+    def copy(self, text: str) -> None:
+        """Copies a text, as far as it can be encoded, and says so."""
+        self.copy_to_clipboard(text.encode(errors="replace").decode())
+        self.say(f"copied: {one_line(text, COPIED)}")
 
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""

@@ -49,6 +49,10 @@ class Launches:
         if len(self._tended) == 1:
             self._app.run_worker(self._tend(), group="launches")
 
+    def starting(self) -> set[str]:
+        """The runs that have been started and are not at work yet."""
+        return {one.launched.run.name for one in self._tended if not one.begun}
+
     def settle(self) -> None:
         """Leaves the commands to themselves."""
         for one in self._tended:

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from engine.preferences import Judgement
+from engine.rundir import RunDir
 from slmctl.chatting import Wanted
 from slmctl.conversation import Judged, Reply
 from slmctl.drafts import Draft
 from slmctl.overview import Standing
+from slmctl.panels import Panel
 from slmctl.particulars import Particulars
 from slmctl.rounds import Progress
+from slmctl.watch import News
 
 if TYPE_CHECKING:
     from slmctl.tui.label_session import LabelSession
@@ -267,3 +270,73 @@ class CheckpointClicked(Message):
     """A place in the scrubber was clicked: this checkpoint is to be looked at."""
 
     by: str
+
+
+# train
+
+
+@dataclass
+class RunsFollowed(Message, bubble=False):
+    """What one look at the followed runs found, in their order; `turn` tells it from looks at runs followed before."""
+
+    turn: int
+    news: tuple[News, ...]
+
+
+@dataclass
+class RunsFound(Message, bubble=False):
+    """The runs that there are to follow, none where the folder has none; or why one cannot be."""
+
+    runs: tuple[RunDir, ...]
+    error: str = ""
+
+
+@dataclass
+class CursorMoved(Message):
+    """A chart of so many columns was told to point at the step `by` columns further."""
+
+    by: int
+    columns: int
+
+
+@dataclass
+class StepChosen(Message):
+    """A step was clicked."""
+
+    step: float
+
+
+@dataclass
+class ZoomAsked(Message):
+    """A panel shall fill the screen."""
+
+    panel: Panel
+
+
+@dataclass
+class StageChosen(Message):
+    """A stage was clicked."""
+
+    stage: str
+
+
+@dataclass
+class SampleChosen(Message):
+    """A sample of the shown step was chosen, counted from 0; it may be past the last."""
+
+    number: int
+
+
+@dataclass
+class SampleOpened(Message):
+    """The chosen sample shall be read in full."""
+
+
+@dataclass
+class Requested(Message, bubble=False):
+    """A request was written for a run, under this number; or why it could not be."""
+
+    run: str
+    request: str
+    number: int = 0
+    error: str = ""

@@ -13,6 +13,7 @@ from tests.cli.conftest import Cli
 COMMANDS = [
     *("run", "pretrain", "sft", "rm", "ppo", "eval", "chat", "label", "sample", "score"),
     "export",
+    "watch",
     "runs",
     "doctor",
 ]
@@ -52,6 +53,7 @@ def test_the_version(cli: Cli) -> None:
         (["run", "--sed", "1"], "--seed"),
         (["run", "--seed", "x"], "integer"),
         (["eval"], "Missing argument"),
+        (["--ascii", "runs"], "put it after the command"),
     ],
 )
 def test_usage_errors_are_exit_2_with_a_hint(cli: Cli, arguments: list[str], hint: str) -> None:
@@ -61,7 +63,16 @@ def test_usage_errors_are_exit_2_with_a_hint(cli: Cli, arguments: list[str], hin
     assert "Traceback" not in outcome.err
 
 
-LIGHT = [["--help"], ["runs"], ["runs", "--json"], ["presets", "list"], ["presets", "show", "tiny"], ["run", "--help"]]
+LIGHT = [
+    ["--help"],
+    ["watch", "--once"],
+    ["watch", "--json"],
+    ["runs"],
+    ["runs", "--json"],
+    ["presets", "list"],
+    ["presets", "show", "tiny"],
+    ["run", "--help"],
+]
 
 
 @pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
@@ -80,7 +91,14 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     "module",
     [
-        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.simulating", "slmctl.rounds"),
+        *(
+            "slmctl.cli",
+            "slmctl.tui.safe",
+            "slmctl.worker.client",
+            "slmctl.frame",
+            "slmctl.simulating",
+            "slmctl.rounds",
+        ),
         *("engine.planning", "engine.pulse", "engine.survey", "engine.agreement", "engine.pocket.judge"),
     ],
 )

@@ -2,24 +2,29 @@
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from engine.events import AlarmRaised, RunFailed, RunResumed
 from engine.planning import RunRequest, prepare
-from engine.pulse import process_start
+from engine.pulse import process_start, read_status
 from engine.rundir import RunDir, write_text
 from slmctl.overview import Overview, Standing
-from slmctl.particulars import particulars
+from slmctl.particulars import Particulars, particulars
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
+from slmctl.tui.safe import clean
 from slmctl.tui.start import Start
-from slmctl.tui.widgets.runs_table import RunsTable, ago, arranged, bar
+from slmctl.tui.widgets.run_detail import detail_rows
+from slmctl.tui.widgets.runs_table import COLUMNS, RunsTable, ago, arranged, bar, cell_of
 from tests.tui.playing import played, screen_text, until
 
 NOW = 1_000_000.0
@@ -58,6 +63,9 @@ def standings(home: Path, now: float = NOW) -> dict[str, Standing]:
         ("running", {"step": "\x1b[2J"}, NOW + 1, "none"),
         ("running", {"at": float("nan")}, NOW + 1, "none"),
         ("running", {"pid": "x"}, NOW + 1, "none"),
+        ("running", {"at": 10**400}, NOW + 1, "none"),
+        ("running", {"step": 10**400}, NOW + 1, "none"),
+        ("running", {"eta_s": float("inf")}, NOW + 1, "none"),
     ],
 )
 def test_every_state_has_its_word(tmp_path: Path, state: str, status: dict[str, object], now: float, word: str) -> None:
@@ -213,6 +221,47 @@ def test_an_empty_folder_offers_tiny_and_no_key_that_needs_a_run(tmp_path: Path)
         await until(pilot, lambda: "c Chat" in screen_text(app).splitlines()[-1], "the keys")
 
     played(playground(tmp_path), script)
+
+
+def test_a_name_that_is_no_text_can_be_shown_and_copied(tmp_path: Path) -> None:
+    make(tmp_path, "a", "finished")
+    os.rename(tmp_path / "a", os.fsencode(tmp_path) + b"/x\xff")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "x\ufffd" in screen_text(app), "the run")
+        await pilot.press("y", "g")
+        assert app.clipboard == "x?"
+
+    played(playground(tmp_path), script)
+
+
+def test_one_key_starts_the_first_run_and_shows_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "tiny")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "run tiny" in screen_text(app), "the welcome")
+        await pilot.press("t")
+        await until(pilot, lambda: "starting: its process is loading" in screen_text(app), "the start")
+        await until(pilot, lambda: app.current_mode == "train", "the run at work")
+
+    try:
+        played(playground(tmp_path), script)
+    finally:
+        status = read_status(run)
+        if status is not None:
+            os.kill(status["pid"], signal.SIGKILL)
+
+
+@given(st.text(), st.text(), st.text(), st.floats(-1e15, 1e15), st.integers(-(10**15), 10**15))
+@example("\x1b]0;x\x07", "[/]", "\x9b", 0.0, 3)
+def test_no_text_of_a_run_gets_through_as_it_is(name: str, stage: str, error: str, at: float, step: int) -> None:
+    run = Standing(name, "failed", stage, 0, stage, step, step, at, (), (name,), 0.5, {"ppo": ""}, at, error)
+    found = Particulars(name, (f"{name}:ppo",), error, 2, error)
+    cells = [cell_of(column, run, 1.0, False).plain for column in COLUMNS]
+    details = [text.plain for _, text in detail_rows(run, found, 1.0)]
+    for text in (*cells, *details):
+        assert clean(text) == text and "\n" not in text
+    assert all(len(text) <= column.width for text, column in zip(cells, COLUMNS, strict=True))
 
 
 def test_hundreds_of_runs_do_not_stall_the_loop(tmp_path: Path) -> None:

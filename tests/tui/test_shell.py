@@ -1,29 +1,47 @@
 """The playground's frame: modes, the bar, going back, help, commands, keys and theme of one's own."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rich.text import Text
+from textual.message import Message
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static, TextArea
 
+from slmctl.overview import Standing
 from slmctl.tui.app import Playground
 from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
 from slmctl.tui.keymap import binding_ids, is_key
-from slmctl.tui.palette import found_at
+from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
+from slmctl.tui.palette import commands, found_at
+from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
-from tests.tui.playing import played
+from tests.tui.fakes import FakeSampler
+from tests.tui.playing import played, until
+
+HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors")
 
 
 def bar(app: Playground) -> str:
     return "".join(str(tab.render()) for tab in app.screen.query_one(ModeBar).query(ModeTab))
 
 
+async def go(app: Playground, pilot: Pilot[None], key: str, mode: str) -> None:
+    """Presses a key and waits for the mode that it opens."""
+    await pilot.press(key)
+    await until(pilot, lambda: app.current_mode == mode, f"the mode {mode}")
+
+
 def test_each_mode_has_a_key_and_says_so_without_colour(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         for mode, key in zip(MODES, ("f2", "f3", "f5", "f6"), strict=True):
-            await pilot.press(key)
-            assert app.current_mode == mode
+            await go(app, pilot, key, mode)
             assert f"[{key.upper()} {mode.title()}]" in bar(app)
             assert bar(app).count("[") == 1
 
@@ -57,14 +75,14 @@ def test_escape_goes_back_the_way_one_came_and_ends_at_the_runs(tmp_path: Path) 
 
 def test_help_names_the_mode_and_every_key_that_works_now(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await pilot.press("f5", "question_mark")
+        await pilot.press("f3", "question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.text)
-        assert text.startswith("Chat: ")
+        assert text.startswith("Train: ")
         for words in ("f2  Runs", "^q  Quit", "?, f1  Help", "^p  Commands", "Everywhere"):
             assert words in text
         await pilot.press("escape")
-        assert app.current_mode == "chat" and not isinstance(app.screen, HelpScreen)
+        assert app.current_mode == "train" and not isinstance(app.screen, HelpScreen)
 
     played(Playground(Start(tmp_path)), script)
 
@@ -173,3 +191,163 @@ def test_commands_are_found_by_words_in_any_order() -> None:
     assert found_at("ppo chat", "Chat with tiny:ppo") == [(15, 18), (0, 4)]
     assert found_at("x", "Chat") == []
     assert found_at("a" * 9, "a" * 8) == []
+
+
+def test_the_playground_loads_no_torch_and_none_of_its_kin(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from slmctl.tui.app import Playground
+from slmctl.tui.start import Start
+
+async def main():
+    app = Playground(Start(Path({str(tmp_path)!r})), choices=Path({str(tmp_path / "c.toml")!r}))
+    async with app.run_test() as pilot:
+        await pilot.press("n", "right", "escape", "question_mark", "escape", "ctrl+p")
+        await pilot.pause()
+
+asyncio.run(main())
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_mode_loads_no_torch(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from slmctl.tui.keymap import binding_ids
+import slmctl.playing, slmctl.launch, slmctl.tui.app
+assert "mode.chat" in binding_ids()
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_sampler_is_made_once_and_ended_with_the_playground(tmp_path: Path) -> None:
+    sampler = FakeSampler()
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        assert app.sampler is sampler
+
+    played(Playground(Start(tmp_path), sampler), script)
+    assert sampler.closed
+
+
+def test_an_error_inside_is_kept_for_whoever_opened_the_playground(tmp_path: Path) -> None:
+    app = Playground(Start(tmp_path))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        app.call_later(lambda: 1 / 0)
+        await pilot.pause()
+
+    with pytest.raises(ZeroDivisionError):
+        played(app, script)
+    assert isinstance(app.fault, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("opened", "mode", "note"),
+    [
+        ("open_train", "train", OpenRuns(("a", "b"))),
+        ("open_chat", "chat", OpenChat(("a", "b"))),
+        ("open_label", "label", OpenLabel(("a", "b"))),
+    ],
+)
+def test_what_one_mode_hands_to_another_reaches_its_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: str, mode: str, note: Message
+) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        heard: list[Message] = []
+        post = Screen.post_message
+
+        def noted(screen: Screen[None], message: Message) -> bool:
+            heard.extend([message] if isinstance(message, type(note)) else [])
+            return post(screen, message)
+
+        monkeypatch.setattr(Screen, "post_message", noted)
+        await {"open_train": app.open_train, "open_chat": app.open_chat, "open_label": app.open_label}[opened](
+            ["a", "b"]
+        )
+        assert app.current_mode == mode and heard == [note]
+
+    played(Playground(Start(tmp_path)), script)
+
+
+def test_commands_of_a_run_with_a_hostile_name_are_shown_as_they_are(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        run = Standing("[@click=app.quit()]x[/]\x1b[2J", "finished", models={"sft": "", "ppo": ""})
+        texts = [command.text for command in commands(app, [run])]
+        assert "Chat with [@click=app.quit()]x[/]␛[2J:ppo" in texts
+        assert any(text.startswith("Chat with [@click=app.quit()]x[/]␛[2J:sft beside [@click") for text in texts)
+        assert not any("\x1b" in text for text in texts)
+
+    played(Playground(Start(tmp_path)), script)
+
+
+def test_the_readme_names_bindings_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
+    assert len(named) > 15 and named <= binding_ids()
+
+
+def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        field = TextArea()
+        await app.screen.mount(field)
+        app.screen.set_focus(field)
+        await go(app, pilot, "f6", "label")
+        await pilot.press("f1", "f5", "f2")
+        assert isinstance(app.screen, HelpScreen) and app.current_mode == "label"
+        await pilot.press("escape", "ctrl+p", "f5", "escape")
+        assert app.current_mode == "label"
+
+    played(Playground(Start(tmp_path)), script)
+
+
+def test_commands_do_what_they_say(tmp_path: Path) -> None:
+    file = tmp_path / "playground.toml"
+
+    async def ask(app: Playground, pilot: Pilot[None], *words: str) -> None:
+        await pilot.press("ctrl+p")
+        for typed in words:
+            await until(pilot, lambda: isinstance(app.focused, Input), "the line to type in")
+            assert isinstance(app.focused, Input)
+            app.focused.value = typed
+            await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
+            await pilot.press("enter")
+            await pilot.pause()
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await ask(app, pilot, "go chat")
+        await until(pilot, lambda: app.current_mode == "chat", "Chat")
+        await ask(app, pilot, "reward model start")
+        await until(pilot, lambda: isinstance(app.screen, FormScreen), "the form")
+        assert app.current_mode == "runs"
+        await ask(app, pilot, "theme", "gruvbox")
+        await until(pilot, lambda: app.theme == "gruvbox", "the theme")
+        await ask(app, pilot, "quit")
+        await until(pilot, lambda: not app.is_running, "the end")
+
+    played(Playground(Start(tmp_path), choices=file), script)
+    assert file.read_text() == 'theme = "gruvbox"\n'
+
+
+def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await app.screen.mount(Static(Text("dead", "red")), Static(Text("live", "green")))
+        await pilot.pause()
+        found = {}
+        for line in app.screen._compositor.render_strips():
+            for text, style, _ in line:
+                if style and style.color and style.color.triplet and style.bgcolor and style.bgcolor.triplet:
+                    found[text.strip()] = style.color.triplet.red, style.bgcolor.triplet.red, set(style.color.triplet)
+        assert {"dead", "live"} <= found.keys()
+        assert all(
+            abs(ink - paper) >= 96 and len(grey) == 1 for word, (ink, paper, grey) in found.items() if word.isalnum()
+        )
+
+    played(Playground(Start(tmp_path)), script)

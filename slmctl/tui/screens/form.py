@@ -79,7 +79,7 @@ class FormScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Shows the draft."""
-        self.query_one(FieldTable).focus()
+        self.set_focus(self.query_one(FieldTable))
         self._take(self._draft)
 
     def begin(self, draft: Draft) -> None:
@@ -167,7 +167,7 @@ class FormScreen(Screen[None]):
     def on_field_edited(self, message: FieldEdited) -> None:
         """Takes over what was typed."""
         message.stop()
-        self.query_one(FieldTable).focus()
+        self.set_focus(self.query_one(FieldTable))
         row = next(row for row in self._rows if row.key == message.key)
         if message.text is not None:
             self._change(row, message.text)
@@ -199,12 +199,11 @@ class FormScreen(Screen[None]):
         self._filter = message.text
         self._show()
         if message.done:
-            self.query_one(FieldTable).focus()
+            self.set_focus(self.query_one(FieldTable))
 
     def action_copy(self) -> None:
         """Copies the command."""
-        self.app.copy_to_clipboard(shown(self._command().words()))
-        self._playground.say("copied the command")
+        self._playground.copy(shown(self._command().words()))
 
     async def on_button_pressed(self, message: Button.Pressed) -> None:
         """Starts the command."""

@@ -22,7 +22,7 @@ MODES = {
     "chat": "Chat: talk to one policy, or to several side by side on the same prompt and seed.",
     "label": "Label: say which of two responses is better; a reward model learns from the labels.",
 }
-KEYS_WIDTH = 16
+KEYS_WIDTH, WORDS_WIDTH = 16, 34
 
 
 class HelpScreen(ModalScreen[None]):
@@ -70,12 +70,12 @@ def _title(node: DOMNode) -> str:
 
 
 def _binding_lines(app: App[Any], bindings: list[ActiveBinding]) -> Iterator[Content]:
-    """A line an action: all its keys, what it does; in the order in which the bindings were declared."""
-    keys: dict[tuple[str, str], list[str]] = {}
-    for active in bindings:
+    """A line an action, those with a name to remap them by first: its keys, what it does, the name."""
+    keys: dict[tuple[str, str, str], list[str]] = {}
+    for active in sorted(bindings, key=lambda active: active.binding.id is None):
         binding = active.binding
-        shown = keys.setdefault((binding.action, binding.description), [])
+        shown = keys.setdefault((binding.action, binding.description, binding.id or ""), [])
         shown.append(app.get_key_display(binding))
-    for (_, description), names in keys.items():
+    for (_, description, name), names in keys.items():
         left = ", ".join(dict.fromkeys(names)).rjust(KEYS_WIDTH)
-        yield Content.assemble((left, "bold $text-accent"), "  ", clean(description))
+        yield Content.assemble((left, "bold $text-accent"), f"  {clean(description):<{WORDS_WIDTH}}", (name, "dim"))

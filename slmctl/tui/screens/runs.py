@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -23,7 +24,7 @@ from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenF
 from slmctl.tui.safe import one_line
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.run_detail import RunDetail
-from slmctl.tui.widgets.runs_table import RunsTable
+from slmctl.tui.widgets.runs_table import STARTING, RunsTable
 from slmctl.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class RunsScreen(Screen[None]):
         Binding("n", "new", "New", id="runs.new"),
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
-        Binding("y", "copy", "Copy", id="runs.copy"),
+        Binding("y", "copy", "Copy name", id="runs.copy", show=False),
     ]
 
     def __init__(self) -> None:
@@ -102,14 +103,16 @@ class RunsScreen(Screen[None]):
 
     def on_runs_seen(self, message: RunsSeen) -> None:
         """Shows the runs as they stand."""
-        self._runs, self._now = message.runs, message.now
+        starting = self._playground.launches.starting()
+        self._runs = tuple(replace(run, state=STARTING) if run.run in starting else run for run in message.runs)
+        self._now = message.now
         empty = not message.runs and not message.error
         welcome = self.query_one(Welcome)
         body = self.query_one("#runs-body")
         if welcome.display != empty or body.display == empty:
             welcome.display, body.display = empty, not empty
             self.refresh_bindings()
-            self.query_one(OptionList if empty else RunsTable).focus()
+            self.set_focus(self.query_one(OptionList if empty else RunsTable))
         self._show(message.error)
 
     def _show(self, error: str = "") -> None:
@@ -184,13 +187,12 @@ class RunsScreen(Screen[None]):
         self._filter = message.text
         self._show()
         if message.done:
-            self.query_one(RunsTable).focus()
+            self.set_focus(self.query_one(RunsTable))
 
     def action_copy(self) -> None:
         """Copies the chosen run's name."""
         if run := self._chosen():
-            self.app.copy_to_clipboard(run.run)
-            self._playground.say(f"copied: {run.run}")
+            self._playground.copy(run.run)
 
     def action_new(self) -> None:
         """Opens the form as it was left."""
@@ -203,7 +205,8 @@ class RunsScreen(Screen[None]):
 
     def on_open_form(self, message: OpenForm) -> None:
         """Opens the form for a stage, from a parent if one is named."""
-        self._open_form(Draft(message.target, parent=message.parent or ""))
+        preset = "" if message.parent else DEFAULT_PRESET
+        self._open_form(Draft(message.target, preset, parent=message.parent or ""))
 
     def _open_form(self, draft: Draft | None) -> None:
         from slmctl.tui.screens.form import FormScreen

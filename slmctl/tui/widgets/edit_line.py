@@ -38,7 +38,7 @@ class EditLine(Horizontal):
         self.query_one("#edit-name", Static).update(Content(f"{one_line(row.key)} ="))
         line = self.query_one(Input)
         line.value, line.placeholder = row.text, one_line(row.hint)
-        line.focus()
+        self.screen.set_focus(line)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Hands over what was typed."""

@@ -23,7 +23,7 @@ class FilterLine(Input):
     def open(self) -> None:
         """Shows the line and takes the focus."""
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once, not after the next round of the loop: the next key is typed already
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Says what is typed."""

@@ -11,7 +11,6 @@ from slmctl.tui.messages import ModeChosen
 from slmctl.tui.safe import one_line
 
 TITLES = {"runs": "Runs", "train": "Train", "chat": "Chat", "label": "Label"}
-PLACE_WIDTH = 24
 SMALL = 64  # below so many columns the modes alone are shown
 
 
@@ -40,7 +39,7 @@ class ModeBar(Horizontal):
         yield Static(Content("slmctl"), id="mode-bar-name")
         for mode in TITLES:
             yield ModeTab(mode, self._key_of(f"mode.{mode}"), mode == self._active)
-        yield Static(Content(one_line(self._place, PLACE_WIDTH)), id="mode-bar-place")
+        yield Static(Content(one_line(self._place)), id="mode-bar-place")
 
     def on_resize(self) -> None:
         """Leaves out the name and the folder where there is no room for them."""

@@ -10,12 +10,13 @@ from slmctl.overview import Standing
 from slmctl.particulars import Particulars
 from slmctl.report import duration
 from slmctl.tui.safe import one_line
-from slmctl.tui.widgets.runs_table import SHOWN_AS, ago
+from slmctl.tui.widgets.runs_table import SHOWN_AS, STARTING, ago
 
 LABEL = 6
 MODELS_SHOWN = 16  # the latest of many saved steps would push the rest off the screen
 GO_ON = "g goes on after its last save."
 WORDS = {
+    STARTING: "its process is loading",
     "live": "at work",
     "slow": "no sign of life for a while; its process is there",
     "paused": "paused, until it is told to go on",

@@ -12,7 +12,9 @@ from engine.rundir import STAGES
 from slmctl.overview import Standing
 from slmctl.tui.safe import one_line
 
+STARTING = "starting"  # a command of this playground's that is not at work yet
 STATES = {
+    STARTING: "bold yellow",
     "live": "bold green",
     "slow": "bold yellow",
     "paused": "bold yellow",
@@ -69,7 +71,7 @@ class RunsTable(DataTable[Text]):
         """Shows these runs; cells that are as they were are left alone."""
         self._last = (runs, now)
         columns = tuple(column for column in COLUMNS if self.size.width >= column.from_width)
-        rows = {run.run: [_cell(column, run, now, self._ascii) for column in columns] for run in arranged(runs)}
+        rows = {run.run: [cell_of(column, run, now, self._ascii) for column in columns] for run in arranged(runs)}
         if columns != self._columns or list(rows) != list(self._shown):
             self._rebuild(columns, rows)
         for name, cells in rows.items():
@@ -133,7 +135,8 @@ def state_of(run: Standing) -> Text:
     return Text(SHOWN_AS.get(run.state, run.state), STATES.get(run.state, ""))
 
 
-def _cell(column: Column, run: Standing, now: float, ascii_only: bool) -> Text:
+def cell_of(column: Column, run: Standing, now: float, ascii_only: bool) -> Text:
+    """What stands in a column for a run."""
     if column.key == "state":
         return state_of(run)
     share = run.step / run.steps if run.step is not None and run.steps else 0.0

@@ -1,0 +1,198 @@
+"""A line chart as text: values by step, several lines told apart by pattern and letter as well as by role.
+
+Total on any numbers and any size: what is not finite is a gap, what does not fit is left out.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from slmctl.plots.axes import Axes, Look
+from slmctl.plots.canvas import Pen
+from slmctl.plots.curves import Column, Curve, stretches
+from slmctl.plots.rows import Row, fitted, put
+from slmctl.plots.scale import Scale, fit, usable
+
+PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
+MARKS = "*ox#"  # in ASCII, by rank
+MOST = 0.8  # share of the values that a logarithmic scale must be able to show
+NEAR = 2.5  # a target beyond so many times the highest value is named, not drawn
+STEP = "step"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value that matters: a limit or an aim, with its word."""
+
+    value: float
+    word: str
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A drawn chart, which is costly, and can be pointed into, which is not; without axes nothing was drawn."""
+
+    rows: list[Row]
+    axes: Axes | None = None
+
+    def pointed(self, cursor: float | None) -> list[Row]:
+        """The rows with a line at a step."""
+        axes = self.axes
+        if axes is None or cursor is None or not 0 <= axes.across.share(cursor) <= 1:
+            return self.rows
+        column, high = axes.left + axes.cell(cursor), axes.canvas.rows
+        line = "|" if axes.look.ascii else "│"
+        pointed = [put(row, column, line if _char(row, column) == " " else None, "cursor") for row in self.rows[:high]]
+        return [*pointed, *self.rows[high:]]
+
+    def step_at(self, column: int) -> float | None:
+        """The step that a character column stands for; None where there is no plot."""
+        return None if self.axes is None else self.axes.value_at(column)
+
+
+def draw(curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), alarms: Iterable[float] = ()) -> Sketch:
+    """The chart in exactly `look.height` rows of `look.width` characters."""
+    axes = _axes(curves, look, targets)
+    if axes is None:
+        return Sketch(empty(max(0, look.width), max(0, look.height)))
+    shown = [curve.window(axes.across.low, axes.across.high) for curve in curves]
+    log = axes.up.log
+    for target in targets:
+        _dashes(axes, target)
+    for curve in shown:
+        if curve.faint:
+            _points(axes, curve, log)
+    for curve in shown:
+        _line(axes, curve, log)
+    _letters(axes, shown, log)
+    for target in targets:
+        _word(axes, target)
+    return Sketch(axes.picture(tuple(alarms)), axes)
+
+
+def _char(row: Row, column: int) -> str:
+    text = "".join(text for text, _ in row)
+    return text[column] if column < len(text) else ""
+
+
+def _axes(curves: Sequence[Curve], look: Look, targets: Sequence[Target]) -> Axes | None:
+    across = _across(curves, look)
+    if across is None:
+        return None
+    shown = [curve.window(across.low, across.high) for curve in curves]
+    log = look.log and _mostly_positive([y for curve in shown for y in curve.ys])
+    up = _up(shown, targets, log)
+    return None if up is None else Axes(look, across, up, whole_steps=True, name=STEP)
+
+
+def pen_of(rank: int) -> Pen:
+    """The pen of a line by its rank."""
+    return Pen(f"line{rank % len(MARKS)}", MARKS[rank % len(MARKS)], *PATTERNS[rank % len(PATTERNS)])
+
+
+def empty(width: int, height: int) -> list[Row]:
+    """A picture that says that there is nothing yet."""
+    text = "no values yet"
+    if width < len(text):
+        text = ""
+    start = (width - len(text)) // 2
+    return [fitted([(" " * start + text, "axis")] if row == height // 2 else [], width) for row in range(height)]
+
+
+def _mostly_positive(values: Sequence[float]) -> bool:
+    """Whether a logarithmic scale would show most of the values."""
+    known = [value for value in values if usable(value)]
+    return sum(value > 0 for value in known) >= MOST * len(known) > 0
+
+
+def _across(curves: Sequence[Curve], look: Look) -> Scale | None:
+    if look.window is not None and look.window[0] < look.window[1]:
+        return Scale(*look.window)
+    ends = [end for curve in curves if len(curve.xs) for end in (curve.xs[0], curve.xs[-1])]
+    if not ends:
+        return None
+    low, high = min(ends), max(ends)
+    return Scale(low, high) if low < high else Scale(low - 1, high + 1)
+
+
+def _up(curves: Sequence[Curve], targets: Sequence[Target], log: bool) -> Scale | None:
+    values = [y for curve in curves for ys in (curve.ys, curve.faint) for y in _ends(ys, log)]
+    if not values:
+        return None
+    near = [target.value for target in targets if abs(target.value) <= NEAR * max(map(abs, values))]
+    return fit([*values, *near], log)
+
+
+def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
+    """The lowest and the highest usable value, or nothing."""
+    if not log and len(ys) and all(map(math.isfinite, ys)):
+        return min(ys), max(ys)
+    known = [y for y in ys if usable(y, log)]
+    return (min(known), max(known)) if known else ()
+
+
+def _dashes(axes: Axes, target: Target) -> None:
+    """A dashed line, where the value lies within the chart."""
+    if usable(target.value, axes.up.log) and 0 <= axes.up.share(target.value) <= 1:
+        y = axes.y(target.value)
+        for x in range(axes.canvas.wide):
+            axes.canvas.upright(x, y, y, Pen("target", "-", 2, 4))
+
+
+def _word(axes: Axes, target: Target) -> None:
+    """The word of a target at its line, or at the edge beyond which it lies; where it hides no data, if it can."""
+    canvas, share = axes.canvas, axes.up.share(target.value) if usable(target.value, axes.up.log) else -1.0
+    arrow = "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.look.ascii else ("↑" if share > 1 else "↓")
+    y = axes.y(target.value) if not arrow else 0
+    row = (y if axes.look.ascii else y // 4) if not arrow else 0 if share > 1 else canvas.rows - 1
+    text = f" {target.word} {arrow}".rstrip() + " "
+    if len(text) > canvas.columns // 2:
+        return
+    first, last = 0 if arrow else 1, canvas.columns - len(text) - 1
+    places = [(column, near) for near in (row, row - 1, row + 1) for column in (first, last // 2, last)]
+    free = [place for place in places if canvas.is_free(*place, len(text), ("", "target"))]
+    canvas.write(*(free or places)[0], text, "target")
+
+
+def _points(axes: Axes, curve: Curve, log: bool) -> None:
+    pen = Pen(f"faint{curve.rank % len(MARKS)}", ".")
+    for stretch in stretches(curve.xs, curve.faint, axes.across, axes.canvas.wide, log):
+        for column in stretch:
+            for value in {column.low, column.high}:
+                axes.canvas.dot(column.x, axes.y(value), pen)
+
+
+def _line(axes: Axes, curve: Curve, log: bool) -> None:
+    pen = pen_of(curve.rank)
+    for stretch in stretches(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
+        before: Column | None = None
+        for column in stretch:
+            first, last = axes.y(column.first), axes.y(column.last)
+            if before is not None:
+                axes.canvas.stroke(before.x, axes.y(before.last), column.x, first, pen)
+            spread = (first, axes.y(column.high)), (axes.y(column.low), last)
+            axes.canvas.upright(column.x, min(map(min, spread)), max(map(max, spread)), pen)
+            before = column
+        if curve.sparse or len(stretch) == 1:  # a point between gaps shows whatever the pattern
+            _mark(axes, stretch, pen, "○" if curve.sparse else "•")
+
+
+def _mark(axes: Axes, stretch: list[Column], pen: Pen, mark: str) -> None:
+    for column in stretch:
+        y = axes.y(column.last)
+        cell = (column.x, y) if axes.look.ascii else (column.x // 2, y // 4)
+        axes.canvas.write(*cell, pen.mark if axes.look.ascii else mark, pen.role)
+
+
+def _letters(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
+    """The letter of each line at its newest usable point, or left of those that end there too."""
+    taken: set[tuple[int, int]] = set()
+    for curve in curves:
+        known = [place for place in range(len(curve.ys)) if usable(curve.ys[place], log)] if curve.letter else []
+        if known:
+            y = axes.y(curve.ys[known[-1]])
+            cell = axes.cell(curve.xs[known[-1]]), y if axes.look.ascii else y // 4
+            while cell in taken:
+                cell = cell[0] - 1, cell[1]
+            taken.add(cell)
+            axes.canvas.write(*cell, curve.letter, pen_of(curve.rank).role)

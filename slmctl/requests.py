@@ -1,0 +1,55 @@
+"""What may be asked of a run that is watched, and in words how far a request has come.
+
+The request itself is written by engine.pulse.make_request; the run acknowledges it by an event.
+"""
+
+from dataclasses import dataclass
+
+from slmctl.story import Story
+from slmctl.watch import WORKING
+
+TOLD_FOR_S = 6.0
+REASONS = {
+    "dead": "its process is gone",
+    "finished": "it is finished",
+    "failed": "it has failed",
+    "interrupted": "it has stopped",
+    "ended": "it has ended",
+    "none": "it has not begun",
+    "gone": "its folder is gone",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was written: its number, what it is, when."""
+
+    number: int
+    request: str
+    at: float
+
+
+def refusal(story: Story, request: str) -> str:
+    """Why a request would reach nobody; nothing where it would."""
+    word = story.pulse.word
+    return "" if word in WORKING else f"nothing to {request} in {story.name}: {REASONS.get(word, word)}"
+
+
+def progress(story: Story, asked: Asked, now: float) -> str:
+    """How far a request has come; nothing once there is no more to say."""
+    request, stage = asked.request, story.stage(story.current)
+    if asked.number not in story.heard:
+        if story.pulse.word not in WORKING:
+            return ""
+        return f"{request} asked: it is heard when {stage.name} step {stage.step + 1} ends"
+    if request == "save":
+        saves = [save for save in stage.saves if save.at >= asked.at]
+        if not saves:
+            waiting = "it is done when the run goes on" if story.pulse.word == "paused" else "saving"
+            return f"save heard: {waiting}" if story.pulse.word in WORKING else ""
+        return f"saved: {saves[0].path}" if now - saves[0].at < TOLD_FOR_S else ""
+    if request == "stop":
+        return "stop heard: it saves and ends" if story.pulse.word in WORKING else ""
+    if request == "resume":
+        return "" if story.pulse.word != "paused" else "resume heard: it goes on"
+    return "" if story.pulse.word == "paused" else "pause heard"
