@@ -37,12 +37,12 @@ def resolve_reference(reference: str, home: Path) -> Path:
     """
     if reference.startswith("hf:") or reference.endswith(".gguf"):
         raise ConfigError(f"{reference}: hub models and GGUF files cannot be opened yet; use a Hugging Face directory")
-    path = Path(reference).expanduser()
-    if path.is_dir():
+    path = _directory(reference)
+    if path is not None:
         return path
     name, mark, place = reference.rpartition(":")
     if not mark or "/" in name:
-        hint = f"; a run's model is named like {reference}:ppo" if (home / reference).is_dir() else ""
+        hint = f"; a run's model is named like {reference}:ppo" if _directory(str(home / reference)) else ""
         raise CheckpointError(f"there is no model directory {reference}{hint}")
     stage, at, step = place.partition("@")
     stage = stage_named(stage)
@@ -60,6 +60,15 @@ def stage_named(text: str) -> str:
         names = [DIRECTORIES.get(known, known) for known in MODEL_STAGES]
         raise ConfigError(f"there is no model of a stage {text!r}{nearest(text, names)} (stages: {', '.join(names)})")
     return stage
+
+
+def _directory(path: str) -> Path | None:
+    """The directory that a path is, None where it is none, too long for one or of a home that nobody has."""
+    try:
+        directory = Path(path).expanduser()
+        return directory if directory.is_dir() else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def _final(name: str, stage: str, home: Path) -> Path:

@@ -32,6 +32,7 @@ from engine.events import (
 
 STAGES = ("pretrain", "sft", "comparisons", "rm", "ppo", "eval")
 DIRECTORIES = {"pretrain": "base"}
+LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
 
@@ -257,8 +258,11 @@ def check_name(name: str) -> str:
 
     Raises: ConfigError where it cannot be a directory's name or would be read as something else.
     """
-    if not name or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
-        raise ConfigError(f"{name!r} cannot name a run; use letters, digits, '-' and '_', such as round2")
+    too_long = len(name.encode(errors="replace")) > LONGEST_NAME
+    if not name or too_long or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
+        raise ConfigError(
+            f"{name[:LONGEST_NAME]!r} cannot name a run; use letters, digits, '-' and '_', such as round2"
+        )
     return name
 
 

@@ -140,8 +140,8 @@ def common_prompt(shown: Mapping[str, Reply], turns: Sequence[Turn]) -> Prompt:
     prompts = {given_to(model, reply.chat, turns) for model, reply in shown.items()}
     if len(prompts) != 1:
         raise Unfit(
-            "these replies answer different conversations, since each model remembers its own; "
-            "type /follow 1 (or 2, ...) so that all go on from one reply, then compare the next ones"
+            "each model remembers its own replies, so these answer different conversations; "
+            "/follow 1 lets all go on from reply 1, and the next replies can be compared"
         )
     return prompts.pop()
 

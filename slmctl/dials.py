@@ -36,8 +36,8 @@ DIALS = {
     dial.name: dial
     for dial in (
         Dial("temperature", 1.0, "0 takes the likeliest token"),
-        Dial("top_k", 0, "so many likeliest tokens are kept; 0 keeps all"),
-        Dial("top_p", 1.0, "the likeliest tokens up to this mass are kept"),
+        Dial("top_k", 0, "likeliest tokens to keep; 0 for all"),
+        Dial("top_p", 1.0, "mass of likeliest tokens to keep"),
         Dial("max_new_tokens", 64, "the longest reply, in tokens"),
         Dial("seed", 0, "what every draw follows from"),
     )

@@ -20,7 +20,7 @@ from slmctl.worker.protocol import LensToken
 
 SCHEMA = 1
 FOLDER = ".chats"
-LONGEST_NAME = 100
+LONGEST_NAME = 100  # bytes
 MOST_LISTED = 100
 FIRST_WORDS = 60  # characters of a session's first prompt that a list shows
 
@@ -167,7 +167,8 @@ class Sessions:
 
 def check_session_name(name: str) -> str:
     """The name itself. Raises: ConfigError where it cannot be a file's name."""
-    if not name or len(name) > LONGEST_NAME or name.startswith((".", "-")) or not name.isprintable() or "/" in name:
+    too_long = len(name.encode(errors="replace")) > LONGEST_NAME
+    if not name or too_long or name.startswith((".", "-")) or not name.isprintable() or "/" in name:
         raise ConfigError(
             f"{name[:LONGEST_NAME]!r} cannot name a session; use letters, digits, '-' and '_', such as greetings"
         )

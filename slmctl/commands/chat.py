@@ -73,12 +73,15 @@ def chat(
 
 def open_chat(params: Mapping[str, Any]) -> None:
     """Opens the playground in its chat. Raises: EngineError for what can be told before."""
-    from engine.references import is_model, resolve_reference
+    from engine.errors import ConfigError
+    from engine.references import is_function, is_model, resolve_reference
     from engine.rundir import runs_home
     from slmctl.conversation import check_models
     from slmctl.sessions import Sessions
     from slmctl.tui.start import Start
 
+    if params["reward"] and is_function(params["reward"]):
+        raise ConfigError(f"--reward {params['reward']} is code, which no screen runs; add --plain, or name a model")
     home = runs_home(os.environ)
     models = check_models(params["models"] or ()) if params["models"] or not params["session"] else ()
     scorers = [params["reward"]] if params["reward"] and is_model(params["reward"]) else []

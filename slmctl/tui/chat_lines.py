@@ -22,7 +22,7 @@ def head(chat: Chat, kept: bool) -> Content:
     parts += [f"KL to {one_line(' and '.join(refs), NAME_WIDTH)}"] if refs else []
     parts += ["system prompt"] if session.system else []
     parts.append(one_line(session.name, NAME_WIDTH) + ("" if kept else " (not kept)"))
-    return Content.styled(" · ".join(parts), "$text-muted")
+    return Content.styled(" · ".join(parts), "$foreground-muted")
 
 
 def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:

@@ -5,6 +5,7 @@ What a file holds is sessions.py's business.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
@@ -53,9 +54,10 @@ class Keeper:
             self._post(SessionKept(session.name, kept.name))
 
     def keep_now(self, session: Session) -> None:
-        """Saves what has changed before the process ends."""
+        """Saves what has changed before the process ends; where that fails, the screen has said so before."""
         if self._is_news(session):
-            self.sessions.save(session)
+            with suppress(EngineError):
+                self.sessions.save(session)
 
     def _is_news(self, session: Session) -> bool:
         return bool(session.turns) and session != self._kept

@@ -14,7 +14,6 @@ from slmctl.worker.protocol import LensToken
 
 OFF = ""
 KINDS = (OFF, "kl", "logprob", "value")
-TITLES = {"kl": "KL to the reference, nats a token", "logprob": "log-probability", "value": "value before the token"}
 SHORT = {"kl": "KL", "logprob": "log-probability", "value": "value"}
 SHADES = (
     "",
@@ -43,9 +42,9 @@ class Scale:
         """What each shade stands for, written in it."""
         low, middle, high = (f"{edge:.3g}" for edge in self.edges)
         words = (f"below {low}", f"{low} to {middle}", f"{middle} to {high}", f"{high} and more")
-        sized = " (its size)" if self.kind != "value" else ""
+        sized = "size of " if self.kind != "value" else ""
         parts = [Content.styled(f" {word} ", shade) for word, shade in zip(words, SHADES, strict=True)]
-        return Content.assemble(f"{SHORT[self.kind]}{sized}: ", Content(" ").join(parts))
+        return Content.assemble(f"{sized}{SHORT[self.kind]}: ", Content(" ").join(parts))
 
 
 def scale_of(kind: str, replies: Iterable[Reply]) -> Scale:
@@ -78,7 +77,7 @@ def token_line(lens: Sequence[LensToken], kind: str, cursor: int, ascii: bool = 
     token = lens[cursor]
     text = clean(token.text).replace("\n", ASCII_NEWLINE if ascii else NEWLINE)
     shown = f'"{text}"' if text else "no text of its own"
-    order = sorted(TITLES, key=lambda other: other != kind)
+    order = sorted(SHORT, key=lambda other: other != kind)
     numbers = [f"{SHORT[name]} {_signed(number_of(name, token))}" for name in order if _is_there(name, token, kind)]
     return f"token {cursor + 1} of {len(lens)}: {shown} · " + " · ".join(numbers)
 

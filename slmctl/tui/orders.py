@@ -93,7 +93,13 @@ async def _load(screen: "ChatScreen", order: Order) -> None:
     listed = await screen.keeper.do(screen.keeper.sessions.listed)
     if not listed:
         raise Unfit("no conversation has been kept yet")
-    screen.app.push_screen(SessionsScreen(listed), screen.load_named)
+
+    def load(name: str | None) -> None:
+        if name is not None:
+            screen.box.fill(f"/load {name}")
+            screen.box.action_send()
+
+    screen.app.push_screen(SessionsScreen(listed), load)
 
 
 async def _model(screen: "ChatScreen", order: Order) -> None:

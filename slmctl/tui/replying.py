@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 def judge(screen: "ChatScreen", verdict: str, number: int | None) -> None:
     """Has a vote kept: reply `number`, as it stands on the screen, is better, or a verdict on all alike."""
     serial = _serial(screen)
-    chat = screen.chat
+    chat, turns = screen.chat, _turns_to(screen, serial)
     shown = chat.candidates(serial)
-    models = chat.turn_of(serial).models
+    models = turns[-1].models
     best = None
     if number is not None:
         if not 1 <= number <= len(models) or models[number - 1] not in shown:
             raise Unfit(f"there is no reply {number} here; the numbers stand before the names")
         best = list(shown).index(models[number - 1])
-    prompt = common_prompt(shown, _turns_to(screen, serial)) if len(shown) > 1 else ""
-    poll = Poll(serial, _labels(screen), prompt, chat.turn_of(serial), list(shown.values()), _seconds(screen, serial))
+    prompt = common_prompt(shown, turns) if len(shown) > 1 else ""
+    poll = Poll(serial, _labels(screen), prompt, turns[-1], list(shown.values()), _seconds(screen, serial))
     screen.spawn(screen.ballots.vote(poll, verdict, best))
 
 
@@ -61,8 +61,7 @@ def edit(screen: "ChatScreen", number: int | None) -> None:
 def copy(screen: "ChatScreen") -> None:
     """Puts the focused reply, else the last turn's first one, on the clipboard, cleaned."""
     _, reply = _reply(screen, _serial(screen), None)
-    screen.app.copy_to_clipboard(clean(reply.text))
-    screen.tell(f"the reply of {reply.by} is on the clipboard, if your terminal lets programs reach it (OSC 52)")
+    screen.playground.copy(clean(reply.text))
 
 
 def scrub(screen: "ChatScreen", steps: int) -> None:

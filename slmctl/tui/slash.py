@@ -1,11 +1,14 @@
-"""The slash commands of a chat: which there are, what a typed line means, and how it can be completed. Pure."""
+"""The slash commands of a chat: which there are, what a typed line means, and how it can be completed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.errors import nearest
+from slmctl.companions import policies_there, scorers_there
 from slmctl.conversation import Unfit
 from slmctl.dials import DIALS
+from slmctl.sessions import Sessions
 
 MARK = "/"
 
@@ -61,6 +64,15 @@ class Completion:
     about: str
 
 
+@dataclass(frozen=True)
+class There:
+    """What names can be completed to."""
+
+    models: Sequence[str] = ()
+    scorers: Sequence[str] = ()
+    sessions: Sequence[str] = ()
+
+
 def order_of(text: str) -> Order | None:
     """The command that a text is; None for a prompt. Two slashes begin a prompt that has one.
 
@@ -83,7 +95,12 @@ def prompt_of(text: str) -> str:
     return text.removeprefix(MARK) if text.startswith(MARK * 2) else text
 
 
-def completions(text: str, models: Sequence[str], sessions: Sequence[str], scorers: Sequence[str]) -> list[Completion]:
+def names_there(home: Path) -> There:
+    """The names that a home of runs has now. Reads files: not for the loop of a screen."""
+    return There(policies_there(home), scorers_there(home), Sessions(home).names())
+
+
+def completions(text: str, there: There) -> list[Completion]:
     """What the line could become, likeliest first; nothing for a prompt."""
     if not text.startswith(MARK) or text.startswith(MARK * 2) or "\n" in text:
         return []
@@ -95,10 +112,10 @@ def completions(text: str, models: Sequence[str], sessions: Sequence[str], score
     if slash is None:
         return []
     values: Mapping[str, Sequence[str]] = {
-        "model": models,
-        "ref": (*models, "none"),
-        "score": (*scorers, "none"),
-        "load": sessions,
+        "model": there.models,
+        "ref": (*there.models, "none"),
+        "score": (*there.scorers, "none"),
+        "load": there.sessions,
         "set": tuple(f"{dial}=" for dial in DIALS),
         "lens": ("kl", "logprob", "value", "off"),
         "vote": ("1", "2", "tie", "bad", "none"),

@@ -147,6 +147,34 @@ def test_chat_off_a_terminal_answers_each_line_by_each_policy(cli: Cli, run: Run
     ]  # fmt: skip
 
 
+def test_chat_off_a_terminal_scores_and_takes_a_system_prompt(cli: Cli, run: RunDir) -> None:
+    words = ("chat", "tiny:ppo", "--max-new-tokens", "4")
+    [plain] = [json.loads(line) for line in cli(*words, stdin="Hi\n").out.splitlines()]
+    [scored] = [json.loads(line) for line in cli(*words, "--reward", "pocket:judge", stdin="Hi\n").out.splitlines()]
+    assert set(plain) == {"model", "prompt", "response", "tokens", "finished"}
+    assert scored == {**plain, "score": pytest.approx(judge("Hi", plain["response"]).utility)}
+    long = "Be kind. " * 20  # more than the model reads, so that it shows whether it is sent
+    refused = cli(*words, "--system", long, stdin="Hi\n")
+    assert refused.code == 2 and "a prompt has" in refused.err and "Be kind." in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["a", "b", "c", "d", "e"], "5 models are too many"),
+        ([], "name at least one model"),
+        *[
+            (["tiny:ppo", f"--{name}", "x"], f"--{name} is for the chat on a screen")
+            for name in ("ref", "session", "db")
+        ],
+    ],
+)
+def test_chat_mistakes_are_sentences(cli: Cli, run: RunDir, words: list[str], sentence: str) -> None:
+    outcome = cli("chat", *words, stdin="Hi\n")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert sentence in outcome.err
+
+
 def test_eval_compares_two_policies(cli: Cli, run: RunDir) -> None:
     result = json.loads(cli("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "4", "--json").out)
     assert result["wins"] + result["ties"] + result["losses"] == result["prompts"] == 24

@@ -32,11 +32,12 @@ class Bench:
 
     models: Path
     room: int | None = None
+    params: dict[str, str] = field(default_factory=dict)
     replies: list[Reply] = field(default_factory=list)
     lines: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf({}, self.room)
+        self.shelf = Shelf(self.params, self.room)
         self.server = Server(self.lines, self.replies.append, self.shelf)
         loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "short", "bytes"))]
         scorers = [("rm", "rm"), ("value", "a/value"), ("pocket:judge", "")]
@@ -130,6 +131,23 @@ def test_text_of_a_byte_level_model_is_streamed_whole(bench: Bench) -> None:
         said = [reply.text for reply in bench.replies if isinstance(reply, Token) and reply.row == row]
         assert "".join(said) == answer.text and len(said) > 1
     assert any("\ufffd" in answer.text for answer in answers)  # a random model spells nonsense
+
+
+def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models: Path) -> None:
+    bench = Bench(models, params={"template": "none"})
+    prompts = ["a red"] * 100
+    [answers] = bench.do(Sample(1, "bytes", list(prompts), {"max_new_tokens": 6}))
+    sampling = Sampling(max_new_tokens=6)
+    policy = Opening(torch.device("cpu"), "none").policy("bytes", models / "bytes")
+    episodes = draw_episodes(policy.model, policy.tokenizer, prompts, sampling, 0, "sample", 0)
+    [prompt] = policy.tokenizer.encode_prompts(prompts[:1])
+    for row, answer in enumerate(answers):
+        ids = episodes.responses[row][episodes.response_mask[row]].tolist()
+        whole = policy.tokenizer.decode([*prompt, *ids])
+        assert "a red" + answer.lead + answer.text == whole
+    assert {answer.lead for answer in answers} == {"", " "}
+    [[templated]] = Bench(models).do(Sample(1, "bytes", ["a red"], {"max_new_tokens": 6}))
+    assert templated.lead == ""
 
 
 def test_models_side_by_side_take_turns_and_share_their_draws(bench: Bench) -> None:

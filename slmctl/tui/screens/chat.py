@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -19,7 +19,6 @@ from textual.widgets import Static, TextArea
 
 from engine.errors import EngineError
 from slmctl.chatting import Chat, Wanted
-from slmctl.companions import policies_there, scorers_there
 from slmctl.conversation import check_models
 from slmctl.dials import SAMPLING
 from slmctl.sessions import Session, Sessions
@@ -33,7 +32,7 @@ from slmctl.tui.messages import CheckpointClicked, ModelMet, OpenChat, PromptSen
 from slmctl.tui.orders import obey
 from slmctl.tui.safe import clean
 from slmctl.tui.screens.chat_sampling import SamplingScreen
-from slmctl.tui.slash import Completion, completions, order_of, prompt_of
+from slmctl.tui.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of
 from slmctl.tui.talker import Talker
 from slmctl.tui.widgets.prompt_box import PromptBox
 from slmctl.tui.widgets.reply_pane import ReplyPane
@@ -45,29 +44,23 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.worker.sampler import Sampler
 
+ROOMY = 16  # rows, below which the replies have all the room there is
 REPAINTS = 25  # a second, while replies stream
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
-
-
-@dataclass(frozen=True)
-class There:
-    """What names can be completed to."""
-
-    models: Sequence[str] = ()
-    scorers: Sequence[str] = ()
-    sessions: Sequence[str] = ()
 
 
 class ChatScreen(Screen[None]):
     """The Chat mode."""
 
-    HELP = """Enter sends; esc stops the replies; tab goes to the replies, where one key votes, copies, edits or looks
-    closer. Commands: /regen /undo /branch /system /set /save /load /model /score /ref /follow /vote /edit /lens /new.
-    Under a reply stand its reward (the highest marked), its KL to the reference, its tokens, and how it ended: by
-    itself (ended), by you (stopped) or at the longest length (cut off). Conversations are kept after every turn."""
+    HELP = (
+        "Esc stops the replies; tab goes to them, where one key votes, copies, edits or looks closer.\n"
+        "Under a reply stand its reward (the highest is marked), its KL to the reference, its tokens, and how it "
+        "ended: by itself (ended), by you (stopped) or at the longest length (cut off).\n\n"
+        + "\n".join(f"{slash.usage}  {slash.about}" for slash in SLASHES)
+    )
     AUTO_FOCUS = "PromptBox"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="chat.stop"),
+        Binding("escape", "stop", "Stop, back", id="chat.stop", show=False),
         Binding("ctrl+o", "sampling", "Sampling", id="chat.sampling"),
         Binding("f4", "editor", "$EDITOR", id="chat.editor"),
     ]
@@ -172,10 +165,7 @@ class ChatScreen(Screen[None]):
         self._lines()
 
     async def _look_about(self) -> None:
-        home = self.playground.start.home
-        models = await asyncio.to_thread(policies_there, home)
-        scorers = await asyncio.to_thread(scorers_there, home)
-        self.there = There(models, scorers, await self.keeper.do(self.keeper.sessions.names))
+        self.there = await self.keeper.do(names_there, self.playground.start.home)
 
     async def on_prompt_sent(self, message: PromptSent) -> None:
         """Sends a prompt or does what a command says; what cannot be done returns to the box with a sentence."""
@@ -247,12 +237,6 @@ class ChatScreen(Screen[None]):
             self.tell(f"another chat writes to {message.was}, so this one is kept as {message.name}")
         self._lines()
 
-    def load_named(self, name: str | None) -> None:
-        """Goes on with a kept conversation."""
-        if name is not None:
-            self.box.fill(f"/load {name}")
-            self.box.action_send()
-
     def on_vote_kept(self, message: VoteKept) -> None:
         """Shows what a person has said of a turn, now that it is on the disk."""
         self.chat.judge(message.serial, message.judged, message.edited)
@@ -270,7 +254,11 @@ class ChatScreen(Screen[None]):
             self._lines()
 
     def _completions(self, text: str) -> list[Completion]:
-        return completions(text, self.there.models, self.there.sessions, self.there.scorers)
+        return completions(text, self.there)
+
+    def on_resize(self) -> None:
+        """Makes room for the replies on a low screen."""
+        self._lines()
 
     def on_descendant_focus(self) -> None:
         """Shows the checkpoints of the model whose reply has the focus."""
@@ -351,7 +339,8 @@ class ChatScreen(Screen[None]):
     def _lines(self) -> None:
         self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept))
         self.query_one("#chat-hint", Static).update(Content(hint(self.chat, self.box.completions, self.box.text)))
-        place = replying.place_of(self) if self.chat.turns else None
+        roomy = self.app.size.height >= ROOMY
+        place = replying.place_of(self) if self.chat.turns and roomy else None
         legend, lens = self.query_one("#chat-legend", Static), self.turns.lens
         legend.display = lens != OFF and place is not None
         if legend.display and place is not None:

@@ -51,11 +51,13 @@ class EditScreen(ModalScreen[str | None]):
             yield Static(Content.styled(prompt, "bold"), markup=False, id="chat-edit-prompt")
             yield EditArea(soft_wrap=True)
             yield Static("", markup=False, id="chat-edit-note")
-            yield Static(Content("enter keeps it as a demonstration · ctrl+j new line · f4 $EDITOR · esc cancels"))
+            yield Static(Content("enter keeps a demonstration · ctrl+j new line · f4 $EDITOR · esc cancels"))
 
     def on_mount(self) -> None:
         """Puts the reply into the box."""
-        self.query_one(EditArea).load_text(self._text)
+        area = self.query_one(EditArea)
+        area.load_text(self._text)
+        area.move_cursor(area.document.end)
 
     def action_keep(self) -> None:
         """Gives the text back, unless nothing was written."""
@@ -76,4 +78,6 @@ class EditScreen(ModalScreen[str | None]):
             self._tell(str(error))
 
     def _tell(self, sentence: str) -> None:
-        self.query_one("#chat-edit-note", Static).update(Content.styled(f"! {clean(sentence)}", "$text-error"))
+        note = self.query_one("#chat-edit-note", Static)
+        note.display = True
+        note.update(Content.styled(f"! {clean(sentence)}", "$text-error"))

@@ -43,9 +43,9 @@ class SamplingScreen(ModalScreen[Mapping[str, float] | None]):
                         compact=True,
                         id=f"dial-{dial.name}",
                     )
-                    yield Static(Content.styled(dial.about, "$text-muted"), classes="dial-about")
+                    yield Static(Content.styled(dial.about, "$foreground-muted"), classes="dial-about")
             yield Static("", markup=False, id="chat-sampling-note")
-            yield Static(Content("enter takes them · up and down move · esc cancels"))
+            yield Static(Content("enter takes them · up and down move · esc cancels"), classes="keys")
 
     def on_input_submitted(self) -> None:
         """Gives the settings back if all are in order, else says what is not."""
@@ -56,6 +56,7 @@ class SamplingScreen(ModalScreen[Mapping[str, float] | None]):
                 chosen[name] = dial.read(field.value)
             except EngineError as error:
                 note = self.query_one("#chat-sampling-note", Static)
+                note.display = True
                 note.update(Content.styled(f"! {clean(str(error))}", "$text-error"))
                 field.focus()
                 return

@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from slmctl.sessions import Listed
 from slmctl.tui.safe import one_line
 
-MODELS_WIDTH = 40
+NAME_WIDTH, MODELS_WIDTH, WIDTH = 22, 26, 66
 
 
 class SessionsScreen(ModalScreen[str | None]):
@@ -42,10 +42,11 @@ class SessionsScreen(ModalScreen[str | None]):
 
 
 def _row(listed: Listed) -> Content:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(listed.at))
-    head = Content.assemble(Content.styled(one_line(listed.name, MODELS_WIDTH), "bold"), f"  {when}")
+    when = time.strftime("%d %b %H:%M", time.localtime(listed.at))
+    head = Content.assemble(Content.styled(one_line(listed.name, NAME_WIDTH), "bold"), f"  {when}")
     if listed.damage:
-        return Content.assemble(head, "\n  ", Content.styled(one_line(listed.damage), "italic"))
-    models = one_line(", ".join(listed.models), MODELS_WIDTH)
+        return Content.assemble(head, "\n  ", Content.styled(one_line(listed.damage, WIDTH), "italic"))
     turns = f"{listed.turns} turn{'s' * (listed.turns != 1)}"
-    return Content.assemble(head, f"  {turns} with {models}\n  ", Content.styled(one_line(listed.first), "italic"))
+    models = one_line(", ".join(listed.models), MODELS_WIDTH)
+    first = one_line(listed.first, WIDTH)
+    return Content.assemble(head, f"  {turns}  {models}\n  ", Content.styled(first, "italic $foreground-muted"))

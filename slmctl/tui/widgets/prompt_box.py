@@ -13,8 +13,10 @@ from slmctl.tui.widgets.clean_area import CleanArea
 class PromptBox(CleanArea):
     """A prompt, or a command that begins with a slash, which `complete` completes; `recalled` is what was sent."""
 
-    HELP = """Type a prompt and press enter; ctrl+j begins a new line. Up, on the first line, brings back what you sent.
-    A line that begins with / is a command: tab completes it, /help lists all."""
+    HELP = (
+        "Type a prompt and press enter; ctrl+j begins a new line. Up, on the first line, brings back what you sent.\n"
+        "A line that begins with / is a command, and tab completes it; // begins a prompt that has a slash."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="chat.send", priority=True),
         Binding("ctrl+j,shift+enter", "new_line", "New line", id="chat.newline", priority=True, show=False),
@@ -41,15 +43,15 @@ class PromptBox(CleanArea):
 
     def action_send(self) -> None:
         """Sends the text, once keys that were pressed before have been heard: they wait in a queue of ours."""
-        self.call_next(self._send)
+        self.call_later(self._send)
 
     def action_new_line(self) -> None:
         """Begins a new line."""
-        self.call_next(self.insert, "\n")
+        self.call_later(self.insert, "\n")
 
     def action_complete(self) -> None:
         """Completes a command, again the next way; with nothing to complete, leaves for the replies."""
-        self.call_next(self._complete)
+        self.call_later(self._complete)
 
     def _send(self) -> None:
         text = self.text

@@ -30,6 +30,7 @@ class View:
     waits: bool = False
     mark: str = ""
     highest: bool = False
+    note: str = ""  # what was not measured
     opening: str = ""  # what a model without a template goes on from: it stands before the reply, as it was sent
     scale: Scale | None = None
     ascii: bool = False
@@ -38,23 +39,26 @@ class View:
 class ReplyPane(Static, can_focus=True):
     """A reply that can be focused, to vote on it, copy it, edit it, look at its tokens or at other checkpoints."""
 
-    HELP = """The keys below concern replies. 1 to 4 say which one is better, the same key again that it is much better,
-    and the judgement goes into the label database of the first model's run. [ and ] show the same prompt and seed at
-    the saved steps of the model's run."""
+    HELP = (
+        "Here keys concern the reply: 1 to 4 say which one is better, the same key again that it is much better; the "
+        "judgement goes into the label database of the first model's run, or of --db. Backspace takes it back.\n"
+        "[ and ] show what other saved steps of the model's run answer to the same prompt and seed.\n"
+        "Left and right move along the tokens while a lens is on."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "screen.reply('vote', 1)", "Better", id="chat.better1", key_display="1-4"),
         Binding("2", "screen.reply('vote', 2)", "Reply 2 is better", id="chat.better2", show=False),
         Binding("3", "screen.reply('vote', 3)", "Reply 3 is better", id="chat.better3", show=False),
         Binding("4", "screen.reply('vote', 4)", "Reply 4 is better", id="chat.better4", show=False),
         Binding("0", "screen.reply('tie')", "Tie", id="chat.tie"),
-        Binding("x", "screen.reply('bad')", "All bad", id="chat.bad"),
+        Binding("x", "screen.reply('bad')", "Bad", id="chat.bad"),
         Binding("backspace", "screen.reply('take_back')", "Take the vote back", id="chat.unvote", show=False),
         Binding("e", "screen.reply('edit')", "Edit", id="chat.edit"),
         Binding("t", "screen.reply('lens')", "Lens", id="chat.lens"),
         Binding("y", "screen.reply('copy')", "Copy", id="chat.copy"),
-        Binding("r", "screen.reply('regenerate')", "Again", id="chat.regenerate"),
-        Binding("left_square_bracket", "screen.reply('scrub', -1)", "Step back", id="chat.earlier", key_display="[ ]"),
-        Binding("right_square_bracket", "screen.reply('scrub', 1)", "Step on", id="chat.later", show=False),
+        Binding("r", "screen.reply('regenerate')", "Answer again", id="chat.regenerate", show=False),
+        Binding("left_square_bracket", "screen.reply('scrub', -1)", "Steps", id="chat.earlier", key_display="[ ]"),
+        Binding("right_square_bracket", "screen.reply('scrub', 1)", "Next step", id="chat.later", show=False),
         Binding("left", "left", "Token to the left", id="chat.token_left", show=False),
         Binding("right", "right", "Token to the right", id="chat.token_right", show=False),
         Binding("up", "screen.reply('turn', -1)", "Turn before", id="chat.turn_before", show=False),
@@ -80,12 +84,9 @@ class ReplyPane(Static, can_focus=True):
             self._narrow = narrow
             self.show(self.view)
 
-    def on_focus(self) -> None:
-        """Shows the token under the cursor."""
-        self.show(self.view)
-
-    def on_blur(self) -> None:
-        """Hides it again."""
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """Shows or hides the token under the cursor."""
+        super().watch_has_focus(has_focus)
         self.show(self.view)
 
     def show(self, view: View) -> None:
@@ -129,17 +130,17 @@ class ReplyPane(Static, can_focus=True):
         elif reply.text or view.opening:
             lines.append(_opened(view, Content(clean(reply.text))))
         elif not reply.error:
-            lines.append(Content.styled("(nothing)", "italic $text-muted"))
+            lines.append(Content.styled("(nothing)", "italic $foreground-muted"))
         if reply.error:
             return [*lines, Content.styled(f"! {clean(reply.error)}", "$text-error")]
-        lines.append(Content.styled(measured(view, self._narrow), "$text-muted"))
-        if reply.note:
-            lines.append(Content.styled(f"not all was measured: {clean(reply.note)}", "italic $text-warning"))
+        lines.append(Content.styled(measured(view, self._narrow), "$foreground-muted"))
+        if view.note:
+            lines.append(Content.styled(clean(view.note), "italic $text-warning"))
         if lens and self.has_focus:
             assert view.scale is not None
             lines.append(Content(token_line(reply.lens, view.scale.kind, self._at(reply), view.ascii)))
-        elif view.scale is not None and not _has_number(reply, view.scale):
-            lines.append(Content.styled(f"no {view.scale.kind} of these tokens is known", "italic $text-muted"))
+        elif view.scale is not None and view.scale.kind == "value" and not _has_number(reply, view.scale):
+            lines.append(Content.styled("no value network came with this model", "italic $foreground-muted"))
         return lines
 
 
@@ -149,7 +150,7 @@ def title(view: View, focused: bool) -> Content:
     name = Content.styled(one_line(view.by), "bold")
     parts = [Content(f"{pointer}{view.number} "), name]
     if view.by != view.model:
-        parts.append(Content.styled(f" in place of {one_line(view.model)}", "$text-muted"))
+        parts.append(Content.styled(f" in place of {one_line(view.model)}", "$foreground-muted"))
     if view.mark:
         star = ASCII_BEST if view.ascii else BEST
         parts.append(Content.styled(f"  {star} {view.mark}", "bold $text-success"))

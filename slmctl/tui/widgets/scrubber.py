@@ -20,6 +20,7 @@ class Scrubber(Static):
 
     def __init__(self, id: str) -> None:
         super().__init__(markup=False, id=id)
+        self._row: tuple[str, Sequence[str], str, bool] | None = None
         self._spans: list[tuple[int, int, str]] = []  # first and last column of a checkpoint
 
     def show(self, chat: Chat, place: tuple[int, str] | None, ascii: bool) -> None:
@@ -27,15 +28,21 @@ class Scrubber(Static):
         places = chat.around.steps.get(place[1], ()) if place is not None else ()
         self.display = len(places) > 1
         if place is not None and self.display:
-            self._show(place[1], places, chat.looked_at.get(place, place[1]), ascii)
+            self._row = place[1], places, chat.looked_at.get(place, place[1]), ascii
+            self._draw(*self._row)
 
-    def _show(self, model: str, places: Sequence[str], looked_at: str, ascii: bool) -> None:
+    def on_resize(self) -> None:
+        """Shows as many as fit now."""
+        if self._row is not None:
+            self._draw(*self._row)
+
+    def _draw(self, model: str, places: Sequence[str], looked_at: str, ascii: bool) -> None:
         link = ASCII_LINK if ascii else LINK
         head = f"steps of {one_line(model.partition('@')[0], 24)}  "
         at = places.index(looked_at) if looked_at in places else len(places) - 1
         room = max(20, self.size.width - cell_len(head))
         first, last = window([cell_len(short(place)) + len(link) for place in places], at, room)
-        parts, column = [Content.styled(head, "$text-muted")], cell_len(head)
+        parts, column = [Content.styled(head, "$foreground-muted")], cell_len(head)
         self._spans = []
         for i in range(first, last + 1):
             word = f"[{short(places[i])}]" if i == at else short(places[i])
@@ -44,7 +51,7 @@ class Scrubber(Static):
             parts += [Content(lead), Content.styled(word, "bold reverse") if i == at else Content(word)]
             column += len(lead) + cell_len(word)
         if column + len(KEYS) <= self.size.width:
-            parts.append(Content.styled(KEYS, "$text-muted"))
+            parts.append(Content.styled(KEYS, "$foreground-muted"))
         self.update(Content.assemble(*parts))
 
     def on_click(self, event: events.Click) -> None:

@@ -48,7 +48,7 @@ class Turns(VerticalScroll, can_focus=False):
                 self.refresh_turn(serial)
         hidden = len(self._chat.serials) - len(serials)
         earlier = self.query_one("#chat-earlier", Static)
-        earlier.update(welcome if not serials else Content.styled(_hidden(hidden), "italic $text-muted"))
+        earlier.update(welcome if not serials else Content.styled(_hidden(hidden), "italic $foreground-muted"))
         earlier.display = not serials or hidden > 0
         if fresh:
             self.mount_all(self._blocks[serial] for serial in fresh)
@@ -97,10 +97,17 @@ class Turns(VerticalScroll, can_focus=False):
             waits=waits,
             mark=_mark(turn, by),
             highest=highest,
+            note="" if reply is None or self._said_before(serial, model, reply.note) else reply.note,
             opening="" if chat.chatty.get(by, True) else turn.prompt,
             scale=scale,
             ascii=self._ascii,
         )
+
+    def _said_before(self, serial: int, model: str, note: str) -> bool:
+        """Whether the model's reply in the turn before says the same already."""
+        at = self._chat.serials.index(serial)
+        before = self._chat.turns[at - 1].replies.get(model) if at > 0 else None
+        return before is not None and before.note == note
 
     def _scale(self, serial: int) -> Scale | None:
         return scale_of(self.lens, self._chat.candidates(serial).values()) if self.lens != OFF else None
@@ -117,11 +124,13 @@ class Turns(VerticalScroll, can_focus=False):
             went = (
                 f"continues {before} characters and the underlined ones" if before else "continues the underlined text"
             )
-            words = Content.styled(went, "italic $text-muted")
+            words = Content.styled(went, "italic $foreground-muted")
         else:
             words = Content.styled(clean(turn.prompt), "bold")
         return Content.assemble(
-            Content.styled(system, "italic $text-muted"), words, Content.styled(verdict + follow, "italic $text-muted")
+            Content.styled(system, "italic $foreground-muted"),
+            words,
+            Content.styled(verdict + follow, "italic $foreground-muted"),
         )
 
 

@@ -1,0 +1,460 @@
+"""The chat screen: sending, streaming, stopping, taking back, commands, sessions, lens, base models, mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.errors import ConfigError
+from engine.records import Message
+from slmctl.sessions import FOLDER, Sessions
+from slmctl.tui.widgets.reply_pane import ReplyPane
+from slmctl.worker.protocol import Drawn, LensToken
+from slmctl.worker.sampler import Draw
+from tests.tui.chats import MODELS, Talk, make_run, talk
+from tests.tui.fakes import FakeSampler
+
+ANSWER = Drawn(
+    "Yes, I am.", 5, True, 0.5, None, None, (LensToken("Yes,", -0.05, 0.01, 0.5), LensToken(" I am.", -4.0, -2.5, 1.5))
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    make_run(tmp_path)
+    return tmp_path
+
+
+def test_both_models_answer_one_prompt_on_one_seed_with_all_that_is_measured(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.say("tiny:ppo", "Hi", Drawn("Good day.", 3, True, 0.25))
+        chat.fake.say("tiny:sft", "Hi", Drawn("Hi there and so", 4, False, 0.5))
+        chat.fake.scores = {"Good day.": 1.5, "Hi there and so": -0.25}
+        await chat.say("Hi")
+        first, second = chat.shown()
+        assert first == " 1 tiny:sft\nHi there and so\nreward -0.25 · KL: the reference · 4 tokens · 8/s · cut off"
+        assert second == " 2 tiny:ppo\nGood day.\nreward +1.50 ▲ · KL 0.75 nats · 3 tokens · 12/s · ended"
+        await chat.say("And?")
+        draws = [(draw.model, draw.seed, draw.step, draw.ref, draw.scorer, draw.value) for draw in chat.fake.draws]
+        assert draws == [
+            ("tiny:sft", 0, 0, "", "tiny:rm", ""),
+            ("tiny:ppo", 0, 0, "tiny:sft", "tiny:rm", "tiny:ppo/value"),
+            ("tiny:sft", 0, 1, "", "tiny:rm", ""),
+            ("tiny:ppo", 0, 1, "tiny:sft", "tiny:rm", "tiny:ppo/value"),
+        ]
+        assert chat.fake.draws[0].prompts == ["Hi"]
+        (prompt,) = chat.fake.draws[3].prompts
+        assert prompt == (Message("user", "Hi"), Message("assistant", "Good day."), Message("user", "And?"))
+
+    talk(home, script)
+
+
+def test_replies_stream_as_they_come_and_esc_stops_all_of_them(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        for model in MODELS:
+            chat.fake.say(model, "Hi", f"one two three of {model}")
+            chat.fake.hold(model)
+        await chat.send("Hi")
+        await chat.until(lambda: all(text.endswith("…\none") for text in chat.shown()), "the first words")
+        await chat.press("escape")
+        assert [text.splitlines()[1] for text in chat.shown()] == ["one", "one"]
+        assert all("stopped" in text for text in chat.shown())
+        assert [reply.stopped for reply in chat.screen.chat.turns[0].replies.values()] == [True, True]
+
+    talk(home, script)
+
+
+def test_esc_on_a_reply_stops_that_one_alone(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        holds = []
+        for model in MODELS:
+            chat.fake.say(model, "Hi", "one two three")
+            holds.append(chat.fake.hold(model))
+        await chat.send("Hi")
+        await chat.until(lambda: all("one" in text for text in chat.shown()), "the first words")
+        await chat.pilot.press("tab", "tab", "escape")
+        await chat.until(lambda: chat.screen.chat.answering == {"tiny:sft"}, "one to have stopped")
+        holds[0].set()
+        await chat.settled()
+        first, second = chat.shown()
+        assert "one two three" in first and "ended" in first
+        assert "two" not in second and "stopped" in second
+
+    talk(home, script)
+
+
+def test_esc_while_a_model_loads_leaves_an_empty_reply_and_the_chat_goes_on(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        hold = chat.fake.hold("tiny:sft")
+        await chat.send("Hi")
+        await chat.press("escape")
+        hold.set()
+        await chat.say("Again")
+        assert "tiny:sft answers Again" in chat.shown()[-1]
+
+    talk(home, script, models=("tiny:sft",))
+
+
+def test_again_is_the_same_conversation_on_the_next_step_and_undo_returns_the_prompt(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("One")
+        await chat.say("Two")
+        await chat.say("/regen")
+        await chat.press("tab", "r")
+        steps = [draw.step for draw in chat.fake.draws]
+        assert steps == [0, 1, 2, 3]
+        assert chat.fake.draws[1].prompts == chat.fake.draws[3].prompts
+        assert "0.3.0" in chat.shown()[-1] and len(chat.panes()) == 2
+        await chat.say("/undo")
+        assert (chat.screen.box.text, len(chat.panes())) == ("Two", 1)
+        await chat.press("enter")
+        assert chat.fake.draws[-1].step == 1
+        await chat.say("/undo")
+        await chat.say("/undo")
+        await chat.say("/undo")
+        assert "nothing to undo" in chat.note()
+
+    talk(home, script, models=("tiny:ppo",))
+
+
+def test_a_branch_goes_on_in_a_copy(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("One")
+        await chat.say("Two")
+        first = chat.screen.chat.session.name
+        await chat.say("/branch 1 other way")
+        assert "other way" in chat.note()
+        await chat.say("Three")
+        sessions = Sessions(home)
+        assert [turn.prompt for turn in sessions.load("other way").turns] == ["One", "Three"]
+        assert [turn.prompt for turn in sessions.load(first).turns] == ["One", "Two"]
+        await chat.say("/branch 9")
+        assert "there are 2 turns" in chat.note()
+
+    talk(home, script, models=("tiny:ppo",))
+
+
+def test_a_conversation_is_kept_after_every_turn_and_gone_on_with(home: Path) -> None:
+    async def first(chat: Talk) -> None:
+        await chat.say("/system Be kind.")
+        await chat.say("/set temperature=0.5 top-k=7 seed=3")
+        await chat.say("One")
+        await chat.say("/save greetings")
+        await chat.say("Two")
+
+    async def second(chat: Talk) -> None:
+        assert chat.screen.chat.session == kept
+        assert len(chat.panes()) == 4
+        await chat.say("Three")
+        draw = chat.fake.draws[-1]
+        assert (draw.seed, draw.step, draw.sampling["temperature"], draw.sampling["top_k"]) == (3, 2, 0.5, 7)
+        (prompt,) = draw.prompts
+        assert prompt[0] == Message("system", "Be kind.") and len(prompt) == 6
+
+    talk(home, first)
+    assert [path.name for path in (home / FOLDER).iterdir()] == ["greetings.json"]
+    kept = Sessions(home).load("greetings")
+    talk(home, second, models=(), session="greetings")
+
+
+def test_kept_conversations_are_listed_by_recency_and_a_damaged_one_says_so(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("/load")
+        assert "no conversation has been kept yet" in chat.note()
+        await chat.say("One")
+        await chat.say("/save one")
+        await chat.say("/new")
+        await chat.say("Two")
+        (home / FOLDER / "odd.json").write_text("{")
+        await chat.say("/load odd")
+        assert "odd.json is damaged" in chat.note() and chat.screen.box.text == "/load odd"
+        await chat.say("/load")
+        assert chat.over == "SessionsScreen"
+        await chat.press("down", "down", "enter")
+        assert chat.screen.chat.session.name == "one" and [turn.prompt for turn in chat.screen.chat.turns] == ["One"]
+
+    talk(home, script)
+
+
+def test_settings_are_checked_in_sentences(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.pilot.press("ctrl+o")
+        await chat.pilot.press("9", "9", "9", "enter")
+        assert chat.over == "SamplingScreen"
+        note = chat.app.screen.query_one("#chat-sampling-note", Static)
+        assert str(note.render()) == "! temperature is 999.0; it must be 0 to 100"
+        await chat.pilot.press("backspace", "backspace", "down", "5", "enter")
+        assert chat.over == "ChatScreen"
+        assert chat.screen.chat.session.sampling["top_k"] == 5
+        for typed, sentence in [
+            ("/set temprature=1", "did you mean 'temperature'"),
+            ("/set temperature", "type /set temperature=VALUE"),
+            ("/set top_k=1.5", "top_k is '1.5'; it must be a whole number"),
+            ("/set seed=-1", "seed is -1; it must be 0 to"),
+            ("/set temperature=nan", "temperature is nan; it must be 0 to 100"),
+        ]:
+            await chat.say(typed)
+            assert sentence in chat.note(), chat.note()
+            assert chat.screen.box.text == typed
+
+    talk(home, script)
+
+
+MISTAKES = [
+    ("/regn", "did you mean 'regen'"),
+    ("/regen", "nothing to regenerate"),
+    ("/xyzzy", "/help lists them"),
+    ("/save", "type /save and a name"),
+    ("/save ../x", "cannot name a session"),
+    ("/load nothing", "there is no session 'nothing'"),
+    ("/model", "there are: tiny:ppo, tiny:sft, tiny:base"),
+    ("/model a b c d e", "5 models are too many"),
+    ("/model a a", "a is named twice"),
+    ("/score broken", "it is broken"),
+    ("/follow 1", "no reply to go on from"),
+    ("/vote 1", "there is no reply yet"),
+    ("/vote both", "type /vote 1"),
+    ("/edit x", "type /edit and the number"),
+    ("/lens red", "type /lens and one of kl, logprob, value, off"),
+    (" ", "type something to send"),
+]
+
+
+def test_mistakes_are_sentences_and_the_line_stays(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.fail("broken")
+        for typed, sentence in MISTAKES:
+            await chat.say(typed)
+            assert sentence in chat.note()
+            assert (chat.screen.box.text, chat.screen.chat.turns) == (typed, ())
+
+    talk(home, script)
+
+
+def test_two_slashes_begin_a_prompt_that_has_one(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("//etc is a folder")
+        assert chat.fake.draws[0].prompts == ["/etc is a folder"]
+
+    talk(home, script)
+
+
+def test_tab_completes_commands_and_names_and_leads_to_the_replies_otherwise(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        box = chat.screen.box
+        box.insert("/mo")
+        await chat.press("tab")
+        assert box.text == "/model "
+        box.insert("tiny:s")
+        await chat.pilot.pause()
+        assert "/model A [B C D]" in chat.line("hint")
+        await chat.press("tab")
+        assert box.text == "/model tiny:sft"
+        box.fill("/s")
+        await chat.pilot.pause()
+        assert chat.line("hint") == "tab: /system /set /save /score"
+        seen = []
+        for _ in range(5):
+            await chat.press("tab")
+            seen.append(box.text)
+        assert seen == ["/system", "/set", "/save", "/score", "/system"]
+        box.fill("")
+        await chat.say("Hi")
+        await chat.press("tab")
+        assert chat.screen.focused_pane is chat.panes()[0]
+
+    talk(home, script)
+
+
+def test_up_recalls_and_a_new_line_is_no_sending(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("One")
+        await chat.say("Two")
+        box = chat.screen.box
+        await chat.pilot.press("d", "ctrl+j", "e")
+        assert box.text == "d\ne"
+        await chat.pilot.press("up", "up")
+        assert box.text == "Two"
+        await chat.pilot.press("up", "up", "up")
+        assert box.text == "One"
+        await chat.pilot.press("down", "down")
+        assert box.text == "d\ne"
+
+    talk(home, script)
+
+
+def test_a_base_model_continues_the_text_verbatim(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        assert "continues what you type" in chat.line("earlier")
+        chat.fake.say("tiny:base", "Once upon", " a time")
+        chat.fake.say("tiny:base", "Once upon a time,  there", " was")
+        await chat.say("Once upon")
+        assert "Once upon a time" in chat.shown()[0].splitlines()
+        await chat.say(",  there")
+        await chat.say("")
+        assert [draw.prompts for draw in chat.fake.draws] == [
+            ["Once upon"],
+            ["Once upon a time,  there"],
+            ["Once upon a time,  there was"],
+        ]
+        assert "characters are sent as they stand" in chat.line("hint")
+        await chat.say("/system Be kind.")
+        assert "has no chat template and is not told" in chat.note()
+
+    talk(home, script, models=("tiny:base",))
+
+
+class Forgetful(FakeSampler):
+    """A sampler that may find a conversation too long."""
+
+    too_long = ""
+
+    async def check(self, wanted: Draw) -> None:
+        if self.too_long:
+            raise ConfigError(self.too_long)
+
+
+def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
+    fake = Forgetful()
+
+    async def script(chat: Talk) -> None:
+        await chat.say("One")
+        fake.too_long = "a prompt has 300 tokens, tiny:ppo reads 1 to 255: 'Two'"
+        await chat.say("Two")
+        assert "tiny:ppo reads 1 to 255" in chat.shown()[-1] and "/undo" in chat.shown()[-1]
+        assert chat.screen.box.text == "Two"
+        fake.too_long = ""
+        await chat.say("2")
+        assert chat.told(-1)[::2] == ["One", "2"]
+        assert len(chat.panes()) == 2
+
+    talk(home, script, models=("tiny:ppo",), fake=fake)
+
+
+def test_a_sampler_that_dies_is_told_and_the_next_prompt_starts_anew(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.say("tiny:ppo", "Hi", "one two")
+        hold = chat.fake.hold("tiny:ppo")
+        await chat.send("Hi")
+        await chat.until(lambda: "one" in chat.shown()[0], "the first word")
+        chat.fake.die()
+        await chat.settled()
+        assert "one" in chat.shown()[0] and "the sampler has ended" in chat.shown()[0]
+        assert chat.screen.box.text == "Hi"
+        hold.set()
+        await chat.press("enter")
+        assert len(chat.panes()) == 1 and "one two" in chat.shown()[0]
+
+    talk(home, script, models=("tiny:ppo",))
+
+
+def test_what_cannot_be_measured_costs_no_reply(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.fail("tiny:sft", "tiny:sft has another tokenizer")
+        await chat.say("Hi")
+        assert "answers Hi" in chat.shown()[0] and "reward" in chat.shown()[0]
+        assert "tiny:sft has another tokenizer" in chat.shown()[0] and "KL" not in chat.shown()[0].splitlines()[2]
+        await chat.say("Again")
+        assert "another tokenizer" not in chat.shown()[1]
+
+    talk(home, script, models=("tiny:ppo",))
+
+
+def styles_of(pane: ReplyPane) -> set[str]:
+    content = pane.content
+    assert isinstance(content, Content)
+    return {str(span.style) for span in content.spans}
+
+
+def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.say("tiny:ppo", "Hi", ANSWER)
+        await chat.say("Hi")
+        await chat.press("tab", "t", "right")
+        assert chat.line("legend").startswith("size of KL:")
+        (pane,) = chat.shown()
+        assert 'token 2 of 2: " I am." · KL -2.500 · log-probability -4.000 · value +1.500' in pane
+        styles = styles_of(chat.panes()[0])
+        assert "reverse" in styles
+        await chat.press("left")
+        styles = styles_of(chat.panes()[0])
+        assert any("bold" in style and "underline" in style for style in styles)
+        seen = []
+        for _ in range(3):
+            await chat.press("t")
+            seen.append(chat.line("legend").partition(":")[0])
+        assert seen == ["size of log-probability", "value", ""]
+        assert "token" in chat.shown()[0] and "token 1 of" not in chat.shown()[0]
+
+    talk(home, script, models=("tiny:ppo",))
+
+
+def test_all_can_go_on_from_one_reply(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("One")
+        await chat.say("/follow 2")
+        await chat.say("Two")
+        assert chat.told(-1) == chat.told(-2) and "tiny:ppo answers One" in chat.told(-1)[1]
+        await chat.say("/follow none")
+        await chat.say("Three")
+        assert chat.told(-1) != chat.told(-2)
+
+    talk(home, script)
+
+
+def test_other_models_join_a_conversation(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("One")
+        await chat.say("/model tiny:sft tiny:ppo@10")
+        await chat.say("Two")
+        assert [pane.view.by for pane in chat.panes()] == ["tiny:ppo", "tiny:sft", "tiny:ppo@10"]
+        assert all("tiny:ppo answers One" in chat.told(draw)[1] for draw in (-1, -2))
+        assert [draw.ref for draw in chat.fake.draws[-2:]] == ["", "tiny:sft"]
+
+    talk(home, script, models=("tiny:ppo",))
+
+
+def test_side_by_side_where_there_is_room_and_stacked_elsewhere(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        first, second = (pane.region for pane in chat.panes())
+        wide = chat.app.size.width >= 100
+        assert (first.y == second.y) == wide and (first.x == second.x) == (not wide)
+        assert all(chat.app.screen.region.contains_region(region) for region in (first, second))
+
+    for size in ((80, 24), (140, 45)):
+        talk(home, script, size=size)
+
+
+def test_without_a_model_the_first_screen_says_what_to_type(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        assert "tiny:ppo, tiny:sft, tiny:base" in chat.line("earlier")
+        await chat.say("Hi")
+        assert "no model to talk to" in chat.note()
+        await chat.say("/model tiny:ppo")
+        await chat.say("Hi")
+        assert "tiny:ppo answers Hi" in chat.shown()[0]
+
+    talk(home, script, models=())
+
+
+def test_a_home_that_cannot_be_written_is_said_and_the_chat_goes_on(home: Path) -> None:
+    (home / FOLDER).write_text("a file")
+
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        assert "cannot be kept" in chat.note() and "(not kept)" in chat.line("head")
+        await chat.say("Again")
+        assert len(chat.panes()) == 4
+
+    talk(home, script)
+
+
+def test_a_session_is_plain_json(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        assert json.loads(Sessions(home).path(chat.screen.chat.session.name).read_text())["turns"][0]["prompt"] == "Hi"
+
+    talk(home, script)

@@ -1,0 +1,279 @@
+"""What keys on replies do: votes and edits reach the label database, copies the clipboard, other steps the screen."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from textual.app import App
+
+from engine.preferences import Judgement, LabelStore, read_labels
+from engine.records import Message
+from slmctl.tui.editor import EditorError, edited_outside
+from slmctl.tui.screens.chat_edit import EditArea
+from slmctl.tui.widgets.scrubber import Scrubber, window
+from slmctl.worker.protocol import Drawn
+from tests.tui.chats import MODELS, Talk, make_run, talk
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    make_run(tmp_path)
+    return tmp_path
+
+
+def labels(home: Path) -> list[Judgement]:
+    return read_labels(home / "tiny" / "labels.db")
+
+
+def test_a_vote_is_in_the_database_before_the_screen_says_so(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.say("tiny:ppo", "Hi", Drawn("Good day.", 3, True, 0.25, score=1.5))
+        await chat.say("Hi")
+        await chat.press("tab", "2")
+        (judgement,) = labels(home)
+        assert f"tiny:ppo is better: kept as row {judgement.id}" in chat.note()
+        assert "★ better" in chat.shown()[1]
+        assert (judgement.annotator, judgement.verdict, judgement.ranks, judgement.strength) == (
+            "ann",
+            "choice",
+            (1, 0),
+            1,
+        )
+        assert (judgement.prompt, judgement.selection) == ("Hi", "chat")
+        better = judgement.candidates[1]
+        assert (better.model, better.checkpoint, better.text) == ("tiny:ppo", "hash of tiny:ppo", "Good day.")
+        assert (better.tokens, better.finished, better.score, better.seed) == (3, True, 1.5, 0)
+        assert better.sampling == {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 64, "step": 0}
+
+    talk(home, script)
+
+
+def test_again_is_much_better_another_key_another_vote_and_backspace_takes_it_back(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        await chat.press("1")
+        (much,) = labels(home)
+        assert (much.ranks, much.strength) == ((0, 1), 2) and "★ much better" in chat.shown()[0]
+        await chat.press("1")
+        assert "kept already" in chat.note() and labels(home) == [much]
+        await chat.press("0")
+        (tie,) = labels(home)
+        assert (tie.verdict, tie.ranks) == ("tie", (0, 0)) and "★" not in "".join(chat.shown())
+        await chat.press("x")
+        (bad,) = labels(home)
+        assert bad.verdict == "both_bad"
+        await chat.press("backspace")
+        assert labels(home) == [] and "is taken back" in chat.note()
+        await chat.press("backspace")
+        assert "no judgement of this turn" in chat.note()
+        await chat.say("/vote 2")
+        await chat.say("/vote 2")
+        assert labels(home)[0].strength == 2
+
+    talk(home, script)
+
+
+def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path) -> None:
+    async def first(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/save it")
+        await chat.press("tab", "2")
+
+    async def second(chat: Talk) -> None:
+        assert "★ better" in chat.shown()[1]
+        await chat.press("tab", "backspace")
+        assert labels(home) == [] and "★" not in chat.shown()[1]
+
+    async def third(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/save two")
+        await chat.press("tab", "2")
+
+    async def elsewhere(chat: Talk) -> None:
+        (mine,) = labels(home)
+        with LabelStore(home / "other.db") as store:
+            while store.add(Judgement("bob", "x", (), "skip")) < mine.id:
+                pass
+            await chat.press("tab", "1")
+            assert [judgement.annotator for judgement in store.standing()] == ["bob"] * mine.id + ["ann"]
+        assert labels(home) == [mine]  # a number of one file says nothing in another
+
+    talk(home, first)
+    talk(home, second, models=(), session="it")
+    talk(home, third)
+    talk(home, elsewhere, models=(), session="two", db=str(home / "other.db"))
+
+
+def test_four_replies_one_best(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "3")
+        (judgement,) = labels(home)
+        assert judgement.ranks == (1, 1, 0, 1)
+        await chat.press("4")
+        assert labels(home)[0].ranks == (1, 1, 1, 0)
+
+    talk(home, script, models=("tiny:sft", "tiny:ppo@10", "tiny:ppo@20", "tiny:ppo"), size=(140, 45))
+
+
+def test_what_cannot_be_compared_is_said(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        hold = chat.fake.hold("tiny:ppo")
+        await chat.send("Hi")
+        await chat.pilot.press("tab", "1")
+        assert "wait until the replies have ended" in chat.note()
+        hold.set()
+        await chat.settled()
+        await chat.press("3")
+        assert "there is no reply 3 here" in chat.note()
+        await chat.say("And?")
+        await chat.press("tab", "1")
+        assert "answer different conversations" in chat.note() and "/follow" in chat.note()
+        await chat.say("/follow 2")
+        await chat.say("More?")
+        await chat.press("tab", "1")
+        (judgement,) = labels(home)
+        assert isinstance(judgement.prompt, tuple)
+        assert judgement.prompt[1] == Message("assistant", "tiny:ppo answers Hi by draw 0.0.0")
+        await chat.say("/model tiny:ppo")
+        await chat.say("Alone?")
+        await chat.press("tab", "1")
+        assert "only one reply" in chat.note()
+
+    talk(home, script)
+
+
+def test_models_of_no_run_need_a_file_and_a_damaged_one_is_a_sentence(home: Path) -> None:
+    async def nowhere(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        assert "--db FILE" in chat.note()
+
+    async def damaged(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        assert "cannot be used" in chat.note() and "★" not in "".join(chat.shown())
+
+    talk(home, nowhere, models=("/models/a", "/models/b"))
+    (home / "x.db").write_bytes(b"no database at all" * 100)
+    talk(home, damaged, db=str(home / "x.db"))
+
+
+def test_an_edited_reply_is_a_demonstration(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "e")
+        assert chat.over == "EditScreen"
+        await chat.pilot.press("enter")
+        assert chat.over == "EditScreen" and labels_or_none(home) == []
+        area = chat.app.screen.query_one(EditArea)
+        area.load_text("Hello.\x1b[31m")
+        await chat.press("enter")
+        (edit,) = labels(home)
+        assert (edit.verdict, edit.edited, edit.prompt, edit.ranks) == ("edit", "Hello.␛[31m", "Hi", None)
+        assert [candidate.model for candidate in edit.candidates] == ["tiny:sft"]
+        assert "★ edited" in chat.shown()[0] and "kept as a demonstration" in chat.note()
+        await chat.press("e", "x", "enter")
+        assert len(labels(home)) == 1  # the later text stands in place of the earlier one
+        await chat.press("2", "backspace", "backspace")
+        assert labels(home) == []
+        await chat.press("e", "escape")
+        assert chat.over == "ChatScreen"
+
+    talk(home, script)
+
+
+def labels_or_none(home: Path) -> list[Judgement]:
+    return labels(home) if (home / "tiny" / "labels.db").exists() else []
+
+
+def test_another_labeler_may_write_meanwhile(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        with LabelStore(home / "tiny" / "labels.db") as store:
+            store.add(Judgement("bob", "x", (), "skip"))
+            await chat.press("tab", "1")
+            assert [judgement.annotator for judgement in store.standing()] == ["bob", "ann"]
+
+    talk(home, script)
+
+
+def test_copies_are_clean(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.say("tiny:sft", "Hi", "a\x1b]52;c;x\x07b")
+        await chat.say("Hi")
+        await chat.press("tab", "y")
+        assert chat.app.clipboard == "a␛]52;c;x␇b"
+
+    talk(home, script)
+
+
+def test_the_steps_of_a_run_on_the_same_prompt_and_seed_their_replies_kept(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        assert str(chat.screen.query_one(Scrubber).render()).startswith("steps of tiny:ppo  sft ─ 10 ─ 20 ─ [ppo]")
+        await chat.press("tab", "tab", "left_square_bracket")
+        assert chat.shown()[1].startswith(">2 tiny:ppo@20 in place of tiny:ppo\ntiny:ppo@20 answers Hi by draw 0.0.0")
+        asked = [(draw.model, draw.step, draw.background) for draw in chat.fake.draws[2:]]
+        assert asked == [("tiny:ppo@20", 0, False), ("tiny:ppo@10", 0, True)]
+        await chat.press("left_square_bracket")
+        await chat.press("left_square_bracket")
+        assert chat.shown()[1].startswith(">2 tiny:sft in place of tiny:ppo")
+        await chat.press("left_square_bracket")
+        assert "tiny:sft is the first checkpoint along tiny:ppo" in chat.note()
+        drawn = len(chat.fake.draws)
+        await chat.press("right_square_bracket", "right_square_bracket", "right_square_bracket")
+        assert chat.shown()[1].startswith(">2 tiny:ppo\n") and len(chat.fake.draws) == drawn
+        scrubber = chat.screen.query_one(Scrubber)
+        await chat.pilot.click(scrubber, offset=(str(scrubber.render()).index("10") + 1, 0))
+        await chat.settled()
+        assert chat.shown()[1].startswith(">2 tiny:ppo@10")
+        await chat.press("2")
+        (judgement,) = labels(home)
+        assert [candidate.model for candidate in judgement.candidates] == ["tiny:sft", "tiny:ppo@10"]
+        await chat.say("And?")
+        assert "tiny:ppo answers Hi" in str(chat.fake.draws[-1].prompts)
+
+    talk(home, script)
+
+
+@pytest.mark.parametrize(
+    ("at", "room", "seen"), [(0, 30, (0, 5)), (50, 30, (48, 52)), (99, 12, (98, 99)), (3, 1, (3, 3))]
+)
+def test_a_long_row_is_shown_around_where_one_looks(at: int, room: int, seen: tuple[int, int]) -> None:
+    first, last = window([5] * 100, at, room)
+    assert first <= at <= last and (last - first + 1) * 5 <= max(room, 7)
+    assert abs((last - first) - (seen[1] - seen[0])) <= 1
+
+
+class Suspended(App[None]):
+    """An app that hands its terminal over at once."""
+
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        yield
+
+
+def test_an_editor_that_is_missing_or_fails_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Suspended()
+    with pytest.raises(EditorError, match="no editor is chosen"):
+        edited_outside(app, "x", {})
+    with pytest.raises(EditorError, match="which is no command"):
+        edited_outside(app, "x", {"EDITOR": "'"})
+    with pytest.raises(EditorError, match="cannot be started: No such file"):
+        edited_outside(app, "x", {"EDITOR": "/no/such/editor"})
+    with pytest.raises(EditorError, match="false ended with exit code 1"):
+        edited_outside(app, "x", {"EDITOR": "false"})
+    assert edited_outside(app, "a\x00b", {"VISUAL": "true", "EDITOR": "false"}) == "a\x00b"
+    assert edited_outside(app, "ab", {"EDITOR": "sed -i s/a/c/"}) == "cb"
+
+    async def script(chat: Talk) -> None:
+        monkeypatch.delenv("VISUAL", raising=False)
+        monkeypatch.setitem(os.environ, "EDITOR", "")
+        await chat.press("f4")
+        assert "no editor is chosen" in chat.note()
+
+    talk(home, script, models=MODELS[:1])
