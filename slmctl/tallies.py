@@ -60,12 +60,13 @@ def wins(judged: Sequence[Judgement], first: str, second: str) -> Share:
 
 
 def agrees(judgement: Judgement) -> bool | None:
-    """Whether the scorer puts the best of a judgement above the worst; None without a winner or without scores."""
+    """Whether the scorer puts the best of a judgement above the worst; None without a winner, without scores, or where
+    both have the same."""
     ranks = judgement.ranks
     if ranks is None or len(set(ranks)) < 2:
         return None
     best, worst = (judgement.candidates[ranks.index(edge(ranks))].score for edge in (min, max))
-    return None if best is None or worst is None else best > worst
+    return None if best is None or worst is None or best == worst else best > worst
 
 
 def percent(share: Share) -> str:

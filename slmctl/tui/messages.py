@@ -235,7 +235,7 @@ class LabelFailed(Message):
 
 @dataclass
 class LabelTold(Message):
-    """A sentence for the line under the responses."""
+    """A sentence for the line above the prompt."""
 
     sentence: str
 

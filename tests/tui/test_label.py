@@ -487,9 +487,11 @@ def test_the_goal_is_shown(home: Path) -> None:
         await pair(app, pilot)
         await pilot.press("1")
         await pair(app, pilot, 1)
-        assert "1/4 ███░░░░░░░░░" in screen_text(app)
+        assert "1/2 ██████░░░░░░" in screen_text(app)
+        await pilot.press("2")
+        await until(pilot, lambda: "2/2 ████████████ your goal" in words(app), "the goal")
 
-    play(home, script, goal=4)
+    play(home, script, goal=2)
 
 
 def assert_harmless(app: Playground) -> None:

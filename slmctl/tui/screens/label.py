@@ -61,7 +61,7 @@ class LabelScreen(Screen[None]):
         Binding("at,shift+2", "choose(1, True)", "2 much better", id="label.much_2", show=False),
         Binding("0", "say_alike('tie')", "Tie", id="label.tie"),
         Binding("x", "say_alike('both_bad')", "Bad", id="label.bad"),
-        Binding("space", "skip", "Skip", id="label.skip"),
+        Binding("space", "skip", "Skip", key_display="␣", id="label.skip"),
         Binding("backspace", "undo", "Undo", id="label.undo"),
         Binding("K", "rank", "Rank all", id="label.rank", show=False),
         Binding("e", "edit", "Edit", id="label.edit", show=False),
@@ -77,7 +77,8 @@ class LabelScreen(Screen[None]):
     ]
     HELP = """
     A number says which response is better; the same number once more, at once, or with shift, that it is much better.
-    Which model gave which response, and what the reward model thinks, is told once your vote is kept.
+    Which model gave which response, and what the reward model thinks, is told once your vote is kept. A "!" behind a
+    share in the first line says that it is no chance: you may favour what stands first, or what is longer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,13 +93,13 @@ class LabelScreen(Screen[None]):
         self._shown: Question | None = None
 
     def compose(self) -> ComposeResult:
-        """Figures, prompt, responses, what was said last."""
+        """Figures, what was said last, prompt, responses."""
         yield LabelStatus()
         yield RoundLine(self._playground.start.home)
+        yield Reveal()
         yield PromptView(id="label-prompt")
         yield Container(id="label-responses")
         yield Waiting()
-        yield Reveal()
 
     def on_mount(self) -> None:
         """Opens what was asked for, or asks for it."""
@@ -202,7 +203,7 @@ class LabelScreen(Screen[None]):
         self.show()
 
     def on_label_told(self, message: LabelTold) -> None:
-        """Says something under the responses."""
+        """Says something above the prompt."""
         self.query_one(Reveal).tell(message.sentence)
 
     def on_response_chosen(self, message: ResponseChosen) -> None:

@@ -21,9 +21,9 @@ class LabelStatus(Static):
         parts = [_progress(tally.labels, goal, ascii_only)]
         if tally.per_minute is not None:
             parts.append(f"{tally.per_minute:.0f}/min")
-        parts += _habit("first shown wins", tally.first) + _habit("longer wins", tally.longer)
+        parts += _habit("first wins", tally.first) + _habit("longer wins", tally.longer)
         if tally.self_agreement.cases:
-            parts.append(f"with yourself {tally.self_agreement.count}/{tally.self_agreement.cases}")
+            parts.append(f"self {tally.self_agreement.count}/{tally.self_agreement.cases}")
         self.update(Content("  ".join([*parts, extra] if extra else parts)))
 
 
@@ -32,7 +32,8 @@ def _progress(labels: int, goal: int, ascii_only: bool) -> str:
         return f"{labels} label{'s' * (labels != 1)}"
     full = min(BAR, BAR * labels // goal)
     done, left = ("#", "-") if ascii_only else ("█", "░")
-    return f"{labels}/{goal} {done * full}{left * (BAR - full)}"
+    reached = "  your goal: shift+n" if labels >= goal else ""
+    return f"{labels}/{goal} {done * full}{left * (BAR - full)}{reached}"
 
 
 def _habit(name: str, share: Share) -> list[str]:

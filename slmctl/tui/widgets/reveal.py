@@ -33,6 +33,8 @@ class Reveal(Static):
 
 def in_words(judgement: Judgement) -> str:
     """A verdict by the numbers that stood on the screen."""
+    if judgement.verdict == "both_bad" and len(judgement.candidates) > 2:
+        return "all bad"
     if judgement.verdict in WORDS or judgement.ranks is None:
         return WORDS.get(judgement.verdict, judgement.verdict)
     ranks = [judgement.ranks[at] for at in judgement.shown]
