@@ -76,8 +76,8 @@ def open_chat(params: Mapping[str, Any]) -> None:
     from engine.errors import ConfigError
     from engine.references import is_function, is_model, resolve_reference
     from engine.rundir import runs_home
-    from slmctl.conversation import check_models
-    from slmctl.sessions import Sessions
+    from slmctl.chatting.conversation import check_models
+    from slmctl.chatting.sessions import Sessions
     from slmctl.tui.start import Start
 
     if params["reward"] and is_function(params["reward"]):
@@ -113,7 +113,7 @@ def answer_lines(params: Mapping[str, Any]) -> None:
     from engine.errors import ConfigError
     from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
-    from slmctl.conversation import check_models
+    from slmctl.chatting.conversation import check_models
 
     for name in SCREEN_ONLY:
         if params[name] is not None:

@@ -57,7 +57,7 @@ def check(
     from engine.survey import check as survey
     from engine.survey import guess_kind
     from slmctl.findings import fit_line, report_lines
-    from slmctl.labelreport import label_lines
+    from slmctl.labelling.report import label_lines
 
     source = named_source(file, map)
     kind = kind or guess_kind(source)
@@ -108,7 +108,7 @@ def _labels(source: "Source") -> dict[str, Any] | None:
     """What is known of a label database, None for any other source."""
     from engine.preferences import read_database
     from engine.rows import is_labels, labels_named
-    from slmctl.labelreport import label_facts
+    from slmctl.labelling.report import label_facts
 
     return label_facts(read_database(*labels_named(source.name))) if is_labels(source.name) else None
 

@@ -16,7 +16,7 @@ from slmctl.report import LINE_EVERY_S
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
-    from slmctl.sitting import Wishes
+    from slmctl.labelling.sitting import Wishes
 
 HELP = """\b
 slmctl label tiny:sft                         pairs of one policy's answers
@@ -115,7 +115,7 @@ def open_labels(params: Mapping[str, Any]) -> None:
     """Opens the playground in its label mode. Raises: EngineError for what can be told before."""
     from engine.preferences import LabelStore
     from engine.rundir import runs_home
-    from slmctl.sitting import sit
+    from slmctl.labelling.sitting import sit
     from slmctl.tui.start import Start
 
     home, wishes = runs_home(os.environ), wishes_of(params)
@@ -127,8 +127,8 @@ def open_labels(params: Mapping[str, Any]) -> None:
 
 def wishes_of(params: Mapping[str, Any]) -> "Wishes":
     """What was typed."""
+    from slmctl.labelling.sitting import Wishes
     from slmctl.limits import LIMITS, checked_sampling
-    from slmctl.sitting import Wishes
 
     given = {name: params[name] for name in LIMITS if params[name] is not None}
     same = ("prompts", "k", "goal", "db", "annotator", "scorer", "selection", "control", "guidelines")
@@ -147,8 +147,8 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
 
     from engine.errors import ConfigError
     from engine.rundir import runs_home
-    from slmctl.simulating import Simulated, report_of, simulate
-    from slmctl.sitting import sit
+    from slmctl.labelling.simulating import Simulated, report_of, simulate
+    from slmctl.labelling.sitting import sit
     from slmctl.worker.client import ChildSampler
 
     if params["max_labels"] is None:

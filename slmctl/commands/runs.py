@@ -11,7 +11,7 @@ from slmctl.commands import options
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
-    from slmctl.overview import Standing
+    from slmctl.runs.overview import Standing
 
 HELP = """\b
 slmctl runs
@@ -28,7 +28,7 @@ def runs(
 ) -> None:
     """Prints the runs, or one of them."""
     from engine.rundir import find_run, runs_home
-    from slmctl.overview import Overview, standing
+    from slmctl.runs.overview import Overview, standing
 
     home, now = runs_home(os.environ), time.time()
     found = Overview(home).rows(now) if name is None else [standing(find_run(home, name), now)]

@@ -17,7 +17,7 @@ from slmctl.tui.safe import clean
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slmctl.story import Story
+    from slmctl.watching.story import Story
 
 HELP = """\b
 slmctl watch
@@ -42,7 +42,7 @@ def watch(
     """Opens the playground on runs, or prints how they stand."""
     from engine.errors import ConfigError
     from engine.rundir import runs_home
-    from slmctl.watch import runs_to_watch
+    from slmctl.watching.follower import runs_to_watch
 
     home, names, now = runs_home(os.environ), tuple(dict.fromkeys(runs or ())), time.time()
     if len(names) > MOST_RUNS:
@@ -77,8 +77,8 @@ def row_of(story: "Story", now: float) -> dict[str, Any]:
 
 
 def _stories(runs: list[Any]) -> list["Story"]:
-    from slmctl.story import Story
-    from slmctl.watch import Follower
+    from slmctl.watching.follower import Follower
+    from slmctl.watching.story import Story
 
     stories = []
     for run in runs:
@@ -88,9 +88,9 @@ def _stories(runs: list[Any]) -> list["Story"]:
 
 
 def _print_frame(stories: list["Story"], now: float, ascii: bool, home: str) -> None:
-    from slmctl.frame import frame
     from slmctl.plots.rows import plain
-    from slmctl.view import View
+    from slmctl.watching.frame import frame
+    from slmctl.watching.view import View
 
     if not stories:
         print(clean(f"no runs in {home} yet; type: slmctl run --preset tiny"))
@@ -112,7 +112,7 @@ def _draws_braille() -> bool:
 def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
     from engine.errors import ConfigError
     from slmctl.tui.start import Start
-    from slmctl.watch import WORKING, Follower, runs_to_watch
+    from slmctl.watching.follower import WORKING, Follower, runs_to_watch
 
     if not can_draw(os.environ):
         asked = " ".join(["slmctl watch", *names])

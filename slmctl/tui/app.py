@@ -23,7 +23,7 @@ from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 from textual.widgets import Footer
 
-from slmctl.overview import Overview
+from slmctl.runs.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
 from slmctl.tui.contrast import Readable
 from slmctl.tui.launches import Launches

@@ -1,6 +1,6 @@
 """Takes a person's votes and edits one after the other, has them written beside the loop, and says when they are kept.
 
-A judgement is told on the screen only once it is on the disk. What a row holds stands in slmctl/voting.py.
+A judgement is told on the screen only once it is on the disk. What a row holds stands in slmctl/chatting/voting.py.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from textual.message import Message
 
 from engine.errors import EngineError
 from engine.records import Prompt
-from slmctl.conversation import Judged, Reply, Turn
+from slmctl.chatting.conversation import Judged, Reply, Turn
+from slmctl.chatting.voting import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
 from slmctl.tui.messages import VoteKept
-from slmctl.voting import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
 
 VERDICTS = {"tie": "a tie", "both_bad": "all bad"}
 Kept = tuple[Judged | None, Judged | None]  # the vote and the edit of a turn

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from slmctl.chatting import Chat
-from slmctl.dials import in_words
+from slmctl.chatting.chat import Chat
+from slmctl.chatting.dials import in_words
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.slash import Completion
 

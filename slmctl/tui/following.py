@@ -12,7 +12,7 @@ from engine.errors import EngineError
 from engine.pulse import make_request
 from engine.rundir import RunDir
 from slmctl.tui.messages import Requested, RunsFollowed, RunsFound
-from slmctl.watch import Follower, runs_to_watch
+from slmctl.watching.follower import Follower, runs_to_watch
 
 LOOK_EVERY_S = 0.25  # also the most often that charts are drawn again for news
 LOOK_AWAY_S = 2.0  # while another mode is shown

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.settings import list_presets
-from slmctl.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, Setting
-from slmctl.overview import Standing
+from slmctl.runs.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, Setting
+from slmctl.runs.overview import Standing
 
 YES, NO = "yes", "no"
 MODELS = {"init": ("pretrain", "sft", "ppo"), "ref": ("pretrain", "sft", "ppo"), "reward": ("rm",)}

@@ -12,9 +12,9 @@ from typing import ParamSpec, TypeVar
 from textual.message import Message
 
 from engine.errors import EngineError
-from slmctl.conversation import check_models
-from slmctl.dials import with_usual
-from slmctl.sessions import Session, Sessions
+from slmctl.chatting.conversation import check_models
+from slmctl.chatting.dials import with_usual
+from slmctl.chatting.sessions import Session, Sessions
 from slmctl.tui.messages import SessionKept
 from slmctl.tui.start import Start
 

@@ -6,9 +6,9 @@ from typing import Any
 from textual.app import App
 
 from engine.records import prompt_text
-from slmctl.drawing import Question
-from slmctl.labelling import Answer, ranking
-from slmctl.orders import parse_order
+from slmctl.labelling.drawing import Question
+from slmctl.labelling.orders import parse_order
+from slmctl.labelling.session import Answer, ranking
 from slmctl.tui.screens.chat_edit import EditScreen
 from slmctl.tui.screens.label_ask import AskScreen, WhichScreen
 

@@ -10,11 +10,11 @@ from textual.message import Message
 from engine.errors import EngineError
 from engine.preferences import LabelStore, read_labels
 from engine.records import prompt_text
-from slmctl.drawing import Question
-from slmctl.figures import figure_lines
-from slmctl.labelling import Answer, Labelling
-from slmctl.sitting import Sitting, Wishes, policies, sit
-from slmctl.tallies import Tally, tally
+from slmctl.labelling.drawing import Question
+from slmctl.labelling.figures import figure_lines
+from slmctl.labelling.session import Answer, Labelling
+from slmctl.labelling.sitting import Sitting, Wishes, policies, sit
+from slmctl.labelling.tallies import Tally, tally
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,

@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 
 from engine.errors import EngineError
 from engine.rundir import RunDir
-from slmctl.launch import Launched, launch, shown
+from slmctl.runs.launch import Launched, launch, shown
 from slmctl.stopping import INTERRUPTED
 from slmctl.tui.messages import LaunchBegun, LaunchRefused
 

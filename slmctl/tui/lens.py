@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from slmctl.conversation import Reply
+from slmctl.chatting.conversation import Reply
 from slmctl.tui.safe import clean
 from slmctl.worker.protocol import LensToken
 

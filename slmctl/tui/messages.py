@@ -7,14 +7,14 @@ from textual.message import Message
 
 from engine.preferences import Judgement
 from engine.rundir import RunDir
-from slmctl.chatting import Wanted
-from slmctl.conversation import Judged, Reply
-from slmctl.drafts import Draft
-from slmctl.overview import Standing
-from slmctl.panels import Panel
-from slmctl.particulars import Particulars
-from slmctl.rounds import Progress
-from slmctl.watch import News
+from slmctl.chatting.chat import Wanted
+from slmctl.chatting.conversation import Judged, Reply
+from slmctl.labelling.rounds import Progress
+from slmctl.runs.drafts import Draft
+from slmctl.runs.overview import Standing
+from slmctl.runs.particulars import Particulars
+from slmctl.watching.follower import News
+from slmctl.watching.panels import Panel
 
 if TYPE_CHECKING:
     from slmctl.tui.label_session import LabelSession

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slmctl.conversation import Unfit, check_models
-from slmctl.dials import dial_named
+from slmctl.chatting.conversation import Unfit, check_models
+from slmctl.chatting.dials import dial_named
+from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
 from slmctl.tui import replying
 from slmctl.tui.lens import KINDS, OFF
 from slmctl.tui.screens.chat_sessions import SessionsScreen
 from slmctl.tui.slash import Order
-from slmctl.voting import BOTH_BAD, CHOICE, TIE
 
 if TYPE_CHECKING:
     from slmctl.tui.screens.chat import ChatScreen

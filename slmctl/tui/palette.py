@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.style import Style
 
 from engine.errors import FileError
-from slmctl.drafts import TARGETS
-from slmctl.overview import Standing
+from slmctl.runs.drafts import TARGETS
+from slmctl.runs.overview import Standing
 from slmctl.tui.safe import one_line
 from slmctl.tui.start import MODES
 from slmctl.tui.widgets.mode_bar import TITLES

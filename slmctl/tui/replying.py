@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmctl.companions import label_file
-from slmctl.conversation import Reply, Turn, Unfit, common_prompt, given_to
+from slmctl.chatting.companions import label_file
+from slmctl.chatting.conversation import Reply, Turn, Unfit, common_prompt, given_to
+from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
 from slmctl.tui.ballot_box import Poll
 from slmctl.tui.lens import KINDS
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.screens.chat_edit import EditScreen
-from slmctl.voting import BOTH_BAD, CHOICE, TIE
 
 if TYPE_CHECKING:
     from slmctl.tui.screens.chat import ChatScreen

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from slmctl.launch import shown
+from slmctl.labelling.rounds import Progress, Round
 from slmctl.report import duration
-from slmctl.rounds import Progress, Round
+from slmctl.runs.launch import shown
 
 STAGES = {"rm": "reward model", "ppo": "PPO"}
 

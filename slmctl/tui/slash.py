@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import nearest
-from slmctl.companions import policies_there, scorers_there
-from slmctl.conversation import Unfit
-from slmctl.dials import DIALS
-from slmctl.sessions import Sessions
+from slmctl.chatting.companions import policies_there, scorers_there
+from slmctl.chatting.conversation import Unfit
+from slmctl.chatting.dials import DIALS
+from slmctl.chatting.sessions import Sessions
 
 MARK = "/"
 

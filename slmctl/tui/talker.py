@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from textual.message import Message
 
 from engine.errors import EngineError
-from slmctl.chatting import Wanted
-from slmctl.conversation import Reply, given_to
+from slmctl.chatting.chat import Wanted
+from slmctl.chatting.conversation import Reply, given_to
 from slmctl.tui.messages import ModelMet, ReplyEnded
 from slmctl.worker.protocol import Drawn, LensToken, Loaded
 from slmctl.worker.sampler import Draw, Drawing, Sampler, SamplerGone

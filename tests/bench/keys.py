@@ -27,7 +27,7 @@ from textual import events
 
 from engine.events import StepCompleted
 from engine.rundir import RunDir
-from slmctl.launch import launch
+from slmctl.runs.launch import launch
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.preferences import read_labels
 from engine.rundir import runs_home
-from slmctl.rounds import Round, drive, plan_round
+from slmctl.labelling.rounds import Round, drive, plan_round
 
 SLMCTL = (sys.executable, "-c", "from slmctl.cli import main; main()")
 

@@ -10,8 +10,8 @@ from engine.errors import ConfigError, EngineError, FileError
 from engine.planning import RunRequest, prepare
 from engine.pulse import liveness, read_status
 from engine.rundir import RunDir
-from slmctl.drafts import TAKES, Draft, fitted, outlook, settings_of
-from slmctl.launch import launch, shown
+from slmctl.runs.drafts import TAKES, Draft, fitted, outlook, settings_of
+from slmctl.runs.launch import launch, shown
 from tests.pipeline.conftest import PRESET, wait_for
 
 THREADS = {"OMP_NUM_THREADS": "1"}

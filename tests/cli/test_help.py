@@ -86,8 +86,8 @@ def test_light_commands_load_nothing_heavy(arguments: list[str], tmp_path: Path)
 @pytest.mark.parametrize(
     "module",
     [
-        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.frame"),
-        *("slmctl.simulating", "slmctl.rounds"),
+        *("slmctl.cli", "slmctl.tui.safe", "slmctl.worker.client", "slmctl.watching.frame"),
+        *("slmctl.labelling.simulating", "slmctl.labelling.rounds"),
         *("engine.planning", "engine.pulse", "engine.survey", "engine.agreement", "engine.pocket.judge"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from engine.preferences import LabelStore, read_labels
 from engine.rundir import RunDir
 from engine.runtoml import read_run_toml
-from slmctl.rounds import Progress, Round, drive, plan_round
+from slmctl.labelling.rounds import Progress, Round, drive, plan_round
 from tests.pipeline.conftest import Reference, ended, environ, kill_nine, slmctl, wait_for
 
 MODEL, LABELS = "reference:sft", 24

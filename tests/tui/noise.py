@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.events import AlarmRaised, RunFailed
 from engine.preferences import Candidate, Judgement, LabelStore
 from engine.records import Prompt
-from slmctl.sitting import Wishes
+from slmctl.labelling.sitting import Wishes
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
 from slmctl.worker.protocol import Drawn

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from engine.errors import ConfigError
 from engine.records import Message
-from slmctl.sessions import FOLDER, Sessions
+from slmctl.chatting.sessions import FOLDER, Sessions
 from slmctl.tui.widgets.reply_pane import ReplyPane
 from slmctl.worker.protocol import Drawn, LensToken
 from slmctl.worker.sampler import Draw

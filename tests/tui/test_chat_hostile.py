@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slmctl.sessions import FOLDER
+from slmctl.chatting.sessions import FOLDER
 from slmctl.tui.safe import clean
 from slmctl.tui.screens.chat_edit import EditArea
 from slmctl.worker.protocol import Drawn, LensToken

@@ -16,8 +16,8 @@ from engine.randomness import generator
 from engine.rundir import RunDir, write_text
 from engine.tokenizer import train_tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
-from slmctl.conversation import Reply, Turn
-from slmctl.sessions import Session, Sessions
+from slmctl.chatting.conversation import Reply, Turn
+from slmctl.chatting.sessions import Session, Sessions
 from tests.tui.conftest import SLMCTL, Open
 from tests.tui.conftest import _environ as environ_of
 from tests.tui.test_chat_hostile import HOSTILE

@@ -11,8 +11,8 @@ import pytest
 
 from engine.events import AlarmRaised, StageStarted
 from engine.rundir import RunDir
-from slmctl.story import Story
-from slmctl.watch import Follower, News, Steps
+from slmctl.watching.follower import Follower, News, Steps
+from slmctl.watching.story import Story
 from tests.tui.told import alarm, beat, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 AIMS = 'kl_controller = "adaptive"\nkl_target = 2.0\nkl_horizon = 9999\n'

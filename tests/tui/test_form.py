@@ -9,8 +9,8 @@ from textual.widgets import Input, Static
 
 from engine.planning import RunRequest, prepare
 from engine.rundir import RunDir
-from slmctl.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, settings_of
-from slmctl.overview import Standing
+from slmctl.runs.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, settings_of
+from slmctl.runs.overview import Standing
 from slmctl.tui.app import Playground
 from slmctl.tui.form_rows import Row, changed, fits, next_choice, rows_of
 from slmctl.tui.screens.form import FormScreen

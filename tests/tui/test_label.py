@@ -17,8 +17,8 @@ from engine.errors import EngineError, FileError
 from engine.planning import RunRequest, prepare
 from engine.preferences import Judgement, LabelStore, read_labels
 from engine.records import prompt_text
-from slmctl.rounds import Progress, Round
-from slmctl.sitting import Wishes
+from slmctl.labelling.rounds import Progress, Round
+from slmctl.labelling.sitting import Wishes
 from slmctl.tui import round_desk
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenLabel

@@ -17,8 +17,8 @@ from engine.events import AlarmRaised, RunFailed, RunResumed
 from engine.planning import RunRequest, prepare
 from engine.pulse import process_start, read_status
 from engine.rundir import RunDir, write_text
-from slmctl.overview import Overview, Standing
-from slmctl.particulars import Particulars, particulars
+from slmctl.runs.overview import Overview, Standing
+from slmctl.runs.particulars import Particulars, particulars
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean

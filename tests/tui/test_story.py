@@ -27,8 +27,8 @@ from engine.events import (
     StepCompleted,
 )
 from engine.rundir import RunDir, effective
-from slmctl.story import Stage, Story
-from slmctl.watch import About, Follower, News, Pulse, _samples, _steps_and_events
+from slmctl.watching.follower import About, Follower, News, Pulse, _samples, _steps_and_events
+from slmctl.watching.story import Stage, Story
 from tests.tui.told import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 

@@ -32,7 +32,7 @@ from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.stage_strip import StageStrip
 from slmctl.tui.widgets.train_body import TrainBody
-from slmctl.watch import Follower
+from slmctl.watching.follower import Follower
 from tests.tui.playing import Script, played, screen_text, until
 from tests.tui.told import alarm, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
 

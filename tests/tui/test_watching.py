@@ -18,16 +18,16 @@ from engine.events import (
     StageStarted,
     StepCompleted,
 )
-from slmctl.headline import alarm_texts, explanation, run_row, stage_parts
-from slmctl.panels import curves_of, drawing, metrics_of, panel_of, panels_of, picture, title_of
 from slmctl.plots.rows import plain, wrapped
-from slmctl.requests import Asked, progress, refusal
-from slmctl.sample_rows import list_rows, row_at, text_rows
-from slmctl.samples import Sample, former, habit, means, samples_of, word_changes
 from slmctl.tui.arrangement import arrange
-from slmctl.view import View
-from slmctl.watch import About, Drawn, News, Pulse
-from slmctl.watching import Watching
+from slmctl.watching.follower import About, Drawn, News, Pulse
+from slmctl.watching.headline import alarm_texts, explanation, run_row, stage_parts
+from slmctl.watching.panels import curves_of, drawing, metrics_of, panel_of, panels_of, picture, title_of
+from slmctl.watching.requests import Asked, progress, refusal
+from slmctl.watching.sample_rows import list_rows, row_at, text_rows
+from slmctl.watching.samples import Sample, former, habit, means, samples_of, word_changes
+from slmctl.watching.view import View
+from slmctl.watching.watched import Watching
 from tests.tui.test_story import told
 from tests.tui.told import alarm, drawn, lines_of, ppo_step, sample
 

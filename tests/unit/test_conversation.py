@@ -3,7 +3,16 @@
 import pytest
 
 from engine.records import Message
-from slmctl.conversation import MOST_MODELS, Reply, Turn, Unfit, check_models, common_prompt, given_to, next_step
+from slmctl.chatting.conversation import (
+    MOST_MODELS,
+    Reply,
+    Turn,
+    Unfit,
+    check_models,
+    common_prompt,
+    given_to,
+    next_step,
+)
 
 
 def turn(prompt: str, step: int = 0, **replies: str) -> Turn:

@@ -14,10 +14,10 @@ from engine.agreement import between_annotators
 from engine.errors import FileError
 from engine.preferences import Judgement, LabelStore, read_database, read_labels
 from engine.records import Message
-from slmctl import labelling
-from slmctl.asking import Recipe
-from slmctl.labelling import REPEATED, REPEATED_AFTER, SKIP, Answer, Labelling, alike, choice, ranking
-from slmctl.tallies import agrees, tally
+from slmctl.labelling import session as labelling
+from slmctl.labelling.asking import Recipe
+from slmctl.labelling.session import REPEATED, REPEATED_AFTER, SKIP, Answer, Labelling, alike, choice, ranking
+from slmctl.labelling.tallies import agrees, tally
 from tests.tui.fakes import FakeSampler
 
 PROMPTS = [f"prompt {number}" for number in range(30)]

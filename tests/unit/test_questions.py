@@ -11,9 +11,9 @@ import pytest
 from engine.errors import CheckpointError, ConfigError, EngineError
 from engine.preferences import Candidate
 from engine.records import Prompt, normalised
-from slmctl.asking import Recipe
-from slmctl.drawing import Question
-from slmctl.questions import ALIKE, DEPTH, Questions
+from slmctl.labelling.asking import Recipe
+from slmctl.labelling.drawing import Question
+from slmctl.labelling.questions import ALIKE, DEPTH, Questions
 from slmctl.worker.protocol import Drawn
 from slmctl.worker.sampler import Draw, OnToken
 from tests.tui.fakes import FakeDrawing, FakeSampler

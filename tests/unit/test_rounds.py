@@ -10,7 +10,7 @@ from engine.events import EvalCompleted, StageFinished, StageStarted, StepComple
 from engine.planning import RunRequest, prepare
 from engine.rows import Source
 from engine.rundir import RunDir
-from slmctl.rounds import Round, drive, first_name, next_name, plan_round, progress_of
+from slmctl.labelling.rounds import Round, drive, first_name, next_name, plan_round, progress_of
 
 ENVIRON = {"OMP_NUM_THREADS": "1"}
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.errors import ConfigError, EngineError, FileError
 from engine.rundir import list_runs
-from slmctl.conversation import Judged, Reply, Turn
-from slmctl.sessions import Session, Sessions
+from slmctl.chatting.conversation import Judged, Reply, Turn
+from slmctl.chatting.sessions import Session, Sessions
 from slmctl.worker.protocol import LensToken
 
 REPLY = Reply(

@@ -9,8 +9,8 @@ from engine.errors import ConfigError, FileError
 from engine.planning import RunRequest, prepare
 from engine.pocket.requests import requests
 from engine.rundir import RunDir
-from slmctl.asking import WORLD_PROMPTS
-from slmctl.sitting import GUIDELINES, Wishes, login_name, policies, sit
+from slmctl.labelling.asking import WORLD_PROMPTS
+from slmctl.labelling.sitting import GUIDELINES, Wishes, login_name, policies, sit
 
 ENVIRON = {"OMP_NUM_THREADS": "1"}
 

@@ -1,7 +1,7 @@
 """The Chat mode: one to four models answer the same prompt, side by side, from the same seed.
 
-This file is the wiring: keys and messages in, the state (chatting.py) changed, the panes shown anew. What commands that
-begin with a slash do stands in orders.py, what keys on replies do in replying.py.
+This file is the wiring: keys and messages in, the state (chatting/chat.py) changed, the panes shown anew. What commands
+that begin with a slash do stands in orders.py, what keys on replies do in replying.py.
 """
 
 import asyncio
@@ -18,10 +18,11 @@ from textual.screen import Screen
 from textual.widgets import Static, TextArea
 
 from engine.errors import EngineError
-from slmctl.chatting import Chat, Wanted
-from slmctl.conversation import check_models
-from slmctl.dials import SAMPLING
-from slmctl.sessions import Session, Sessions
+from slmctl.chatting.chat import Chat, Wanted
+from slmctl.chatting.conversation import check_models
+from slmctl.chatting.dials import SAMPLING
+from slmctl.chatting.sessions import Session, Sessions
+from slmctl.chatting.voting import Ballots
 from slmctl.tui import replying
 from slmctl.tui.ballot_box import BallotBox
 from slmctl.tui.chat_lines import head, hint, welcome
@@ -38,7 +39,6 @@ from slmctl.tui.widgets.prompt_box import PromptBox
 from slmctl.tui.widgets.reply_pane import ReplyPane
 from slmctl.tui.widgets.scrubber import Scrubber
 from slmctl.tui.widgets.turns import Turns
-from slmctl.voting import Ballots
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from engine.errors import EngineError
-from slmctl.dials import DIALS
+from slmctl.chatting.dials import DIALS
 from slmctl.tui.safe import clean
 
 NUMBER = r"[0-9.eE+-]{0,24}"  # nothing else can be typed or pasted

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from slmctl.sessions import Listed
+from slmctl.chatting.sessions import Listed
 from slmctl.tui.safe import one_line
 
 NAME_WIDTH, MODELS_WIDTH, WIDTH = 22, 26, 66

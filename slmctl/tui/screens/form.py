@@ -18,9 +18,9 @@ from textual.widgets import Button, DataTable, Footer, Static
 from engine.errors import EngineError, FileError
 from engine.planning import DEFAULT_PRESET
 from engine.rundir import RunDir
-from slmctl.drafts import TARGETS, Draft, Setting, fitted, outlook, record_of, settings_of
-from slmctl.launch import shown
-from slmctl.overview import Standing
+from slmctl.runs.drafts import TARGETS, Draft, Setting, fitted, outlook, record_of, settings_of
+from slmctl.runs.launch import shown
+from slmctl.runs.overview import Standing
 from slmctl.tui.form_rows import Row, changed, fits, next_choice, rows_of
 from slmctl.tui.messages import DraftChecked, FieldEdited, FilterChanged, LaunchBegun, LaunchRefused, RunsSeen
 from slmctl.tui.safe import clean, one_line

@@ -1,6 +1,6 @@
 """The Label mode: a prompt, its responses, and one key for which is the better one.
 
-What is asked and kept is the core's job (slmctl/labelling.py); here keys become answers and news becomes a picture.
+What is asked and kept is the core's job (labelling/session.py); here keys become answers and news becomes a picture.
 """
 
 import time
@@ -15,9 +15,9 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from slmctl.drawing import Question
-from slmctl.labelling import SKIP, Answer, alike, choice
-from slmctl.sitting import Wishes
+from slmctl.labelling.drawing import Question
+from slmctl.labelling.session import SKIP, Answer, alike, choice
+from slmctl.labelling.sitting import Wishes
 from slmctl.tui import label_asking
 from slmctl.tui.label_session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (

@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 
-from slmctl.panels import meaning_of, title_of
 from slmctl.tui.safe import one_line
+from slmctl.watching.panels import meaning_of, title_of
 
 
 class MetricsScreen(ModalScreen[list[str] | None]):

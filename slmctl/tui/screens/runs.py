@@ -16,10 +16,10 @@ from textual.widgets import DataTable, OptionList, Static
 from engine.errors import FileError
 from engine.planning import DEFAULT_PRESET
 from engine.rundir import RunDir
-from slmctl.drafts import Draft
-from slmctl.launch import shown
-from slmctl.overview import Standing
-from slmctl.particulars import Particulars, particulars
+from slmctl.runs.drafts import Draft
+from slmctl.runs.launch import shown
+from slmctl.runs.overview import Standing
+from slmctl.runs.particulars import Particulars, particulars
 from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, RunRead, RunsSeen
 from slmctl.tui.safe import one_line
 from slmctl.tui.widgets.filter_line import FilterLine

@@ -1,6 +1,7 @@
 """The Train mode: the numbers of one or more runs as they move, the samples of each step, alarms, and controls.
 
-It follows run directories and shows what watching.py makes of them; a run goes on whatever becomes of this screen.
+It follows run directories and shows what watching/watched.py makes of them; a run goes on whatever becomes of this
+screen.
 """
 
 import time
@@ -14,18 +15,18 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from engine.rundir import RunDir
-from slmctl.headline import alarm_texts, go_on_words
-from slmctl.requests import Asked, progress, refusal
-from slmctl.sample_rows import paragraphs
-from slmctl.story import Story
 from slmctl.tui import messages
 from slmctl.tui.following import Following
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.widgets.run_head import RunHead
 from slmctl.tui.widgets.train_body import TrainBody
-from slmctl.view import View
-from slmctl.watch import WORKING
-from slmctl.watching import LOOKS, Watching
+from slmctl.watching.follower import WORKING
+from slmctl.watching.headline import alarm_texts, go_on_words
+from slmctl.watching.requests import Asked, progress, refusal
+from slmctl.watching.sample_rows import paragraphs
+from slmctl.watching.story import Story
+from slmctl.watching.view import View
+from slmctl.watching.watched import LOOKS, Watching
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground

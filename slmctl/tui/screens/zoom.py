@@ -7,11 +7,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from slmctl.panels import Panel, described
 from slmctl.tui.messages import CursorMoved, StepChosen
 from slmctl.tui.widgets.chart import Chart
 from slmctl.tui.widgets.rows_view import RowsView
-from slmctl.watching import LOOKS, Watching
+from slmctl.watching.panels import Panel, described
+from slmctl.watching.watched import LOOKS, Watching
 
 
 class ZoomScreen(Screen[None]):

@@ -7,12 +7,12 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from slmctl.panels import Drawing, Panel, drawing
 from slmctl.plots.rows import Row
-from slmctl.story import Story
 from slmctl.tui.messages import CursorMoved, StepChosen, ZoomAsked
 from slmctl.tui.widgets.rows_view import RowsView
-from slmctl.view import View
+from slmctl.watching.panels import Drawing, Panel, drawing
+from slmctl.watching.story import Story
+from slmctl.watching.view import View
 
 MARGIN = 7  # about what the labels take
 FAR = 10

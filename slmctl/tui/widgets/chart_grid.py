@@ -4,7 +4,7 @@ from textual.containers import Container
 
 from slmctl.tui.arrangement import Arrangement
 from slmctl.tui.widgets.chart import Chart
-from slmctl.watching import Watching
+from slmctl.watching.watched import Watching
 
 
 class ChartGrid(Container):

@@ -4,7 +4,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.intervals import Share
-from slmctl.tallies import Tally, percent
+from slmctl.labelling.tallies import Tally, percent
 
 BAR = 12
 ENOUGH = 10  # votes before a habit is told

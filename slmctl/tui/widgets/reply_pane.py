@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from slmctl.conversation import Reply
+from slmctl.chatting.conversation import Reply
 from slmctl.tui.lens import Scale, number_of, seen_through, token_line
 from slmctl.tui.safe import clean, one_line
 

@@ -6,8 +6,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.preferences import Judgement
-from slmctl.orders import order_text
-from slmctl.tallies import agrees
+from slmctl.labelling.orders import order_text
+from slmctl.labelling.tallies import agrees
 from slmctl.tui.safe import one_line
 
 NAME = 24  # characters of a model's name

@@ -6,9 +6,9 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from slmctl.overview import Standing
-from slmctl.particulars import Particulars
 from slmctl.report import duration
+from slmctl.runs.overview import Standing
+from slmctl.runs.particulars import Particulars
 from slmctl.tui.safe import one_line
 from slmctl.tui.widgets.runs_table import SHOWN_AS, STARTING, ago
 

@@ -7,13 +7,13 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
-from slmctl.headline import alarm_texts, explanation, run_row
-from slmctl.panels import LETTERS
 from slmctl.plots.rows import Row
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.tui.widgets.stage_strip import StageStrip
-from slmctl.watching import Watching
+from slmctl.watching.headline import alarm_texts, explanation, run_row
+from slmctl.watching.panels import LETTERS
+from slmctl.watching.watched import Watching
 
 ALARM = " ALARM "
 ROOMY = 20  # rows of the screen from which a note may take several

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
 from engine.rundir import STAGES
-from slmctl.overview import Standing
+from slmctl.runs.overview import Standing
 from slmctl.tui.safe import one_line
 
 STARTING = "starting"  # a command of this playground's that is not at work yet

@@ -7,10 +7,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from slmctl.plots.rows import Row
-from slmctl.sample_rows import list_rows, row_at
 from slmctl.tui.messages import SampleChosen, SampleOpened
 from slmctl.tui.widgets.rows_view import RowsView
-from slmctl.watch import Drawn
+from slmctl.watching.follower import Drawn
+from slmctl.watching.sample_rows import list_rows, row_at
 
 
 class SampleList(RowsView, can_focus=True):

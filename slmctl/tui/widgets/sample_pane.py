@@ -6,10 +6,10 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from slmctl.plots.rows import Row
-from slmctl.sample_rows import text_rows
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.tui.widgets.sample_list import SampleList
-from slmctl.watch import Drawn
+from slmctl.watching.follower import Drawn
+from slmctl.watching.sample_rows import text_rows
 
 
 class SamplePane(Container):

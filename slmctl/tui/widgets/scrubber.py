@@ -7,7 +7,7 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from slmctl.chatting import Chat
+from slmctl.chatting.chat import Chat
 from slmctl.tui.messages import CheckpointClicked
 from slmctl.tui.safe import one_line
 

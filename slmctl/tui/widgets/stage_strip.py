@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from textual import events
 
-from slmctl.headline import stage_parts
 from slmctl.plots.rows import Row, spread, width_of
-from slmctl.story import Story
 from slmctl.tui.messages import StageChosen
 from slmctl.tui.widgets.rows_view import RowsView
+from slmctl.watching.headline import stage_parts
+from slmctl.watching.story import Story
 
 
 class StageStrip(RowsView):

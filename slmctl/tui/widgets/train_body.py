@@ -5,13 +5,13 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from slmctl.panels import Panel
 from slmctl.tui.arrangement import Arrangement, arrange
 from slmctl.tui.widgets.chart import Chart
 from slmctl.tui.widgets.chart_grid import ChartGrid
 from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.sample_pane import SamplePane
-from slmctl.watching import Watching
+from slmctl.watching.panels import Panel
+from slmctl.watching.watched import Watching
 
 
 class TrainBody(Container):

@@ -1,12 +1,12 @@
-"""The turns of a chat, oldest first, the newest kept in sight: a picture of the state in chatting.py."""
+"""The turns of a chat, oldest first, the newest kept in sight: a picture of the state in chatting/chat.py."""
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from slmctl.chatting import Chat
-from slmctl.conversation import Judged, Turn
+from slmctl.chatting.chat import Chat
+from slmctl.chatting.conversation import Judged, Turn
 from slmctl.tui.lens import OFF, Scale, scale_of
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.widgets.reply_pane import ReplyPane, View

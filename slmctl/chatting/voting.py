@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.preferences import Candidate, Judgement, LabelStore
 from engine.records import Prompt
-from slmctl.conversation import Reply, Turn, Unfit
+from slmctl.chatting.conversation import Reply, Turn, Unfit
 
 SELECTION = "chat"
 TIE, BOTH_BAD, CHOICE, EDIT = "tie", "both_bad", "choice", "edit"

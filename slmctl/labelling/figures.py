@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from engine.agreement import Between, Taught, between_annotators
 from engine.intervals import Share
 from engine.preferences import Judgement
-from slmctl.tallies import Tally, percent
+from slmctl.labelling.tallies import Tally, percent
 
 LABEL = 28
 

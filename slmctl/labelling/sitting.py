@@ -15,7 +15,7 @@ from engine.references import is_model, resolve_reference
 from engine.rows import Source, is_labels, labels_named
 from engine.rundir import RunDir, list_runs
 from engine.runtoml import read_run_toml
-from slmctl.asking import Recipe, prompts_for, run_of
+from slmctl.labelling.asking import Recipe, prompts_for, run_of
 from slmctl.limits import checked_sampling
 
 LABELS = "labels.db"

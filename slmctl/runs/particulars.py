@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.errors import FileError
 from engine.events import AlarmRaised, Event, RunFailed, from_json
 from engine.rundir import DIRECTORIES, RunDir, effective
-from slmctl.overview import Standing
+from slmctl.runs.overview import Standing
 
 TELLING = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
 SAVING = ("pretrain", "sft", "rm", "ppo")

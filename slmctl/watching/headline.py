@@ -11,8 +11,8 @@ from engine.events import RunFailed, RunPaused
 from engine.pipeline import NAMES
 from slmctl.plots.rows import Row, cut, fitted, width_of
 from slmctl.report import duration
-from slmctl.story import Story
 from slmctl.tui.safe import one_line
+from slmctl.watching.story import Story
 
 WORDS = {
     "live": "running",

@@ -5,8 +5,8 @@ The request itself is written by engine.pulse.make_request; the run acknowledges
 
 from dataclasses import dataclass
 
-from slmctl.story import Story
-from slmctl.watch import WORKING
+from slmctl.watching.follower import WORKING
+from slmctl.watching.story import Story
 
 TOLD_FOR_S = 6.0
 REASONS = {

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 
 from slmctl.plots.rows import Row, cut, fitted, wrapped
-from slmctl.samples import Means, Sample, former, habit, means, samples_of, word_changes
 from slmctl.tui.safe import clean, one_line
-from slmctl.watch import Drawn
+from slmctl.watching.follower import Drawn
+from slmctl.watching.samples import Means, Sample, former, habit, means, samples_of, word_changes
 
 NUMBERS = "  score     KL tokens"
 LABEL = 9  # cells of the words beside a text

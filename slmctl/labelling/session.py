@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from engine.preferences import Judgement, LabelStore
 from engine.records import Prompt, normalised
 from engine.seeding import python_rng
-from slmctl.asking import Recipe
-from slmctl.drawing import Question
-from slmctl.questions import DEPTH, Questions
-from slmctl.tallies import COMPARED
+from slmctl.labelling.asking import Recipe
+from slmctl.labelling.drawing import Question
+from slmctl.labelling.questions import DEPTH, Questions
+from slmctl.labelling.tallies import COMPARED
 from slmctl.worker.sampler import Sampler
 
 REPEATED = 0.05  # share of the questions that are an earlier pair the other way round

@@ -1,4 +1,4 @@
-"""What is known of a run, built from the news of watch.py: its stages, their numbers by step, alarms, samples, pace.
+"""What is known of a run, built from the news of follower.py: its stages, their numbers by step, alarms, samples, pace.
 
 The same whether the run is followed from its first step or opened when it is long over, and whatever a resume took
 back (engine.rundir.effective). Metrics are parsed when they are asked for, once.
@@ -26,7 +26,7 @@ from engine.events import (
     StageStarted,
 )
 from engine.rundir import STAGES
-from slmctl.watch import WORKING, About, Drawn, Item, News, Pulse, Steps
+from slmctl.watching.follower import WORKING, About, Drawn, Item, News, Pulse, Steps
 
 RECENT_STEPS = 30  # from which the pace is told
 NOTHING = -1  # the step past which all lies

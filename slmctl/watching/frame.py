@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from slmctl.headline import alarm_texts, explanation, run_row, stage_parts
-from slmctl.panels import LETTERS, panels_of, picture
 from slmctl.plots.rows import Row, beside, fitted, wrapped
-from slmctl.samples import samples_of
-from slmctl.story import Story
 from slmctl.tui.safe import one_line
-from slmctl.view import View
-from slmctl.watching import stage_to_show
+from slmctl.watching.headline import alarm_texts, explanation, run_row, stage_parts
+from slmctl.watching.panels import LETTERS, panels_of, picture
+from slmctl.watching.samples import samples_of
+from slmctl.watching.story import Story
+from slmctl.watching.view import View
+from slmctl.watching.watched import stage_to_show
 
 PANEL_HEIGHT = 11
 TABLE_HEIGHT = 20

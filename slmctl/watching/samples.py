@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from slmctl.watch import Drawn
+from slmctl.watching.follower import Drawn
 
 PHRASE = 3  # words
 OFTEN = 3  # responses

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slmctl.companions import Around, look_around
-from slmctl.conversation import Judged, Reply, Turn, Unfit, next_step, text_so_far
-from slmctl.sessions import Session
+from slmctl.chatting.companions import Around, look_around
+from slmctl.chatting.conversation import Judged, Reply, Turn, Unfit, next_step, text_so_far
+from slmctl.chatting.sessions import Session
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from engine.errors import EngineError
 from engine.records import Prompt, normalised
-from slmctl.asking import Recipe
-from slmctl.drawing import Drawer, Question
+from slmctl.labelling.asking import Recipe
+from slmctl.labelling.drawing import Drawer, Question
 from slmctl.worker.sampler import Sampler, SamplerGone
 
 FIRST_BLOCK, BLOCK = 2, 8  # prompts drawn together: few at first, so that the first question comes soon

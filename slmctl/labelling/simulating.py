@@ -11,10 +11,10 @@ from engine.pocket.requests import find
 from engine.preferences import Judgement, LabelStore
 from engine.records import prompt_text
 from engine.seeding import python_rng
-from slmctl.drawing import Question
-from slmctl.labelling import Answer, Labelling, alike, choice, ranking
-from slmctl.sitting import Sitting
-from slmctl.tallies import agrees, tally
+from slmctl.labelling.drawing import Question
+from slmctl.labelling.session import Answer, Labelling, alike, choice, ranking
+from slmctl.labelling.sitting import Sitting
+from slmctl.labelling.tallies import agrees, tally
 from slmctl.worker.sampler import Sampler
 
 TIE_MARGIN = 0.005

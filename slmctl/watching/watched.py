@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from slmctl.panels import PANELS, Panel, metrics_of, panel_of, panels_of
 from slmctl.plots.curves import Curve
 from slmctl.plots.rows import Row
-from slmctl.sample_rows import text_rows
-from slmctl.samples import samples_of
-from slmctl.story import Stage, Story
-from slmctl.view import View
-from slmctl.watch import WORKING, Drawn, News
+from slmctl.watching.follower import WORKING, Drawn, News
+from slmctl.watching.panels import PANELS, Panel, metrics_of, panel_of, panels_of
+from slmctl.watching.sample_rows import text_rows
+from slmctl.watching.samples import samples_of
+from slmctl.watching.story import Stage, Story
+from slmctl.watching.view import View
 
 FIRST_OF_FINISHED = "ppo"
 

@@ -20,9 +20,9 @@ from engine.rows import Source, is_labels
 from engine.rundir import RunDir, check_name
 from engine.runtoml import RunRecord, read_run_toml
 from engine.settings import load_preset, resolve
-from slmctl.asking import run_of, stage_of
-from slmctl.launch import launch, shown
+from slmctl.labelling.asking import run_of, stage_of
 from slmctl.report import numbers_of
+from slmctl.runs.launch import launch, shown
 from slmctl.stopping import INTERRUPTED
 
 FEWEST = 10  # labels that a reward model can learn anything from, and be tested on

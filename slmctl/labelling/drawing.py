@@ -12,7 +12,7 @@ from itertools import combinations
 from engine.preferences import Candidate
 from engine.records import Prompt
 from engine.seeding import derive_seed, python_rng
-from slmctl.asking import Recipe
+from slmctl.labelling.asking import Recipe
 from slmctl.worker.protocol import Drawn, Loaded
 from slmctl.worker.sampler import Draw, Sampler
 

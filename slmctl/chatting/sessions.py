@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import ConfigError, FileError, nearest
 from engine.rundir import write_text
-from slmctl.conversation import Judged, Reply, Turn
+from slmctl.chatting.conversation import Judged, Reply, Turn
 from slmctl.worker.protocol import LensToken
 
 SCHEMA = 1

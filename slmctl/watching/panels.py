@@ -16,9 +16,9 @@ from slmctl.plots.curves import Curve, smoothed
 from slmctl.plots.plane import Path, PlaneSketch, draw_plane
 from slmctl.plots.rows import Row, fitted, spread, width_of, wrapped
 from slmctl.plots.scale import short, usable
-from slmctl.story import Stage, Story
 from slmctl.tui.safe import one_line
-from slmctl.view import View
+from slmctl.watching.story import Stage, Story
+from slmctl.watching.view import View
 
 LETTERS = "ABCD"
 KL, SCORE = "ppo/kl_nats", "ppo/score"
