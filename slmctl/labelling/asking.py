@@ -17,6 +17,7 @@ from engine.runtoml import read_run_toml
 from engine.seeding import python_rng
 
 SELECTIONS = ("random", "uncertainty")
+ASKED = (*SELECTIONS, "control")  # how what is asked here can have been chosen; votes of a chat are none of these
 WORLD_PROMPTS = 5000
 MOST = 9  # responses a prompt: one digit names each
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from engine.preferences import Judgement, LabelStore
 from engine.records import Prompt, normalised
 from engine.seeding import python_rng
-from slmctl.labelling.asking import Recipe
+from slmctl.labelling.asking import ASKED, Recipe
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.questions import DEPTH, Questions
 from slmctl.labelling.tallies import COMPARED
@@ -67,7 +67,7 @@ class Labelling:
     ) -> None:
         self.recipe, self.store, self.annotator = recipe, store, annotator
         self.question: Question | None = None
-        self.judged: list[Judgement] = []  # what stands of this labeler's, oldest first
+        self.judged: list[Judgement] = []  # what stands of this labeler's answers here, oldest first
         self.note, self.flagged = "", False  # of the question
         self._changed, self._clock = changed, clock
         self._answered: set[object] = set()
@@ -79,8 +79,9 @@ class Labelling:
 
     async def open(self) -> None:
         """Reads what was judged before and starts to draw questions. Raises: FileError."""
-        self.judged = await asyncio.to_thread(self.store.standing, self.annotator)
-        self._answered |= {normalised(one.prompt) for one in self.judged}
+        standing = await asyncio.to_thread(self.store.standing, self.annotator)
+        self.judged = [one for one in standing if one.selection in ASKED]
+        self._answered |= {normalised(one.prompt) for one in standing}
         self.questions.begin()
 
     async def close(self) -> None:

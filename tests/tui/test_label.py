@@ -328,6 +328,26 @@ def test_several_responses_are_ranked_and_a_number_beyond_them_means_nothing(hom
     assert by_place(ranking) == [1, 2, 0, 1]
 
 
+def test_a_ranking_of_an_earlier_session_can_be_undone_among_pairs(home: Path) -> None:
+    async def rank(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("K", *"4321", "enter")
+        await pair(app, pilot, 1)
+
+    async def undo(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot, 1)
+        await pilot.press("4", "backspace")
+        await pair(app, pilot, 0)
+        assert len([panel for panel in app.screen.query(ResponsePanel) if panel.display]) == 4
+        await pilot.press("4")
+        await pair(app, pilot, 1)
+        assert len([panel for panel in app.screen.query(ResponsePanel) if panel.display]) == 2
+
+    assert [one.verdict for one in play(home, rank, "tiny:sft", k=4)] == ["ranking"]
+    (kept,) = play(home, undo, "tiny:sft")
+    assert (kept.verdict, by_place(kept)) == ("choice", [1, 1, 1, 0])
+
+
 @pytest.mark.parametrize("k", [2, 3, 9])
 def test_responses_stand_side_by_side_where_there_is_room(home: Path, k: int) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -335,7 +355,7 @@ def test_responses_stand_side_by_side_where_there_is_room(home: Path, k: int) ->
         for size, beside in (((80, 24), False), ((140, 45), True), ((40, 10), False), ((200, 60), True)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
-            panels = list(app.screen.query(ResponsePanel))
+            panels = [panel for panel in app.screen.query(ResponsePanel) if panel.display]
             assert len(panels) == k
             assert (panels[0].region.y == panels[1].region.y) == beside
             if size > (40, 10):

@@ -18,6 +18,7 @@ from slmctl.labelling import session as labelling
 from slmctl.labelling.asking import Recipe
 from slmctl.labelling.session import REPEATED, REPEATED_AFTER, SKIP, Answer, Labelling, alike, choice, ranking
 from slmctl.labelling.tallies import agrees, tally
+from tests.labelling import judged, stored
 from tests.tui.fakes import FakeSampler
 
 PROMPTS = [f"prompt {number}" for number in range(30)]
@@ -215,6 +216,13 @@ def test_undo_reaches_behind_a_restart(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", undone, undone)
     assert session.judged == []
     assert session.question is not None and session.question.prompt == PROMPTS[0]
+
+
+def test_votes_of_a_chat_are_not_undone_here_but_their_prompts_are_known(tmp_path: Path) -> None:
+    stored(tmp_path / "l.db", judged(annotator="ann", prompt=PROMPTS[0], selection="chat"))
+    session = lived(tmp_path / "l.db", undone, first)
+    assert [one.prompt for one in session.judged] == [PROMPTS[1]]
+    assert len(read_labels(tmp_path / "l.db")) == 2
 
 
 def test_an_edit_leaves_the_pair_to_be_compared(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import OptionList
 
+from slmctl.labelling.asking import MOST
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.session import SKIP, Answer, alike, choice
 from slmctl.labelling.sitting import Wishes
@@ -98,7 +99,8 @@ class LabelScreen(Screen[None]):
         yield RoundLine(self._playground.start.home)
         yield Reveal()
         yield PromptView(id="label-prompt")
-        yield Container(id="label-responses")
+        with Container(id="label-responses"):
+            yield from (ResponsePanel(place) for place in range(MOST))
         yield Waiting()
 
     def on_mount(self) -> None:
@@ -137,7 +139,7 @@ class LabelScreen(Screen[None]):
         app = self._playground
         self._work(begin(wishes, app.start.home, lambda: app.sampler, self.post_message, self._opening))
 
-    async def on_session_opened(self, message: SessionOpened) -> None:
+    def on_session_opened(self, message: SessionOpened) -> None:
         """Takes the session over, unless another was asked for meanwhile."""
         if message.opening != self._opening:
             self._work(message.session.labelling.close())
@@ -145,15 +147,9 @@ class LabelScreen(Screen[None]):
         if self.session is not None:
             self._work(self.session.labelling.close())
         self.session, self._shown, self._pressed, self._keeping = message.session, None, None, False
-        k = self.session.sitting.recipe.k
-        panels = self.query_one("#label-responses")
-        await panels.remove_children()
-        await panels.mount_all(ResponsePanel(place) for place in range(k))
-        panels.set_classes(f"-k{k}")
         self.query_one(Reveal).tell(self.session.welcome)
         self.show()
         self.show_figures()
-        self.refresh_bindings()
 
     def on_session_failed(self, message: SessionFailed) -> None:
         """Tells why there is no session."""
@@ -225,10 +221,11 @@ class LabelScreen(Screen[None]):
             self.query_one(Waiting).tell(session.waits_for)
         elif question is not None and question is not self._shown:
             self.query_one(PromptView).show(question.prompt)
+            self.query_one("#label-responses").set_classes(f"-k{len(question)}")
             for panel, candidate in zip_longest(self.query(ResponsePanel), question.on_screen):
-                panel.display = candidate is not None
-                if candidate is not None:
-                    panel.show(candidate)
+                panel.show(candidate)
+            if self._shown is None or len(self._shown) != len(question):
+                self.refresh_bindings()
         self._shown = question
 
     def show_figures(self) -> None:
@@ -246,9 +243,8 @@ class LabelScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key means something now: a number only where there is such a response."""
-        if action == "choose":
-            return self.session is not None and int(str(parameters[0])) < self.session.sitting.recipe.k
-        return True
+        question = None if self.session is None else self.session.question
+        return action != "choose" or int(str(parameters[0])) < (2 if question is None else len(question))
 
     def action_choose(self, place: int, much: bool = False) -> None:
         """Says that a response is the better one; the same once more, at once, that it is much better."""

@@ -34,8 +34,11 @@ class ResponsePanel(VerticalScroll):
         yield ResponseHead(self._place)
         yield Static("", markup=False, classes="response-text")
 
-    def show(self, candidate: Candidate) -> None:
-        """Puts a response into the panel, seen from its beginning."""
+    def show(self, candidate: Candidate | None) -> None:
+        """Puts a response into the panel, seen from its beginning; without one the panel is not there."""
+        self.display = candidate is not None
+        if candidate is None:
+            return
         text = clean(candidate.text)
         body = Content(text) if text.strip() else Content.styled("(an empty response)", "$text-muted italic")
         self.query_one(ResponseHead).update(
