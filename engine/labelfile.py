@@ -112,7 +112,7 @@ def said(path: Path, hint: str = "") -> Iterator[None]:
     """Has whatever SQLite or the disk complains of raised as a FileError, with what to do about it."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise FileError(f"the label database {path} cannot be used: {error}{hint}") from error
 
 

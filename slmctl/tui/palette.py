@@ -39,23 +39,27 @@ class Commands(Provider):
     """Everything that can be asked of the playground."""
 
     async def startup(self) -> None:
-        """Looks which runs there are, beside the loop."""
+        """Begins to look which runs there are. It is not waited for here: Textual ends a start that is under way when
+        more is typed, and the palette would stay empty."""
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> list[Command]:
         app = cast("Playground", self.app)
         try:
             runs = await asyncio.to_thread(app.overview.rows, time.time())
         except FileError:
             runs = []
-        self._commands = commands(app, runs)
+        return commands(app, runs)
 
     async def discover(self) -> Hits:
         """All commands, while nothing is typed."""
-        for command in self._commands:
+        for command in await asyncio.shield(self._looking):
             yield DiscoveryHit(Content(command.text), command.do, text=command.text)
 
     async def search(self, query: str) -> Hits:
         """The commands that hold every word that is typed, the words marked."""
         style = self.match_style or Style(reverse=True)
-        for command in self._commands:
+        for command in await asyncio.shield(self._looking):
             places = found_at(query, command.text)
             if places:
                 score = sum(2.0 if start == 0 or command.text[start - 1] in " :" else 1.0 for start, _ in places)

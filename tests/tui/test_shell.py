@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static, TextArea
 
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import Overview, Standing
 from slmctl.tui.app import Playground
 from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
 from slmctl.tui.keymap import binding_ids, is_key
@@ -23,7 +24,7 @@ from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from tests.tui.fakes import FakeSampler
-from tests.tui.playing import played, until
+from tests.tui.playing import PATIENCE_S, played, until
 
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors")
 
@@ -216,6 +217,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 def test_every_mode_loads_no_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
+import threading
 from slmctl.tui.keymap import binding_ids
 import slmctl.playing, slmctl.runs.launch, slmctl.tui.app
 assert "mode.chat" in binding_ids()
@@ -351,3 +353,26 @@ def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytes
         )
 
     played(Playground(Start(tmp_path)), script)
+
+
+def test_typing_before_the_runs_are_known_loses_no_command(tmp_path: Path) -> None:
+    known = threading.Event()
+
+    class Slow(Overview):
+        """An overview of a folder that takes its time."""
+
+        def rows(self, now: float) -> list[Standing]:
+            assert known.wait(PATIENCE_S)
+            return super().rows(now)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        app.overview = Slow(tmp_path)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.focused, Input), "the line to type in")
+        for letter in "quit":
+            await pilot.press(letter)
+            await pilot.pause(0.15)
+        known.set()
+        await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
+
+    played(Playground(Start(tmp_path, "train")), script)
