@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from textual.pilot import Pilot
 
 from slmctl.tui.app import Playground
+from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 
 Script = Callable[[Playground, Pilot[None]], Awaitable[None]]
 PATIENCE_S = 60.0
@@ -36,3 +37,13 @@ def screen_text(app: Playground) -> str:
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height])
+
+
+def bar(app: Playground) -> str:
+    return "".join(str(tab.render()) for tab in app.screen.query_one(ModeBar).query(ModeTab))
+
+
+async def go(app: Playground, pilot: Pilot[None], key: str, mode: str) -> None:
+    """Presses a key and waits for the mode that it opens."""
+    await pilot.press(key)
+    await until(pilot, lambda: app.current_mode == mode, f"the mode {mode}")

@@ -1,20 +1,16 @@
-"""The chat screen: sending, streaming, stopping, taking back, commands, sessions, lens, base models, mistakes."""
+"""The chat screen: sending, streaming, stopping, taking back, sessions, the lens, several models."""
 
 import json
 from pathlib import Path
 
 import pytest
 from textual.content import Content
-from textual.widgets import Static
 
-from engine.errors import ConfigError
 from engine.records import Message
 from slmctl.chatting.sessions import FOLDER, Sessions
 from slmctl.tui.widgets.reply_pane import ReplyPane
 from slmctl.worker.protocol import Drawn, LensToken
-from slmctl.worker.sampler import Draw
 from tests.tui.chats import MODELS, Talk, make_run, talk
-from tests.tui.fakes import FakeSampler
 
 ANSWER = Drawn(
     "Yes, I am.", 5, True, 0.5, None, None, (LensToken("Yes,", -0.05, 0.01, 0.5), LensToken(" I am.", -4.0, -2.5, 1.5))
@@ -178,190 +174,6 @@ def test_kept_conversations_are_listed_by_recency_and_a_damaged_one_says_so(home
     talk(home, script)
 
 
-def test_settings_are_checked_in_sentences(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        await chat.pilot.press("ctrl+o")
-        await chat.pilot.press("9", "9", "9", "enter")
-        assert chat.over == "SamplingScreen"
-        note = chat.app.screen.query_one("#chat-sampling-note", Static)
-        assert str(note.render()) == "! temperature is 999.0; it must be 0 to 100"
-        await chat.pilot.press("backspace", "backspace", "down", "5", "enter")
-        assert chat.over == "ChatScreen"
-        assert chat.screen.chat.session.sampling["top_k"] == 5
-        for typed, sentence in [
-            ("/set temprature=1", "did you mean 'temperature'"),
-            ("/set temperature", "type /set temperature=VALUE"),
-            ("/set top_k=1.5", "top_k is '1.5'; it must be a whole number"),
-            ("/set seed=-1", "seed is -1; it must be 0 to"),
-            ("/set temperature=nan", "temperature is nan; it must be 0 to 100"),
-        ]:
-            await chat.say(typed)
-            assert sentence in chat.note(), chat.note()
-            assert chat.screen.box.text == typed
-
-    talk(home, script)
-
-
-MISTAKES = [
-    ("/regn", "did you mean 'regen'"),
-    ("/regen", "nothing to regenerate"),
-    ("/xyzzy", "/help lists them"),
-    ("/save", "type /save and a name"),
-    ("/save ../x", "cannot name a session"),
-    ("/load nothing", "there is no session 'nothing'"),
-    ("/model", "there are: tiny:ppo, tiny:sft, tiny:base"),
-    ("/model a b c d e", "5 models are too many"),
-    ("/model a a", "a is named twice"),
-    ("/score broken", "it is broken"),
-    ("/follow 1", "no reply to go on from"),
-    ("/vote 1", "there is no reply yet"),
-    ("/vote both", "type /vote 1"),
-    ("/edit x", "type /edit and the number"),
-    ("/lens red", "type /lens and one of kl, logprob, value, off"),
-    (" ", "type something to send"),
-]
-
-
-def test_mistakes_are_sentences_and_the_line_stays(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        chat.fake.fail("broken")
-        for typed, sentence in MISTAKES:
-            await chat.say(typed)
-            assert sentence in chat.note()
-            assert (chat.screen.box.text, chat.screen.chat.turns) == (typed, ())
-
-    talk(home, script)
-
-
-def test_two_slashes_begin_a_prompt_that_has_one(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        await chat.say("//etc is a folder")
-        assert chat.fake.draws[0].prompts == ["/etc is a folder"]
-
-    talk(home, script)
-
-
-def test_tab_completes_commands_and_names_and_leads_to_the_replies_otherwise(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        box = chat.screen.box
-        box.insert("/mo")
-        await chat.press("tab")
-        assert box.text == "/model "
-        box.insert("tiny:s")
-        await chat.pilot.pause()
-        assert "/model A [B C D]" in chat.line("hint")
-        await chat.press("tab")
-        assert box.text == "/model tiny:sft"
-        box.fill("/s")
-        await chat.pilot.pause()
-        assert chat.line("hint") == "tab: /system /set /save /score"
-        seen = []
-        for _ in range(5):
-            await chat.press("tab")
-            seen.append(box.text)
-        assert seen == ["/system", "/set", "/save", "/score", "/system"]
-        box.fill("")
-        await chat.say("Hi")
-        await chat.press("tab")
-        assert chat.screen.focused_pane is chat.panes()[0]
-
-    talk(home, script)
-
-
-def test_up_recalls_and_a_new_line_is_no_sending(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        await chat.say("One")
-        await chat.say("Two")
-        box = chat.screen.box
-        await chat.pilot.press("d", "ctrl+j", "e")
-        assert box.text == "d\ne"
-        await chat.pilot.press("up", "up")
-        assert box.text == "Two"
-        await chat.pilot.press("up", "up", "up")
-        assert box.text == "One"
-        await chat.pilot.press("down", "down")
-        assert box.text == "d\ne"
-
-    talk(home, script)
-
-
-def test_a_base_model_continues_the_text_verbatim(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        assert "continues what you type" in chat.line("earlier")
-        chat.fake.say("tiny:base", "Once upon", " a time")
-        chat.fake.say("tiny:base", "Once upon a time,  there", " was")
-        await chat.say("Once upon")
-        assert "Once upon a time" in chat.shown()[0].splitlines()
-        await chat.say(",  there")
-        await chat.say("")
-        assert [draw.prompts for draw in chat.fake.draws] == [
-            ["Once upon"],
-            ["Once upon a time,  there"],
-            ["Once upon a time,  there was"],
-        ]
-        assert "characters are sent as they stand" in chat.line("hint")
-        await chat.say("/system Be kind.")
-        assert "has no chat template and is not told" in chat.note()
-
-    talk(home, script, models=("tiny:base",))
-
-
-class Forgetful(FakeSampler):
-    """A sampler that may find a conversation too long."""
-
-    too_long = ""
-
-    async def check(self, wanted: Draw) -> None:
-        if self.too_long:
-            raise ConfigError(self.too_long)
-
-
-def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
-    fake = Forgetful()
-
-    async def script(chat: Talk) -> None:
-        await chat.say("One")
-        fake.too_long = "a prompt has 300 tokens, tiny:ppo reads 1 to 255: 'Two'"
-        await chat.say("Two")
-        assert "tiny:ppo reads 1 to 255" in chat.shown()[-1] and "/undo" in chat.shown()[-1]
-        assert chat.screen.box.text == "Two"
-        fake.too_long = ""
-        await chat.say("2")
-        assert chat.told(-1)[::2] == ["One", "2"]
-        assert len(chat.panes()) == 2
-
-    talk(home, script, models=("tiny:ppo",), fake=fake)
-
-
-def test_a_sampler_that_dies_is_told_and_the_next_prompt_starts_anew(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        chat.fake.say("tiny:ppo", "Hi", "one two")
-        hold = chat.fake.hold("tiny:ppo")
-        await chat.send("Hi")
-        await chat.until(lambda: "one" in chat.shown()[0], "the first word")
-        chat.fake.die()
-        await chat.settled()
-        assert "one" in chat.shown()[0] and "the sampler has ended" in chat.shown()[0]
-        assert chat.screen.box.text == "Hi"
-        hold.set()
-        await chat.press("enter")
-        assert len(chat.panes()) == 1 and "one two" in chat.shown()[0]
-
-    talk(home, script, models=("tiny:ppo",))
-
-
-def test_what_cannot_be_measured_costs_no_reply(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        chat.fake.fail("tiny:sft", "tiny:sft has another tokenizer")
-        await chat.say("Hi")
-        assert "answers Hi" in chat.shown()[0] and "reward" in chat.shown()[0]
-        assert "tiny:sft has another tokenizer" in chat.shown()[0] and "KL" not in chat.shown()[0].splitlines()[2]
-        await chat.say("Again")
-        assert "another tokenizer" not in chat.shown()[1]
-
-    talk(home, script, models=("tiny:ppo",))
-
-
 def styles_of(pane: ReplyPane) -> set[str]:
     content = pane.content
     assert isinstance(content, Content)
@@ -426,30 +238,6 @@ def test_side_by_side_where_there_is_room_and_stacked_elsewhere(home: Path) -> N
 
     for size in ((80, 24), (140, 45)):
         talk(home, script, size=size)
-
-
-def test_without_a_model_the_first_screen_says_what_to_type(home: Path) -> None:
-    async def script(chat: Talk) -> None:
-        assert "tiny:ppo, tiny:sft, tiny:base" in chat.line("earlier")
-        await chat.say("Hi")
-        assert "no model to talk to" in chat.note()
-        await chat.say("/model tiny:ppo")
-        await chat.say("Hi")
-        assert "tiny:ppo answers Hi" in chat.shown()[0]
-
-    talk(home, script, models=())
-
-
-def test_a_home_that_cannot_be_written_is_said_and_the_chat_goes_on(home: Path) -> None:
-    (home / FOLDER).write_text("a file")
-
-    async def script(chat: Talk) -> None:
-        await chat.say("Hi")
-        assert "cannot be kept" in chat.note() and "(not kept)" in chat.line("head")
-        await chat.say("Again")
-        assert len(chat.panes()) == 4
-
-    talk(home, script)
 
 
 def test_a_session_is_plain_json(home: Path) -> None:

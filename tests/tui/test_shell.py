@@ -1,9 +1,7 @@
-"""The playground's frame: modes, the bar, going back, help, commands, keys and theme of one's own."""
+"""The playground's frame: modes, the bar, going back, help, what is loaded, the sampler, errors inside."""
 
-import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,32 +9,17 @@ from rich.text import Text
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets import Static, TextArea
 
-from slmctl.runs.overview import Overview, Standing
 from slmctl.tui.app import Playground
-from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
-from slmctl.tui.keymap import binding_ids, is_key
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
-from slmctl.tui.palette import commands, found_at
-from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from tests.tui.fakes import FakeSampler
-from tests.tui.playing import PATIENCE_S, played, until
+from tests.tui.playing import bar, go, played
 
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors")
-
-
-def bar(app: Playground) -> str:
-    return "".join(str(tab.render()) for tab in app.screen.query_one(ModeBar).query(ModeTab))
-
-
-async def go(app: Playground, pilot: Pilot[None], key: str, mode: str) -> None:
-    """Presses a key and waits for the mode that it opens."""
-    await pilot.press(key)
-    await until(pilot, lambda: app.current_mode == mode, f"the mode {mode}")
 
 
 def test_each_mode_has_a_key_and_says_so_without_colour(tmp_path: Path) -> None:
@@ -86,112 +69,6 @@ def test_help_names_the_mode_and_every_key_that_works_now(tmp_path: Path) -> Non
         assert app.current_mode == "train" and not isinstance(app.screen, HelpScreen)
 
     played(Playground(Start(tmp_path)), script)
-
-
-def test_keys_of_ones_own_hold_and_stand_in_the_bar(tmp_path: Path) -> None:
-    file = tmp_path / "playground.toml"
-    file.write_text('theme = "nord"\n[keys]\n"mode.chat" = "f7,ctrl+y"\n')
-
-    async def script(app: Playground, pilot: Pilot[None]) -> None:
-        assert app.theme == "nord"
-        await pilot.press("f5")
-        assert app.current_mode == "runs"
-        assert "F7 Chat" in bar(app)
-        await pilot.press("f7")
-        assert app.current_mode == "chat"
-        await pilot.press("f2", "ctrl+y")
-        assert app.current_mode == "chat"
-
-    played(Playground(Start(tmp_path), choices=file), script)
-
-
-def test_a_damaged_file_of_choices_is_named_and_the_playground_opens(tmp_path: Path) -> None:
-    file = tmp_path / "playground.toml"
-    file.write_text("theme = [\x1b]0;x")
-
-    async def script(app: Playground, pilot: Pilot[None]) -> None:
-        notes = [note.message for note in app._notifications]
-        assert len(notes) == 1 and "cannot be read" in notes[0] and str(file) in notes[0]
-        assert "\x1b" not in notes[0]
-        await pilot.press("f5")
-        assert app.current_mode == "chat"
-
-    played(Playground(Start(tmp_path), choices=file), script)
-    assert file.read_text() == "theme = [\x1b]0;x"
-
-
-def test_a_theme_that_is_chosen_stays(tmp_path: Path) -> None:
-    file = tmp_path / "config" / "playground.toml"
-
-    async def script(app: Playground, pilot: Pilot[None]) -> None:
-        app.theme = "gruvbox"
-        await pilot.pause()
-
-    played(Playground(Start(tmp_path), choices=file), script)
-    assert file.read_text() == 'theme = "gruvbox"\n'
-
-
-@pytest.mark.parametrize(
-    ("text", "theme", "keys", "problem"),
-    [
-        ("", None, {}, ""),
-        ('theme = "nord"', "nord", {}, ""),
-        ('theme = "nrod"', None, {}, "there is no theme 'nrod'; did you mean 'nord'?"),
-        ("theme = 3", None, {}, "there is no theme 3"),
-        ('them = "nord"', None, {}, "there is no 'them'; did you mean 'theme'?"),
-        ('[keys]\n"mode.chat" = "f7"', None, {"mode.chat": "f7"}, ""),
-        ('[keys]\nmode.chat = "f7"', None, {"mode.chat": "f7"}, ""),
-        ('[keys]\n"mode.caht" = "f7"', None, {}, "there is no binding 'mode.caht'; did you mean 'mode.chat'?"),
-        ('[keys]\n"mode.chat" = "seven"', None, {}, "mode.chat is 'seven'; a key looks like"),
-        ('[keys]\n"mode.chat" = 7', None, {}, "mode.chat is 7; a key looks like"),
-        ("keys = 7", None, {}, "keys is a table"),
-    ],
-)
-def test_what_a_file_of_choices_may_say(
-    tmp_path: Path, text: str, theme: str | None, keys: dict[str, str], problem: str
-) -> None:
-    file = tmp_path / "playground.toml"
-    file.write_text(text)
-    choices = read_choices(file, ("nord", "gruvbox"), binding_ids, is_key)
-    assert (choices.theme, choices.keys) == (theme, keys)
-    assert len(choices.problems) == bool(problem)
-    assert all(problem in found and str(file) in found for found in choices.problems)
-
-
-def test_no_file_is_no_choice(tmp_path: Path) -> None:
-    assert read_choices(tmp_path / "none.toml", (), binding_ids, is_key) == Choices()
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("", 'theme = "nord"\n'),
-        ('# mine\ntheme = "x" # old\n[keys]\na = "b"\n', '# mine\ntheme = "nord"\n[keys]\na = "b"\n'),
-        ('[keys]\ntheme = "b"\n', 'theme = "nord"\n[keys]\ntheme = "b"\n'),
-    ],
-)
-def test_keeping_a_theme_leaves_the_rest_of_the_file(tmp_path: Path, before: str, after: str) -> None:
-    file = tmp_path / "playground.toml"
-    file.write_text(before)
-    keep_theme(file, "nord")
-    assert file.read_text() == after
-
-
-def test_the_file_of_choices_lies_where_the_system_says(tmp_path: Path) -> None:
-    assert choices_file({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "slmctl" / "playground.toml"
-    assert choices_file({"XDG_CONFIG_HOME": "here"}) == choices_file({})
-    assert choices_file({}).parts[-3:] == (".config", "slmctl", "playground.toml")
-
-
-def test_keys_that_there_are() -> None:
-    assert all(map(is_key, ("x", "?", "f7", "ctrl+r", "ctrl+shift+up", "question_mark", "space", "+", " x ")))
-    assert not any(map(is_key, ("", "seven", "ctrl+", "f99x", "strg+r", "\x1b")))
-
-
-def test_commands_are_found_by_words_in_any_order() -> None:
-    assert found_at("ppo chat", "Chat with tiny:ppo") == [(15, 18), (0, 4)]
-    assert found_at("x", "Chat") == []
-    assert found_at("a" * 9, "a" * 8) == []
 
 
 def test_the_playground_loads_no_torch_and_none_of_its_kin(tmp_path: Path) -> None:
@@ -277,23 +154,6 @@ def test_what_one_mode_hands_to_another_reaches_its_screen(
     played(Playground(Start(tmp_path)), script)
 
 
-def test_commands_of_a_run_with_a_hostile_name_are_shown_as_they_are(tmp_path: Path) -> None:
-    async def script(app: Playground, pilot: Pilot[None]) -> None:
-        run = Standing("[@click=app.quit()]x[/]\x1b[2J", "finished", models={"sft": "", "ppo": ""})
-        texts = [command.text for command in commands(app, [run])]
-        assert "Chat with [@click=app.quit()]x[/]␛[2J:ppo" in texts
-        assert any(text.startswith("Chat with [@click=app.quit()]x[/]␛[2J:sft beside [@click") for text in texts)
-        assert not any("\x1b" in text for text in texts)
-
-    played(Playground(Start(tmp_path)), script)
-
-
-def test_the_readme_names_bindings_that_there_are() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
-    assert len(named) >= 2 and named <= binding_ids()
-
-
 def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         field = TextArea()
@@ -306,34 +166,6 @@ def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(t
         assert app.current_mode == "label"
 
     played(Playground(Start(tmp_path)), script)
-
-
-def test_commands_do_what_they_say(tmp_path: Path) -> None:
-    file = tmp_path / "playground.toml"
-
-    async def ask(app: Playground, pilot: Pilot[None], *words: str) -> None:
-        await pilot.press("ctrl+p")
-        for typed in words:
-            await until(pilot, lambda: isinstance(app.focused, Input), "the line to type in")
-            assert isinstance(app.focused, Input)
-            app.focused.value = typed
-            await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
-            await pilot.press("enter")
-            await pilot.pause()
-
-    async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await ask(app, pilot, "go chat")
-        await until(pilot, lambda: app.current_mode == "chat", "Chat")
-        await ask(app, pilot, "reward model start")
-        await until(pilot, lambda: isinstance(app.screen, FormScreen), "the form")
-        assert app.current_mode == "runs"
-        await ask(app, pilot, "theme", "gruvbox")
-        await until(pilot, lambda: app.theme == "gruvbox", "the theme")
-        await ask(app, pilot, "quit")
-        await until(pilot, lambda: not app.is_running, "the end")
-
-    played(Playground(Start(tmp_path), choices=file), script)
-    assert file.read_text() == 'theme = "gruvbox"\n'
 
 
 def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,26 +185,3 @@ def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytes
         )
 
     played(Playground(Start(tmp_path)), script)
-
-
-def test_typing_before_the_runs_are_known_loses_no_command(tmp_path: Path) -> None:
-    known = threading.Event()
-
-    class Slow(Overview):
-        """An overview of a folder that takes its time."""
-
-        def rows(self, now: float) -> list[Standing]:
-            assert known.wait(PATIENCE_S)
-            return super().rows(now)
-
-    async def script(app: Playground, pilot: Pilot[None]) -> None:
-        app.overview = Slow(tmp_path)
-        await pilot.press("ctrl+p")
-        await until(pilot, lambda: isinstance(app.focused, Input), "the line to type in")
-        for letter in "quit":
-            await pilot.press(letter)
-            await pilot.pause(0.15)
-        known.set()
-        await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
-
-    played(Playground(Start(tmp_path, "train")), script)

@@ -1,0 +1,119 @@
+"""Keys and theme of one's own: what the file may say, what is kept in it, what becomes of mistakes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from slmctl.tui.app import Playground
+from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
+from slmctl.tui.keymap import binding_ids, is_key
+from slmctl.tui.start import Start
+from tests.tui.playing import bar, played
+
+
+def test_keys_of_ones_own_hold_and_stand_in_the_bar(tmp_path: Path) -> None:
+    file = tmp_path / "playground.toml"
+    file.write_text('theme = "nord"\n[keys]\n"mode.chat" = "f7,ctrl+y"\n')
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        assert app.theme == "nord"
+        await pilot.press("f5")
+        assert app.current_mode == "runs"
+        assert "F7 Chat" in bar(app)
+        await pilot.press("f7")
+        assert app.current_mode == "chat"
+        await pilot.press("f2", "ctrl+y")
+        assert app.current_mode == "chat"
+
+    played(Playground(Start(tmp_path), choices=file), script)
+
+
+def test_a_damaged_file_of_choices_is_named_and_the_playground_opens(tmp_path: Path) -> None:
+    file = tmp_path / "playground.toml"
+    file.write_text("theme = [\x1b]0;x")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        notes = [note.message for note in app._notifications]
+        assert len(notes) == 1 and "cannot be read" in notes[0] and str(file) in notes[0]
+        assert "\x1b" not in notes[0]
+        await pilot.press("f5")
+        assert app.current_mode == "chat"
+
+    played(Playground(Start(tmp_path), choices=file), script)
+    assert file.read_text() == "theme = [\x1b]0;x"
+
+
+def test_a_theme_that_is_chosen_stays(tmp_path: Path) -> None:
+    file = tmp_path / "config" / "playground.toml"
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        app.theme = "gruvbox"
+        await pilot.pause()
+
+    played(Playground(Start(tmp_path), choices=file), script)
+    assert file.read_text() == 'theme = "gruvbox"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "theme", "keys", "problem"),
+    [
+        ("", None, {}, ""),
+        ('theme = "nord"', "nord", {}, ""),
+        ('theme = "nrod"', None, {}, "there is no theme 'nrod'; did you mean 'nord'?"),
+        ("theme = 3", None, {}, "there is no theme 3"),
+        ('them = "nord"', None, {}, "there is no 'them'; did you mean 'theme'?"),
+        ('[keys]\n"mode.chat" = "f7"', None, {"mode.chat": "f7"}, ""),
+        ('[keys]\nmode.chat = "f7"', None, {"mode.chat": "f7"}, ""),
+        ('[keys]\n"mode.caht" = "f7"', None, {}, "there is no binding 'mode.caht'; did you mean 'mode.chat'?"),
+        ('[keys]\n"mode.chat" = "seven"', None, {}, "mode.chat is 'seven'; a key looks like"),
+        ('[keys]\n"mode.chat" = 7', None, {}, "mode.chat is 7; a key looks like"),
+        ("keys = 7", None, {}, "keys is a table"),
+    ],
+)
+def test_what_a_file_of_choices_may_say(
+    tmp_path: Path, text: str, theme: str | None, keys: dict[str, str], problem: str
+) -> None:
+    file = tmp_path / "playground.toml"
+    file.write_text(text)
+    choices = read_choices(file, ("nord", "gruvbox"), binding_ids, is_key)
+    assert (choices.theme, choices.keys) == (theme, keys)
+    assert len(choices.problems) == bool(problem)
+    assert all(problem in found and str(file) in found for found in choices.problems)
+
+
+def test_no_file_is_no_choice(tmp_path: Path) -> None:
+    assert read_choices(tmp_path / "none.toml", (), binding_ids, is_key) == Choices()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", 'theme = "nord"\n'),
+        ('# mine\ntheme = "x" # old\n[keys]\na = "b"\n', '# mine\ntheme = "nord"\n[keys]\na = "b"\n'),
+        ('[keys]\ntheme = "b"\n', 'theme = "nord"\n[keys]\ntheme = "b"\n'),
+    ],
+)
+def test_keeping_a_theme_leaves_the_rest_of_the_file(tmp_path: Path, before: str, after: str) -> None:
+    file = tmp_path / "playground.toml"
+    file.write_text(before)
+    keep_theme(file, "nord")
+    assert file.read_text() == after
+
+
+def test_the_file_of_choices_lies_where_the_system_says(tmp_path: Path) -> None:
+    assert choices_file({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "slmctl" / "playground.toml"
+    assert choices_file({"XDG_CONFIG_HOME": "here"}) == choices_file({})
+    assert choices_file({}).parts[-3:] == (".config", "slmctl", "playground.toml")
+
+
+def test_keys_that_there_are() -> None:
+    assert all(map(is_key, ("x", "?", "f7", "ctrl+r", "ctrl+shift+up", "question_mark", "space", "+", " x ")))
+    assert not any(map(is_key, ("", "seven", "ctrl+", "f99x", "strg+r", "\x1b")))
+
+
+def test_the_readme_names_bindings_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
+    assert len(named) >= 2 and named <= binding_ids()

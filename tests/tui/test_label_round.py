@@ -1,0 +1,116 @@
+"""A new round from the Label mode: from labels to pairs of the new policy, what fails, too few labels."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.errors import EngineError
+from slmctl.labelling.rounds import Progress, Round
+from slmctl.tui import round_desk
+from slmctl.tui.app import Playground
+from slmctl.tui.screens.label_round import RoundScreen
+from tests.tui.labels import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
+from tests.tui.playing import screen_text, until
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a run named tiny."""
+    make_run(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def fake_drive(*said: Progress, error: str = "") -> Any:
+    """Commands that say this and end well, or with an error."""
+
+    async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
+        for progress in said:
+            yield progress
+            await asyncio.sleep(0.01)
+        if error:
+            raise EngineError(error)
+        make_run(home, planned.name, "sft", "rm", "ppo")
+
+    return drive
+
+
+RM = Progress("rm", 6, 6, "accuracy 0.8", {"rm/validation_accuracy": 0.8}, 15, True)
+PPO = Progress("ppo", 30, 30, "score 1.2  KL 0.9", {}, 0, True)
+
+
+async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
+    """So many labels, by turns."""
+    for judged in range(count):
+        await pair(app, pilot, judged)
+        await pilot.press("2" if judged % 2 else "1")
+    await pair(app, pilot, count)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
+    home: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(round_desk, "drive", fake_drive(Progress("rm", 1, 6), RM, Progress("ppo", 3, 30), PPO))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await labelled(app, pilot, 12)
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
+        await pilot.pause()
+        plan = words(app)
+        assert "A new run, tiny-2: 12 labels teach tiny:rm your taste" in plan
+        assert "slmctl rm --run tiny-2 --from tiny" in plan and "enter: start" in plan
+        await pilot.press("enter")
+        await until(pilot, lambda: "tiny-2 is ready" in words(app), "the end")
+        await pilot.pause()
+        assert "tiny-2 is ready" in screen_text(app)
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the result")
+        await pilot.pause()
+        result = words(app)
+        assert "right on 80% of the 15 newest labels, not learnt from" in result and "enter: label tiny-2:ppo" in result
+        await pilot.press("enter")
+
+        def next_round() -> bool:
+            session = screen_of(app).session
+            return session is not None and session.wishes.models == ("tiny-2:ppo",) and session.question is not None
+
+        await until(pilot, next_round, "pairs of the new policy")
+        session = screen_of(app).session
+        assert session is not None
+        assert (session.sitting.recipe.scorer, session.labelling.judged) == ("tiny-2:rm", [])
+        assert session.sitting.labels == home / "tiny-2" / "labels.db"
+
+    assert len(play(home, script, "tiny:sft", size=size)) == 12
+
+
+def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(round_desk, "drive", fake_drive(Progress("rm", 1, 6), error=f"the disk is full {HOSTILE}"))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await labelled(app, pilot, 10)
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
+        await pilot.press("enter")
+        await until(pilot, lambda: "tiny-2 failed" in screen_text(app), "the end")
+        assert_harmless(app)
+        monkeypatch.setattr(round_desk, "drive", fake_drive(RM, PPO))
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
+        await pilot.press("enter")
+        await until(pilot, lambda: "tiny-2 is ready" in screen_text(app), "the end")
+
+    play(home, script, "tiny:sft")
+
+
+def test_too_few_labels_for_a_round_are_told(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await labelled(app, pilot, 2)
+        await pilot.press("N")
+        await until(pilot, lambda: "needs 10 labels" in words(app), "the reason")
+
+    play(home, script, "tiny:sft")

@@ -1,0 +1,179 @@
+"""The Label screen: its layout, what it says while it waits or cannot go on, guidelines, figures, goal."""
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.errors import FileError
+from engine.preferences import LabelStore
+from slmctl.tui.app import Playground
+from slmctl.tui.messages import OpenLabel
+from slmctl.tui.start import Start
+from slmctl.tui.widgets.response_panel import ResponsePanel
+from tests.tui.fakes import FakeSampler
+from tests.tui.labels import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
+from tests.tui.playing import played, screen_text, until
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a run named tiny."""
+    make_run(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_responses_stand_side_by_side_where_there_is_room(home: Path, k: int) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        for size, beside in (((80, 24), False), ((140, 45), True), ((40, 10), False), ((200, 60), True)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            panels = [panel for panel in app.screen.query(ResponsePanel) if panel.display]
+            assert len(panels) == k
+            assert (panels[0].region.y == panels[1].region.y) == beside
+            if size > (40, 10):
+                assert all(panel.size.height >= 2 for panel in panels)
+
+    play(home, script, "tiny:sft", k=k)
+
+
+def test_what_is_loaded_is_said_until_the_first_pair_is_there(home: Path) -> None:
+    sampler = FakeSampler()
+    held = sampler.hold("tiny:sft")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "drawing responses" in screen_text(app), "what is waited for")
+        await pilot.press("1", "0", "x", "space", "f", "e", "K", "n", "r")
+        held.set()
+        await pair(app, pilot)
+
+    assert play(home, script, sampler=sampler) == []
+
+
+def test_a_model_that_cannot_be_opened_is_told_and_tried_again(home: Path) -> None:
+    sampler = FakeSampler()
+    sampler.fail("tiny:sft", f"it is torn {HOSTILE}")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "! it is torn" in screen_text(app), "the reason")
+        assert_harmless(app)
+        sampler.fail("tiny:sft", None)
+        await pilot.press("r")
+        await pair(app, pilot)
+
+    play(home, script, sampler=sampler)
+
+
+def test_a_sampler_that_dies_does_not_end_the_labelling(home: Path) -> None:
+    sampler = FakeSampler()
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        sampler.die()
+        for judged in range(30):
+            await pilot.press("2" if judged % 2 else "1")
+            await pair(app, pilot, judged + 1)
+
+    assert len(play(home, script, sampler=sampler)) == 30
+
+
+def test_a_model_that_is_not_there_is_told(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "has no saved step 7" in screen_text(app), "the reason")
+
+    play(home, script, "tiny:ppo@7")
+
+
+def test_what_the_disk_does_not_take_stays_on_the_screen(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise FileError(f"the disk is full {HOSTILE}")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        with monkeypatch.context() as patch:
+            patch.setattr(LabelStore, "add", full)
+            await pilot.press("1")
+            await until(pilot, lambda: "the disk is full" in words(app), "the reason")
+            assert_harmless(app)
+        await pair(app, pilot)
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+
+    assert len(play(home, script)) == 1
+
+
+def test_without_a_model_the_policies_are_offered(home: Path) -> None:
+    make_run(home, "other", "sft")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "Whose responses" in screen_text(app), "the offer")
+        assert [line.strip() for line in screen_text(app).splitlines() if ":" in line] == [
+            "Whose responses do you want to judge? (Two at once: slmctl label A B)",
+            "other:sft",
+            "tiny:ppo",
+            "tiny:sft",
+        ]
+        await pilot.press("down", "enter")
+        await pair(app, pilot)
+        session = screen_of(app).session
+        assert session is not None and session.wishes.models == ("tiny:ppo",)
+
+    played(Playground(Start(home, "label"), FakeSampler()), script)
+
+
+def test_in_an_empty_folder_there_is_nothing_to_label(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "There is no policy to label yet" in screen_text(app), "the sentence")
+
+    played(Playground(Start(tmp_path, "label"), FakeSampler()), script)
+
+
+def test_another_mode_hands_over_other_models(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+        await app.open_mode("label", OpenLabel(("tiny:ppo",)))
+
+        def other() -> bool:
+            session = screen_of(app).session
+            return session is not None and session.wishes.models == ("tiny:ppo",) and session.question is not None
+
+        await until(pilot, other, "the other models")
+        await pilot.press("2")
+        await pair(app, pilot, 2)
+
+    _, second = play(home, script)
+    assert {candidate.model for candidate in second.candidates} == {"tiny:ppo"}
+
+
+def test_guidelines_and_figures_can_be_read(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules.txt").write_text(f"Short is good. {HOSTILE}")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: "Short is good." in screen_text(app), "the guidelines")
+        assert_harmless(app)
+        await pilot.press("escape")
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+        await pilot.press("s")
+        await until(pilot, lambda: "your labels" in screen_text(app), "the figures")
+        assert "1 (1 choice)" in screen_text(app)
+
+    play(home, script, guidelines=str(tmp_path / "rules.txt"))
+
+
+def test_the_goal_is_shown(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+        assert "1/2 ██████░░░░░░" in screen_text(app)
+        await pilot.press("2")
+        await until(pilot, lambda: "2/2 ████████████ your goal" in words(app), "the goal")
+
+    play(home, script, goal=2)
