@@ -78,7 +78,7 @@ def kappa(both: Sequence[tuple[int, int]]) -> float | None:
 
 def first_shown_won(judgements: Iterable[Judgement]) -> Share:
     """How often the winner stood before the loser on the screen; half of all where the place does not count."""
-    decided = [(one.shown, found) for one in judgements if (found := _best_and_worst(one))]
+    decided = [(one.shown, found) for one in judgements if (found := best_and_worst(one))]
     return Share(sum(shown.index(best) < shown.index(worst) for shown, (best, worst) in decided), len(decided))
 
 
@@ -86,7 +86,7 @@ def longer_won(judgements: Iterable[Judgement]) -> Share:
     """How often the winner was longer than the loser, in characters, where the two differ; no pair counts twice."""
     lengths = []
     for one in judgements:
-        if one.repeats is None and (found := _best_and_worst(one)):
+        if one.repeats is None and (found := best_and_worst(one)):
             lengths.append([len(one.candidates[i].text) for i in found])
     return Share(sum(best > worst for best, worst in lengths), sum(best != worst for best, worst in lengths))
 
@@ -119,7 +119,7 @@ def taught_by_selection(judgements: Iterable[Judgement]) -> dict[str, Taught]:
             continue
         shown = found.setdefault(one.selection, [0, 0, 0])
         shown[0] += 1
-        if places := _best_and_worst(one):
+        if places := best_and_worst(one):
             best, worst = (one.candidates[i].score or 0.0 for i in places)
             shown[1] += 1
             shown[2] += best <= worst
@@ -131,7 +131,7 @@ def _verdicts(judgement: Judgement) -> Iterable[tuple[Pair, int]]:
     return pair_verdicts(ranking) if ranking is not None else ()
 
 
-def _best_and_worst(judgement: Judgement) -> tuple[int, int] | None:
+def best_and_worst(judgement: Judgement) -> tuple[int, int] | None:
     """Candidates of the best and of the worst rank, so that a judgement is one case however many it ranks; None where
     nothing won."""
     ranks = judgement.ranks

@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.errors import ConfigError, nearest
 from engine.preferences import Judgement, Labels
-from engine.records import ASSISTANT, HUMAN, Message, Prompt
+from engine.records import ASSISTANT, HUMAN, Message, Prompt, plain_prompt
 
 JsonRow = dict[str, Any]
 REPEAT = "a pair that came back"
@@ -135,9 +135,7 @@ def _pairs(one: Judgement) -> list[tuple[str, str]] | str:
 
 
 def _prompt(prompt: Prompt, turns: bool) -> str | list[JsonRow]:
-    if isinstance(prompt, str):
-        return [asdict(Message("user", prompt))] if turns else prompt
-    return [asdict(turn) for turn in prompt]
+    return plain_prompt((Message("user", prompt),) if turns and isinstance(prompt, str) else prompt)
 
 
 def _reply(text: str, turns: bool) -> str | list[JsonRow]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from engine.errors import DataError, FileError
 from engine.labelfile import COLUMNS, connect, make_or_check, reading, said
-from engine.records import Message, Prompt, Ranking
+from engine.records import Message, Prompt, Ranking, plain_prompt
 
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
 WITHDRAWN = "withdrawn"
@@ -211,7 +211,7 @@ def _row_of(judgement: Judgement) -> dict[str, Any]:
     prompt, shown = judgement.prompt, judgement.shown or range(len(judgement.candidates))
     return {
         "annotator": judgement.annotator,
-        "prompt": _json(prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]),
+        "prompt": _json(plain_prompt(prompt)),
         "candidates": _json([_plain(candidate) for candidate in judgement.candidates]),
         "shown": _json(list(shown)),
         "verdict": judgement.verdict,

@@ -3,7 +3,7 @@
 Plain frozen records of text; encoding them belongs to tokenizer.py, reading them from files to readers.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 
 
@@ -69,6 +69,11 @@ def prompt_text(prompt: Prompt) -> str:
         return prompt
     users = [message.content for message in prompt if message.role == "user"]
     return users[-1] if users else prompt[-1].content
+
+
+def plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:
+    """A prompt as JSON holds it: text, or a list of {role, content}."""
+    return prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]
 
 
 def normalised(prompt: Prompt) -> tuple[tuple[str, str], ...]:

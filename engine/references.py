@@ -49,6 +49,11 @@ def resolve_reference(reference: str, home: Path) -> Path:
     return _saved(name, stage, step, home) if at else _final(name, stage, home)
 
 
+def reference_to(run: str, stage: str) -> str:
+    """How a person names a stage's result: tiny:ppo, and tiny:base for pretrain's."""
+    return f"{run}:{DIRECTORIES.get(stage, stage)}"
+
+
 def stage_named(text: str) -> str:
     """A stage by its name or by its directory's ("base" is pretrain).
 

@@ -33,6 +33,7 @@ from engine.events import (
 
 STAGES = ("pretrain", "sft", "comparisons", "rm", "ppo", "eval")
 DIRECTORIES = {"pretrain": "base"}
+LABELS = "labels.db"
 LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
@@ -84,6 +85,11 @@ class RunDir:
     def control(self) -> Path:
         """Numbered requests from a screen."""
         return self.path / "control.jsonl"
+
+    @property
+    def labels(self) -> Path:
+        """The label database: what people said of this run's responses."""
+        return self.path / LABELS
 
     @property
     def log(self) -> Path:

@@ -7,7 +7,6 @@ another tokenizer than the policy.
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from engine.errors import ConfigError, EngineError, FileError, nearest
 from engine.heads import ScalarModel
 from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, Persona, persona_utility
-from engine.records import Prompt, prompt_text
+from engine.records import Prompt, plain_prompt, prompt_text
 from engine.references import is_function
 from engine.tokenizer import Tokenizer
 
@@ -94,7 +93,7 @@ class FunctionScorer:
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """What the function gives. Raises: EngineError where it raises, or gives anything but one number each."""
-        plain = [prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt] for prompt in prompts]
+        plain = [plain_prompt(prompt) for prompt in prompts]
         try:
             given = list(self.function(plain, list(responses)))
         except Exception as error:  # code of somebody else's

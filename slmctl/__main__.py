@@ -1,4 +1,4 @@
-"""`python -m slmctl`: the command line, for a child that is started by this very Python."""
+"""`python -m slmctl`: the command line, by whichever Python is asked."""
 
 from slmctl.cli import main
 

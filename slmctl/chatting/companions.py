@@ -4,19 +4,18 @@ Torch-free; opening any of it is the sampler's job.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.errors import EngineError
-from engine.references import POCKET, is_function, resolve_reference, stage_named
-from engine.rundir import DIRECTORIES, RunDir, find_run, list_runs
+from engine.errors import EngineError, FileError
+from engine.inputs import NONE
+from engine.references import POCKET, is_function, reference_to, resolve_reference, stage_named
+from engine.rundir import RunDir, find_run, list_runs
+from engine.runtoml import read_run_toml
 
-NOBODY = "none"  # typed in place of a reference or scorer: none at all
 STARTS = {"ppo": "sft", "sft": "pretrain"}  # the stage whose result a policy's training began from
 POLICIES = ("ppo", "sft", "pretrain")
-LABELS = "labels.db"
 VALUE = "value"
 
 
@@ -37,10 +36,10 @@ def look_around(models: Sequence[str], home: Path, ref: str = "", scorer: str = 
     values = {by: value_of(by, home) for by in (*models, *(by for along in steps.values() for by in along))}
     refs = {model: ref or usual_ref(model, models, home) for model in models}
     return Around(
-        {model: "" if name == NOBODY else name for model, name in refs.items()},
+        {model: "" if name == NONE else name for model, name in refs.items()},
         steps,
         values,
-        "" if scorer == NOBODY else scorer or usual_scorer(models, home),
+        "" if scorer == NONE else scorer or usual_scorer(models, home),
     )
 
 
@@ -99,39 +98,32 @@ def steps_along(model: str, home: Path) -> list[str]:
         return []
     run, stage = place
     before = STARTS.get(stage)
-    known = [named(run, before)] if before and run.finished(before) else []
-    own = named(run, stage)
+    known = [reference_to(run.name, before)] if before and run.finished(before) else []
+    own = reference_to(run.name, stage)
     return [*known, *(f"{own}@{step}" for step in run.saved_steps(stage)), *([own] if run.finished(stage) else [])]
-
-
-def named(run: RunDir, stage: str) -> str:
-    """The reference to a stage's result, as a person types it."""
-    return f"{run.name}:{DIRECTORIES.get(stage, stage)}"
 
 
 def label_file(models: Sequence[str], home: Path) -> Path | None:
     """The label database of the first model's run; None where it is of no run."""
     place = place_of(models[0], home) if models else None
-    return None if place is None else place[0].path / LABELS
+    return None if place is None else place[0].labels
 
 
 def policies_there(home: Path) -> list[str]:
     """The policies that can be talked to, those of the run that changed last first."""
     runs = sorted(list_runs(home), key=_changed, reverse=True)
-    return [named(run, stage) for run in runs for stage in POLICIES if run.finished(stage)]
+    return [reference_to(run.name, stage) for run in runs for stage in POLICIES if run.finished(stage)]
 
 
 def scorers_there(home: Path) -> list[str]:
     """The scorers that can be named: finished reward models, and the judge of the embedded world."""
-    return [*(named(run, "rm") for run in list_runs(home) if run.finished("rm")), f"{POCKET}judge"]
+    return [*(reference_to(run.name, "rm") for run in list_runs(home) if run.finished("rm")), f"{POCKET}judge"]
 
 
 def _given(run: RunDir, stage: str) -> dict[str, str]:
     try:
-        row = tomllib.loads(run.run_toml.read_text(encoding="utf-8"))
-        given = row["inputs"][stage]
-        return {name: value for name, value in given.items() if isinstance(value, str)}
-    except (OSError, ValueError, KeyError, AttributeError):
+        return read_run_toml(run).inputs.get(stage, {})
+    except FileError:
         return {}
 
 

@@ -47,10 +47,8 @@ def chat(
     session: Annotated[
         str | None, typer.Option("--session", metavar="NAME", help="Conversation to go on with, or to begin.")
     ] = None,
-    db: Annotated[str | None, typer.Option("--db", metavar="FILE", help="Label database for votes and edits.")] = None,
-    annotator: Annotated[
-        str | None, typer.Option("--annotator", metavar="NAME", help="Who votes (default: the login name).")
-    ] = None,
+    db: options.Db = None,
+    annotator: options.Annotator = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,
@@ -74,10 +72,12 @@ def chat(
 def open_chat(params: Mapping[str, Any]) -> None:
     """Opens the playground in its chat. Raises: EngineError for what can be told before."""
     from engine.errors import ConfigError
+    from engine.inputs import NONE
     from engine.references import is_function, is_model, resolve_reference
     from engine.rundir import runs_home
     from slmctl.chatting.conversation import check_models
     from slmctl.chatting.sessions import Sessions
+    from slmctl.labelling.sitting import login_name
     from slmctl.tui.start import Start
 
     if params["reward"] and is_function(params["reward"]):
@@ -86,7 +86,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     models = check_models(params["models"] or ()) if params["models"] or not params["session"] else ()
     scorers = [params["reward"]] if params["reward"] and is_model(params["reward"]) else []
     for name in (*models, *scorers, *([params["ref"]] if params["ref"] else [])):
-        if name != "none":
+        if name != NONE:
             resolve_reference(name, home)
     if not models or params["session"] in Sessions(home).names():
         Sessions(home).load(params["session"])
@@ -95,16 +95,6 @@ def open_chat(params: Mapping[str, Any]) -> None:
     chosen["annotator"] = params["annotator"] or login_name()
     start = Start(home, "chat", models=tuple(models), sampling=typed_sampling(params), seed=params["seed"] or 0)
     play(replace(start, ascii=params["ascii"], options=chosen))
-
-
-def login_name() -> str:
-    """The person's name on this machine."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
 
 
 def answer_lines(params: Mapping[str, Any]) -> None:

@@ -28,7 +28,6 @@ slmctl label tiny:sft --simulate concise --max-labels 100
 
 Which response is better? Answers go to a database, runs/NAME/labels.db, which `slmctl rm --data` learns from. Opens the
 playground; --simulate lets a persona of the pocket world answer, without a screen."""
-AGREEMENT = 0.73  # two people, measured by Ouyang et al. 2022
 REPORT_LINES = {
     "per_second": "labels a second",
     "ties": "share of ties",
@@ -37,55 +36,61 @@ REPORT_LINES = {
     "self_agreement": "agreement with itself",
     "scorer_agreement": "agreement with the scorer",
 }
+Models = Annotated[list[str], typer.Argument(metavar="A [B]", help="A policy, or two: a path or tiny:ppo.")]
+Asked = Annotated[
+    str | None,
+    typer.Option("--prompts", "--data", metavar="FILE|hf:ORG/NAME", help="What is asked, in place of the run's."),
+]
+K = Annotated[int, typer.Option("-k", metavar="K", help="Responses a prompt, 2 to 9.")]
+Goal = Annotated[int, typer.Option("--goal", metavar="N", min=0, help="Labels that you aim at.")]
+Scorer = Annotated[
+    str | None,
+    typer.Option(
+        "--scorer",
+        "--reward",
+        metavar="SCORER|none",
+        help="Reward model whose opinion is shown after yours (default: that of A's run).",
+    ),
+]
+Selection = Annotated[
+    str, typer.Option("--selection", metavar="random|uncertainty", help="Which pairs: any, or those it is unsure of.")
+]
+Control = Annotated[
+    float, typer.Option("--control", metavar="SHARE", help="Share of random pairs among uncertain ones.")
+]
+Guidelines = Annotated[str | None, typer.Option("--guidelines", metavar="FILE", help="Text file that h shows.")]
+Simulate = Annotated[
+    str | None, typer.Option("--simulate", metavar="PERSONA", help="Who answers, in place of a person.")
+]
+MaxLabels = Annotated[
+    int | None, typer.Option("--max-labels", metavar="N", min=1, help="With --simulate: labels in all.")
+]
+Agreement = Annotated[
+    float | None,
+    typer.Option(
+        "--agreement",
+        metavar="P",
+        help="With --simulate: share of pairs on which two such labelers agree (default: the world's, 0.73).",
+    ),
+]
 
 
 def label(
     ctx: typer.Context,
-    models: Annotated[list[str], typer.Argument(metavar="A [B]", help="A policy, or two: a path or tiny:ppo.")],
-    prompts: Annotated[
-        str | None,
-        typer.Option("--prompts", "--data", metavar="FILE|hf:ORG/NAME", help="What is asked, in place of the run's."),
-    ] = None,
+    models: Models,
+    prompts: Asked = None,
     map: options.Map = None,
-    k: Annotated[int, typer.Option("-k", metavar="K", help="Responses a prompt, 2 to 9.")] = 2,
-    goal: Annotated[int, typer.Option("--goal", metavar="N", min=0, help="Labels that you aim at.")] = 0,
-    db: Annotated[
-        str | None, typer.Option("--db", metavar="FILE", help="Label database (default: labels.db of A's run).")
-    ] = None,
-    annotator: Annotated[
-        str | None, typer.Option("--annotator", metavar="NAME", help="Who labels (default: $USER).")
-    ] = None,
-    scorer: Annotated[
-        str | None,
-        typer.Option(
-            "--scorer",
-            "--reward",
-            metavar="SCORER|none",
-            help="Reward model whose opinion is shown after yours (default: that of A's run).",
-        ),
-    ] = None,
-    selection: Annotated[
-        str,
-        typer.Option("--selection", metavar="random|uncertainty", help="Which pairs: any, or those it is unsure of."),
-    ] = "random",
-    control: Annotated[
-        float, typer.Option("--control", metavar="SHARE", help="Share of random pairs among uncertain ones.")
-    ] = 0.25,
-    guidelines: Annotated[
-        str | None, typer.Option("--guidelines", metavar="FILE", help="Text file that h shows.")
-    ] = None,
-    simulate: Annotated[
-        str | None, typer.Option("--simulate", metavar="PERSONA", help="Who answers, in place of a person.")
-    ] = None,
-    max_labels: Annotated[
-        int | None, typer.Option("--max-labels", metavar="N", min=1, help="With --simulate: labels in all.")
-    ] = None,
-    agreement: Annotated[
-        float,
-        typer.Option(
-            "--agreement", metavar="P", help="With --simulate: share of pairs on which two such labelers agree."
-        ),
-    ] = AGREEMENT,
+    k: K = 2,
+    goal: Goal = 0,
+    db: options.Db = None,
+    annotator: options.Annotator = None,
+    scorer: Scorer = None,
+    selection: Selection = "random",
+    control: Control = 0.25,
+    guidelines: Guidelines = None,
+    simulate: Simulate = None,
+    max_labels: MaxLabels = None,
+    agreement: Agreement = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     top_k: options.TopK = None,

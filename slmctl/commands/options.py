@@ -71,6 +71,12 @@ Temperature = Annotated[
 TopP = Annotated[float | None, typer.Option("--top-p", metavar="P", help="Keep the likeliest tokens up to this mass.")]
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="K", help="Keep this many likeliest tokens; 0 for all.")]
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", metavar="N", help="Longest response, in tokens.")]
+Db = Annotated[
+    str | None, typer.Option("--db", metavar="FILE", help="Label database (default: labels.db of the first one's run).")
+]
+Annotator = Annotated[
+    str | None, typer.Option("--annotator", metavar="NAME", help="Whose labels they are (default: the login name).")
+]
 Number = Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many, of what this command makes.")]
 
 COMMON_FLAGS = ("template", "seed", "device", "dtype", "threads", "max_steps")

@@ -4,7 +4,6 @@ import json as json_module
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +44,7 @@ def sample(
 ) -> None:
     """Prints responses to the prompts of a file, or of stdin."""
     from engine import threads as thread_settings
+    from engine.records import plain_prompt
     from engine.references import resolve_reference
     from engine.rundir import runs_home
 
@@ -109,10 +109,3 @@ def stdin_rows() -> Iterator["Row"]:
 def repeated(prompts: Iterator["Prompt"], n: int) -> Iterator["Prompt"]:
     """Each prompt n times in a row."""
     return (prompt for prompt in prompts for _ in range(n))
-
-
-def plain_prompt(prompt: "Prompt") -> Any:
-    """A prompt as JSON holds it: text, or a list of messages."""
-    if isinstance(prompt, str):
-        return prompt
-    return [asdict(message) for message in prompt]

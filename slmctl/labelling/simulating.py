@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from engine.config import ComparisonsConfig
 from engine.errors import ConfigError, nearest
 from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, differences, persona_utility, rank, solve_scale
@@ -17,23 +18,23 @@ from slmctl.labelling.sitting import Sitting
 from slmctl.labelling.tallies import agrees, tally
 from slmctl.worker.sampler import Sampler
 
-TIE_MARGIN = 0.005
+USUAL = ComparisonsConfig()  # the noise of the world's labelers
 FIRST_BATCH = 40  # questions that the noise is set by, seen before the first is answered
 
 
 class Simulated:
     """Answers questions by a persona's taste, with the noise at which two such labelers agree on a share `agreement` of
-    the pairs; it follows from the seed and the number of the answer.
+    the pairs, the world's own where None; it follows from the seed and the number of the answer.
 
     Raises: ConfigError for a name that no persona has.
     """
 
-    def __init__(self, persona: str, seed: int, agreement: float) -> None:
+    def __init__(self, persona: str, seed: int, agreement: float | None = None) -> None:
         if persona not in PERSONAS:
             raise ConfigError(f"no labeler is called {persona!r}{nearest(persona, PERSONAS)} ({', '.join(PERSONAS)})")
         self.persona = PERSONAS[persona]
         self.scale: float | None = None
-        self._seed, self._agreement = seed, agreement
+        self._seed, self._agreement = seed, USUAL.agreement if agreement is None else agreement
 
     def tune(self, questions: Sequence[Question]) -> None:
         """Sets the noise so that two such labelers agree on the wanted share of these questions.
@@ -61,7 +62,7 @@ class Simulated:
         """The `number`-th answer of this labeler."""
         assert self.scale is not None, "tune first"
         rng = python_rng(self._seed, f"label/simulated/{self.persona.name}", number)
-        ranks = rank(self.utilities(question), self.scale, rng, TIE_MARGIN)
+        ranks = rank(self.utilities(question), self.scale, rng, USUAL.tie_margin)
         if not any(ranks):
             return alike("tie", len(ranks))
         return choice(ranks.index(0), 2) if len(ranks) == 2 else ranking(ranks)

@@ -10,16 +10,15 @@ from pathlib import Path
 
 from engine.errors import ConfigError, FileError
 from engine.fields import parse_map
+from engine.inputs import NONE
 from engine.records import Prompt
-from engine.references import is_model, resolve_reference
+from engine.references import is_model, reference_to, resolve_reference
 from engine.rows import Source, is_labels, labels_named
-from engine.rundir import RunDir, list_runs
+from engine.rundir import LABELS, RunDir, list_runs
 from engine.runtoml import read_run_toml
 from slmctl.labelling.asking import Recipe, prompts_for, run_of
 from slmctl.limits import checked_sampling
 
-LABELS = "labels.db"
-NONE = "none"
 USUAL_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "max_new_tokens": 40}
 LONGEST_GUIDELINES = 100_000  # characters
 GUIDELINES = """\
@@ -98,7 +97,7 @@ def labels_of(db: str | None, run: RunDir | None) -> Path:
         raise ConfigError(f"--db is {db}; a label database ends in .db, such as labels.db")
     if db is not None:
         return Path(db).expanduser()
-    return Path(LABELS) if run is None else run.path / LABELS
+    return Path(LABELS) if run is None else run.labels
 
 
 def read_guidelines(file: str | None) -> str:
@@ -124,7 +123,7 @@ def policies(home: Path) -> list[str]:
     """The finished policies of all runs, the best of each run first: what there is to label."""
     found = []
     for run in list_runs(home):
-        found += [f"{run.name}:{stage}" for stage in ("ppo", "sft") if run.finished(stage) is not None]
+        found += [reference_to(run.name, stage) for stage in ("ppo", "sft") if run.finished(stage) is not None]
     return found
 
 

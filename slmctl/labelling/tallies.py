@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from engine.agreement import (
     Taught,
+    best_and_worst,
     counts,
     first_shown_won,
     labels_a_minute,
@@ -62,10 +63,9 @@ def wins(judged: Sequence[Judgement], first: str, second: str) -> Share:
 def agrees(judgement: Judgement) -> bool | None:
     """Whether the scorer puts the best of a judgement above the worst; None without a winner, without scores, or where
     both have the same."""
-    ranks = judgement.ranks
-    if ranks is None or len(set(ranks)) < 2:
+    if (places := best_and_worst(judgement)) is None:
         return None
-    best, worst = (judgement.candidates[ranks.index(edge(ranks))].score for edge in (min, max))
+    best, worst = (judgement.candidates[place].score for place in places)
     return None if best is None or worst is None or best == worst else best > worst
 
 

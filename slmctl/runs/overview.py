@@ -14,7 +14,8 @@ from typing import Any
 
 from engine.errors import FileError
 from engine.pulse import liveness, read_status
-from engine.rundir import DIRECTORIES, STAGES, RunDir, list_runs
+from engine.references import reference_to
+from engine.rundir import STAGES, RunDir, list_runs
 from engine.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
@@ -57,7 +58,7 @@ class Standing:
     @property
     def policies(self) -> tuple[str, ...]:
         """What one can talk to, as it is named: the base model, the SFT policy, the PPO policy, as far as there are."""
-        return tuple(f"{self.run}:{DIRECTORIES.get(stage, stage)}" for stage in POLICIES if stage in self.models)
+        return tuple(reference_to(self.run, stage) for stage in POLICIES if stage in self.models)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from engine.errors import FileError
 from engine.events import AlarmRaised, Event, RunFailed, from_json
-from engine.rundir import DIRECTORIES, RunDir, effective
+from engine.references import reference_to
+from engine.rundir import RunDir, effective
 from slmctl.runs.overview import Standing
 
 TELLING = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
@@ -63,7 +64,7 @@ def _telling(run: RunDir) -> Iterator[Event]:
 def _models(run: RunDir, standing: Standing) -> Iterator[str]:
     """References to the models of a run, in the order of work: what is final, and the steps that are kept."""
     for stage in SAVING:
-        name = f"{run.name}:{DIRECTORIES.get(stage, stage)}"
+        name = reference_to(run.name, stage)
         if stage in standing.models:
             yield name
         try:

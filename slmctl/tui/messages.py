@@ -17,7 +17,7 @@ from slmctl.watching.follower import News
 from slmctl.watching.panels import Panel
 
 if TYPE_CHECKING:
-    from slmctl.tui.label_session import LabelSession
+    from slmctl.tui.label.session import LabelSession
 
 # the shell: modes, and what one mode hands to another
 

@@ -5,12 +5,11 @@ What is said to the child is protocol.py's business, the life of one child child
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine.errors import CheckpointError, ConfigError
-from engine.records import Prompt
+from engine.records import Prompt, plain_prompt
 from engine.references import is_function, is_model, resolve_reference
 from slmctl.worker.child import Child
 from slmctl.worker.protocol import Drawn, LensToken, Load, Loaded, Sample, Score
@@ -150,11 +149,6 @@ class ChildDrawing:
         except asyncio.CancelledError:
             child.forget(self._number)
             raise
-
-
-def plain_prompt(prompt: Prompt) -> Any:
-    """A prompt as JSON holds it: text, or a list of messages."""
-    return prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
 
 
 def _request(wanted: Draw, stream: bool) -> Sample:

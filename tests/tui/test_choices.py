@@ -117,3 +117,18 @@ def test_the_readme_names_bindings_that_there_are() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
     assert len(named) >= 2 and named <= binding_ids()
+
+
+def test_the_readme_shows_choices_that_hold(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    block = re.search(r"\n\n((?:    [^\n]*\n|\n)*    \[keys\]\n(?:    [^\n]*\n)+)", text)
+    assert block is not None
+    file = tmp_path / "playground.toml"
+    file.write_text("".join(line.removeprefix("    ") + "\n" for line in block[1].split("\n")))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        assert not app._notifications and app.theme == "nord" and "F7 Chat" in bar(app)
+        await pilot.press("f7")
+        assert app.current_mode == "chat"
+
+    played(Playground(Start(tmp_path), choices=file), script)

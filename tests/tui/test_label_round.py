@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 
 from engine.errors import EngineError
 from slmctl.labelling.rounds import Progress, Round
-from slmctl.tui import round_desk
 from slmctl.tui.app import Playground
+from slmctl.tui.label import round_desk
 from slmctl.tui.screens.label_round import RoundScreen
 from tests.tui.labels import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
 from tests.tui.playing import screen_text, until

@@ -19,7 +19,7 @@ from engine.events import (
     StepCompleted,
 )
 from slmctl.plots.rows import plain, wrapped
-from slmctl.tui.arrangement import arrange
+from slmctl.tui.train.arrangement import arrange
 from slmctl.watching.follower import About, Drawn, News, Pulse
 from slmctl.watching.headline import alarm_texts, explanation, run_row, stage_parts
 from slmctl.watching.panels import curves_of, drawing, metrics_of, panel_of, panels_of, picture, title_of

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from slmctl.labelling.orders import order_text, parse_order
+from slmctl.labelling.ranks import order_text, parse_order
 
 WEAK = st.lists(st.integers(0, 8), min_size=2, max_size=9).map(
     lambda ranks: tuple(sorted(set(ranks)).index(rank) for rank in ranks)

@@ -1,7 +1,7 @@
 """The Chat mode: one to four models answer the same prompt, side by side, from the same seed.
 
 This file is the wiring: keys and messages in, the state (chatting/chat.py) changed, the panes shown anew. What commands
-that begin with a slash do stands in orders.py, what keys on replies do in replying.py.
+that begin with a slash do stands in tui/chat/orders.py, what keys on replies do in tui/chat/replying.py.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from slmctl.chatting.conversation import check_models
 from slmctl.chatting.dials import SAMPLING
 from slmctl.chatting.sessions import Session, Sessions
 from slmctl.chatting.voting import Ballots
-from slmctl.tui import replying
-from slmctl.tui.ballot_box import BallotBox
-from slmctl.tui.chat_lines import head, hint, welcome
+from slmctl.tui.chat import replying
+from slmctl.tui.chat.ballot_box import BallotBox
+from slmctl.tui.chat.keeper import Keeper, first_session, typed_session
+from slmctl.tui.chat.lens import OFF, scale_of
+from slmctl.tui.chat.lines import head, hint, welcome
+from slmctl.tui.chat.orders import obey
+from slmctl.tui.chat.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of
+from slmctl.tui.chat.talker import Talker
 from slmctl.tui.editor import edited_outside
-from slmctl.tui.keeper import Keeper, first_session, typed_session
-from slmctl.tui.lens import OFF, scale_of
 from slmctl.tui.messages import CheckpointClicked, ModelMet, OpenChat, PromptSent, ReplyEnded, SessionKept, VoteKept
-from slmctl.tui.orders import obey
 from slmctl.tui.safe import clean
 from slmctl.tui.screens.chat_sampling import SamplingScreen
-from slmctl.tui.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of
-from slmctl.tui.talker import Talker
 from slmctl.tui.widgets.prompt_box import PromptBox
 from slmctl.tui.widgets.reply_pane import ReplyPane
 from slmctl.tui.widgets.scrubber import Scrubber

@@ -19,8 +19,8 @@ from slmctl.labelling.asking import MOST
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.session import SKIP, Answer, alike, choice
 from slmctl.labelling.sitting import Wishes
-from slmctl.tui import label_asking
-from slmctl.tui.label_session import LabelSession, begin, find_policies
+from slmctl.tui.label import asking as label_asking
+from slmctl.tui.label.session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from slmctl.tui.round_state import RoundState
+from slmctl.tui.label.round_state import RoundState
 from slmctl.tui.safe import clean
 
 

@@ -16,8 +16,8 @@ from textual.widgets import Static
 
 from engine.rundir import RunDir
 from slmctl.tui import messages
-from slmctl.tui.following import Following
 from slmctl.tui.safe import clean, one_line
+from slmctl.tui.train.following import Following
 from slmctl.tui.widgets.run_head import RunHead
 from slmctl.tui.widgets.train_body import TrainBody
 from slmctl.watching.follower import WORKING

@@ -2,7 +2,7 @@
 
 from textual.containers import Container
 
-from slmctl.tui.arrangement import Arrangement
+from slmctl.tui.train.arrangement import Arrangement
 from slmctl.tui.widgets.chart import Chart
 from slmctl.watching.watched import Watching
 

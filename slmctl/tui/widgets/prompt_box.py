@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from slmctl.tui.chat.slash import Completion
 from slmctl.tui.messages import PromptSent
-from slmctl.tui.slash import Completion
 from slmctl.tui.widgets.clean_area import CleanArea
 
 

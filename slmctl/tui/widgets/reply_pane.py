@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from slmctl.chatting.conversation import Reply
-from slmctl.tui.lens import Scale, number_of, seen_through, token_line
+from slmctl.tui.chat.lens import Scale, number_of, seen_through, token_line
 from slmctl.tui.safe import clean, one_line
 
 BETTER, BEST, DOT = "▲", "★", "·"

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.preferences import Judgement
-from slmctl.labelling.orders import order_text
+from slmctl.labelling.ranks import order_text
 from slmctl.labelling.tallies import agrees
 from slmctl.tui.safe import one_line
 

@@ -7,9 +7,9 @@ from typing import Any
 from textual.content import Content
 from textual.widgets import Static
 
-from slmctl.tui.label_session import LabelSession
+from slmctl.tui.label.round_desk import RoundDesk
+from slmctl.tui.label.session import LabelSession
 from slmctl.tui.messages import NextRound, RoundEnded, RoundNews, RoundPlanned
-from slmctl.tui.round_desk import RoundDesk
 from slmctl.tui.safe import one_line
 from slmctl.tui.screens.label_round import RoundScreen
 

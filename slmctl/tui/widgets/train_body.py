@@ -5,7 +5,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from slmctl.tui.arrangement import Arrangement, arrange
+from slmctl.tui.train.arrangement import Arrangement, arrange
 from slmctl.tui.widgets.chart import Chart
 from slmctl.tui.widgets.chart_grid import ChartGrid
 from slmctl.tui.widgets.sample_list import SampleList
@@ -79,11 +79,6 @@ class TrainBody(Container):
         """Gives the focus to another panel, and shows its page."""
         if places := self._count + self._sampled:
             self._go_to((self._place + by) % places)
-
-    def show_samples(self) -> None:
-        """Gives the focus to the samples, if there are any."""
-        if self._sampled:
-            self._go_to(self._count)
 
     @property
     def _count(self) -> int:

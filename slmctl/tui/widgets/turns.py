@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 from slmctl.chatting.chat import Chat
 from slmctl.chatting.conversation import Judged, Turn
-from slmctl.tui.lens import OFF, Scale, scale_of
+from slmctl.tui.chat.lens import OFF, Scale, scale_of
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.widgets.reply_pane import ReplyPane, View
 from slmctl.tui.widgets.turn_block import TurnBlock

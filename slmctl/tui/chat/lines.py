@@ -6,8 +6,8 @@ from textual.content import Content
 
 from slmctl.chatting.chat import Chat
 from slmctl.chatting.dials import in_words
+from slmctl.tui.chat.slash import Completion
 from slmctl.tui.safe import clean, one_line
-from slmctl.tui.slash import Completion
 
 NAME_WIDTH = 30
 SHOWN = 6  # completions in the hint

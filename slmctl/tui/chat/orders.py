@@ -8,18 +8,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from engine.inputs import NONE
 from slmctl.chatting.conversation import Unfit, check_models
 from slmctl.chatting.dials import dial_named
 from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
-from slmctl.tui import replying
-from slmctl.tui.lens import KINDS, OFF
+from slmctl.tui.chat import replying
+from slmctl.tui.chat.lens import KINDS, OFF
+from slmctl.tui.chat.slash import Order
 from slmctl.tui.screens.chat_sessions import SessionsScreen
-from slmctl.tui.slash import Order
 
 if TYPE_CHECKING:
     from slmctl.tui.screens.chat import ChatScreen
-
-NOBODY = "none"
 
 
 async def obey(screen: "ChatScreen", order: Order) -> None:
@@ -56,10 +55,10 @@ async def _system(screen: "ChatScreen", order: Order) -> None:
         said = f"the system prompt is: {session.system}" if session.system else "there is no system prompt"
         screen.tell(f"{said} (/system TEXT sets it, /system none takes it away)")
         return
-    screen.chat.session = replace(session, system="" if order.rest == NOBODY else order.rest)
+    screen.chat.session = replace(session, system="" if order.rest == NONE else order.rest)
     deaf = [model for model in session.models if not screen.chat.chatty.get(model, True)]
     hint = f"; {deaf[0]} has no chat template and is not told" if deaf else ""
-    screen.tell(f"the system prompt {'is gone' if order.rest == NOBODY else 'holds'} from the next prompt on{hint}")
+    screen.tell(f"the system prompt {'is gone' if order.rest == NONE else 'holds'} from the next prompt on{hint}")
 
 
 async def _set(screen: "ChatScreen", order: Order) -> None:
@@ -116,7 +115,7 @@ async def _score(screen: "ChatScreen", order: Order) -> None:
             f"reward is given by {screen.chat.around.scorer or 'nobody'}; /score MODEL or /score none changes it"
         )
         return
-    if order.rest != NOBODY:
+    if order.rest != NONE:
         await screen.sampler.load(order.rest, scorer=True)
     screen.chat.session = replace(screen.chat.session, scorer=order.rest)
     await screen.look_around()
@@ -128,7 +127,7 @@ async def _ref(screen: "ChatScreen", order: Order) -> None:
         refs = sorted({ref for ref in screen.chat.around.refs.values() if ref})
         screen.tell(f"KL is taken to {' and '.join(refs) or 'nothing'}; /ref MODEL or /ref none changes it")
         return
-    if order.rest != NOBODY:
+    if order.rest != NONE:
         await screen.sampler.load(order.rest)
     screen.chat.session = replace(screen.chat.session, ref=order.rest)
     await screen.look_around()
@@ -139,9 +138,9 @@ async def _follow(screen: "ChatScreen", order: Order) -> None:
     if not screen.chat.turns:
         raise Unfit("there is no reply to go on from yet")
     models = screen.chat.turns[-1].models
-    if order.rest != NOBODY and not (order.rest.isdecimal() and 1 <= int(order.rest) <= len(models)):
+    if order.rest != NONE and not (order.rest.isdecimal() and 1 <= int(order.rest) <= len(models)):
         raise Unfit("type /follow and the number of a reply of the last turn, such as /follow 1, or /follow none")
-    leading = "" if order.rest == NOBODY else models[int(order.rest) - 1]
+    leading = "" if order.rest == NONE else models[int(order.rest) - 1]
     screen.chat.follow(leading)
     screen.refresh_all()
     screen.keep()
@@ -154,7 +153,7 @@ async def _vote(screen: "ChatScreen", order: Order) -> None:
         replying.judge(screen, CHOICE, int(order.rest))
     elif order.rest in verdicts:
         replying.judge(screen, verdicts[order.rest], None)
-    elif order.rest == NOBODY:
+    elif order.rest == NONE:
         replying.take_back(screen)
     else:
         raise Unfit("type /vote 1 (or 2, ...), /vote tie, /vote bad, or /vote none to take it back")

@@ -11,9 +11,9 @@ from engine.errors import EngineError
 from engine.preferences import read_labels
 from slmctl.labelling.rounds import Progress, drive, plan_round, stop
 from slmctl.labelling.tallies import COMPARED, agrees, percent
-from slmctl.tui.label_session import LabelSession
+from slmctl.tui.label.round_state import RoundState
+from slmctl.tui.label.session import LabelSession
 from slmctl.tui.messages import LabelFailed, RoundEnded, RoundNews, RoundPlanned
-from slmctl.tui.round_state import RoundState
 
 
 class RoundDesk:

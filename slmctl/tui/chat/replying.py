@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from slmctl.chatting.companions import label_file
 from slmctl.chatting.conversation import Reply, Turn, Unfit, common_prompt, given_to
 from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
-from slmctl.tui.ballot_box import Poll
-from slmctl.tui.lens import KINDS
+from slmctl.tui.chat.ballot_box import Poll
+from slmctl.tui.chat.lens import KINDS
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.screens.chat_edit import EditScreen
 

@@ -7,7 +7,7 @@ from textual.app import App
 
 from engine.records import prompt_text
 from slmctl.labelling.drawing import Question
-from slmctl.labelling.orders import parse_order
+from slmctl.labelling.ranks import parse_order
 from slmctl.labelling.session import Answer, ranking
 from slmctl.tui.screens.chat_edit import EditScreen
 from slmctl.tui.screens.label_ask import AskScreen, WhichScreen
