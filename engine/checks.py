@@ -30,15 +30,24 @@ def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], sta
         check_counts(config, {stage for stage in stages if "data" not in inputs.get(stage, {})})
     if "comparisons" in stages:
         persona_named(config.comparisons.persona)
-    reward = inputs.get("ppo", {}).get("reward", "")
-    if not stages & {"ppo", "eval"}:
-        return
-    if is_pocket(reward):
-        check_pocket_scorer(reward)
-    if is_function(reward) and "reward" not in typed:
-        raise ConfigError(f"the reward is code and never taken from a run directory: type --reward {reward} again")
-    if is_function(reward):
-        check_function(reward)
+    for option, users in (("reward", {"ppo", "eval"}), ("judge", {"ppo"})):
+        scorer = inputs.get("ppo", {}).get(option)
+        if scorer is not None and stages & users:
+            check_scorer(option, scorer, option in typed)
+
+
+def check_scorer(option: str, scorer: str, typed: bool) -> None:
+    """Nothing where what was handed over as `option` can score, as far as that is known before it is opened.
+
+    Raises: ConfigError for a scorer that the world does not have, or code that was not `typed` in this command;
+    FileError, ConfigError as `check_function`.
+    """
+    if is_pocket(scorer):
+        check_pocket_scorer(scorer)
+    if is_function(scorer) and not typed:
+        raise ConfigError(f"the {option} is code and never taken from a run directory: type --{option} {scorer} again")
+    if is_function(scorer):
+        check_function(option, scorer)
 
 
 def check_room(config: Config) -> None:
@@ -97,7 +106,7 @@ def check_pocket_scorer(reference: str) -> str:
     return name
 
 
-def check_function(reference: str) -> None:
+def check_function(option: str, reference: str) -> None:
     """Nothing where the file of `path.py:function` is Python that names such a function; it is not run here.
 
     Raises: FileError for a file that is no Python; ConfigError where nothing in it has that name.
@@ -106,7 +115,7 @@ def check_function(reference: str) -> None:
     try:
         tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise FileError(f"the reward {file} cannot be read as Python: {error}") from error
+        raise FileError(f"the {option} {file} cannot be read as Python: {error}") from error
     named: list[str] = []
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

@@ -196,7 +196,10 @@ class PpoConfig(OptimiserConfig):
     stop_kl_nats: Positive = Field(default=30.0, description="KL at which training stops early, in nats a response")
     alarm_kl_nats: Positive = Field(default=8.0, description="KL at which the alarm is raised, in nats a response")
     save_every: Count = Field(default=10, description="steps between saves to resume from")
-    samples_every: Count = Field(default=5, description="steps between samples shown")
+    samples_every: Count = Field(
+        default=5,
+        description="steps between samples shown; also shown: those of the first, the last and an alarm's step",
+    )
     samples_shown: Count = Field(default=16, description="samples shown each time")
 
     @property

@@ -1,4 +1,5 @@
-"""What a person handed to a stage (data, prompts, map, init, ref, reward): recorded by name and hash, and read again.
+"""What a person handed to a stage (data, prompts, map, init, ref, reward, judge): recorded by name and hash, and read
+again.
 
 Plain dictionaries as run.toml holds them: `data` is a path, `data_sha256` its hash. A label database grows while a run
 works: it is recorded as it was, FILE.db@N with N its last row, and its hash is that of the rows that the stage reads of
@@ -19,6 +20,7 @@ from engine.tables import absolute, dataset_hash, is_dataset, rows_hash
 
 HASH = "_sha256"
 FILES = ("data", "prompts")
+SCORERS = ("reward", "judge")
 NONE = "none"  # typed in place of a value: what was handed over before counts no more
 
 
@@ -64,9 +66,9 @@ def input_entry(stage: str, name: str, value: str, home: Path) -> dict[str, str]
         if not path.is_file():
             raise FileError(f"--{name}: there is no file {value}")
         return {name: str(path), name + HASH: hash_path(path)}
-    if name == "reward" and is_pocket(value):
+    if name in SCORERS and is_pocket(value):
         return {name: value}
-    if name == "reward" and is_function(value):
+    if name in SCORERS and is_function(value):
         file, _, function = value.rpartition(":")
         path = Path(file).expanduser().resolve()
         return {name: f"{path}:{function}", name + HASH: hash_path(path)}

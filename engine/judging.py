@@ -1,8 +1,8 @@
 """The evaluation stage: base, SFT, best-of-n and PPO on the same test prompts, judged; the reward model beside its
 ceiling.
 
-Writes eval.jsonl and gives the numbers of result.json. The judge is read here and in the labelers alone: no stage
-trains on it, selects by it or stops on it.
+Writes eval.jsonl and gives the numbers of result.json. The judge is read here, in the labelers, and by PPO's alarm
+alone: no stage trains on it, selects by it or stops on it.
 """
 
 import json

@@ -89,6 +89,7 @@ _OWN: tuple[tuple[str, str, str, str, Better], ...] = (
     ),
     ("ppo/score", "mean score of the rollout's responses, before clipping and penalties", "", "mean score", "up"),
     ("ppo/score_std", "spread of the scores", "", "std score", "none"),
+    ("ppo/judge_score", "mean score by a judge that nothing is trained on", "", "mean judge score", "up"),
     ("ppo/reward", "score less all penalties, an episode", "", "clipped score - no EOS - kl_coef KL", "up"),
     ("ppo/kl_nats", "distance from the reference policy, summed through EOS", "nats/response", "mean sum k1", "none"),
     ("ppo/kl_coef", "weight of the KL penalty that this step used", "", "", "none"),

@@ -25,7 +25,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "pretrain": ("data", "map"),
     "sft": ("data", "map", "init"),
     "rm": ("data", "map", "init"),
-    "ppo": ("prompts", "map", "init", "ref", "reward"),
+    "ppo": ("prompts", "map", "init", "ref", "reward", "judge"),
 }
 READS: dict[str, tuple[str, str]] = {
     "pretrain": ("data", "text"),

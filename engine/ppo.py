@@ -7,6 +7,7 @@ policy and starts from the reward model. PTX and EMA are not here yet.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -79,9 +80,11 @@ def train_ppo(
     steps: int,
     saver: Saver,
     should_stop: Callable[[], bool],
+    judge: Scorer | None = None,
 ) -> Iterator[Event]:
     """Train `policy` and `value_model` in place; yields the stage's events. `left_out` counts unused prompts by reason.
 
+    `judge` only watches: its mean is reported, and an alarm is raised where it falls while the score rises.
     Ends early, without learning from it, at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is
     not finite.
     """
@@ -103,19 +106,24 @@ def train_ppo(
         scores = shaped_scores(rollout, c)
         rewards = token_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl.coef)
         advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)
-        metrics = rollout_metrics(rollout, rewards, returns, kl.coef)
+        judged = None if judge is None else judge.score(asked, rollout.texts)
+        metrics = rollout_metrics(rollout, rewards, returns, kl.coef, judged)
         advantages = whiten(advantages, rollout.mask)
         ran_away = metrics["ppo/kl_nats"] > c.stop_kl_nats
         if not ran_away:
             metrics |= update(learners, rollout, advantages, returns, c, seed=seed, step=step, steps=steps)
             kl.update(metrics["ppo/kl_nats"], len(episodes))
             saver.numbers["kl"] = kl.state()
-        seconds = time.perf_counter() - began
-        metrics |= {"ppo/step_s": seconds, "ppo/tokens_per_s": float(rollout.mask.sum()) / seconds}
+            metrics["ppo/tokens_per_s"] = float(rollout.mask.sum()) / (time.perf_counter() - began)
+        metrics["ppo/step_s"] = time.perf_counter() - began
         yield StepCompleted("ppo", step, metrics)
-        yield from shown(step, asked, rollout, metrics, watch, c)
+        alarms = watch.look(step, metrics, rollout.texts, judged)
         if ran_away:
-            yield AlarmRaised("ppo", step, "stopped_early", f"KL passed {c.stop_kl_nats:g} nats: training ends here.")
+            alarms.append(("stopped_early", f"KL passed {c.stop_kl_nats:g} nats: training ends here."))
+        if alarms or step % c.samples_every == 0 or step in (1, steps):
+            yield SamplesDrawn("ppo", step, samples(asked, rollout, judged, c.samples_shown))
+        yield from (AlarmRaised("ppo", step, alarm, message) for alarm, message in alarms)
+        if ran_away:
             break
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
@@ -123,16 +131,6 @@ def train_ppo(
             if stop:
                 return
     yield from saver.finish(step, metrics)
-
-
-def shown(
-    step: int, asked: Sequence[Prompt], rollout: Rollout, metrics: dict[str, float], watch: Watch, config: PpoConfig
-) -> Iterator[Event]:
-    """What a person should see of this step: samples every so often, and alarms."""
-    if step % config.samples_every == 0 or step == 1:
-        yield SamplesDrawn("ppo", step, samples(asked, rollout, config.samples_shown))
-    for alarm, message in watch.look(metrics["ppo/kl_nats"], metrics["ppo/response_tokens"], rollout.texts):
-        yield AlarmRaised("ppo", step, alarm, message)
 
 
 def kl_controller(config: PpoConfig) -> KLController:
@@ -238,7 +236,9 @@ def accumulate(
     return totals
 
 
-def rollout_metrics(rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef: float) -> dict[str, float]:
+def rollout_metrics(
+    rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef: float, judged: Sequence[float] | None
+) -> dict[str, float]:
     """What a rollout shows before the update; every mean is over real tokens or over responses, as its name says."""
     mask = rollout.mask
     kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, mask)
@@ -246,6 +246,7 @@ def rollout_metrics(rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef:
     return {
         "ppo/score": float(rollout.scores.mean()),
         "ppo/score_std": float(rollout.scores.std(correction=0)),
+        **({} if judged is None else {"ppo/judge_score": fmean(judged)}),
         "ppo/reward": float(rewards.sum(1).mean()),
         "ppo/kl_nats": float(kl.mean()),
         "ppo/kl_coef": kl_coef,
@@ -257,7 +258,9 @@ def rollout_metrics(rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef:
     }
 
 
-def samples(prompts: Sequence[Prompt], rollout: Rollout, shown: int) -> list[dict[str, object]]:
+def samples(
+    prompts: Sequence[Prompt], rollout: Rollout, judged: Sequence[float] | None, shown: int
+) -> list[dict[str, object]]:
     """The first `shown` episodes of a rollout as rows for samples.jsonl."""
     kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, rollout.mask)
     return [
@@ -268,6 +271,7 @@ def samples(prompts: Sequence[Prompt], rollout: Rollout, shown: int) -> list[dic
             "kl_nats": float(kl[i]),
             "tokens": int(rollout.mask[i].sum()),
             "finished": bool(rollout.finished[i]),
+            **({} if judged is None else {"judge_score": judged[i]}),
         }
         for i in range(min(shown, len(prompts)))
     ]

@@ -97,9 +97,9 @@ class FunctionScorer:
         try:
             given = list(self.function(plain, list(responses)))
         except Exception as error:  # code of somebody else's
-            raise EngineError(f"the reward {self.name} raised {type(error).__name__}: {error}") from error
+            raise EngineError(f"the function {self.name} raised {type(error).__name__}: {error}") from error
         if len(given) != len(responses):
-            raise EngineError(f"the reward {self.name} gave {len(given)} numbers for {len(responses)} responses")
+            raise EngineError(f"the function {self.name} gave {len(given)} numbers for {len(responses)} responses")
         return [self._number(value, response) for value, response in zip(given, responses, strict=True)]
 
     def _number(self, value: Any, response: str) -> float:
@@ -109,7 +109,7 @@ class FunctionScorer:
             number = math.nan
         if not math.isfinite(number):
             raise EngineError(
-                f"the reward {self.name} gave {value!r} for {response[:40]!r}; it must be a finite number"
+                f"the function {self.name} gave {value!r} for {response[:40]!r}; it must be a finite number"
             )
         return number
 
@@ -126,7 +126,7 @@ def function_scorer(reference: str) -> FunctionScorer:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # code of somebody else's
-        raise FileError(f"the reward {file} cannot be run: {type(error).__name__}: {error}") from error
+        raise FileError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
         names = [known for known, value in vars(module).items() if callable(value)]

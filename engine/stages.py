@@ -25,13 +25,13 @@ from engine.ppo import train_ppo
 from engine.pretrain import train_base
 from engine.pretrained import is_reward_model, open_policy, open_scalar
 from engine.randomness import generator
-from engine.references import is_model, resolve_reference
+from engine.references import POCKET, is_model, resolve_reference
 from engine.rm import marked_steps, train_rm
 from engine.rows import Source, source_of
 from engine.rundir import RunDir
 from engine.runtoml import hash_path
 from engine.saving import Saver
-from engine.scoring import RewardModelScorer, Scorer, named_scorer
+from engine.scoring import RewardModelScorer, Scorer, named_scorer, pocket_scorer
 from engine.sft import train_sft
 from engine.tokenizer import Tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
@@ -55,7 +55,7 @@ class Bench:
         return self.prepared.config
 
     def given(self, stage: str) -> dict[str, str]:
-        """What a person handed to `stage`: data, init, ref, reward, prompts."""
+        """What a person handed to `stage`: data, init, ref, reward, judge, prompts."""
         return self.prepared.inputs(stage)
 
     def source(self, stage: str, option: str) -> Source | None:
@@ -242,6 +242,7 @@ def ppo(bench: Bench) -> Iterator[Event]:
         steps=bench.capped(config.ppo.steps),
         saver=bench.saver,
         should_stop=bench.should_stop,
+        judge=judge_of(bench),
     )
 
 
@@ -269,10 +270,28 @@ def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) 
 
 def scorer_of(bench: Bench) -> Scorer:
     """What scores PPO's episodes: the run's reward model, frozen, or what was handed to PPO in its place."""
-    given = bench.given("ppo").get("reward")
+    return handed_scorer(bench, "reward")
+
+
+def judge_of(bench: Bench) -> Scorer | None:
+    """What watches PPO from outside: the judge that was handed over, else the taste that the world's labelers have.
+
+    None where the prompts or what the reward has learnt are a person's own: the world knows nothing of those.
+    """
+    if "judge" in bench.given("ppo"):
+        return handed_scorer(bench, "judge")
+    own = [*bench.given("sft"), *bench.given("rm"), *bench.given("ppo")]
+    if not bench.config.world.name or {"data", "prompts", "reward"} & set(own):
+        return None
+    return pocket_scorer(POCKET + bench.config.comparisons.persona)
+
+
+def handed_scorer(bench: Bench, option: str) -> Scorer:
+    """The scorer that PPO was handed as `option`, else the run's reward model; models are frozen."""
+    given = bench.given("ppo").get(option)
     if given is not None and not is_model(given):
         return named_scorer(given)
-    model, tokenizer = bench.reward_model(bench.parent("ppo", "rm", "reward"))
+    model, tokenizer = bench.reward_model(bench.parent("ppo", "rm", option))
     return RewardModelScorer(model.requires_grad_(False), tokenizer)
 
 

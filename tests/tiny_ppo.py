@@ -50,6 +50,7 @@ def train(
     steps: int = 2,
     reference: LanguageModel | None = None,
     scorer: Any = None,
+    judge: Any = None,
     stop: Callable[[], bool] = never,
     every: int = 1000,
 ) -> Run:
@@ -67,6 +68,7 @@ def train(
         steps=steps,
         saver=saver(directory, "ppo", every),
         should_stop=stop,
+        judge=judge,
     )
     return Run(list(events), policy, value)
 

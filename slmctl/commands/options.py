@@ -24,6 +24,15 @@ Reward = Annotated[
         help="Scorer, in place of the run's reward model; a function takes prompts and responses and gives scores.",
     ),
 ]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="SCORER",
+        help="Scorer that only watches PPO: an alarm tells where it falls while the score rises (default: the world's "
+        "labelers, where the reward learnt from them).",
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -80,4 +89,4 @@ Annotator = Annotated[
 Number = Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many, of what this command makes.")]
 
 COMMON_FLAGS = ("template", "seed", "device", "dtype", "threads", "max_steps")
-INPUT_FLAGS = ("data", "prompts", "init", "ref", "reward")
+INPUT_FLAGS = ("data", "prompts", "init", "ref", "reward", "judge")

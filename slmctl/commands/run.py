@@ -21,6 +21,7 @@ def run(
     from_: options.From = None,
     fresh: options.Fresh = False,
     reward: options.Reward = None,
+    judge: options.Judge = None,
     template: options.Template = None,
     seed: options.Seed = None,
     device: options.Device = None,

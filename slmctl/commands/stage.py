@@ -119,6 +119,7 @@ def ppo(
     init: options.Init = None,
     ref: options.Ref = None,
     reward: options.Reward = None,
+    judge: options.Judge = None,
     template: options.Template = None,
     seed: options.Seed = None,
     device: options.Device = None,

@@ -15,7 +15,7 @@ from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
 from engine.inputs import NONE
 from engine.pulse import make_request
-from engine.references import is_model
+from engine.references import is_function, is_model
 from engine.rows import Source, is_labels
 from engine.rundir import RunDir, check_name
 from engine.runtoml import RunRecord, read_run_toml
@@ -104,6 +104,7 @@ def plan_round(
     given = record.inputs.get("ppo", {})
     start = [] if parent is not None and stage_of(policy) == "sft" and "init" not in given else ["--init", policy]
     start += ["--reward", NONE] if "reward" in given else []
+    start += ["--judge", NONE] if is_function(given.get("judge", "")) else []
     start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]
     rm, ppo = settings_for(record, count, warm=bool(reward))
     if longest is not None and longest != record.config.ppo.max_new_tokens:

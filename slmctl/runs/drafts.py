@@ -28,7 +28,7 @@ TARGETS = {
     "ppo": "the policy, by PPO",
 }
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-TAKES: dict[str, tuple[str, ...]] = {"run": ("reward",), **INPUTS}
+TAKES: dict[str, tuple[str, ...]] = {"run": ("reward", "judge"), **INPUTS}
 INPUT_WORDS = {
     "data": "your own rows: .jsonl, .json, .csv, .parquet, .gz, or hf:ORG/NAME",
     "map": "names of fields in your rows, such as prompt=question",
@@ -36,6 +36,7 @@ INPUT_WORDS = {
     "init": "model to start from, in place of the run's: a folder or NAME:sft",
     "ref": "reference policy, in place of the start",
     "reward": "scorer, in place of the run's reward model: NAME:rm, pocket:judge, FILE.py:FUNCTION",
+    "judge": "scorer that only watches, and gives the alarm where it falls while the reward rises",
 }
 
 

@@ -11,7 +11,7 @@ from slmctl.runs.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, Setting
 from slmctl.runs.overview import Standing
 
 YES, NO = "yes", "no"
-MODELS = {"init": ("pretrain", "sft", "ppo"), "ref": ("pretrain", "sft", "ppo"), "reward": ("rm",)}
+MODELS = {"init": ("pretrain", "sft", "ppo"), "ref": ("pretrain", "sft", "ppo"), "reward": ("rm",), "judge": ("rm",)}
 SCORERS = ("pocket:judge",)
 
 
@@ -64,7 +64,7 @@ def _models(option: str, runs: Sequence[Standing]) -> tuple[str, ...]:
     """The models of all runs that an option may want."""
     wanted = MODELS.get(option, ())
     found = [f"{run.run}:{name}" for run in runs for name in wanted if name in run.models]
-    return ("", *found, *(SCORERS if option == "reward" else ())) if wanted else ()
+    return ("", *found, *(SCORERS if option in ("reward", "judge") else ())) if wanted else ()
 
 
 def _setting_row(setting: Setting, draft: Draft) -> Row:

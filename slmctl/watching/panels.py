@@ -24,6 +24,7 @@ LETTERS = "ABCD"
 KL, SCORE = "ppo/kl_nats", "ppo/score"
 TITLES = {
     "kl_nats": "KL to the reference",
+    "judge_score": "held-out judge",
     "value_loss": "value error",
     "response_tokens": "response length",
     "tokens_per_s": "throughput",
@@ -102,6 +103,7 @@ PANELS: dict[str, tuple[Panel, ...]] = {
         panel_of(SCORE),
         panel_of(KL),
         PLANE,
+        panel_of("ppo/judge_score"),
         panel_of("ppo/policy_loss"),
         panel_of("ppo/value_loss"),
         panel_of("ppo/entropy"),

@@ -109,7 +109,7 @@ def test_every_input_of_a_target_is_an_option_of_its_command() -> None:
 
     for target, names in TAKES.items():
         command = run.run if target == "run" else getattr(stage, target)
-        assert set(names) == {"data", "map", "prompts", "init", "ref", "reward"} & set(command.__annotations__)
+        assert set(names) == {"data", "map", "prompts", "init", "ref", "reward", "judge"} & set(command.__annotations__)
 
 
 def environ() -> dict[str, str]:

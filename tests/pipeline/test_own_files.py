@@ -3,11 +3,11 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
-from engine.events import StageStarted
+from engine.events import SamplesDrawn, StageStarted, StepCompleted
 from engine.rundir import RunDir
 from tests.labelling import judged, stored
 from tests.pipeline.conftest import Kill, Nursery, Reference, arguments, cut_before
@@ -91,6 +91,36 @@ def test_the_judge_as_reward_and_a_model_as_start(nursery: Nursery, reference: R
     whole = done(nursery, "run", "--run", "judged")
     assert run.started() == {"pretrain", "ppo", "eval"}, "the evaluation makes the base model, and no reward model"
     assert whole["reward_ppo"] == pytest.approx(whole["utility_ppo"]) and whole["rm_accuracy"] is None
+
+
+def judge_scores(run: RunDir) -> list[float]:
+    """What the judge that watched PPO gave, step by step; none where nobody watched."""
+    said = [x.metrics for x in run.read_events() if _is_step(x)]
+    return [metrics["ppo/judge_score"] for metrics in said if "ppo/judge_score" in metrics]
+
+
+def test_ppo_is_watched_by_a_judge_that_knows_what_the_reward_has_learnt(
+    nursery: Nursery, reference: Reference, tmp_path: Path
+) -> None:
+    assert len(judge_scores(reference.run)) == 8, "the taste of the world's labelers, at each step"
+    start = ("--init", "reference:sft", "--reward", "reference:rm", "--max-steps", "2")
+    done(nursery, *arguments("alone", "ppo", *start))
+    assert judge_scores(RunDir(nursery.home / "alone")) == [], "nobody here knows whose taste reference:rm has"
+    code = tmp_path / "mine.py"
+    code.write_text("def length(prompts, responses): return [float(len(response)) for response in responses]")
+    for name, judge in (("model", "reference:rm"), ("world", "pocket:warm"), ("code", f"{code}:length")):
+        done(nursery, *arguments(name, "ppo", *start, "--judge", judge))
+    first = next(x for x in RunDir(nursery.home / "code").read_samples() if isinstance(x, SamplesDrawn))
+    assert all(row["judge_score"] == len(row["response"]) for row in first.samples)
+    scores = [x.metrics["ppo/score"] for x in RunDir(nursery.home / "model").read_events() if _is_step(x)]
+    assert judge_scores(RunDir(nursery.home / "model")) == scores, "the same model as reward and as judge"
+    assert all(0 < score < 1 for score in judge_scores(RunDir(nursery.home / "world")))
+    again = nursery.run("ppo", "--run", "code", "--fresh")
+    assert again.code == 2 and f"type --judge {code}:length again" in again.err
+
+
+def _is_step(event: object) -> TypeGuard[StepCompleted]:
+    return isinstance(event, StepCompleted) and event.stage == "ppo"
 
 
 def test_twenty_labels_make_a_reward_model_and_its_edits_a_policy(

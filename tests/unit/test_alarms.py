@@ -1,5 +1,6 @@
 """Each alarm goes off on the right thing, once a run of bad steps, and says what it saw."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +11,21 @@ FINE = "a plain good answer"
 LOOP = "very good very good very good"
 
 
-def names(watch: Watch, kl: float = 1.0, length: float = 10.0, texts: tuple[str, ...] = (FINE,)) -> list[str]:
-    return [alarm for alarm, _ in watch.look(kl, length, texts)]
+def told(
+    watch: Watch,
+    kl: float = 1.0,
+    length: float = 10.0,
+    texts: tuple[str, ...] = (FINE,),
+    step: int = 1,
+    score: float = 0.0,
+    judged: Sequence[float] | None = None,
+) -> list[tuple[str, str]]:
+    metrics = {"ppo/kl_nats": kl, "ppo/response_tokens": length, "ppo/score": score}
+    return watch.look(step, metrics, texts, judged)
+
+
+def names(watch: Watch, **seen: Any) -> list[str]:
+    return [alarm for alarm, _ in told(watch, **seen)]
 
 
 def after_a_start() -> Watch:
@@ -36,8 +50,7 @@ def test_each_alarm_goes_off_once_and_on_the_right_thing(
 ) -> None:
     watch = after_a_start()
     assert names(watch, **good) == []
-    usual: dict[str, Any] = {"kl": 1.0, "length": 10.0, "texts": (FINE,)} | bad
-    ((first, message),) = watch.look(usual["kl"], usual["length"], usual["texts"])
+    ((first, message),) = told(watch, **bad)
     assert first == alarm and message.startswith(said)
     assert names(watch, **bad) == []
     assert names(watch) == []
@@ -62,6 +75,53 @@ def test_what_it_remembers_is_in_its_numbers() -> None:
     again = Watch(5.0, dict(watch.numbers))
     assert names(again, kl=9.0) == []
     assert names(again, length=15.1) == ["length_blowup"]
+
+
+def judged_around(mean: float) -> list[float]:
+    """A hundred scores with this mean and a standard deviation of .2, so that two rollouts differ by chance by .028."""
+    return [mean - 0.2, mean + 0.2] * 50
+
+
+def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
+    """The alarms of a training whose rollouts have these scores and means of the judge."""
+    watch = Watch(alarm_kl_nats=5.0)
+    steps = zip(scores, means, strict=True)
+    return [
+        alarm
+        for step, (score, mean) in enumerate(steps, start=1)
+        for alarm in names(watch, step=step, score=score, judged=judged_around(mean))
+    ]
+
+
+def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_they_parted() -> None:
+    watch = Watch(alarm_kl_nats=5.0)
+    said = [
+        message
+        for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
+        for _, message in told(watch, step=step, score=score, judged=judged_around(mean))
+    ]
+    # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537; 3 x .028 = .085
+    assert len(said) == 1
+    assert said[0].startswith("Since step 2 the score rose from 0.17 to 0.80 while the judge's fell from 0.73 to 0.54")
+
+
+@pytest.mark.parametrize(
+    ("scores", "means"),
+    [
+        ([0.0, 1.0, 2.0, 3.0], [0.7, 0.7, 0.66, 0.64]),  # within chance
+        ([3.0, 2.0, 1.0, 0.0], [0.7, 0.5, 0.3, 0.1]),  # both fall: no hacking
+        ([0.0, 1.0, 2.0, 3.0], [0.5, 0.6, 0.7, 0.8]),  # both rise
+    ],
+)
+def test_no_over_optimisation_where_the_two_agree_or_chance_explains_it(
+    scores: list[float], means: list[float]
+) -> None:
+    assert drift(scores, means) == []
+
+
+def test_without_a_judge_there_is_no_such_alarm() -> None:
+    watch = Watch(alarm_kl_nats=5.0)
+    assert [alarm for step in range(1, 9) for alarm in names(watch, step=step, score=float(step))] == []
 
 
 @pytest.mark.parametrize(

@@ -275,11 +275,48 @@ def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(t
     assert [event.alarm for event in run.events if isinstance(event, AlarmRaised)] == ["kl_runaway", "stopped_early"]
 
 
+def test_the_step_at_which_training_stops_early_has_its_samples_and_only_numbers_that_it_has(tmp_path: Path) -> None:
+    far = language_model(seed=8)
+    run = train(config(stop_kl_nats=1.0, alarm_kl_nats=1.0, samples_every=100), tmp_path, steps=5, reference=far)
+    (drawn,) = [event for event in run.events if isinstance(event, SamplesDrawn)]
+    assert drawn.step == 1 and len(drawn.samples) == len(PROMPTS)
+    assert run.metrics[0].keys().isdisjoint({"ppo/policy_loss", "ppo/value_loss", "ppo/tokens_per_s", "ppo/grad_norm"})
+
+
+@pytest.mark.parametrize(("every", "expected"), [(100, [1, 2, 7]), (3, [1, 2, 3, 6, 7])])
+def test_samples_are_kept_of_the_first_and_last_step_and_of_an_alarms(
+    every: int, expected: list[int], tmp_path: Path
+) -> None:
+    run = train(config(samples_every=every, alarm_kl_nats=1e-9), tmp_path, steps=7)
+    assert [event.step for event in run.events if isinstance(event, AlarmRaised)] == [2]  # KL is 0 before an update
+    assert [event.step for event in run.events if isinstance(event, SamplesDrawn)] == expected
+
+
+class Judge:
+    """Counts down, whatever it is shown."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def score(self, prompts: Any, responses: Any) -> list[float]:
+        self.asked += 1
+        return [-float(self.asked)] * len(responses)
+
+
+def test_a_judge_is_reported_with_each_sample_and_changes_nothing_that_is_learnt(tmp_path: Path) -> None:
+    alone, watched = train(CONFIG, tmp_path / "a"), train(CONFIG, tmp_path / "b", judge=Judge())
+    assert [metrics["ppo/judge_score"] for metrics in watched.metrics] == [-1.0, -2.0]
+    assert all("ppo/judge_score" not in metrics for metrics in alone.metrics)
+    assert not changed(weights(alone.policy), watched.policy) and not changed(weights(alone.value), watched.value)
+    samples = [event.samples for event in watched.events if isinstance(event, SamplesDrawn)]
+    assert samples[0][0]["judge_score"] == -1.0 and samples[-1][0]["judge_score"] == -2.0
+
+
 def test_the_events_of_a_training_in_order(tmp_path: Path) -> None:
     run = train(config(samples_every=2, samples_shown=3), tmp_path, steps=3, every=2)
     kinds = [type(event) for event in run.events]
     step = [StepCompleted, SamplesDrawn]
-    assert kinds == [StageStarted, *step, *step, CheckpointSaved, StepCompleted, CheckpointSaved, StageFinished]
+    assert kinds == [StageStarted, *step, *step, CheckpointSaved, *step, CheckpointSaved, StageFinished]
     samples = next(event.samples for event in run.events if isinstance(event, SamplesDrawn))
     assert len(samples) == 3
     for row in samples:

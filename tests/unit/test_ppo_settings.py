@@ -42,7 +42,7 @@ OTHER: dict[str, Any] = {
     "stop_kl_nats": 0.01,
     "alarm_kl_nats": 0.01,
     "save_every": 1,
-    "samples_every": 2,
+    "samples_every": 3,
     "samples_shown": 1,
 }
 TOGETHER: dict[str, dict[str, Any]] = {
