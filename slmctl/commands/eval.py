@@ -27,6 +27,7 @@ How often B beats A, with a 95 % interval: by the pocket judge on the world's te
 may be a reward model or a function, and on --prompts of your own. KL of B from A, lengths, and with --reward what a
 reward model thinks of both."""
 TEST_PROMPTS = 500
+WITH_INTERVALS = ("tokens", "reward")
 
 
 def evaluate(
@@ -114,8 +115,20 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     _print_row("", [a, b], [a, b])
     for quantity, title in ROWS:
         values = [result.get(f"{quantity}_{side}") for side in "ab"]
-        if None not in values:
+        if None not in values and quantity not in WITH_INTERVALS:
             _print_row(title, [f"{value:.3f}" for value in values], [a, b])
+    for quantity in WITH_INTERVALS:
+        if f"{quantity}_difference" in result:
+            _print_means(quantity, result, [a, b])
+
+
+def _print_means(quantity: str, result: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Prints both means and their difference, a line each, with 95 % intervals."""
+    print(f"\n{dict(ROWS)[quantity]}, mean and 95 % interval")
+    width = max(12, *(len(name) + 2 for name in names))
+    for side, name in zip(("a", "b", "difference"), (*names, "difference"), strict=True):
+        mean, low, high = (result[f"{quantity}_{side}{end}"] for end in ("", "_low", "_high"))
+        print(f"  {name:<{width}}{mean:>8.2f} ({low:.2f} to {high:.2f})")
 
 
 def _print_row(title: str, cells: Sequence[str], names: Sequence[str]) -> None:
