@@ -16,6 +16,7 @@ from engine.tokenizer import train_tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
 from slmctl.comparison import side_by_side
 from tests.cli.conftest import Cli
+from tests.labelling import judged, stored
 
 PROMPT = "What is the capital of France?"
 
@@ -239,6 +240,18 @@ def test_eval_by_another_judge_on_prompts_of_ones_own(
     assert f"(by {judged_by} on 2 prompts)" in cli(*command, "-n", "2").out
     refused = cli("eval", "tiny:sft", "tiny:ppo", "--prompts", "own.txt")
     assert refused.code == 2 and "need a --judge" in refused.err
+
+
+def test_eval_asks_what_was_labelled(cli: Cli, run: RunDir) -> None:
+    known = [judged(prompt=PROMPT), judged(prompt="What is the capital of Italy?"), judged(prompt=PROMPT)]
+    stored(run.labels, *known)
+    command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", str(run.labels), "--max-new-tokens", "4", "--json")
+    result = json.loads(cli(*command).out)
+    assert (result["prompts"], result["judge"]) == (2, "pocket:judge"), "the world's judge knows the world's prompts"
+    stored(run.labels, judged(prompt="Hi"))
+    refused = cli(*command)
+    assert refused.code == 2 and "need a --judge" in refused.err
+    assert json.loads(cli(*command, "--judge", "tiny:rm").out)["prompts"] == 3
 
 
 def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:
