@@ -85,8 +85,10 @@ def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float
 
 
 def side_by_side(quantity: str, a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
-    """Means of A and B, and of B - A prompt by prompt, each with the ends of its 95 % interval: two answers to one prompt
-    are alike in what the prompt asks for, so that the difference is known better than either mean."""
+    """Means of A and B, and of B - A prompt by prompt, each with the ends of its 95 % interval.
+
+    Two answers to one prompt are alike in what it asks for, so that the difference is known better than either mean.
+    """
     of = {"a": a, "b": b, "difference": [second - first for first, second in zip(a, b, strict=True)]}
     ends = ("", "_low", "_high")
     return {
