@@ -14,6 +14,8 @@ from engine.intervals import Share
 from engine.judgements import TIE, Pair, pair_verdicts
 from engine.preferences import VERDICTS, Judgement
 
+QUICKEST_S = 0.2  # a person's verdict on a pair that has only just been shown
+
 
 def counts(judgements: Iterable[Judgement]) -> dict[str, int]:
     """How many there are of each verdict, all verdicts named."""
@@ -22,8 +24,11 @@ def counts(judgements: Iterable[Judgement]) -> dict[str, int]:
 
 
 def labels_a_minute(judgements: Iterable[Judgement]) -> float | None:
-    """The usual pace: 60 over the median of the seconds to decide, so that no break counts; None where unknown."""
-    known = [one.seconds for one in judgements if one.seconds > 0]
+    """A person's usual pace: 60 over the median of the seconds to decide, so that no break counts; None where unknown.
+
+    What was decided faster than anybody reads, as programs decide, says nothing of it.
+    """
+    known = [one.seconds for one in judgements if one.seconds >= QUICKEST_S]
     return 60 / median(known) if known else None
 
 

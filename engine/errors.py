@@ -30,6 +30,10 @@ class FileError(EngineError):
     exit_code = 3
 
 
+class LockedError(FileError):
+    """A file that another process keeps to itself for now; the same may work a moment later."""
+
+
 class DataError(FileError):
     """A row of a person's data that cannot be used; the message names file, line and field."""
 

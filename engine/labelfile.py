@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from engine.errors import FileError
+from engine.errors import FileError, LockedError
 
 SCHEMA = 1
 APPLICATION = 0x534C4D43  # "SLMC", which tells a label database from other people's
-BUSY_S = 30.0  # how long a write waits for another labeler's
+BUSY_S = 30.0  # how long a write waits for another labeler's, unless told
 RETRY_S = 0.01
 COLUMNS = {
     "id": "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -45,16 +45,16 @@ MAKE = (
 """No STRICT: SQLite knows it since 3.37, and Python 3.11 is met with older ones. Readers check what they read."""
 
 
-def connect(path: Path, how: str) -> sqlite3.Connection:
+def connect(path: Path, how: str, busy_s: float = BUSY_S) -> sqlite3.Connection:
     """A connection that begins transactions only when told; `how` is the query of SQLite's URI, such as mode=rw."""
     uri = f"{path.absolute().as_uri()}?{how}"
-    connection = sqlite3.connect(uri, BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+    connection = sqlite3.connect(uri, busy_s, isolation_level=None, check_same_thread=False, uri=True)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA trusted_schema = OFF")  # the file may be anybody's
     return connection
 
 
-def make_or_check(connection: sqlite3.Connection, path: Path) -> None:
+def make_or_check(connection: sqlite3.Connection, path: Path, busy_s: float) -> None:
     """Readies a connection for writing, the table made where the file is empty.
 
     Raises: FileError as `is_ours`; a file of something else stays as it is.
@@ -64,7 +64,7 @@ def make_or_check(connection: sqlite3.Connection, path: Path) -> None:
         is_ours(connection, path)
     finally:
         connection.execute("ROLLBACK")
-    log_ahead(connection)
+    log_ahead(connection, busy_s)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("BEGIN IMMEDIATE")  # two labelers may open a new file at the same moment
@@ -94,9 +94,9 @@ def is_ours(connection: sqlite3.Connection, path: Path) -> bool:
     return True
 
 
-def log_ahead(connection: sqlite3.Connection) -> None:
+def log_ahead(connection: sqlite3.Connection, busy_s: float) -> None:
     """Turns the write-ahead log on; SQLite itself does not wait where another process does so too."""
-    until = time.monotonic() + BUSY_S
+    until = time.monotonic() + busy_s
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -109,9 +109,17 @@ def log_ahead(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def said(path: Path, hint: str = "") -> Iterator[None]:
-    """Has whatever SQLite or the disk complains of raised as a FileError, with what to do about it."""
+    """Has whatever SQLite or the disk complains of raised as a FileError, with what to do about it.
+
+    Raises: FileError; LockedError where another process holds the file.
+    """
     try:
         yield
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0)  # what Python itself finds wrong has none
+        if code & 0xFF == sqlite3.SQLITE_BUSY:
+            raise LockedError(f"{path} is locked by another process; try again when that has ended") from error
+        raise FileError(f"the label database {path} cannot be used: {error}{hint}") from error
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise FileError(f"the label database {path} cannot be used: {error}{hint}") from error
 

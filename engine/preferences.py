@@ -10,14 +10,15 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any, Self
 
 from engine.errors import DataError, FileError
-from engine.labelfile import COLUMNS, connect, make_or_check, reading, said
+from engine.labelfile import BUSY_S, COLUMNS, connect, make_or_check, reading, said
 from engine.records import Message, Prompt, Ranking, plain_prompt
 
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
@@ -112,15 +113,18 @@ class Judgement:
 class LabelStore:
     """A label database, made where there is none; usable from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises: FileError where the file cannot be opened, is no label database or one of a later version."""
+    def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
+        """`busy_s` is how long a write waits for another process.
+
+        Raises: FileError where the file cannot be opened, is no label database or one of a later version; LockedError.
+        """
         self.path = path
         self._guard = threading.Lock()
         with said(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = connect(path, "mode=rwc")
+            self._connection = connect(path, "mode=rwc", busy_s)
             try:
-                make_or_check(self._connection, path)
+                make_or_check(self._connection, path, busy_s)
             except BaseException:
                 self._connection.close()
                 raise
@@ -136,17 +140,28 @@ class LabelStore:
         with self._guard:
             self._connection.close()
 
-    def add(self, judgement: Judgement) -> int:
-        """The number of a new row, once it is on the disk.
+    def add(self, judgement: Judgement, instead_of: int | None = None) -> int:
+        """The number of a new row, once it is on the disk; judgement `instead_of` is taken back by the same stroke.
 
-        Raises: FileError where it cannot be written, or holds half of a surrogate pair, which is not text.
+        Raises: FileError where it cannot be written, or holds half of a surrogate pair, which is not text; LockedError
+        where another process holds the file. Nothing is written then.
         """
-        return self._insert(judgement, {})
+        with self._transaction():
+            number = self._insert(judgement, {})
+            if instead_of is not None:
+                self._withdraw(instead_of, judgement.annotator)
+        return number
 
     def withdraw(self, number: int, annotator: str) -> int:
-        """The number of the row that takes judgement `number` back. Raises: FileError."""
-        nothing = Judgement(annotator, "", (), "skip")
-        return self._insert(nothing, {"withdraws": number, "verdict": WITHDRAWN})
+        """The number of the row that takes judgement `number` back. Raises: FileError, LockedError."""
+        with self._transaction():
+            return self._withdraw(number, annotator)
+
+    def newest(self, annotator: str, before: int = EVER) -> int:
+        """The number of an annotator's last row of those before a number, 0 for none. Raises: FileError."""
+        query = "SELECT max(id) FROM judgements WHERE annotator = ? AND id < ?"
+        with said(self.path), self._guard:
+            return self._connection.execute(query, (annotator, before)).fetchone()[0] or 0
 
     def standing(self, annotator: str | None = None, after: int = 0) -> list[Judgement]:
         """The judgements that nobody took back, oldest first, of one annotator or of all; those above number `after`.
@@ -157,12 +172,28 @@ class LabelStore:
         with said(self.path), self._guard:
             return _select(self._connection, self.path, wanted, after=after, annotator=annotator, until=EVER)
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is written inside, or nothing."""
+        with said(self.path), self._guard:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _withdraw(self, number: int, annotator: str) -> int:
+        nothing = Judgement(annotator, "", (), "skip")
+        return self._insert(nothing, {"withdraws": number, "verdict": WITHDRAWN})
+
     def _insert(self, judgement: Judgement, changes: Mapping[str, Any]) -> int:
         try:
-            with said(self.path), self._guard:
-                row = {"at": time.time(), **_row_of(judgement), **changes}
-                query = f"INSERT INTO judgements ({', '.join(row)}) VALUES ({', '.join('?' for _ in row)})"
-                number = self._connection.execute(query, tuple(row.values())).lastrowid
+            row = {"at": time.time(), **_row_of(judgement), **changes}
+            query = f"INSERT INTO judgements ({', '.join(row)}) VALUES ({', '.join('?' for _ in row)})"
+            number = self._connection.execute(query, tuple(row.values())).lastrowid
         except UnicodeEncodeError:
             raise DataError(f"{self.path}: a label may not hold half of a surrogate pair, which is not text") from None
         assert number is not None

@@ -18,14 +18,15 @@ from typing import Any
 from engine.errors import DataError, FileError
 from engine.exports import export
 from engine.fields import FieldMap, parse_map, renamed
-from engine.preferences import EVER, read_database
+from engine.preferences import EVER, Labels, read_database
+from engine.records import Prompt, plain_prompt
 from engine.tables import dataset_rows, is_dataset, parquet_rows
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 COMPRESSED = ".gz"
 LABELS = re.compile(r"(?P<file>.+\.(db|sqlite))(@(?P<until>\d{1,18}))?", re.DOTALL)
 FORMS = {"comparisons": "rankings", "demonstrations": "sft"}
-"""What a label database gives for a kind of data, as exports.py names it."""
+"""What a label database gives for a kind of data, as exports.py names it; prompts are what was asked."""
 CUTS = {"prompts": "lines", "text": "paragraphs"}
 """How a .txt file is cut for the kinds of data that it can hold."""
 JSON_COLUMNS = ("messages", "responses", "ranking", "margin")
@@ -99,14 +100,30 @@ def labels_named(name: str) -> tuple[Path, int]:
 def _rows_of_labels(name: str, kind: str) -> Iterator[Row]:
     path, until = labels_named(name)
     labels = read_database(path, until)
+    if kind == "prompts":
+        yield from _prompts_of_labels(path, labels)
+        return
     if kind not in FORMS:
-        raise FileError(f"{path} is a label database; it holds {' and '.join(FORMS)}, and no {kind or 'other rows'}")
+        held = f"it holds {', '.join(FORMS)} and prompts, and no {kind or 'other rows'}"
+        raise FileError(f"{path} is a label database; {held}")
     done = export(labels, FORMS[kind])
     if not done.rows:
         reasons = "; ".join(f"{count} left out: {reason}" for reason, count in done.left_out.most_common())
         raise DataError(f"{path} holds no {kind} yet ({reasons or 'there are no labels'})")
     for number, row in done.rows:
         yield Row(f"{path}, label {number}", row)
+
+
+def _prompts_of_labels(path: Path, labels: Labels) -> Iterator[Row]:
+    """Each prompt that was judged, once, in the order of the labels."""
+    numbers: dict[Prompt, int] = {}
+    for one in labels.standing:
+        if one.verdict != "skip":
+            numbers.setdefault(one.prompt, one.id)
+    if not numbers:
+        raise DataError(f"{path} holds no prompts yet (no label in it judges anything)")
+    for prompt, number in numbers.items():
+        yield Row(f"{path}, label {number}", {"prompt": plain_prompt(prompt)})
 
 
 def _mapped(row: Row, fields: FieldMap) -> Row:

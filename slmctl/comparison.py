@@ -37,7 +37,8 @@ def compare(
     """How B does against A on `prompts`, one response each, by the scores of `judge`.
 
     Without one the pocket judge says, and its components are there too. KL of B from A is there where both have one
-    tokenizer, `reward_a` and `reward_b` where a `scorer` is given.
+    tokenizer, rewards where a `scorer` is given. Means of tokens and rewards come with their 95 % intervals, and so
+    does what B has more than A.
     """
     shared = a.tokenizer.same_ids(b.tokenizer)
     first = answer(a.model, a.tokenizer, prompts, sampling, seed=seed, stream="eval/a", batch=BATCH)
@@ -63,10 +64,11 @@ def compare(
         "kl_nats_low": low,
         "kl_nats_high": high,
         "length_ratio": second.length_mean / first.length_mean,
+        **side_by_side("tokens", first.tokens, second.tokens),
         **_numbers("a", first),
         **_numbers("b", second),
         **(parts or {f"utility_{name}": fmean(scores) for name, scores in zip("ab", worth, strict=True)}),
-        **{f"reward_{name}": fmean(scores) for name, scores in zip("ab", rewards, strict=False)},
+        **(side_by_side("reward", *rewards) if rewards else {}),
     }
 
 
@@ -82,9 +84,22 @@ def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float
     return [[one.utility for one in own] for own in judged], parts
 
 
+def side_by_side(quantity: str, a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Means of A and B, and of B - A prompt by prompt, each with the ends of its 95 % interval.
+
+    Two answers to one prompt are alike in what it asks for, so that the difference is known better than either mean.
+    """
+    of = {"a": a, "b": b, "difference": [second - first for first, second in zip(a, b, strict=True)]}
+    ends = ("", "_low", "_high")
+    return {
+        f"{quantity}_{name}{end}": number
+        for name, values in of.items()
+        for end, number in zip(ends, mean_interval(values), strict=True)
+    }
+
+
 def _numbers(name: str, answers: Answers) -> dict[str, float]:
     return {
-        f"tokens_{name}": answers.length_mean,
         f"finished_{name}": sum(answers.finished) / len(answers.finished),
         f"distinct_2_{name}": distinct_2(answers.texts),
     }

@@ -27,11 +27,7 @@ class Ballots:
         Raises: FileError where the database cannot be written.
         """
         with self._guard:
-            store = self._store(path)
-            number = store.add(judgement)
-            if instead_of is not None:
-                store.withdraw(instead_of, self.annotator)
-            return number
+            return self._store(path).add(judgement, instead_of)
 
     def withdraw(self, path: Path, number: int) -> None:
         """Takes a judgement back. Raises: FileError."""

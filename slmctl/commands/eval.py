@@ -22,11 +22,13 @@ slmctl eval tiny:ppo round2:ppo --reward tiny:rm
 slmctl eval tiny:base tiny:sft -n 100 --temperature 0.7 --json
 slmctl eval tiny:ppo round2:ppo --judge pocket:concise
 slmctl eval A B --prompts questions.txt --judge mine:rm
+slmctl eval A B --prompts runs/tiny/labels.db
 
 How often B beats A, with a 95 % interval: by the pocket judge on the world's test prompts, or by another --judge, which
-may be a reward model or a function, and on --prompts of your own. KL of B from A, lengths, and with --reward what a
-reward model thinks of both."""
+may be a reward model or a function, and on --prompts of your own, or those that you labelled. KL of B from A, lengths,
+and with --reward what a reward model thinks of both."""
 TEST_PROMPTS = 500
+WITH_INTERVALS = ("tokens", "reward")
 
 
 def evaluate(
@@ -89,16 +91,19 @@ def evaluate(
 def own_prompts(file: str | None, mapped: list[str] | None, n: int | None, judge: str | None) -> "list[Prompt] | None":
     """The prompts of a person's file, the first `n` where that is given; None where the world's are to be asked.
 
-    Raises: ConfigError without a judge, since the world's knows nothing of them; FileError, DataError.
+    Raises: ConfigError without a judge where the world's knows nothing of one of them; FileError, DataError.
     """
     from engine.errors import ConfigError
+    from engine.pocket.requests import find
     from engine.readers import read_prompts
+    from engine.records import prompt_text
 
     if file is None:
         return None
-    if judge is None:
+    asked = [row.prompt for row in read_prompts(named_source(file, mapped)).records][:n]
+    if judge is None and not all(find(prompt_text(prompt)) for prompt in asked):
         raise ConfigError("--prompts of your own need a --judge: a reward model such as mine:rm, or FILE.py:FUNCTION")
-    return [row.prompt for row in read_prompts(named_source(file, mapped)).records][:n]
+    return asked
 
 
 def print_comparison(result: Mapping[str, Any]) -> None:
@@ -114,8 +119,20 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     _print_row("", [a, b], [a, b])
     for quantity, title in ROWS:
         values = [result.get(f"{quantity}_{side}") for side in "ab"]
-        if None not in values:
+        if None not in values and quantity not in WITH_INTERVALS:
             _print_row(title, [f"{value:.3f}" for value in values], [a, b])
+    for quantity in WITH_INTERVALS:
+        if f"{quantity}_difference" in result:
+            _print_means(quantity, result, [a, b])
+
+
+def _print_means(quantity: str, result: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Prints both means and their difference, a line each, with 95 % intervals."""
+    print(f"\n{dict(ROWS)[quantity]}, mean and 95 % interval")
+    width = max(12, *(len(name) + 2 for name in names))
+    for side, name in zip(("a", "b", "difference"), (*names, "difference"), strict=True):
+        mean, low, high = (result[f"{quantity}_{side}{end}"] for end in ("", "_low", "_high"))
+        print(f"  {name:<{width}}{mean:>8.2f} ({low:.2f} to {high:.2f})")
 
 
 def _print_row(title: str, cells: Sequence[str], names: Sequence[str]) -> None:

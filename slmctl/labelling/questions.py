@@ -13,6 +13,7 @@ from engine.errors import EngineError
 from engine.records import Prompt, normalised
 from slmctl.labelling.asking import Recipe
 from slmctl.labelling.drawing import Drawer, Question
+from slmctl.labelling.seats import order_at
 from slmctl.worker.sampler import Sampler, SamplerGone
 
 FIRST_BLOCK, BLOCK = 2, 8  # prompts drawn together: few at first, so that the first question comes soon
@@ -50,6 +51,10 @@ class Questions:
         self._room = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
 
+    def sit_at(self, seat: int) -> None:
+        """Takes the order in which this seat (seats.py) asks; before filling has begun."""
+        self._prompts = order_at(seat, self._prompts)
+
     def begin(self) -> None:
         """Starts to fill, or goes on after an error."""
         self.error = None
@@ -68,9 +73,13 @@ class Questions:
         return list(self._ready)
 
     def take(self) -> Question | None:
-        """The next question, None where none is ready."""
+        """The next question that was not answered in another sitting meanwhile, None where none is ready."""
         self._room.set()
-        return self._ready.popleft() if self._ready else None
+        while self._ready:
+            question = self._ready.popleft()
+            if normalised(question.prompt) not in self._answered:
+                return question
+        return None
 
     async def again(self, question: Question, attempt: int) -> Question | None:
         """The same prompt with other responses; None where they are all alike. Raises: EngineError."""

@@ -1,21 +1,26 @@
 """A labelling session: what is asked now, what was answered, and how to take it back. Torch-free, textual-free.
 
 The screen and the simulated labeler drive this same core. An answer counts once it is on the disk; what a session knows
-follows from the database, so that it goes on after a restart as if nothing had happened.
+follows from the database, so that it goes on after a restart as if nothing had happened. Several sessions of one
+labeler ask different questions (seats.py), and each knows what was judged in the others.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
+from engine.errors import FileError, LockedError
 from engine.preferences import Judgement, LabelStore
 from engine.records import Prompt, normalised
 from engine.seeding import python_rng
 from slmctl.labelling.asking import ASKED, Recipe
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.questions import DEPTH, Questions
+from slmctl.labelling.seats import Seat, seat_at
 from slmctl.labelling.tallies import COMPARED
 from slmctl.worker.sampler import Sampler
 
@@ -52,7 +57,11 @@ SKIP = Answer("skip")
 
 
 class Labelling:
-    """One labeler's session in one database. `changed` is called whenever there is news."""
+    """One labeler's session in one database. `changed` is called whenever there is news.
+
+    What cannot be written because another process holds the database is tried again until it is there, and `waits` is
+    told so; without `waits` it is an error.
+    """
 
     def __init__(
         self,
@@ -64,36 +73,49 @@ class Labelling:
         changed: Callable[[], None] = lambda: None,
         depth: int = DEPTH,
         clock: Callable[[], float] = time.monotonic,
+        waits: Callable[[], None] | None = None,
     ) -> None:
         self.recipe, self.store, self.annotator = recipe, store, annotator
         self.question: Question | None = None
-        self.judged: list[Judgement] = []  # what stands of this labeler's answers here, oldest first
+        self.judged: list[Judgement] = []  # what stands of this labeler's answers, oldest first
         self.note, self.flagged = "", False  # of the question
-        self._changed, self._clock = changed, clock
+        self.unwritten = False  # whether the session was closed before its last answer could be written
+        self._changed, self._clock, self._waits = changed, clock, waits
         self._answered: set[object] = set()
         self.questions = Questions(recipe, prompts, self._answered, sampler, self._look, depth)
         self._put_back: deque[Question] = deque()
         self._asked_at = 0.0
         self._attempts = 0
-        self._writing = asyncio.Lock()
+        self._seat: Seat | None = None
+        self._newest = 0  # the last row that is known here
+        self._elsewhere: set[int] = set()  # judgements of this labeler's other sessions since this one began
+        self._write: asyncio.Task[int] | None = None
+        self._closing = False
 
     async def open(self) -> None:
         """Reads what was judged before and starts to draw questions. Raises: FileError."""
-        standing = await asyncio.to_thread(self.store.standing, self.annotator)
-        self.judged = [one for one in standing if one.selection in ASKED]
-        self._answered |= {normalised(one.prompt) for one in standing}
+        self._seat = await asyncio.to_thread(seat_at, self.store.path, self.annotator)
+        self.questions.sit_at(self._seat.number if self._seat is not None else 0)
+        self._newest = await asyncio.to_thread(self.store.newest, self.annotator)
+        await self._read()
+        self._elsewhere.clear()
         self.questions.begin()
 
     async def close(self) -> None:
-        """Stops drawing and gives the database back; every answer is in it already."""
+        """Stops drawing and gives the database back; an answer that waits to be written is given up."""
+        self._closing = True
         await self.questions.close()
-        async with self._writing:
-            await asyncio.to_thread(self.store.close)
+        if self._write is not None:
+            (outcome,) = await asyncio.gather(self._write, return_exceptions=True)
+            self.unwritten = isinstance(outcome, LockedError)
+        await asyncio.to_thread(self.store.close)
+        if self._seat is not None:
+            self._seat.leave()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is on its way to the disk."""
-        return self._writing.locked()
+        return self._write is not None and not self._write.done()
 
     @property
     def finished(self) -> bool:
@@ -109,42 +131,37 @@ class Labelling:
         question = self.question
         assert question is not None and not self.busy, "there is no question that waits for an answer"
         judgement = self._judgement(question, answer)
-        async with self._writing:
-            number = await asyncio.to_thread(self.store.add, judgement)
+        number = await self._written(partial(self.store.add, judgement))
         judgement = replace(judgement, id=number, at=time.time())
         self.judged.append(judgement)
         self._answered.add(normalised(question.prompt))
+        await self._look_elsewhere(number)
         if answer.verdict != "edit":
             self._ask(None)
         return judgement
 
     async def strengthen(self) -> Judgement | None:
-        """The last choice, now much better; None where there is none that could be.
-
-        The stronger row is written before the weaker one is withdrawn, so that no moment knows neither. Raises:
-        FileError.
-        """
-        last = self.judged[-1] if self.judged else None
+        """The last choice, now much better; None where there is none that could be. Raises: FileError."""
+        last = self._last()
         if last is None or last.verdict != "choice" or last.strength == 2:
             return None
         stronger = replace(last, strength=2)
-        async with self._writing:
-            number = await asyncio.to_thread(self.store.add, stronger)
-            await asyncio.to_thread(self.store.withdraw, last.id, self.annotator)
-        self.judged[-1] = replace(stronger, id=number)
-        return self.judged[-1]
+        number = await self._written(partial(self.store.add, stronger, last.id))
+        stronger = replace(stronger, id=number)
+        self.judged[self.judged.index(last)] = stronger
+        await self._look_elsewhere(number)
+        return stronger
 
     async def undo(self) -> Judgement | None:
-        """The last judgement that stood, now withdrawn, its question asked again; None where there is none.
+        """The last judgement of this session, now withdrawn, its question asked again; None where there is none.
 
         Raises: FileError, and all is as it was before.
         """
-        if not self.judged:
+        if (last := self._last()) is None:
             return None
-        last = self.judged[-1]
-        async with self._writing:
-            await asyncio.to_thread(self.store.withdraw, last.id, self.annotator)
-        self.judged.pop()
+        number = await self._written(partial(self.store.withdraw, last.id, self.annotator))
+        self.judged.remove(last)
+        await self._look_elsewhere(number)
         before = question_of(last)
         if self.question is not None and not _same(self.question, before):
             self._put_back.appendleft(self.question)
@@ -166,6 +183,40 @@ class Labelling:
             self._ask(found)
             self.note, self.flagged = note, flagged
         return found is not None
+
+    async def _written(self, write: Callable[[], int]) -> int:
+        """The number of the row that a write makes, once it is on the disk. Raises: FileError."""
+        assert not self.busy, "one write at a time"
+        self._write = asyncio.create_task(self._insisted(write), name="a labeler's answer")
+        return await asyncio.shield(self._write)
+
+    async def _insisted(self, write: Callable[[], int]) -> int:
+        while True:
+            try:
+                return await asyncio.to_thread(write)
+            except LockedError:
+                if self._waits is None or self._closing:
+                    raise
+                self._waits()
+
+    async def _look_elsewhere(self, number: int) -> None:
+        """Takes over what this labeler did in other sessions before row `number`, which is of this one."""
+        with suppress(FileError):  # the row is written all the same, and the next one looks again
+            if await asyncio.to_thread(self.store.newest, self.annotator, number) > self._newest:
+                await self._read()
+            self._newest = number
+
+    async def _read(self) -> None:
+        """Reads what stands of this labeler; what was not known before is of another session."""
+        known = {one.id for one in self.judged}
+        standing = await asyncio.to_thread(self.store.standing, self.annotator)
+        self.judged = [one for one in standing if one.selection in ASKED]
+        self._elsewhere |= {one.id for one in self.judged} - known
+        self._answered |= {normalised(one.prompt) for one in standing}
+
+    def _last(self) -> Judgement | None:
+        """The last judgement that stands, of this session or of one before it."""
+        return next((one for one in reversed(self.judged) if one.id not in self._elsewhere), None)
 
     def _judgement(self, question: Question, answer: Answer) -> Judgement:
         ranks = answer.ranks
@@ -202,7 +253,8 @@ class Labelling:
     def _repeat(self) -> Question | None:
         """An earlier pair the other way round, where it is time for one: that follows from what was judged alone."""
         count = len(self.judged)
-        rng = python_rng(self.recipe.seed, f"label/repeats/{self.annotator}", count)
+        seat = f"/{self._seat.number}" if self._seat is not None and self._seat.number else ""
+        rng = python_rng(self.recipe.seed, f"label/repeats/{self.annotator}{seat}", count)
         again = {one.repeats for one in self.judged}
         old = [
             one

@@ -78,7 +78,9 @@ async def simulate(
     news = asyncio.Event()
     store = await asyncio.to_thread(LabelStore, sitting.labels)
     depth = FIRST_BATCH + 1
-    labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, lambda: sampler, news.set, depth)
+    labelling = Labelling(
+        sitting.recipe, sitting.prompts, store, sitting.annotator, lambda: sampler, news.set, depth, clock=timeless
+    )
     try:
         await labelling.open()
         while len(labelling.judged) < most:
@@ -94,6 +96,11 @@ async def simulate(
     finally:
         await labelling.close()
         await sampler.close()
+
+
+def timeless() -> float:
+    """A clock that stands: what a program takes to answer is no person's time to decide, and is kept as unknown."""
+    return 0.0
 
 
 async def _ready(labelling: Labelling, news: asyncio.Event, count: int) -> list[Question]:

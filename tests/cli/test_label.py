@@ -80,6 +80,8 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
     assert report["judged"] == len(judged) == 150
     assert (report["annotator"], report["labels"]) == ("simulated-concise", str(tiny / "labels.db"))
     assert {candidate.score is None for one in judged for candidate in one.candidates} == {False}, "tiny:rm scores"
+    assert {one.seconds for one in judged} == {0.0}
+    assert "a minute" not in cli("data", "check", str(tiny / "labels.db")).out, "a program has no pace"
     told = []
     for one in judged:
         text = prompt_text(one.prompt)

@@ -14,7 +14,9 @@ from engine.randomness import generator
 from engine.rundir import RunDir, write_text
 from engine.tokenizer import train_tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
+from slmctl.comparison import side_by_side
 from tests.cli.conftest import Cli
+from tests.labelling import judged, stored
 
 PROMPT = "What is the capital of France?"
 
@@ -194,8 +196,32 @@ def test_eval_shows_what_a_scorer_thinks_of_both(cli: Cli, run: RunDir, reward: 
     result = json.loads(cli(*command, "--json").out)
     if reward == "pocket:judge":
         assert (result["reward_a"], result["reward_b"]) == pytest.approx((result["utility_a"], result["utility_b"]))
-    (shown,) = [line for line in cli(*command).out.splitlines() if line.startswith("reward")]
-    assert shown.split()[1:] == [f"{result['reward_a']:.3f}", f"{result['reward_b']:.3f}"]
+    text = cli(*command).out.partition("reward, mean and 95 % interval")[2]
+    shown = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line}
+    assert shown == pytest.approx(
+        {"tiny:sft": result["reward_a"], "tiny:ppo": result["reward_b"], "difference": result["reward_difference"]},
+        abs=0.005,
+    )
+
+
+def test_eval_says_how_sure_a_difference_in_length_is(cli: Cli, run: RunDir) -> None:
+    command = ("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "30")
+    result = json.loads(cli(*command, "--json").out)
+    for name in ("tokens_a", "tokens_b", "tokens_difference"):
+        assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
+    assert result["tokens_difference"] == pytest.approx(result["tokens_b"] - result["tokens_a"])
+    text = cli(*command).out.partition("tokens a response, mean and 95 % interval")[2]
+    said = [line.split(maxsplit=1) for line in text.splitlines() if line]
+    assert [name for name, _ in said] == ["tiny:sft", "tiny:ppo", "difference"]
+    ends = (result[f"tokens_difference{end}"] for end in ("", "_low", "_high"))
+    assert said[2][1] == "{:.2f} ({:.2f} to {:.2f})".format(*ends)
+
+
+def test_the_difference_of_two_policies_is_taken_prompt_by_prompt() -> None:
+    found = side_by_side("tokens", [10.0, 20.0, 30.0], [8.0, 18.0, 28.0])
+    assert [found[f"tokens_difference{end}"] for end in ("", "_low", "_high")] == [-2.0, -2.0, -2.0]
+    assert (found["tokens_a"], found["tokens_b"]) == (20.0, 18.0)
+    assert found["tokens_a_high"] - found["tokens_a"] == pytest.approx(1.959964 * 10 / 3**0.5)
 
 
 @pytest.mark.parametrize("judged_by", ["pocket:concise", "tiny:rm", "shout.py:length"])
@@ -214,6 +240,18 @@ def test_eval_by_another_judge_on_prompts_of_ones_own(
     assert f"(by {judged_by} on 2 prompts)" in cli(*command, "-n", "2").out
     refused = cli("eval", "tiny:sft", "tiny:ppo", "--prompts", "own.txt")
     assert refused.code == 2 and "need a --judge" in refused.err
+
+
+def test_eval_asks_what_was_labelled(cli: Cli, run: RunDir) -> None:
+    known = [judged(prompt=PROMPT), judged(prompt="What is the capital of Italy?"), judged(prompt=PROMPT)]
+    stored(run.labels, *known)
+    command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", str(run.labels), "--max-new-tokens", "4", "--json")
+    result = json.loads(cli(*command).out)
+    assert (result["prompts"], result["judge"]) == (2, "pocket:judge"), "the world's judge knows the world's prompts"
+    stored(run.labels, judged(prompt="Hi"))
+    refused = cli(*command)
+    assert refused.code == 2 and "need a --judge" in refused.err
+    assert json.loads(cli(*command, "--judge", "tiny:rm").out)["prompts"] == 3
 
 
 def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:

@@ -39,6 +39,12 @@ def test_counts_and_pace() -> None:
     assert labels_a_minute([judged()]) is None
 
 
+def test_what_nobody_can_have_read_has_no_pace() -> None:
+    programs = [judged(seconds=0.0001 * number, annotator="simulated-warm") for number in range(1, 50)]
+    assert labels_a_minute(programs) is None
+    assert labels_a_minute([*programs, judged(seconds=6.0)]) == 10.0
+
+
 def test_agreement_with_oneself_whichever_side_a_text_is_on() -> None:
     first = [judged(f"a{i}", f"b{i}", ranks, id=i) for i, ranks in enumerate([A, A, TIE, None, B], start=1)]
     again = [

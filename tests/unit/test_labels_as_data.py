@@ -11,7 +11,7 @@ from engine.config import Config, RmConfig
 from engine.errors import DataError, FileError, RunConflictError
 from engine.preferences import Judgement, LabelStore
 from engine.readers import read_demonstrations, read_prompts, read_rankings, read_texts
-from engine.records import Demonstration, Ranking
+from engine.records import Demonstration, Message, PromptRow, Ranking
 from engine.rows import Row, Source, is_labels, read_rows
 from engine.sources import comparisons, newest_apart
 from engine.survey import check
@@ -34,9 +34,20 @@ def test_what_is_ranked_are_comparisons_and_what_is_edited_demonstrations(tmp_pa
     ]
     assert read_rankings(path).records == [Ranking("Hi", ("a", "b"), A), Ranking("Hi", ("a", "b"), TIE)]
     assert read_demonstrations(path).records == [Demonstration("Hi", "better")]
-    for read, kind in ((read_prompts, "prompts"), (read_texts, "text")):
-        with pytest.raises(FileError, match=f"it holds comparisons and demonstrations, and no {kind}"):
-            read(path)
+    with pytest.raises(FileError, match="it holds comparisons, demonstrations and prompts, and no text"):
+        read_texts(path)
+
+
+def test_what_was_judged_are_prompts_each_once_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    stored(path, judged(prompt="skipped", ranks=None))
+    with pytest.raises(DataError, match=r"holds no prompts yet \(no label in it judges anything\)"):
+        read_prompts(path)
+    turns = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Who?"))
+    stored(path, judged(prompt="B"), judged(prompt=turns), judged(prompt="A", ranks=TIE), judged(prompt="B", repeats=2))
+    assert read_prompts(path).records == [PromptRow("B"), PromptRow(turns), PromptRow("A")]
+    assert read_prompts(Source(f"{path}@2")).records == [PromptRow("B")]
+    assert next(read_rows(path, "prompts")).place == f"{path}, label 2"
 
 
 def test_a_database_as_it_was(tmp_path: Path) -> None:
