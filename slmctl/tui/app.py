@@ -199,9 +199,9 @@ class Playground(App[None]):
         """Takes over keys and theme, tells what is wrong with their file, and keeps a theme that is chosen later."""
         if self._choices_file is None:
             return
-        from slmctl.tui.keymap import binding_ids, is_key
+        from slmctl.tui.keymap import binding_ids, key_named
 
-        self._choices = read_choices(self._choices_file, self.available_themes, binding_ids, is_key)
+        self._choices = read_choices(self._choices_file, self.available_themes, binding_ids, key_named)
         self.set_keymap(self._choices.keys)
         if self._choices.theme is not None:
             self.theme = self._choices.theme
