@@ -93,9 +93,9 @@ def draw_episodes(
 
 
 def response_texts(episodes: Episodes, tokenizer: Tokenizer) -> list[str]:
-    """The text of each response, without EOS and other special tokens."""
+    """The text of each response, without EOS and other special tokens, as it goes on from its prompt."""
     pairs = zip(episodes.responses.tolist(), episodes.response_mask.sum(1).tolist(), strict=True)
-    return tokenizer.decode_all([row[:length] for row, length in pairs])
+    return tokenizer.decode_responses([row[:length] for row, length in pairs])
 
 
 def ended(episodes: Episodes, eos: int) -> Tensor:

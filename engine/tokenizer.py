@@ -1,13 +1,15 @@
 """Text to ids and back, by one rule everywhere: training, scoring, chat and benchmarks.
 
 Where there is a chat template, a string prompt is one user turn; where there is none, the prompt is verbatim, with BOS
-if the tokenizer adds one. Prompt and response are encoded apart, and EOS is appended to a response that ended.
+if the tokenizer adds one, and prompt and response together are the whole text. They are encoded apart, and EOS is
+appended to a response that ended.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from engine.templates.sandbox import ChatTemplate
 
 MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
+BEFORE = "a"  # stands before a response while it is looked at what the response begins with
 SPACE = "Ġ"  # how a byte-level BPE names the space
 RAREST_PAIR = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
 CHAT_TEMPLATE = (
@@ -83,6 +86,8 @@ class Tokenizer:
 
     def encode_responses(self, responses: Sequence[str], ended: bool = True) -> list[list[int]]:
         """Ids of each response, EOS last if it `ended`. A special token's name inside a response is plain text."""
+        if self.chat_template is None and self._doubles_space:
+            responses = [response.removeprefix(" ") for response in responses]
         rows = self._ids(self._literal, responses)
         return [[*row, self.eos_id] for row in rows] if ended else rows
 
@@ -114,6 +119,27 @@ class Tokenizer:
     def decode_all(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Text of each row of ids without special tokens."""
         return list(self.encoder.decode_batch([list(row) for row in rows], skip_special_tokens=True))
+
+    def decode_responses(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each response without special tokens, as it goes on from its prompt: where that is verbatim, a space
+        that the response begins with is told too, which many decoders drop at the start of a text."""
+        texts = self.decode_all(rows)
+        if self.chat_template is not None:
+            return texts
+        before = self.decode(self._before)
+        wholes = self.decode_all([[*self._before, *row] for row in rows])
+        return [f" {text}" if whole == f"{before} {text}" else text for text, whole in zip(texts, wholes, strict=True)]
+
+    @cached_property
+    def _before(self) -> list[int]:
+        return self._ids(self._literal, [BEFORE])[0]
+
+    @cached_property
+    def _doubles_space(self) -> bool:
+        """Whether a space is put before every text, one that begins with a space too."""
+        [spaced] = self._ids(self._literal, [f" {BEFORE}"])
+        own = self.decode([*self._before, *self._before]) == f"{BEFORE} {BEFORE}"
+        return own and spaced != self._before
 
     def spelled_bytes(self, ids: Sequence[int]) -> list[int]:
         """UTF-8 bytes of text that each of `ids`, a row of a byte-level BPE, spells; a part of a character counts too.

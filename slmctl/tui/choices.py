@@ -14,6 +14,7 @@ from engine.errors import nearest, one_line
 from engine.rundir import write_text
 
 KNOWN = ("theme", "keys")
+KEYS_ARE = 'a key looks like "f7", "ctrl+r", "x" or "slash", and commas part several (the comma itself is "comma")'
 _THEME_LINE = re.compile(r"^theme\s*=.*$", re.MULTILINE)
 _TABLE = re.compile(r"^\s*\[", re.MULTILINE)
 
@@ -35,9 +36,10 @@ def choices_file(environ: Mapping[str, str]) -> Path:
 
 
 def read_choices(
-    file: Path, themes: Collection[str], ids: Callable[[], Collection[str]], is_key: Callable[[str], bool]
+    file: Path, themes: Collection[str], ids: Callable[[], Collection[str]], key_named: Callable[[str], str | None]
 ) -> Choices:
-    """The choices of a file; none where there is none. `ids`, the bindings' names, is asked where keys are given."""
+    """The choices of a file; none where there is none. `ids`, the bindings' names, is asked where keys are given, and
+    `key_named` for the name of each key, as keymap.py has them."""
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -49,12 +51,12 @@ def read_choices(
     if theme is not None and (not isinstance(theme, str) or theme not in themes):
         problems.append(f"{file}: there is no theme {theme!r}{nearest(str(theme), themes)}")
         theme = None
-    keys, wrong = _read_keys(table.get("keys", {}), ids, is_key)
+    keys, wrong = _read_keys(table.get("keys", {}), ids, key_named)
     return Choices(theme, keys, (*problems, *(f"{file}: {problem}" for problem in wrong)))
 
 
 def _read_keys(
-    table: Any, ids: Callable[[], Collection[str]], is_key: Callable[[str], bool]
+    table: Any, ids: Callable[[], Collection[str]], key_named: Callable[[str], str | None]
 ) -> tuple[dict[str, str], list[str]]:
     if not isinstance(table, dict):
         return {}, ['keys is a table, such as [keys] with "mode.chat" = "f7"']
@@ -63,10 +65,10 @@ def _read_keys(
     for name, value in _dotted(table).items():
         if name not in known:
             problems.append(f"there is no binding {name!r}{nearest(name, known)}")
-        elif not isinstance(value, str) or not all(map(is_key, value.split(","))):
-            problems.append(f'{name} is {value!r}; a key looks like "f7", "ctrl+r" or "x", several go with commas')
+        elif not isinstance(value, str) or None in (named := [key_named(key) for key in value.split(",")]):
+            problems.append(f"{name} is {value!r}; {KEYS_ARE}")
         else:
-            keys[name] = value
+            keys[name] = ",".join(filter(None, named))
     return keys, problems
 
 

@@ -6,11 +6,15 @@ Pure functions of a draft and of what there is to choose from; showing and editi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from engine.pipeline import COMMON
+from engine.planning import DEFAULT_PRESET
 from engine.settings import list_presets
 from slmctl.runs.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, Setting
 from slmctl.runs.overview import Standing
 
 YES, NO = "yes", "no"
+CHANGED = "*"
+UNCHANGED = ("", NO, DEFAULT_PRESET)  # what the options are when the form opens
 MODELS = {"init": ("pretrain", "sft", "ppo"), "ref": ("pretrain", "sft", "ppo"), "reward": ("rm",), "judge": ("rm",)}
 SCORERS = ("pocket:judge",)
 
@@ -19,7 +23,8 @@ SCORERS = ("pocket:judge",)
 class Row:
     """One thing to choose: `text` is the choice, `hint` what holds where there is none.
 
-    `choices` are offered; where the row is not `free`, nothing else is allowed. `changed` marks what was chosen here.
+    `choices` are offered; where the row is not `free`, nothing else is allowed. `changed` marks what was chosen here;
+    of a setting, `origin` is then the option that it becomes, and `instead` the value that it replaces.
     """
 
     key: str
@@ -31,6 +36,7 @@ class Row:
     choices: tuple[str, ...] = ()
     free: bool = True
     changed: bool = False
+    instead: str = ""
 
 
 def rows_of(draft: Draft, settings: Sequence[Setting], runs: Sequence[Standing], preset: str) -> list[Row]:
@@ -52,7 +58,7 @@ def rows_of(draft: Draft, settings: Sequence[Setting], runs: Sequence[Standing],
         rows.append(Row(name, draft.inputs.get(name, ""), INPUT_WORDS[name], "none", choices=_models(name, runs)))
     fresh = YES if draft.fresh else NO
     rows.append(Row("fresh", fresh, "do it, and what builds on it, again from nothing", choices=(NO, YES), free=False))
-    rows = [replace(row, changed=bool(row.text) and row.key != "what" and row.text != NO) for row in rows]
+    rows = [replace(row, changed=row.key != "what" and row.text not in UNCHANGED) for row in rows]
     return rows + [_setting_row(setting, draft) for setting in settings]
 
 
@@ -68,17 +74,21 @@ def _models(option: str, runs: Sequence[Standing]) -> tuple[str, ...]:
 
 
 def _setting_row(setting: Setting, draft: Draft) -> Row:
-    return Row(
+    row = Row(
         setting.name,
-        draft.settings.get(setting.name, setting.text),
+        setting.text,
         setting.meaning,
         "all cores" if setting.name == "threads" else "",
         setting.allowed,
         setting.origin,
         setting.choices,
         not setting.choices,
-        setting.name in draft.settings,
     )
+    if setting.name not in draft.settings:
+        return row
+    option = f"--{setting.name.replace('_', '-')}" if setting.name in COMMON else "--set"
+    instead = f"{setting.text or row.hint or 'nothing'} ({setting.origin})"
+    return replace(row, text=draft.settings[setting.name], origin=option, changed=True, instead=instead)
 
 
 def changed(draft: Draft, row: Row, text: str, before: str) -> Draft:
@@ -113,6 +123,6 @@ def next_choice(row: Row, step: int) -> str:
 
 
 def fits(row: Row, words: str) -> bool:
-    """Whether a row's name or meaning holds every word of a filter."""
-    text = f"{row.key} {row.meaning}".lower()
+    """Whether a row's name or meaning, or the mark of a changed one, holds every word of a filter."""
+    text = f"{CHANGED if row.changed else ''} {row.key} {row.meaning}".lower()
     return all(word in text for word in words.lower().split())

@@ -2,18 +2,20 @@
 
 import importlib
 import pkgutil
-import unicodedata
 from collections.abc import Iterable, Iterator
 
+from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.keys import Keys
+from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys, _character_to_key
 
 import slmctl.tui.screens
 import slmctl.tui.widgets
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
-_NAMED = {str(key.value) for key in Keys}
+BEYOND_KEYBOARDS = 0x10000  # the first character of which no keyboard has a key
+_NAMED = {str(key.value) for key in Keys} | set(FUNCTIONAL_KEYS.values())
+_OTHERWISE = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY_ALIASES.items()}
 
 
 def binding_ids() -> set[str]:
@@ -24,23 +26,31 @@ def binding_ids() -> set[str]:
     return {binding.id for kind in _kinds(DOMNode) for binding in _bindings(kind) if binding.id is not None}
 
 
-def is_key(name: str) -> bool:
-    """Whether a key can be called so: "x", "?", "f7", "ctrl+r", "question_mark"."""
-    name = name.strip()
-    if len(name) == 1:
-        return name.isprintable()
-    *modifiers, key = name.split("+")
-    return set(modifiers) <= MODIFIERS and (key in _NAMED or _is_character(key))
+def key_named(typed: str) -> str | None:
+    """The name by which Textual delivers the key that a person calls so, such as "x", "?", "f7", "ctrl+r", "slash", or
+    as help and footer show it, "esc" or "^r"; None where no key is called so."""
+    typed = typed.strip()
+    if typed in _NAMED:
+        return typed
+    if len(typed) > 1 and typed.startswith("^"):
+        typed = f"ctrl+{typed[1:]}"
+    head, mark, key = typed.rpartition("+") if typed[-1:] != "+" else (typed[:-2], typed[-2:-1], "+")
+    modifiers = head.lower().split("+") if mark else []
+    key = _OTHERWISE.get(key, key) if len(key) == 1 else _OTHERWISE.get(key.lower(), key.lower())
+    if not set(modifiers) <= MODIFIERS or not (key in _NAMED or _is_character(key)):
+        return None
+    if modifiers == ["shift"] and len(key) == 1:  # a terminal sends the letter itself
+        return key.upper()
+    if len(key) == 1:
+        key = _character_to_key(key.lower() if modifiers else key)
+    return "+".join([*sorted(set(modifiers)), key])
 
 
 def _is_character(key: str) -> bool:
+    """Whether a key is one character, or what Textual makes of the name of one."""
     if len(key) == 1:
         return key.isprintable()
-    try:
-        unicodedata.lookup(key.replace("_", " "))
-    except KeyError:
-        return False
-    return bool(key)
+    return any(_character_to_key(chr(code)) == key for code in range(BEYOND_KEYBOARDS))
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:

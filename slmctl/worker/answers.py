@@ -12,7 +12,6 @@ from torch import Tensor
 from engine.kl import k1
 from engine.rollout import Episodes, response_logprobs, response_values, without_gradient
 from engine.sampling import left_pad
-from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 from slmctl.worker.drafts import Draft, Row
 from slmctl.worker.pieces import spelled
@@ -22,9 +21,9 @@ from slmctl.worker.protocol import Drawn, LensToken
 def answers(draft: Draft) -> list[Drawn]:
     """One answer a row, with what was asked to be told of it."""
     tokenizer = draft.policy.tokenizer
-    texts = tokenizer.decode_all([row.ids for row in draft.rows])
+    texts = tokenizer.decode_responses([row.ids for row in draft.rows])
     told = [
-        Drawn(text, len(row.ids), row.ids[-1:] == [tokenizer.eos_id], row.seconds, lead=_lead(tokenizer, row, text))
+        Drawn(text, len(row.ids), row.ids[-1:] == [tokenizer.eos_id], row.seconds)
         for text, row in zip(texts, draft.rows, strict=True)
     ]
     if draft.scorer is not None and texts:
@@ -35,15 +34,6 @@ def answers(draft: Draft) -> list[Drawn]:
         for i, (kl, lens) in zip(drawn, _measured(draft, [draft.rows[i] for i in drawn]), strict=True):
             told[i] = replace(told[i], kl_nats=kl, lens=lens)
     return told
-
-
-def _lead(tokenizer: Tokenizer, row: Row, text: str) -> str:
-    """What stands between a verbatim prompt and the text of its response; nothing where there is a chat template."""
-    if tokenizer.chat_template is not None:
-        return ""
-    prompt, whole = tokenizer.decode_all([row.prompt, [*row.prompt, *row.ids]])
-    between = whole.removeprefix(prompt).removesuffix(text)
-    return between if between.isspace() and prompt + between + text == whole else ""
 
 
 def _measured(draft: Draft, rows: Sequence[Row]) -> list[tuple[float | None, tuple[LensToken, ...]]]:

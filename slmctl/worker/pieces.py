@@ -27,12 +27,15 @@ class Pieces:
         self._ids.append(token)
         if not self._leaves_open(token):
             self._settled = len(self._ids)
-        text = self._tokenizer.decode(self._ids[: self._settled]).rstrip(UNSETTLED)
+        text = self._text(self._ids[: self._settled]).rstrip(UNSETTLED)
         return self._grown(text)
 
     def rest(self) -> str:
         """What is left to say once the row has ended."""
-        return self._grown(self._tokenizer.decode(self._ids))
+        return self._grown(self._text(self._ids))
+
+    def _text(self, ids: list[int]) -> str:
+        return self._tokenizer.decode_responses([ids])[0]
 
     def _leaves_open(self, token: int) -> bool:
         """Whether what stands before this token may still change: it is a byte, or a token without text."""

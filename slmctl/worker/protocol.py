@@ -132,10 +132,7 @@ class LensToken:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One answer. `tokens` counts EOS; `finished` says that it ended by itself; `seconds` is what it took to draw.
-
-    `lead` is the space that stands between a verbatim prompt and the text: a response by itself is decoded without it.
-    """
+    """One answer. `tokens` counts EOS; `finished` says that it ended by itself; `seconds` is what it took to draw."""
 
     text: str
     tokens: int
@@ -144,4 +141,3 @@ class Drawn:
     kl_nats: float | None = None
     score: float | None = None
     lens: tuple[LensToken, ...] = field(default=())
-    lead: str = ""

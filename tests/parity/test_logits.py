@@ -15,6 +15,7 @@ from engine.pretrained import open_policy, read_architecture
 from engine.sampling import Sampling, generate, left_pad
 from engine.tokenizer import save_tokenizer
 from engine.transformer import Architecture, LanguageModel
+from slmctl.models import opening_of, respond
 from tests.tiny import ARCHITECTURE, STORIES, THEIR_SIZES, language_model, untied, word_tokenizer
 
 hf: Any = transformers
@@ -151,6 +152,18 @@ def test_a_real_model_continues_a_story_as_it_is_known_to() -> None:
     tokens, mask = left_pad([ids], tokenizer.pad_id)
     greedy = Sampling(temperature=0, max_new_tokens=50)
     responses, response_mask = generate(model, tokens, mask, tokenizer.eos_id, greedy, torch.zeros(1, 50))
-    text = tokenizer.decode(ids + responses[0][response_mask[0]].tolist())
+    drawn = responses[0][response_mask[0]].tolist()
+    text = tokenizer.decode(ids + drawn)
     known = ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red"
     assert text.startswith(f"Once upon a time{known} ball.")
+    assert "Once upon a time" + tokenizer.decode_responses([drawn])[0] == text
+
+
+@stories
+@pytest.mark.parametrize("prompt", ["Lily saw", "Once upon a ti", "The big dog ran to the red house and"])
+def test_an_answer_joins_to_the_text_that_transformers_writes(prompt: str) -> None:
+    policy = opening_of({"device": "cpu"}).policy("stories", STORIES)
+    [answer] = respond(policy, [prompt], Sampling(temperature=0, max_new_tokens=12), seed=0)
+    model, reader = hf.AutoModelForCausalLM.from_pretrained(STORIES), hf.AutoTokenizer.from_pretrained(STORIES)
+    ids = model.generate(**reader(prompt, return_tensors="pt"), do_sample=False, max_new_tokens=12)[0]
+    assert prompt + answer.text == reader.decode(ids, skip_special_tokens=True)

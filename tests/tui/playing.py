@@ -13,11 +13,11 @@ Script = Callable[[Playground, Pilot[None]], Awaitable[None]]
 PATIENCE_S = 60.0
 
 
-def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24)) -> None:
-    """Runs a script against the playground."""
+def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24), notes: bool = False) -> None:
+    """Runs a script against the playground; with `notes`, passing notes are drawn too."""
 
     async def main() -> None:
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=notes) as pilot:
             await pilot.pause()
             await script(app, pilot)
 

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.keys import Keys, _character_to_key
 from textual.pilot import Pilot
 
 from slmctl.tui.app import Playground
 from slmctl.tui.choices import Choices, choices_file, keep_theme, read_choices
-from slmctl.tui.keymap import binding_ids, is_key
+from slmctl.tui.keymap import binding_ids, key_named
 from slmctl.tui.start import Start
 from tests.tui.playing import bar, played
 
@@ -77,14 +78,14 @@ def test_what_a_file_of_choices_may_say(
 ) -> None:
     file = tmp_path / "playground.toml"
     file.write_text(text)
-    choices = read_choices(file, ("nord", "gruvbox"), binding_ids, is_key)
+    choices = read_choices(file, ("nord", "gruvbox"), binding_ids, key_named)
     assert (choices.theme, choices.keys) == (theme, keys)
     assert len(choices.problems) == bool(problem)
     assert all(problem in found and str(file) in found for found in choices.problems)
 
 
 def test_no_file_is_no_choice(tmp_path: Path) -> None:
-    assert read_choices(tmp_path / "none.toml", (), binding_ids, is_key) == Choices()
+    assert read_choices(tmp_path / "none.toml", (), binding_ids, key_named) == Choices()
 
 
 @pytest.mark.parametrize(
@@ -108,9 +109,47 @@ def test_the_file_of_choices_lies_where_the_system_says(tmp_path: Path) -> None:
     assert choices_file({}).parts[-3:] == (".config", "slmctl", "playground.toml")
 
 
-def test_keys_that_there_are() -> None:
-    assert all(map(is_key, ("x", "?", "f7", "ctrl+r", "ctrl+shift+up", "question_mark", "space", "+", " x ")))
-    assert not any(map(is_key, ("", "seven", "ctrl+", "f99x", "strg+r", "\x1b")))
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("x", "x"), ("X", "X"), (" x ", "x"), ("f7", "f7"), ("F7", "f7"), ("ctrl+r", "ctrl+r"), ("space", "space"),
+        ("?", "question_mark"), ("/", "slash"), ("slash", "slash"), ("solidus", "slash"), ("minus", "minus"),
+        ("-", "minus"), ("plus", "plus"), ("+", "plus"), ("ctrl++", "ctrl+plus"), ("at", "at"), ("@", "at"),
+        ("underscore", "underscore"), ("backslash", "backslash"), ("less_than_sign", "less_than_sign"),
+        ("comma", "comma"), ("full_stop", "full_stop"), ("apostrophe", "apostrophe"), ("ctrl+slash", "ctrl+slash"),
+        ("left_square_bracket", "left_square_bracket"), ("ä", "ä"), ("media_play", "media_play"),
+        ("shift+ctrl+up", "ctrl+shift+up"), ("alt+minus", "alt+minus"), ("shift+a", "A"), ("shift+tab", "shift+tab"),
+        ("esc", "escape"), ("^r", "ctrl+r"), ("Ctrl+R", "ctrl+r"), ("pgup", "pageup"), ("⏎", "enter"), ("←", "left"),
+    ],
+)  # fmt: skip
+def test_a_key_may_be_called_as_textual_delivers_or_shows_it(typed: str, key: str) -> None:
+    assert key_named(typed) == key
+
+
+@pytest.mark.parametrize(
+    "typed", ["", " ", "seven", "ctrl+", "f99x", "strg+r", "\x1b", "slashes", "ctrl+seven", "^seven"]
+)
+def test_what_no_key_is_called(typed: str) -> None:
+    assert key_named(typed) is None
+
+
+def test_every_key_that_textual_can_deliver_keeps_its_name() -> None:
+    delivered = [_character_to_key(chr(code)) for code in range(33, 127)] + [str(key.value) for key in Keys]
+    assert [key for key in delivered if key_named(key) != key] == []
+
+
+def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
+    file = tmp_path / "playground.toml"
+    file.write_text('[keys]\n"mode.chat" = "minus"\n"mode.label" = "/"\n"runs.filter" = "plus"\n')
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        assert not app._notifications
+        await pilot.press("-")
+        assert app.current_mode == "chat"
+        await pilot.press("f2", "/")
+        assert app.current_mode == "label"
+
+    played(Playground(Start(tmp_path), choices=file), script)
 
 
 def test_the_readme_names_bindings_that_there_are() -> None:

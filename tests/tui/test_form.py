@@ -90,13 +90,39 @@ def test_the_form_shows_the_command_and_what_it_would_do(tmp_path: Path) -> None
         await until(
             pilot, lambda: "Makes the run mine. Does: base model, SFT policy." in screen_text(app), "the outlook"
         )
-        assert "* sft.epochs" in screen_text(app)
+        assert "* sft.epochs" in screen_text(app) and "; 2 changed (*)" in screen_text(app)
         await pilot.press("y")
         assert shlex.split(app.clipboard)[1:] == ["sft", "--preset", "tiny", "--run", "mine", "--set", "sft.epochs=1.5"]
         await pilot.press("backspace")
         assert command(app) == "slmctl sft --preset tiny --run mine"
 
     played(form(tmp_path), script)
+
+
+def about(app: Playground) -> str:
+    """What the form says of the chosen row."""
+    return str(app.screen.query_one("#form-about", Static).render())
+
+
+def test_what_was_changed_is_told_by_the_names_of_presets_show_and_each_can_be_reset(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pilot.press("n")
+        assert "*" not in screen_text(app)
+        await choose(pilot, "ppo.kl_coef", "0.1")
+        assert "from --set; yours, in place of 0.33 (preset tiny); backspace resets it" in about(app)
+        await choose(pilot, "seed", "3")
+        assert "from --seed; yours, in place of 0 (default); backspace resets it" in about(app)
+        await pilot.press("slash", *"*", "enter")
+        lines = screen_text(app).splitlines()
+        assert [line.split()[1:4:2] for line in lines if line.startswith(" * ")] == [
+            ["seed", "--seed"],
+            ["ppo.kl_coef", "--set"],
+        ]
+        await pilot.press("down", "backspace")
+        assert command(app) == "slmctl run --preset tiny --seed 3"
+        assert "; 1 changed (*)" in screen_text(app) and "ppo.kl_coef" not in screen_text(app)
+
+    played(form(tmp_path), script, (140, 45))
 
 
 def test_what_is_wrong_is_said_and_nothing_is_started_or_lost(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from rich.text import Text
+from textual.geometry import Region
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Static, TextArea
+from textual.widgets._toast import Toast
 
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
@@ -17,8 +19,9 @@ from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from tests.tui.fakes import FakeSampler
-from tests.tui.playing import bar, go, played
+from tests.tui.playing import bar, go, played, until
 
+LARGE = 200  # cells: several notes are on the screen
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors")
 
 
@@ -112,6 +115,38 @@ def test_the_sampler_is_made_once_and_ended_with_the_playground(tmp_path: Path) 
 
     played(Playground(Start(tmp_path), sampler), script)
     assert sampler.closed
+
+
+def notes(app: Playground) -> list[Region]:
+    """Where passing notes can be seen."""
+    return [app.screen.find_widget(toast).visible_region for toast in app.screen.query(Toast) if toast.region]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize(
+    ("field", "keys"),
+    [
+        ("PromptBox", ("f5",)),
+        ("FilterLine", ("n", "slash")),
+        ("#edit-text", ("n", "enter")),
+        ("Input", ("f5", "ctrl+o")),
+    ],
+)
+def test_no_note_lies_over_what_is_typed(
+    tmp_path: Path, size: tuple[int, int], field: str, keys: tuple[str, ...]
+) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        for text in ("copied: tiny", "a sentence that is longer than a line " * 4, "another sentence " * 20):
+            app.say(text)
+        await pilot.press(*keys)
+        app.say("and one more, once it is typed")
+        await pilot.pause()
+        await pilot.press("x")
+        await until(pilot, lambda: sum(place.area for place in notes(app)) > LARGE, "the notes")
+        assert app.focused is not None and app.focused is app.screen.query(field).first()
+        assert not any(app.focused.region.overlaps(place) for place in notes(app))
+
+    played(Playground(Start(tmp_path), FakeSampler()), script, size, notes=True)
 
 
 def test_an_error_inside_is_kept_for_whoever_opened_the_playground(tmp_path: Path) -> None:

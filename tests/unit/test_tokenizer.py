@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Encoder
-from tokenizers import models, pre_tokenizers, processors
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from engine.errors import CheckpointError
 from engine.records import Message
@@ -73,6 +73,37 @@ def test_prompt_and_response_are_encoded_apart(tokenizer: Tokenizer) -> None:
     """A token that would span the seam is never made."""
     whole = tokenizer.encode_text("lowest")
     assert tokenizer.without_template().encode_prompt("low") + tokenizer.encode_responses(["est"], False)[0] != whole
+
+
+def prepending() -> Tokenizer:
+    """As older Llama files have it: a space is put before every text, one that begins with a space too."""
+    encoder = Encoder(models.BPE())
+    encoder.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    encoder.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    encoder.train_from_iterator(
+        [*TEXTS, "a b"], trainers.BpeTrainer(vocab_size=60, special_tokens=[PAD, EOS], show_progress=False)
+    )
+    return Tokenizer(encoder, eos_id=1, pad_id=0)
+
+
+@settings(max_examples=150)
+@given(prompt=st.text("low wid", min_size=1, max_size=8), response=st.text("low wid", max_size=12))
+def test_a_response_joins_to_its_verbatim_prompt_and_is_read_as_it_was_drawn(prompt: str, response: str) -> None:
+    for one in (train_tokenizer(TEXTS, 300).without_template(), prepending()):
+        (ids,) = one.encode_responses([response], ended=False)
+        (text,) = one.decode_responses([ids])
+        before = one.encode_prompt(prompt)
+        assert one.decode(before) + text == one.decode([*before, *ids])
+        assert one.encode_responses([text], ended=False) == [ids]
+    templated = train_tokenizer(TEXTS, 300)
+    assert templated.decode_responses([ids]) == [templated.decode(ids)]
+
+
+def test_the_space_that_a_response_begins_with_is_told_where_the_prompt_is_verbatim() -> None:
+    for one in (train_tokenizer(TEXTS, 300).without_template(), prepending()):
+        word, glued = one.encode_text("low wide"), one.encode_text("low")[-1:]
+        assert one.decode_responses([word, [one.eos_id], []]) == [" low wide", "", ""]
+        assert one.decode_responses([[*glued, one.eos_id]])[0].strip() == one.decode(glued).strip()
 
 
 def test_a_string_is_one_user_turn_where_there_is_a_template(tokenizer: Tokenizer) -> None:

@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from slmctl.chatting.chat import Wanted
 from slmctl.chatting.conversation import Reply, given_to
 from slmctl.tui.messages import ModelMet, ReplyEnded
-from slmctl.worker.protocol import Drawn, LensToken, Loaded
+from slmctl.worker.protocol import Loaded
 from slmctl.worker.sampler import Draw, Drawing, Sampler, SamplerGone
 
 USAGE = 2  # the exit code of an error that a person can mend by asking for less
@@ -146,7 +146,7 @@ class Talker:
             drawing.stop()
         (drawn,) = await drawing.answers()
         return Reply(
-            text=drawn.lead + drawn.text,
+            text=drawn.text,
             tokens=drawn.tokens,
             finished=drawn.finished,
             stopped=stream.stopped and not drawn.finished,
@@ -158,13 +158,5 @@ class Talker:
             by=wanted.by,
             checkpoint=loaded.checkpoint,
             chat=loaded.chat,
-            lens=_led(drawn),
+            lens=drawn.lens,
         )
-
-
-def _led(drawn: Drawn) -> tuple[LensToken, ...]:
-    """The tokens of an answer, whose texts together are its whole text."""
-    if not drawn.lens or not drawn.lead:
-        return drawn.lens
-    first, *others = drawn.lens
-    return (replace(first, text=drawn.lead + first.text), *others)

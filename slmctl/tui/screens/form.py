@@ -21,7 +21,7 @@ from engine.rundir import RunDir
 from slmctl.runs.drafts import TARGETS, Draft, Setting, fitted, outlook, record_of, settings_of
 from slmctl.runs.launch import shown
 from slmctl.runs.overview import Standing
-from slmctl.tui.form_rows import Row, changed, fits, next_choice, rows_of
+from slmctl.tui.form_rows import CHANGED, Row, changed, fits, next_choice, rows_of
 from slmctl.tui.messages import DraftChecked, FieldEdited, FilterChanged, LaunchBegun, LaunchRefused, RunsSeen
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.widgets.edit_line import EditLine
@@ -139,7 +139,9 @@ class FormScreen(Screen[None]):
         self.query_one("#form-outlook", Static).update(Content.styled(clean(text), style))
 
     def _show(self) -> None:
-        self.query_one("#form-title", Static).update(Content(f"Start {TARGETS[self._draft.target]}"))
+        changed = sum(row.changed for row in self._rows)
+        count = f"; {changed} changed ({CHANGED})" if changed else ""
+        self.query_one("#form-title", Static).update(Content(f"Start {TARGETS[self._draft.target]}{count}"))
         self.query_one(FieldTable).show([row for row in self._rows if fits(row, self._filter)])
         command = one_line(shown(self._command().words()))
         self.query_one("#form-command", Static).update(Content.assemble(("$ ", "bold"), command))
@@ -246,6 +248,7 @@ def _about(row: Row) -> Content:
     offered = ", ".join(choices[:CHOICES_SHOWN]) + (" ..." if len(choices) > CHOICES_SHOWN else "")
     parts = [row.allowed, offered and f"{'there is' if row.free else 'one of'} {offered}"]
     parts += [f"from {row.origin}" if row.origin else ""]
+    parts += [f"yours, in place of {row.instead}" if row.instead else "", "backspace resets it" if row.changed else ""]
     more = "; ".join(filter(None, parts))
     text = f"  {one_line(row.meaning)}" + (f" ({one_line(more)})" if more else "")
     return Content.assemble((one_line(row.key), "bold"), text)

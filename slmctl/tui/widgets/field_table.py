@@ -7,12 +7,12 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
-from slmctl.tui.form_rows import Row
+from slmctl.tui.form_rows import CHANGED, Row
 from slmctl.tui.safe import one_line
 
 NAME, VALUE, ORIGIN = 27, 16, 13
 ORIGIN_FROM = 96
-CHANGED = "*"
+MINE = "bold yellow"  # what was changed here, beside its star
 PADDING, SCROLLBAR, MEANING_LEAST = 2, 2, 10
 
 
@@ -75,12 +75,13 @@ def _widths(width: int) -> dict[str, int]:
 
 def _cell(row: Row, column: str) -> Text:
     if column == "name":
-        return Text(f"{CHANGED if row.changed else ' '} {row.key}")
+        return Text(f"{CHANGED if row.changed else ' '} {row.key}", MINE if row.changed else "")
     if column == "value" and row.text:
-        return Text(one_line(row.text, VALUE), "bold" if row.changed else "")
+        return Text(one_line(row.text, VALUE), MINE if row.changed else "")
     text = {
         "value": one_line(row.hint, VALUE),
         "origin": one_line(row.origin, ORIGIN),
         "meaning": one_line(row.meaning),
     }
-    return Text(text[column], "dim", no_wrap=True, overflow="ellipsis")
+    style = MINE if row.changed and column == "origin" else "dim"
+    return Text(text[column], style, no_wrap=True, overflow="ellipsis")
