@@ -7,6 +7,7 @@ another tokenizer than the policy.
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,11 +61,11 @@ class RewardModelScorer:
         return self.model.scores(tokens, lengths)
 
 
+@dataclass(frozen=True)
 class JudgeScorer:
     """The pocket judge's utility, by the weights of one persona. Its prompt is the last user turn."""
 
-    def __init__(self, persona: Persona | None = None):
-        self.persona = persona
+    persona: Persona | None = None
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """Utilities in [0, 1]."""

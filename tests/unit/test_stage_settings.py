@@ -84,6 +84,7 @@ OTHER: dict[str, list[tuple[str, Any]]] = {
         ("template", "none"),
         ("dtype", "bfloat16"),
         ("max_steps", 3),
+        ("comparisons.persona", "concise"),
         ("ppo.steps", 6),
         ("ppo.rollout_batch", 16),
         ("ppo.max_new_tokens", 25),
