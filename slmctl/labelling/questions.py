@@ -6,11 +6,11 @@ is drawn stands in drawing.py.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from engine.errors import EngineError
-from engine.records import Prompt, normalised
+from engine.records import Prompt
 from slmctl.labelling.asking import Recipe
 from slmctl.labelling.drawing import Drawer, Question
 from slmctl.labelling.seats import order_at
@@ -24,29 +24,33 @@ ALIKE = "all responses alike"
 
 
 class Questions:
-    """The questions about `prompts`, in order, all but those that `answered` holds (as records.normalised).
+    """The questions about `prompts`, in order, and then again with other responses, `turns` times in all.
 
-    `changed` is called whenever there is news. `phase` says what is being done, `error` what has stopped it, `left_out`
-    counts prompts that give no question, by reason; `exhausted` is set when no further question will come.
+    `answered` says of a prompt how many questions about it were answered: those are not asked again. A turn in which no
+    prompt gives a question is the last. `changed` is called whenever there is news. `phase` says what is being done,
+    `error` what has stopped it, `left_out` counts times that a prompt gave no question, by reason; `exhausted` is set
+    when no further question will come.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         prompts: Sequence[Prompt],
-        answered: Collection[object],
+        answered: Callable[[Prompt], int],
         sampler: Callable[[], Sampler],
         changed: Callable[[], None],
         depth: int = DEPTH,
+        turns: int = 1,
     ) -> None:
         self.phase, self.exhausted = "", False
         self.error: EngineError | None = None
         self.left_out = Counter[str]()
-        self._prompts, self._answered, self._depth = prompts, answered, depth
+        self._prompts, self._answered, self._depth, self._turns = prompts, answered, depth, turns
         self._changed = changed
         self._drawer = Drawer(recipe, sampler, self._say)
-        self._ready: deque[Question] = deque()
-        self._drawn = 0  # prompts that were passed, from the first
+        self._ready: deque[tuple[int, Question]] = deque()  # each with its turn
+        self._drawn = 0  # prompts that were passed, from the first, through all turns
+        self._in_turn = Counter[str]()  # prompts that were drawn for in this turn, and questions found
         self._failures = 0
         self._room = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
@@ -70,14 +74,14 @@ class Questions:
     @property
     def waiting(self) -> list[Question]:
         """The questions that are ready, in order."""
-        return list(self._ready)
+        return [question for _, question in self._ready]
 
     def take(self) -> Question | None:
         """The next question that was not answered in another sitting meanwhile, None where none is ready."""
         self._room.set()
         while self._ready:
-            question = self._ready.popleft()
-            if normalised(question.prompt) not in self._answered:
+            turn, question = self._ready.popleft()
+            if self._answered(question.prompt) <= turn:
                 return question
         return None
 
@@ -104,14 +108,25 @@ class Questions:
         self._changed()
 
     async def _draw_on(self) -> None:
-        for start, end in pairwise(_edges(len(self._prompts))):
-            places = [place for place in range(start, end) if not self._is_answered(place)]
-            if start >= self._drawn and places:
-                await self._until_wanted()
-                found = await self._questions(range(start, end), start)
-                self._ready.extend(question for place, question in found if place in places)
-                self._changed()
-            self._drawn = max(self._drawn, end)
+        """Goes on from where it was, to the end of the last turn."""
+        count, begun = len(self._prompts), self._drawn // max(1, len(self._prompts))
+        for turn in range(begun, self._turns if count else 0):
+            for start, end in pairwise(turn * count + edge for edge in _edges(count)):
+                if start >= self._drawn:
+                    await self._draw_block(turn, range(start, end))
+                    self._drawn = end
+            if self._in_turn["drawn"] and not self._in_turn["found"]:
+                return
+            self._in_turn.clear()
+
+    async def _draw_block(self, turn: int, places: Sequence[int]) -> None:
+        wanted = [place for place in places if self._answered(self._prompt(place)) <= turn]
+        if wanted:
+            await self._until_wanted()
+            found = [(turn, asked) for place, asked in await self._questions(places, places[0]) if place in wanted]
+            self._ready.extend(found)
+            self._in_turn.update(drawn=len(wanted), found=len(found))
+            self._changed()
 
     async def _until_wanted(self) -> None:
         while len(self._ready) >= self._depth:
@@ -121,7 +136,7 @@ class Questions:
     async def _questions(self, places: Sequence[int], step: int) -> list[tuple[int, Question]]:
         """The questions at these places; where they cannot be asked together, those that can be asked alone."""
         try:
-            asked = [(place, self._prompts[place]) for place in places]
+            asked = [(place, self._prompt(place)) for place in places]
             questions = await self._drawer.questions(asked, step)
         except SamplerGone:
             raise
@@ -137,8 +152,8 @@ class Questions:
         self.left_out[ALIKE] += questions.count(None)
         return [(place, found) for place, found in zip(places, questions, strict=True) if found is not None]
 
-    def _is_answered(self, place: int) -> bool:
-        return normalised(self._prompts[place]) in self._answered
+    def _prompt(self, place: int) -> Prompt:
+        return self._prompts[place % len(self._prompts)]
 
     def _say(self, phase: str) -> None:
         self.phase = phase

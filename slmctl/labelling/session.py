@@ -7,7 +7,7 @@ labeler ask different questions (seats.py), and each knows what was judged in th
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from slmctl.worker.sampler import Sampler
 
 REPEATED = 0.05  # share of the questions that are an earlier pair the other way round
 REPEATED_AFTER = 10  # judgements that lie in between at least
+TURNS = 1000  # that few prompts are asked again and again, each time with other responses
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Labelling:
         self.note, self.flagged = "", False  # of the question
         self.unwritten = False  # whether the session was closed before its last answer could be written
         self._changed, self._clock, self._waits = changed, clock, waits
-        self._answered: set[object] = set()
-        self.questions = Questions(recipe, prompts, self._answered, sampler, self._look, depth)
+        self._answered: defaultdict[object, set[frozenset[str]]] = defaultdict(set)  # responses judged of each prompt
+        self.questions = Questions(recipe, prompts, self._times_answered, sampler, self._look, depth, TURNS)
         self._put_back: deque[Question] = deque()
         self._asked_at = 0.0
         self._attempts = 0
@@ -134,7 +135,7 @@ class Labelling:
         number = await self._written(partial(self.store.add, judgement))
         judgement = replace(judgement, id=number, at=time.time())
         self.judged.append(judgement)
-        self._answered.add(normalised(question.prompt))
+        self._note_answered(judgement)
         await self._look_elsewhere(number)
         if answer.verdict != "edit":
             self._ask(None)
@@ -212,7 +213,15 @@ class Labelling:
         standing = await asyncio.to_thread(self.store.standing, self.annotator)
         self.judged = [one for one in standing if one.selection in ASKED]
         self._elsewhere |= {one.id for one in self.judged} - known
-        self._answered |= {normalised(one.prompt) for one in standing}
+        for judgement in standing:
+            self._note_answered(judgement)
+
+    def _note_answered(self, judgement: Judgement) -> None:
+        responses = frozenset(candidate.text for candidate in judgement.candidates)
+        self._answered[normalised(judgement.prompt)].add(responses)
+
+    def _times_answered(self, prompt: Prompt) -> int:
+        return len(self._answered[normalised(prompt)])
 
     def _last(self) -> Judgement | None:
         """The last judgement that stands, of this session or of one before it."""

@@ -227,10 +227,32 @@ def test_two_labelers_are_asked_the_same_and_their_agreement_is_known(tmp_path: 
     assert (found.agreed.count, found.agreed.cases) == (6, 8)
 
 
-def test_when_every_prompt_was_asked_the_session_says_so(tmp_path: Path) -> None:
-    session = lived(tmp_path / "l.db", first, second, first, prompts=PROMPTS[:3])
-    assert session.finished
-    assert lived(tmp_path / "l.db", prompts=PROMPTS[:3]).finished
+def test_when_every_prompt_was_asked_they_are_asked_again_with_other_responses(tmp_path: Path) -> None:
+    session = lived(tmp_path / "l.db", first, second, first, undone, first, prompts=PROMPTS[:3])
+    again = session.question
+    assert again is not None and again.prompt == PROMPTS[0]
+    before = {candidate.text for one in session.judged for candidate in one.candidates}
+    assert before.isdisjoint(candidate.text for candidate in again.candidates)
+    assert lived(tmp_path / "l.db", prompts=PROMPTS[:3]).question == again, "after a restart, too"
+    later = lived(tmp_path / "l.db", *[first] * 4, prompts=PROMPTS[:3])
+    assert later.question is not None and later.question.prompt == PROMPTS[1], "the third turn"
+
+
+def test_where_no_prompt_gives_different_responses_any_more_the_session_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        fake = FakeSampler()
+        session = await opened(tmp_path / "l.db", prompts=PROMPTS[:3], sampler=fake)
+        for prompt in PROMPTS[:3]:
+            fake.say("a:sft", prompt, "same")
+            fake.say("b:ppo", prompt, "same")
+        while not session.finished:
+            await first(session)
+            await asked(session)
+        drawn = len(fake.draws)
+        await session.close()
+        assert len(session.judged) < 20 and drawn < 40, "and nobody draws on and on"
+
+    asyncio.run(main())
 
 
 def test_conversations_are_asked_too(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ class Picky(FakeSampler):
         return drawing
 
 
+def never(prompt: Prompt) -> int:
+    """How often a prompt was answered where none was."""
+    return 0
+
+
 def collected(
     recipe: Recipe,
     sampler: FakeSampler,
@@ -45,7 +50,7 @@ def collected(
 
     async def main() -> tuple[list[Question], Questions]:
         known = {normalised(prompt) for prompt in answered}
-        queue = Questions(recipe, prompts, known, lambda: sampler, lambda: None)
+        queue = Questions(recipe, prompts, lambda prompt: normalised(prompt) in known, lambda: sampler, lambda: None)
         found = await drained(queue)
         after(queue)
         return found + (await drained(queue) if queue.error is None else []), queue
@@ -196,7 +201,7 @@ def test_a_sampler_that_dies_is_started_again_and_no_question_is_lost() -> None:
     async def main() -> None:
         sampler = FakeSampler()
         held = sampler.hold("a:sft")
-        queue = Questions(ONE, PROMPTS, (), lambda: sampler, lambda: None)
+        queue = Questions(ONE, PROMPTS, never, lambda: sampler, lambda: None)
         queue.begin()
         while not sampler.draws:
             await asyncio.sleep(0)
@@ -220,7 +225,7 @@ def test_samplers_that_die_and_die_are_told_of() -> None:
 def test_some_questions_are_kept_ready_and_no_more() -> None:
     async def main() -> None:
         sampler = FakeSampler()
-        queue = Questions(ONE, PROMPTS, (), lambda: sampler, lambda: None)
+        queue = Questions(ONE, PROMPTS, never, lambda: sampler, lambda: None)
         queue.begin()
         for _ in range(500):
             await asyncio.sleep(0)
@@ -267,7 +272,7 @@ def test_an_answer_that_was_cut_off_is_marked() -> None:
 def test_other_responses_to_a_prompt() -> None:
     async def main() -> None:
         sampler = FakeSampler()
-        queue = Questions(TWO, ["p"], (), lambda: sampler, lambda: None)
+        queue = Questions(TWO, ["p"], never, lambda: sampler, lambda: None)
         (before,) = await drained(queue)
         first, second = await queue.again(before, 1), await queue.again(before, 2)
         assert first is not None and second is not None

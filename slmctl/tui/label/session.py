@@ -70,7 +70,7 @@ class LabelSession:
             return f"! {questions.error}\n\nNothing is lost. Press r to try again."
         if self.labelling.finished:
             left_out = "".join(f"\n{count} left out: {reason}" for reason, count in questions.left_out.items() if count)
-            return f"Every prompt has been asked.\n{left_out}\n\nShift+n starts a new round with your labels."
+            return f"No prompt gives another question.\n{left_out}\n\nShift+n starts a new round with your labels."
         return f"{questions.phase} ..."
 
     async def answer(self, answer: Answer) -> None:
