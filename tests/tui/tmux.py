@@ -75,9 +75,8 @@ class Terminal:
         return int(self._shown("#{pane_pid}"))
 
     def exit_code(self) -> int | None:
-        """What the program ended with; None while it runs, and until tmux knows of what it has ended with."""
-        status = self._shown("#{pane_dead_status}")
-        return int(status) if status else None
+        """What the program ended with; None while it runs."""
+        return int(self._shown("#{pane_dead_status}") or 0) if self._shown("#{pane_dead}") == "1" else None
 
     def resize(self, columns: int, rows: int) -> None:
         """Gives the terminal another size."""
