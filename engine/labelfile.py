@@ -61,12 +61,14 @@ def make_or_check(connection: sqlite3.Connection, path: Path, busy_s: float) -> 
     """
     connection.execute("BEGIN")  # one state of the file: another labeler may just be making it
     try:
-        is_ours(connection, path)
+        made = is_ours(connection, path)
     finally:
         connection.execute("ROLLBACK")
     log_ahead(connection, busy_s)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    if made:
+        return
     connection.execute("BEGIN IMMEDIATE")  # two labelers may open a new file at the same moment
     if not is_ours(connection, path):
         for statement in MAKE:

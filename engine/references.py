@@ -1,9 +1,11 @@
 """How a person names a model, the same everywhere, and the directory that is meant.
 
-A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step). Opening what lies there needs torch and is done in
-pretrained.py; scorers that are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
+A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step). Whether that answers or scores it says of itself.
+Opening what lies there needs torch and is done in pretrained.py; scorers that are not models (`pocket:judge`,
+`path.py:function`) are known to scoring.py.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -47,6 +49,35 @@ def resolve_reference(reference: str, home: Path) -> Path:
     stage, at, step = place.partition("@")
     stage = stage_named(stage)
     return _saved(name, stage, step, home) if at else _final(name, stage, home)
+
+
+def resolve_policy(reference: str, home: Path) -> Path:
+    """The directory of a model that answers. Raises: as `resolve_reference`; CheckpointError for a reward model."""
+    directory = resolve_reference(reference, home)
+    if _says_that_it_scores(directory):
+        run, mark, _ = reference.rpartition(":")
+        hint = f", such as {reference_to(run, 'sft')}" if mark and directory != Path(reference).expanduser() else ""
+        raise CheckpointError(
+            f"{reference} is a reward model, which scores responses and gives none; name a policy{hint}"
+        )
+    return directory
+
+
+def resolve_scorer(reference: str, home: Path) -> Path:
+    """The directory of a model that scores. Raises: as `resolve_reference`; CheckpointError for a policy."""
+    directory = resolve_reference(reference, home)
+    if _says_that_it_scores(directory) is False:
+        raise CheckpointError(f"{reference} is a policy, which gives responses and no scores; name a reward model")
+    return directory
+
+
+def _says_that_it_scores(directory: Path) -> bool | None:
+    """Whether a checkpoint calls itself a reward model; None where that cannot be read, as its opening will tell."""
+    try:
+        names = json.loads((directory / "config.json").read_text(encoding="utf-8"))["architectures"]
+        return any("SequenceClassification" in name for name in names)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def reference_to(run: str, stage: str) -> str:

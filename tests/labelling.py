@@ -3,10 +3,12 @@
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,15 @@ def label_on(path: Path, annotator: str) -> None:
         start = len(store.standing(annotator))
         for number in range(start, start + 10**9):
             print(json.dumps([number, store.add(numbered(annotator, number))]), flush=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a label database as a backup or a sync tool would: nobody else can write into it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 def labeler(path: Path, annotator: str) -> subprocess.Popen[str]:

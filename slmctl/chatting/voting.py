@@ -10,6 +10,7 @@ from engine.records import Prompt
 from slmctl.chatting.conversation import Reply, Turn, Unfit
 
 SELECTION = "chat"
+PATIENCE_S = 0.5  # of a write that another process keeps waiting, before that is told
 TIE, BOTH_BAD, CHOICE, EDIT = "tie", "both_bad", "choice", "edit"
 
 
@@ -24,7 +25,7 @@ class Ballots:
     def keep(self, path: Path, judgement: Judgement, instead_of: int | None = None) -> int:
         """The number of the row, once it is on the disk; with `instead_of` that row is withdrawn.
 
-        Raises: FileError where the database cannot be written.
+        Raises: FileError where the database cannot be written; LockedError where another process holds it.
         """
         with self._guard:
             return self._store(path).add(judgement, instead_of)
@@ -43,7 +44,7 @@ class Ballots:
 
     def _store(self, path: Path) -> LabelStore:
         if path not in self._stores:
-            self._stores[path] = LabelStore(path)
+            self._stores[path] = LabelStore(path, PATIENCE_S)
         return self._stores[path]
 
 

@@ -73,7 +73,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     """Opens the playground in its chat. Raises: EngineError for what can be told before."""
     from engine.errors import ConfigError
     from engine.inputs import NONE
-    from engine.references import is_function, is_model, resolve_reference
+    from engine.references import is_function, is_model, resolve_policy, resolve_scorer
     from engine.rundir import runs_home
     from slmctl.chatting.conversation import check_models
     from slmctl.chatting.sessions import Sessions
@@ -84,10 +84,11 @@ def open_chat(params: Mapping[str, Any]) -> None:
         raise ConfigError(f"--reward {params['reward']} is code, which no screen runs; add --plain, or name a model")
     home = runs_home(os.environ)
     models = check_models(params["models"] or ()) if params["models"] or not params["session"] else ()
-    scorers = [params["reward"]] if params["reward"] and is_model(params["reward"]) else []
-    for name in (*models, *scorers, *([params["ref"]] if params["ref"] else [])):
-        if name != NONE:
-            resolve_reference(name, home)
+    for name in (*models, params["ref"]):
+        if name not in (None, NONE):
+            resolve_policy(name, home)
+    if params["reward"] not in (None, "", NONE) and is_model(params["reward"]):
+        resolve_scorer(params["reward"], home)
     if not models or params["session"] in Sessions(home).names():
         Sessions(home).load(params["session"])
     names = ("ref", "reward", "system", "session", "db", "template", "device", "dtype", "threads")

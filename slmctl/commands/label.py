@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,13 +119,15 @@ def label(
 
 def open_labels(params: Mapping[str, Any]) -> None:
     """Opens the playground in its label mode. Raises: EngineError for what can be told before."""
+    from engine.errors import LockedError
     from engine.preferences import LabelStore
     from engine.rundir import runs_home
     from slmctl.labelling.sitting import sit
     from slmctl.tui.start import Start
 
     home, wishes = runs_home(os.environ), wishes_of(params)
-    LabelStore(sit(wishes, home).labels).close()
+    with suppress(LockedError):  # what another process holds now, the screen waits for
+        LabelStore(sit(wishes, home).labels, busy_s=0).close()
     chosen: dict[str, object] = {name: params[name] for name in ("template", "device", "dtype", "threads")}
     options = {"label": wishes} | {name: value for name, value in chosen.items() if value is not None}
     play(Start(home, "label", models=wishes.models, seed=wishes.seed, ascii=params["ascii"], options=options))

@@ -142,10 +142,12 @@ class Labelling:
         return judgement
 
     async def strengthen(self) -> Judgement | None:
-        """The last choice, now much better; None where there is none that could be. Raises: FileError."""
+        """The last choice, now much better; None where there is none. Raises: FileError."""
         last = self._last()
-        if last is None or last.verdict != "choice" or last.strength == 2:
+        if last is None or last.verdict != "choice":
             return None
+        if last.strength == 2:
+            return last
         stronger = replace(last, strength=2)
         number = await self._written(partial(self.store.add, stronger, last.id))
         stronger = replace(stronger, id=number)
@@ -192,13 +194,16 @@ class Labelling:
         return await asyncio.shield(self._write)
 
     async def _insisted(self, write: Callable[[], int]) -> int:
+        told = False
         while True:
             try:
                 return await asyncio.to_thread(write)
             except LockedError:
                 if self._waits is None or self._closing:
                     raise
-                self._waits()
+                if not told:
+                    self._waits()
+                told = True
 
     async def _look_elsewhere(self, number: int) -> None:
         """Takes over what this labeler did in other sessions before row `number`, which is of this one."""

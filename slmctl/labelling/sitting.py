@@ -12,7 +12,7 @@ from engine.errors import ConfigError, FileError
 from engine.fields import parse_map
 from engine.inputs import NONE
 from engine.records import Prompt
-from engine.references import is_model, reference_to, resolve_reference
+from engine.references import is_model, reference_to, resolve_policy, resolve_scorer
 from engine.rows import Source, is_labels, labels_named
 from engine.rundir import LABELS, RunDir, list_runs
 from engine.runtoml import read_run_toml
@@ -71,7 +71,7 @@ def sit(wishes: Wishes, home: Path) -> Sitting:
     DataError for files.
     """
     for name in wishes.models:
-        resolve_reference(name, home)
+        resolve_policy(name, home)
     run = run_of(wishes.models[0], home) if wishes.models else None
     scorer = _scorer(wishes, run, home)
     sampling = checked_sampling({**_usual_sampling(run), **wishes.sampling})
@@ -132,7 +132,7 @@ def _scorer(wishes: Wishes, run: RunDir | None, home: Path) -> str:
         return ""
     if wishes.scorer is not None:
         if is_model(wishes.scorer):
-            resolve_reference(wishes.scorer, home)
+            resolve_scorer(wishes.scorer, home)
         return wishes.scorer
     return f"{run.name}:rm" if run is not None and run.finished("rm") is not None else ""
 

@@ -231,9 +231,13 @@ class Playground(App[None]):
                 self._clashes.add(binding.id)
                 self.say(f"{self._choices_file}: {binding.key} means something else now, so {binding.id} has no key")
 
+    def end_with(self, fault: BaseException | None) -> None:
+        """Has whoever opened the playground tell of an error once the terminal is back; of several the first."""
+        self.fault = self.fault or fault
+
     def _fatal_error(self) -> None:
-        """Ends the playground; whoever opened it tells of the error, once the terminal is back."""
-        self.fault = self.fault or sys.exc_info()[1]
+        """Ends the playground with the error that could not be dealt with."""
+        self.end_with(sys.exc_info()[1])
         self._close_messages_no_wait()
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from engine.errors import EngineError
 from engine.preferences import Judgement
 from engine.rundir import RunDir
 from slmctl.chatting.chat import Wanted
@@ -214,7 +215,7 @@ class SessionOpened(Message):
 class SessionFailed(Message):
     """A labelling session could not be opened."""
 
-    sentence: str
+    error: EngineError
     opening: int
 
 
@@ -228,9 +229,10 @@ class LabelKept(Message):
 
 @dataclass
 class LabelFailed(Message):
-    """What was asked for could not be done; nothing is lost."""
+    """What was asked for could not be done; nothing is lost. `unwritten` says that it was an answer."""
 
     sentence: str
+    unwritten: bool = False
 
 
 @dataclass

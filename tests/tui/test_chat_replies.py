@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from textual.app import App
 
+from engine.errors import LockedError
 from engine.preferences import Judgement, LabelStore, read_labels
 from engine.records import Message
 from slmctl.tui.editor import EditorError, edited_outside
 from slmctl.tui.screens.chat_edit import EditArea
 from slmctl.tui.widgets.scrubber import Scrubber, window
 from slmctl.worker.protocol import Drawn
+from tests.labelling import locked
 from tests.tui.chats import MODELS, Talk, make_run, talk
 
 
@@ -105,6 +107,33 @@ def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path
     talk(home, second, models=(), session="it")
     talk(home, third)
     talk(home, elsewhere, models=(), session="two", db=str(home / "other.db"))
+
+
+def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "2")
+        with locked(home / "tiny" / "labels.db"):
+            await chat.pilot.press("1")
+            await chat.until(lambda: "labels.db is locked by another process; what you said waits" in chat.note())
+            await chat.pilot.press("0")
+        await chat.settled()
+        assert "a tie: kept as row" in chat.note()
+        (kept,) = labels(home)
+        assert kept.verdict == "tie"
+
+    async def left(chat: Talk) -> None:
+        await chat.say("Hi")
+        hold.__enter__()
+        await chat.pilot.press("tab", "1")
+        await chat.until(lambda: "what you said waits" in chat.note())
+
+    talk(home, script)
+    hold = locked(home / "tiny" / "labels.db")
+    with pytest.raises(LockedError, match=r"labels\.db is locked by another process; .* may not be written"):
+        talk(home, left)
+    hold.__exit__(None, None, None)
+    assert len(labels(home)) == 1
 
 
 def test_four_replies_one_best(home: Path) -> None:

@@ -14,7 +14,7 @@ from slmctl.tui.screens import label
 from slmctl.tui.widgets.response_panel import ResponseHead, ResponsePanel
 from slmctl.worker.sampler import Draw, OnToken
 from tests.tui.fakes import FakeDrawing, FakeSampler
-from tests.tui.labels import NAMES, by_place, make_run, pair, play, screen_of
+from tests.tui.labels import NAMES, by_place, make_run, pair, play, screen_of, words
 from tests.tui.playing import screen_text, until
 
 
@@ -115,17 +115,18 @@ def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatc
     monkeypatch.setattr(label, "AGAIN_S", 1e9)
     writable, add = threading.Event(), LabelStore.add
 
-    def slow(store: LabelStore, judgement: Judgement) -> int:
+    def slow(store: LabelStore, judgement: Judgement, instead_of: int | None = None) -> int:
         assert writable.wait(60)
-        return add(store, judgement)
+        return add(store, judgement, instead_of)
 
     monkeypatch.setattr(LabelStore, "add", slow)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await pilot.press("1", "2", "0", "x", "space", "backspace", "1")
-        assert "kept" not in screen_text(app)
+        assert "not taken: your last answer still waits to be written" in screen_text(app)
         writable.set()
+        await until(pilot, lambda: "a key that came before this was written does not count" in words(app), "the rest")
         await until(pilot, lambda: "1 is much better" in screen_text(app), "much better")
         await pair(app, pilot, 1)
 

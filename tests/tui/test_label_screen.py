@@ -86,6 +86,28 @@ def test_a_model_that_is_not_there_is_told(home: Path) -> None:
     play(home, script, "tiny:ppo@7")
 
 
+@pytest.mark.parametrize(
+    ("model", "mended", "said"),
+    [("tiny:ppo@7", False, "no saved step 7"), ("tiny:sft", False, "it is torn"), ("tiny:sft", True, None)],
+)
+def test_a_screen_that_is_left_with_an_error_on_it_ends_with_that(
+    home: Path, model: str, mended: bool, said: str | None
+) -> None:
+    sampler = FakeSampler()
+    sampler.fail("tiny:sft", "it is torn")
+    app = Playground(Start(home, "label", models=(model,)), sampler)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "! " in screen_text(app), "the reason")
+        if mended:
+            sampler.fail("tiny:sft", None)
+            await pilot.press("r")
+            await pair(app, pilot)
+
+    played(app, script)
+    assert (app.fault is None) == (said is None) and (said or "None") in str(app.fault)
+
+
 def test_what_the_disk_does_not_take_stays_on_the_screen(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise FileError(f"the disk is full {HOSTILE}")

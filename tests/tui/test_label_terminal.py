@@ -10,8 +10,8 @@ import pytest
 
 from engine.checkpoint import save_model
 from engine.preferences import read_labels
-from tests.tiny import PROMPTS, language_model, word_tokenizer
-from tests.tui.conftest import Open
+from tests.tiny import PROMPTS, language_model, scalar_model, word_tokenizer
+from tests.tui.conftest import SLMCTL, Open
 from tests.tui.tmux import Terminal
 
 VOTES = 20
@@ -78,3 +78,11 @@ def test_killed_in_the_middle_every_acknowledged_label_is_there(
     assert after[: len(kept)] == kept
     fresh = [one.prompt for one in after if one.repeats is None]
     assert len(set(fresh)) == len(fresh)
+
+
+@pytest.mark.parametrize("mode", ["label", "chat"])
+def test_a_model_that_cannot_answer_is_told_before_the_screen_opens(terminal: Open, tmp_path: Path, mode: str) -> None:
+    save_model(tmp_path / "scores", scalar_model(), word_tokenizer(), {})
+    refused = terminal(mode, str(tmp_path / "scores"), program=("sh", "-c", '"$0" "$@"; echo "code $?"', *SLMCTL))
+    screen = refused.wait("code 3")
+    assert "a reward model, which scores responses and gives none" in " ".join(screen.split())

@@ -1,11 +1,12 @@
 """How a person names a model."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from engine.errors import CheckpointError, ConfigError, FileError
-from engine.references import is_pocket, resolve_reference
+from engine.references import is_pocket, resolve_policy, resolve_reference, resolve_scorer
 from engine.rundir import RunDir, write_text
 
 
@@ -53,3 +54,24 @@ def test_a_run_made_from_another_opens_its_stages(home: Path) -> None:
         'schema = 1\n[shared.ppo]\nrun = "tiny"\npath = "../tiny/ppo/final"\nsha256 = ""\n',
     )
     assert resolve_reference("round2:ppo", home) == (home / "tiny" / "ppo" / "final").resolve()
+
+
+def test_a_model_that_scores_is_told_from_one_that_answers(home: Path) -> None:
+    run = RunDir(home / "tiny")
+    for stage, kind in (("ppo", "LlamaForCausalLM"), ("rm", "LlamaForSequenceClassification")):
+        run.final(stage).mkdir(parents=True, exist_ok=True)
+        (run.final(stage) / "config.json").write_text(json.dumps({"architectures": [kind]}))
+    assert resolve_policy("tiny:ppo", home) == run.final("ppo")
+    assert resolve_scorer("tiny:rm", home) == run.final("rm")
+    with pytest.raises(CheckpointError, match=r"tiny:rm is a reward model, .*; name a policy, such as tiny:sft$"):
+        resolve_policy("tiny:rm", home)
+    with pytest.raises(CheckpointError, match=r"/rm/final is a reward model, .*; name a policy$"):
+        resolve_policy(str(run.final("rm")), home)
+    with pytest.raises(CheckpointError, match=r"tiny:ppo is a policy, .*; name a reward model"):
+        resolve_scorer("tiny:ppo", home)
+
+
+@pytest.mark.parametrize("config", ["", "[]", "{}", '{"architectures": null}', '{"architectures": [7]}'])
+def test_what_a_model_does_not_say_is_told_when_it_is_opened(home: Path, config: str) -> None:
+    (RunDir(home / "tiny").final("ppo") / "config.json").write_text(config)
+    assert resolve_policy("tiny:ppo", home) == resolve_scorer("tiny:ppo", home)

@@ -1,22 +1,26 @@
 """Takes a person's votes and edits one after the other, has them written beside the loop, and says when they are kept.
 
-A judgement is told on the screen only once it is on the disk. What a row holds stands in slmctl/chatting/voting.py.
+A judgement is told on the screen only once it is on the disk; while another process holds the file it waits, and so do
+those after it. What a row holds stands in slmctl/chatting/voting.py.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from textual.message import Message
 
-from engine.errors import EngineError
+from engine.errors import EngineError, LockedError
 from engine.records import Prompt
 from slmctl.chatting.conversation import Judged, Reply, Turn
 from slmctl.chatting.voting import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
 from slmctl.tui.messages import VoteKept
 
 VERDICTS = {"tie": "a tie", "both_bad": "all bad"}
+T = TypeVar("T")
 Kept = tuple[Judged | None, Judged | None]  # the vote and the edit of a turn
 
 
@@ -39,6 +43,7 @@ class BallotBox:
         self._ballots, self._post = ballots, post
         self._turn = asyncio.Lock()
         self._kept: dict[int, Kept] = {}  # by serial, ahead of what the screen has heard
+        self._held: Path | None = None  # the file that another process keeps from being written
 
     async def vote(self, poll: Poll, verdict: str, best: int | None) -> None:
         """Keeps that reply `best` is better, the second time much better; or a verdict on all replies alike."""
@@ -53,7 +58,7 @@ class BallotBox:
             try:
                 judgement = judgement_of(vote, self._ballots.annotator, poll.prompt, poll.turn, poll.replies)
                 instead_of = _row_there(before, poll.place)
-                number = await asyncio.to_thread(self._ballots.keep, poll.place, judgement, instead_of)
+                number = await self._written(poll, partial(self._ballots.keep, poll.place, judgement, instead_of))
             except EngineError as error:
                 self._say(poll, (before, edited), str(error), problem=True)
                 return
@@ -67,7 +72,7 @@ class BallotBox:
             judgement = edit_of(self._ballots.annotator, poll.prompt, poll.turn, reply, text, poll.seconds)
             instead_of = _row_there(before, poll.place) if before is not None and before.best == reply.by else None
             try:
-                number = await asyncio.to_thread(self._ballots.keep, poll.place, judgement, instead_of)
+                number = await self._written(poll, partial(self._ballots.keep, poll.place, judgement, instead_of))
             except EngineError as error:
                 self._say(poll, (judged, before), str(error), problem=True)
                 return
@@ -84,12 +89,36 @@ class BallotBox:
                 return
             last = said[-1]
             try:
-                await asyncio.to_thread(self._ballots.withdraw, Path(last.place), last.number)
+                await self._written(poll, partial(self._ballots.withdraw, Path(last.place), last.number))
             except EngineError as error:
                 self._say(poll, (judged, edited), str(error), problem=True)
                 return
             left = (None if last is judged else judged, None if last is edited else edited)
             self._say(poll, left, f"row {last.number} is taken back")
+
+    @property
+    def fault(self) -> LockedError | None:
+        """What is wrong where the screen is left while a judgement waits to be written."""
+        if self._held is None:
+            return None
+        return LockedError(f"{self._held} is locked by another process; what you said last may not be written")
+
+    async def _written(self, poll: Poll, write: Callable[[], T]) -> T:
+        """What a write gives, tried again while another process holds the file. Raises: FileError."""
+        while True:
+            try:
+                done = await asyncio.to_thread(write)
+            except LockedError:
+                if self._held is None:
+                    words = "is locked by another process; what you said waits, and is written once the file is free"
+                    self._say(poll, self._before(poll), f"{poll.place.name} {words}")
+                self._held = poll.place
+            except EngineError:
+                self._held = None
+                raise
+            else:
+                self._held = None
+                return done
 
     def _before(self, poll: Poll) -> Kept:
         return self._kept.get(poll.serial, (poll.turn.judged, poll.turn.edited))

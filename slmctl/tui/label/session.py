@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from engine.errors import EngineError
+from engine.errors import EngineError, LockedError
 from engine.preferences import LabelStore, read_labels
 from engine.records import prompt_text
 from slmctl.labelling.drawing import Question
@@ -28,6 +28,7 @@ from slmctl.tui.messages import (
 from slmctl.tui.safe import clean
 from slmctl.worker.sampler import Sampler
 
+PATIENCE_S = 0.5  # of a write that another process keeps waiting, before that is told
 Post = Callable[[Message], object]
 
 
@@ -48,6 +49,13 @@ class LabelSession:
     def tally(self) -> Tally:
         """The figures of all that stands of this labeler's in the database."""
         return tally(self.labelling.judged, self.sitting.recipe.models)
+
+    @property
+    def fault(self) -> EngineError | None:
+        """What has gone wrong, where nothing can be asked or, once it is closed, an answer was not written."""
+        if self.labelling.unwritten:
+            return LockedError(f"{self.sitting.labels} is locked by another process; your last answer was not written")
+        return self.labelling.questions.error if self.question is None else None
 
     @property
     def welcome(self) -> str:
@@ -78,24 +86,25 @@ class LabelSession:
         try:
             self.post(LabelKept(await self.labelling.answer(answer)))
         except EngineError as error:
-            self.post(LabelFailed(str(error)))
+            self.post(LabelFailed(str(error), unwritten=True))
 
     async def strengthen(self) -> None:
         """Makes the last choice a strong one."""
         try:
-            if (stronger := await self.labelling.strengthen()) is not None:
-                self.post(LabelKept(stronger))
+            stronger = await self.labelling.strengthen()
         except EngineError as error:
-            self.post(LabelFailed(str(error)))
+            self.post(LabelFailed(str(error), unwritten=True))
+        else:
+            self.post(LabelKept(stronger) if stronger else LabelFailed("there is no choice to strengthen", True))
 
     async def undo(self) -> None:
         """Takes the last judgement back."""
         try:
             undone = await self.labelling.undo()
         except EngineError as error:
-            self.post(LabelFailed(str(error)))
-            return
-        self.post(LabelKept(undone, withdrawn=True) if undone else LabelFailed("there is nothing to take back"))
+            self.post(LabelFailed(str(error), unwritten=True))
+        else:
+            self.post(LabelKept(undone, True) if undone else LabelFailed("there is nothing to take back", True))
 
     async def resample(self) -> None:
         """Draws other responses to the prompt."""
@@ -123,7 +132,7 @@ async def begin(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post
     try:
         session = await _opened(wishes, home, sampler, post)
     except EngineError as error:
-        post(SessionFailed(str(error), opening))
+        post(SessionFailed(error, opening))
     else:
         post(SessionOpened(session, opening))
 
@@ -135,15 +144,28 @@ async def find_policies(home: Path, post: Post) -> None:
 
 async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post) -> LabelSession:
     sitting = await asyncio.to_thread(sit, wishes, home)
-    store = await asyncio.to_thread(LabelStore, sitting.labels)
+    held = f"{sitting.labels.name} is locked by another process"
 
     def news() -> None:
         post(LabelNews())
 
-    labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, sampler, news)
+    def waits() -> None:
+        post(LabelTold(f"{held}; your answer waits, and is written once the file is free"))
+
+    store = await _store(sitting.labels, lambda: post(LabelTold(f"{held}; it is opened once the file is free")))
+    labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, sampler, news, waits=waits)
     try:
         await labelling.open()
     except BaseException:
         await labelling.close()
         raise
     return LabelSession(wishes, sitting, labelling, post)
+
+
+async def _store(path: Path, held: Callable[[], object]) -> LabelStore:
+    """The label database, once no other process holds it; `held` is called until then."""
+    while True:
+        try:
+            return await asyncio.to_thread(LabelStore, path, PATIENCE_S)
+        except LockedError:
+            held()

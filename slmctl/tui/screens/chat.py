@@ -127,6 +127,7 @@ class ChatScreen(Screen[None]):
         """Keeps what has not been kept yet, and gives the label databases back."""
         self._ballots.close()
         self.keeper.keep_now(self.chat.session)
+        self.playground.end_with(self.ballots.fault)
 
     def on_open_chat(self, message: OpenChat) -> None:
         """Talks to the models that another mode hands over: in a new conversation, if one has begun."""

@@ -10,16 +10,18 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import OptionList
 
+from engine.errors import EngineError
 from slmctl.labelling.asking import MOST
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.session import SKIP, Answer, alike, choice
 from slmctl.labelling.sitting import Wishes
 from slmctl.tui.label import asking as label_asking
+from slmctl.tui.label.keys import KEYS
 from slmctl.tui.label.session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
     FiguresRead,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
 LOW = 16  # rows below which every line goes to the responses
+TOO_SOON = "a key that came before this was written does not count"
+REFUSED = "not taken: your last answer still waits to be written"
 AGAIN_S = 0.7  # the same number within this time means much better, not the next pair, which nobody can have read
 
 
@@ -54,28 +58,7 @@ class LabelScreen(Screen[None]):
     """The Label mode."""
 
     AUTO_FOCUS = ""
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "choose(0)", "First", id="label.choose_1"),
-        Binding("2", "choose(1)", "Second", id="label.choose_2"),
-        *(Binding(f"{n}", f"choose({n - 1})", f"{n} better", id=f"label.choose_{n}", show=False) for n in range(3, 10)),
-        Binding("exclamation_mark,shift+1", "choose(0, True)", "1 much better", id="label.much_1", show=False),
-        Binding("at,shift+2", "choose(1, True)", "2 much better", id="label.much_2", show=False),
-        Binding("0", "say_alike('tie')", "Tie", id="label.tie"),
-        Binding("x", "say_alike('both_bad')", "Bad", id="label.bad"),
-        Binding("space", "skip", "Skip", key_display="␣", id="label.skip"),
-        Binding("backspace", "undo", "Undo", id="label.undo"),
-        Binding("K", "rank", "Rank all", id="label.rank", show=False),
-        Binding("e", "edit", "Edit", id="label.edit", show=False),
-        Binding("n", "note", "Note", id="label.note", show=False),
-        Binding("f", "flag", "Flag", id="label.flag", show=False),
-        Binding("r", "resample", "Other responses", id="label.resample", show=False),
-        Binding("h", "guidelines", "Guidelines", id="label.guidelines", show=False),
-        Binding("s", "figures", "Figures", id="label.figures", show=False),
-        Binding("N", "round", "Round", id="label.round"),
-        Binding("y", "copy", "Copy", id="label.copy", show=False),
-        Binding("pagedown,down", "scroll_all(1)", "Scroll", id="label.down", show=False),
-        Binding("pageup,up", "scroll_all(-1)", "Scroll back", id="label.up", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
     HELP = """
     A number says which response is better; the same number once more, at once, or with shift, that it is much better.
     Which model gave which response, and what the reward model thinks, is told once your vote is kept. A "!" behind a
@@ -91,6 +74,8 @@ class LabelScreen(Screen[None]):
         self._keeping = False  # an answer is on its way to the disk
         self._pressed: tuple[int, float] | None = None  # the number that the last vote was given with, and when
         self._stronger = False  # it was pressed again before the vote was kept
+        self._refused = False  # another key was
+        self._failed: EngineError | None = None  # why no session could be opened
         self._shown: Question | None = None
 
     def compose(self) -> ComposeResult:
@@ -116,18 +101,28 @@ class LabelScreen(Screen[None]):
             self._work(find_policies(start.home, self.post_message))
 
     async def on_unmount(self) -> None:
-        """Gives the database back."""
-        if self.session is not None:
-            await self.session.labelling.close()
+        """Gives the database back; what went wrong until then is what `slmctl label` ends with."""
+        fault = self._failed
+        if (session := self.session) is not None:
+            await session.labelling.close()
+            fault = session.fault
+        if self._playground.start.mode == "label":
+            self._playground.end_with(fault)
 
     @property
     def _playground(self) -> "Playground":
         return cast("Playground", self.app)
 
-    @property
-    def _question(self) -> Question | None:
-        """What can be answered now: nothing while an answer is on its way to the disk."""
-        return None if self.session is None or self._keeping else self.session.question
+    def _is_free(self) -> bool:
+        """Whether a key can be taken; while an answer is on its way to the disk none is, which is told."""
+        if self._keeping:
+            self._refused = True
+            self.query_one(Reveal).tell(REFUSED)
+        return not self._keeping
+
+    def _answerable(self) -> Question | None:
+        """What a key can answer now."""
+        return self.session.question if self.session is not None and self._is_free() else None
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         self.run_worker(work, group="label")
@@ -147,6 +142,7 @@ class LabelScreen(Screen[None]):
         if self.session is not None:
             self._work(self.session.labelling.close())
         self.session, self._shown, self._pressed, self._keeping = message.session, None, None, False
+        self._failed = None
         self.query_one(Reveal).tell(self.session.welcome)
         self.show()
         self.show_figures()
@@ -154,7 +150,8 @@ class LabelScreen(Screen[None]):
     def on_session_failed(self, message: SessionFailed) -> None:
         """Tells why there is no session."""
         if message.opening == self._opening:
-            self.query_one(Waiting).tell(f"! {message.sentence}")
+            self._failed = message.error
+            self.query_one(Waiting).tell(f"! {message.error}")
 
     def on_policies_found(self, message: PoliciesFound) -> None:
         """Lists what there is to label, where nothing was asked for meanwhile."""
@@ -178,22 +175,24 @@ class LabelScreen(Screen[None]):
 
     def on_label_kept(self, message: LabelKept) -> None:
         """Tells of a judgement that is on the disk, and makes it stronger where its number was pressed again."""
-        self._keeping = False
-        stronger, self._stronger = self._stronger, False
+        note = f"  ({TOO_SOON})" if self._refused else ""
+        stronger, self._keeping, self._stronger = self._stronger, False, False
+        self._refused = self._refused and stronger
         self.show()
         self.show_figures()
         if message.withdrawn:
-            self.query_one(Reveal).tell("taken back, and asked again")
+            self.query_one(Reveal).tell(f"taken back, and asked again{note}")
         elif self.session is not None:
             judged = {one.id: one for one in self.session.labelling.judged}
             earlier = judged.get(message.judgement.repeats or 0)
-            self.query_one(Reveal).show(message.judgement, self.session.sitting.recipe.scorer, earlier)
+            self.query_one(Reveal).show(message.judgement, self.session.sitting.recipe.scorer, earlier, note)
             if stronger:
-                self._work(self.session.strengthen())
+                self._strengthen()
 
     def on_label_failed(self, message: LabelFailed) -> None:
         """Tells what could not be done."""
-        self._keeping, self._stronger, self._pressed = False, False, None
+        if message.unwritten:
+            self._keeping, self._stronger, self._refused, self._pressed = False, False, False, None
         self._playground.say(message.sentence, "error")
         self.query_one(Reveal).tell(f"! {message.sentence}")
         self.show()
@@ -237,9 +236,15 @@ class LabelScreen(Screen[None]):
 
     def _keep(self, answer: Answer) -> None:
         """Has an answer kept; until it is, no other one is taken."""
-        if self.session is not None and self._question is not None:
+        if self.session is not None and self._answerable() is not None:
             self._keeping = True
             self._work(self.session.answer(answer))
+
+    def _strengthen(self) -> None:
+        """Has the last choice made stronger."""
+        if self.session is not None:
+            self._keeping = True
+            self._work(self.session.strengthen())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key means something now: a number only where there is such a response."""
@@ -253,15 +258,15 @@ class LabelScreen(Screen[None]):
             self._pressed = (place, now)
             if self._keeping:
                 self._stronger = True
-            elif self.session is not None:
-                self._work(self.session.strengthen())
-        elif (question := self._question) is not None and place < len(question):
+            else:
+                self._strengthen()
+        elif (question := self._answerable()) is not None and place < len(question):
             self._pressed = (place, now)
             self._keep(choice(place, len(question), 2 if much else 1))
 
     def action_say_alike(self, verdict: str) -> None:
         """Says that no response is better."""
-        if (question := self._question) is not None:
+        if (question := self._answerable()) is not None:
             self._keep(alike(verdict, len(question)))
 
     def action_skip(self) -> None:
@@ -270,19 +275,19 @@ class LabelScreen(Screen[None]):
 
     def action_undo(self) -> None:
         """Takes the last judgement back, and the one before it the next time."""
-        if self.session is not None and not self._keeping:
+        if self.session is not None and self._is_free():
             self._keeping, self._pressed = True, None
             self._work(self.session.undo())
 
     def action_flag(self) -> None:
         """Marks the pair for somebody to look at, or takes the mark off; it is kept with the vote."""
-        if self.session is not None and self._question is not None:
+        if self.session is not None and self._answerable() is not None:
             self.session.labelling.flagged = not self.session.labelling.flagged
             self.show_figures()
 
     def action_note(self) -> None:
         """Asks for a note, which is kept with the vote."""
-        if (session := self.session) is not None and (question := self._question) is not None:
+        if (session := self.session) is not None and (question := self._answerable()) is not None:
 
             def noted(note: str) -> None:
                 if session.question is question:
@@ -293,12 +298,12 @@ class LabelScreen(Screen[None]):
 
     def action_rank(self) -> None:
         """Asks for an order of all responses."""
-        if (question := self._question) is not None:
+        if (question := self._answerable()) is not None:
             label_asking.ask_order(self.app, question, self._keep)
 
     def action_edit(self) -> None:
         """Asks which response to begin with, and then for the better text."""
-        if (question := self._question) is not None:
+        if (question := self._answerable()) is not None:
             label_asking.ask_edit(self.app, question, self._keep)
 
     def action_resample(self) -> None:
@@ -308,7 +313,7 @@ class LabelScreen(Screen[None]):
         if self.session.labelling.questions.error is not None:
             self.session.labelling.questions.begin()
             self.show()
-        elif self._question is not None:
+        elif self._answerable() is not None:
             self.query_one(Reveal).tell("drawing other responses ...")
             self._work(self.session.resample())
 

@@ -20,9 +20,9 @@ class Reveal(Static):
     def __init__(self) -> None:
         super().__init__("", markup=False)
 
-    def show(self, judgement: Judgement, scorer: str, earlier: Judgement | None) -> None:
-        """Tells of a judgement; `earlier` is the one of which it is a repeat."""
-        first = Content.assemble(("kept: ", "$text-muted"), (in_words(judgement), "bold"), *_models(judgement))
+    def show(self, judgement: Judgement, scorer: str, earlier: Judgement | None, note: str = "") -> None:
+        """Tells of a judgement; `earlier` is the one of which it is a repeat, the note comes last."""
+        first = Content.assemble(("kept: ", "$text-muted"), (in_words(judgement), "bold"), *_models(judgement), note)
         second = "  ".join([*_opinion(judgement, scorer), *_again(judgement, earlier)])
         self.update(Content("\n").join([first, Content(second)]))
 

@@ -1,0 +1,26 @@
+"""What each key of the Label mode does; Help (`?`) lists them by these names."""
+
+from textual.binding import Binding, BindingType
+
+KEYS: list[BindingType] = [
+    Binding("1", "choose(0)", "First", id="label.choose_1"),
+    Binding("2", "choose(1)", "Second", id="label.choose_2"),
+    *(Binding(f"{n}", f"choose({n - 1})", f"{n} better", id=f"label.choose_{n}", show=False) for n in range(3, 10)),
+    Binding("exclamation_mark,shift+1", "choose(0, True)", "1 much better", id="label.much_1", show=False),
+    Binding("at,shift+2", "choose(1, True)", "2 much better", id="label.much_2", show=False),
+    Binding("0", "say_alike('tie')", "Tie", id="label.tie"),
+    Binding("x", "say_alike('both_bad')", "Bad", id="label.bad"),
+    Binding("space", "skip", "Skip", key_display="␣", id="label.skip"),
+    Binding("backspace", "undo", "Undo", id="label.undo"),
+    Binding("K", "rank", "Rank all", id="label.rank", show=False),
+    Binding("e", "edit", "Edit", id="label.edit", show=False),
+    Binding("n", "note", "Note", id="label.note", show=False),
+    Binding("f", "flag", "Flag", id="label.flag", show=False),
+    Binding("r", "resample", "Other responses", id="label.resample", show=False),
+    Binding("h", "guidelines", "Guidelines", id="label.guidelines", show=False),
+    Binding("s", "figures", "Figures", id="label.figures", show=False),
+    Binding("N", "round", "Round", id="label.round"),
+    Binding("y", "copy", "Copy", id="label.copy", show=False),
+    Binding("pagedown,down", "scroll_all(1)", "Scroll", id="label.down", show=False),
+    Binding("pageup,up", "scroll_all(-1)", "Scroll back", id="label.up", show=False),
+]
