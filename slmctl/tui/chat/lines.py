@@ -1,6 +1,7 @@
 """The lines of the chat screen: what holds, what the keys do now, what is said where there is nothing yet."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from textual.content import Content
 
@@ -42,14 +43,20 @@ def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:
     return "enter sends · ctrl+j new line · up recalls · / commands · tab to the replies"
 
 
-def welcome(chat: Chat, there: Sequence[str]) -> Content:
-    """What to do first, where nothing has been said."""
+def welcome(chat: Chat, there: Sequence[str], labels: Path) -> Content:
+    """What to do first, where nothing has been said; `labels` is where judgements go."""
     models = chat.session.models
     if not models:
         known = ", ".join(one_line(name) for name in there[:6]) or "none yet; slmctl run makes some"
         return Content(f"Whom to talk to? Type /model and one to four names.\nThere are: {known}")
     names = " and ".join(one_line(model) for model in models)
     if chat.continues():
-        return Content.styled(f"{names} continues what you type: the beginning of a text, for example.", "italic")
-    side = "" if len(models) == 1 else ", each with the same prompt and seed"
-    return Content.styled(f"Say something to {names}{side}.", "italic")
+        first = f"{names} continues what you type: the beginning of a text, for example."
+    else:
+        side = "" if len(models) == 1 else ", each with the same prompt and seed"
+        first = f"Say something to {names}{side}."
+    then = "tab leads to the replies: e writes a better one" + (
+        ", 1 or 2 says which is better" if len(models) > 1 else ""
+    )
+    kept = f"{then}. That is kept in {one_line(str(labels))}."
+    return Content.assemble(Content.styled(first, "italic"), "\n", Content.styled(kept, "$foreground-muted"))

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -19,6 +20,7 @@ from textual.widgets import Static, TextArea
 
 from engine.errors import EngineError
 from slmctl.chatting.chat import Chat, Wanted
+from slmctl.chatting.companions import label_file
 from slmctl.chatting.conversation import check_models
 from slmctl.chatting.dials import SAMPLING
 from slmctl.chatting.sessions import Session, Sessions
@@ -73,6 +75,8 @@ class ChatScreen(Screen[None]):
         self.ended_at: dict[int, float] = {}  # by serial, when the last reply had come
         self.keeper = Keeper(Sessions(start.home), self.post_message)
         self.talker = Talker(lambda: self.sampler, self.spawn, self.post_message)
+        db = start.options.get("db")
+        self.labels_of = partial(label_file, None if db is None else str(db), home=start.home)
         self._ballots = Ballots(str(start.options.get("annotator") or "somebody"))
         self.ballots = BallotBox(self._ballots, self.post_message)
         self._is_kept = True
@@ -333,7 +337,7 @@ class ChatScreen(Screen[None]):
 
     def refresh_all(self) -> None:
         """Draws everything anew."""
-        self.turns.show(welcome(self.chat, self.there.models))
+        self.turns.show(welcome(self.chat, self.there.models, self.labels_of(self.chat.session.models)))
         self._lines()
 
     def _lines(self) -> None:

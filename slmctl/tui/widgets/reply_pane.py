@@ -41,7 +41,8 @@ class ReplyPane(Static, can_focus=True):
 
     HELP = (
         "Here keys concern the reply: 1 to 4 say which one is better, the same key again that it is much better; the "
-        "judgement goes into the label database of the first model's run, or of --db. Backspace takes it back.\n"
+        "judgement goes into the label database of the first model's run, else of this folder, or of --db. Backspace "
+        "takes it back.\n"
         "[ and ] show what other saved steps of the model's run answer to the same prompt and seed.\n"
         "Left and right move along the tokens while a lens is on."
     )
