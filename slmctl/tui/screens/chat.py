@@ -31,7 +31,7 @@ from slmctl.tui.chat.keeper import Keeper, first_session, typed_session
 from slmctl.tui.chat.lens import OFF, scale_of
 from slmctl.tui.chat.lines import head, hint, welcome
 from slmctl.tui.chat.orders import obey
-from slmctl.tui.chat.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of
+from slmctl.tui.chat.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of, typed_for
 from slmctl.tui.chat.talker import Talker
 from slmctl.tui.editor import edited_outside
 from slmctl.tui.messages import CheckpointClicked, ModelMet, OpenChat, PromptSent, ReplyEnded, SessionKept, VoteKept
@@ -151,7 +151,7 @@ class ChatScreen(Screen[None]):
         self.talker.stop(lambda _: True)
         self.chat.open(session)
         self.keeper.know(session)
-        self.box.recalled = [turn.prompt for turn in session.turns if turn.prompt]
+        self.box.recalled = [typed_for(turn.prompt) for turn in session.turns if turn.prompt]
         self.tell("")
         self.talk_to(session.models)
 
@@ -216,7 +216,7 @@ class ChatScreen(Screen[None]):
             self.ended_at[wanted.serial] = time.monotonic()
             self.keep()
             if self.chat.turns[-1].failed and not self.box.text:
-                self.box.fill(self.chat.turns[-1].prompt)
+                self.box.fill(typed_for(self.chat.turns[-1].prompt))
         self._lines()
 
     def on_model_met(self, message: ModelMet) -> None:

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from slmctl.chatting.conversation import Reply
-from slmctl.tui.chat.lens import Scale, number_of, seen_through, token_line
+from slmctl.tui.chat.lens import Scale, missing, number_of, seen_through, token_line
 from slmctl.tui.safe import clean, one_line
 
 BETTER, BEST, DOT = "▲", "★", "·"
@@ -139,9 +139,9 @@ class ReplyPane(Static, can_focus=True):
             lines.append(Content.styled(clean(view.note), "italic $text-warning"))
         if lens and self.has_focus:
             assert view.scale is not None
-            lines.append(Content(token_line(reply.lens, view.scale.kind, self._at(reply), view.ascii)))
-        elif view.scale is not None and view.scale.kind == "value" and not _has_number(reply, view.scale):
-            lines.append(Content.styled("no value network came with this model", "italic $foreground-muted"))
+            lines.append(Content(token_line(reply, view.scale.kind, self._at(reply), view.ascii)))
+        elif view.scale is not None and reply.lens and not _has_number(reply, view.scale):
+            lines.append(Content.styled(missing(reply, view.scale.kind), "italic $foreground-muted"))
         return lines
 
 
@@ -170,7 +170,7 @@ def measured(view: View, narrow: bool = False) -> str:
         told.append(f"reward {reply.score:+.2f}{better}")
     if reply.kl_nats is not None:
         told.append(f"KL {reply.kl_nats:.2f} nats")
-    elif not reply.ref and not reply.note and not reply.stopped:
+    elif reply.by_reference:
         told.append("KL: the reference")
     counted.append(f"{reply.tokens} token{'s' * (reply.tokens != 1)}")
     if reply.seconds > 0 and reply.tokens:
