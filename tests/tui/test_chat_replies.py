@@ -16,6 +16,7 @@ from slmctl.tui.screens.chat_edit import EditArea
 from slmctl.tui.widgets.scrubber import Scrubber, window
 from slmctl.worker.protocol import Drawn
 from tests.tui.chats import MODELS, Talk, make_run, talk
+from tests.tui.playing import screen_text
 
 
 @pytest.fixture
@@ -106,6 +107,23 @@ def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path
     talk(home, second, models=(), session="it")
     talk(home, third)
     talk(home, elsewhere, models=(), session="two", db=str(home / "other.db"))
+
+
+def test_the_lines_at_the_bottom_say_what_keys_do_to_a_reply_and_nothing_is_cut(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        assert "enter sends" in chat.line("hint")
+        await chat.press("tab")
+        assert chat.line("hint").startswith("1 to 2: better, twice: much better · backspace takes it back")
+        assert len(chat.line("hint")) <= 78
+        footer = screen_text(chat.app).splitlines()[-1]
+        assert "[ ] Steps" in footer and "Help" in footer and "Sa" not in footer
+        await chat.press("ctrl+o")
+        assert chat.over == "SamplingScreen"
+        await chat.press("escape", "escape")
+        assert "enter sends" in chat.line("hint")
+
+    talk(home, script)
 
 
 def test_four_replies_one_best(home: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from slmctl.chatting.chat import Chat
@@ -14,20 +15,25 @@ NAME_WIDTH = 30
 SHOWN = 6  # completions in the hint
 
 
-def head(chat: Chat, kept: bool) -> Content:
-    """How replies are drawn and measured, then the conversation's name, whether it is on the disk."""
+def head(chat: Chat, kept: bool, width: int) -> Content:
+    """How replies are drawn and measured, then the conversation's name; first of all, if it is not on the disk. What
+    does not fit is left out, the last first."""
     session, around = chat.session, chat.around
     refs = list(dict.fromkeys(ref for ref in around.refs.values() if ref))
     parts = [in_words(session.sampling), f"seed {session.seed}"]
     parts += [f"reward by {one_line(around.scorer, NAME_WIDTH)}"] if around.scorer else ["no reward: /score MODEL"]
     parts += [f"KL to {one_line(' and '.join(refs), NAME_WIDTH)}"] if refs else []
     parts += ["system prompt"] if session.system else []
-    parts.append(one_line(session.name, NAME_WIDTH) + ("" if kept else " (not kept)"))
+    name = one_line(session.name, NAME_WIDTH)
+    parts = [*parts, name] if kept else [f"{name} (not kept)", *parts]
+    while len(parts) > 1 and cell_len(" · ".join(parts)) > width:
+        parts.pop()
     return Content.styled(" · ".join(parts), "$foreground-muted")
 
 
-def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:
-    """What the keys do now, or what is being completed."""
+def hint(chat: Chat, completions: Sequence[Completion], typed: str, among: int) -> str:
+    """What the keys do now, or what is being completed; `among` is how many replies stand beside the one that has the
+    focus, itself too, 0 where the box has it."""
     if completions:
         (first, *others) = completions
         if not others:
@@ -37,6 +43,9 @@ def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:
         return one_line(f"tab: {'  '.join(words[:SHOWN])}{more}")
     if chat.busy:
         return "esc stops the replies, what has come stays"
+    if among:
+        better = "e writes a better reply" if among == 1 else f"1 to {among}: better, twice: much better"
+        return f"{better} · backspace takes it back · esc to the box"
     if chat.continues():
         told = chat.before(None, chat.session.models[0])
         return f"no chat template: {told + len(typed)} characters are sent as they stand, and continued · / commands"

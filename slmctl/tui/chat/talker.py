@@ -17,7 +17,7 @@ from slmctl.worker.protocol import Loaded
 from slmctl.worker.sampler import Draw, Drawing, Sampler, SamplerGone
 
 USAGE = 2  # the exit code of an error that a person can mend by asking for less
-SHORTER = "; /undo takes the last turn back, a shorter prompt or a new conversation gives room"
+SHORTER = "; /new begins a new conversation, which has room, and a shorter prompt may fit"
 
 
 @dataclass

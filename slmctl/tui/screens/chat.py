@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from slmctl.worker.sampler import Sampler
 
 ROOMY = 16  # rows, below which the replies have all the room there is
+MARGINS = 2  # columns beside the lines of the screen
 REPAINTS = 25  # a second, while replies stream
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
 
@@ -216,7 +217,7 @@ class ChatScreen(Screen[None]):
             self.ended_at[wanted.serial] = time.monotonic()
             self.keep()
             if self.chat.turns[-1].failed and not self.box.text:
-                self.box.fill(typed_for(self.chat.turns[-1].prompt))
+                self.box.fill(typed_for(self.chat.turns[-1].prompt), selected=True)
         self._lines()
 
     def on_model_met(self, message: ModelMet) -> None:
@@ -341,8 +342,10 @@ class ChatScreen(Screen[None]):
         self._lines()
 
     def _lines(self) -> None:
-        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept))
-        self.query_one("#chat-hint", Static).update(Content(hint(self.chat, self.box.completions, self.box.text)))
+        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept, self.app.size.width - MARGINS))
+        among = len(self.chat.turn_of(self.focused_pane.serial).models) if self.focused_pane is not None else 0
+        told = hint(self.chat, self.box.completions if not among else (), self.box.text, among)
+        self.query_one("#chat-hint", Static).update(Content(told))
         roomy = self.app.size.height >= ROOMY
         place = replying.place_of(self) if self.chat.turns and roomy else None
         legend, lens = self.query_one("#chat-legend", Static), self.turns.lens

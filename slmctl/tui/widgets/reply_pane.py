@@ -65,6 +65,8 @@ class ReplyPane(Static, can_focus=True):
         Binding("up", "screen.reply('turn', -1)", "Turn before", id="chat.turn_before", show=False),
         Binding("down", "screen.reply('turn', 1)", "Turn after", id="chat.turn_after", show=False),
         Binding("i,enter", "screen.reply('write')", "Write", id="chat.write", show=False),
+        Binding("ctrl+o", "screen.sampling", "Sampling", id="chat.sampling", show=False),  # the footer has no room
+        Binding("f4", "screen.editor", "$EDITOR", id="chat.editor", show=False),
     ]
 
     def __init__(self, serial: int, view: View) -> None:
