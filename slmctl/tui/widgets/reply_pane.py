@@ -47,7 +47,7 @@ class ReplyPane(Static, can_focus=True):
         "Left and right move along the tokens while a lens is on."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "screen.reply('vote', 1)", "Better", id="chat.better1", key_display="1-4"),
+        Binding("1", "screen.reply('vote', 1)", "Vote", id="chat.better1", key_display="1-4"),
         Binding("2", "screen.reply('vote', 2)", "Reply 2 is better", id="chat.better2", show=False),
         Binding("3", "screen.reply('vote', 3)", "Reply 3 is better", id="chat.better3", show=False),
         Binding("4", "screen.reply('vote', 4)", "Reply 4 is better", id="chat.better4", show=False),
