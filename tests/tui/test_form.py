@@ -34,6 +34,9 @@ def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path
     assert by_key["reward"].choices == ("", "a:rm", "pocket:judge")
     assert by_key["init"].choices == ("", "a:sft")
     assert by_key["from"].choices == ("", "a")
+    draft = Draft("ppo", preset="tiny", run="b", parent="tiny", fresh=True, inputs={"reward": "a:rm"})
+    assert [row.key for row in rows_of(draft, [], [], "tiny") if row.changed] == ["run", "from", "reward", "fresh"]
+    assert [row.key for row in rows_of(Draft(preset="slm-25m"), [], [], "tiny") if row.changed] == ["preset"]
 
 
 def test_a_choice_changes_the_draft_and_the_value_that_there_was_is_no_choice(tmp_path: Path) -> None:
