@@ -13,7 +13,7 @@ import torch
 
 from engine.errors import ConfigError
 from engine.pretrained import open_policy, open_scalar
-from engine.records import Prompt
+from engine.records import Prompt, prompt_text
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.runtime import choose_device
 from engine.sampling import Sampling
@@ -94,7 +94,7 @@ def encoded_prompts(policy: Policy, prompts: Sequence[Prompt]) -> list[list[int]
     for prompt, ids in zip(prompts, encoded, strict=True):
         if not 0 < len(ids) < context:
             raise ConfigError(
-                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {str(prompt)[:60]!r}"
+                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {prompt_text(prompt)[:60]!r}"
             )
     return encoded
 

@@ -212,10 +212,8 @@ class Chat:
 
     def _wanted(self, serial: int, model: str, by: str) -> Wanted:
         turns = self.turns[: self.serials.index(serial) + 1]
-        ref = self.around.refs.get(model, "")
-        return Wanted(
-            serial, model, by, turns, "" if ref == by else ref, self.around.scorer, self.around.values.get(by, "")
-        )
+        around = self.around
+        return Wanted(serial, model, by, turns, around.refs.get(model, ""), around.scorer, around.values.get(by, ""))
 
     def _refuse_if_busy(self) -> None:
         if self.busy:

@@ -13,6 +13,7 @@ from engine.inputs import NONE
 from engine.references import POCKET, is_function, reference_to, resolve_reference, stage_named
 from engine.rundir import RunDir, find_run, list_runs
 from engine.runtoml import read_run_toml
+from slmctl.labelling.sitting import labels_of
 
 STARTS = {"ppo": "sft", "sft": "pretrain"}  # the stage whose result a policy's training began from
 POLICIES = ("ppo", "sft", "pretrain")
@@ -103,10 +104,10 @@ def steps_along(model: str, home: Path) -> list[str]:
     return [*known, *(f"{own}@{step}" for step in run.saved_steps(stage)), *([own] if run.finished(stage) else [])]
 
 
-def label_file(models: Sequence[str], home: Path) -> Path | None:
-    """The label database of the first model's run; None where it is of no run."""
+def label_file(db: str | None, models: Sequence[str], home: Path) -> Path:
+    """Where what is said of these models' replies goes, by the rule of Label: to `db`, else to the first one's run."""
     place = place_of(models[0], home) if models else None
-    return None if place is None else place[0].labels
+    return labels_of(db, None if place is None else place[0])
 
 
 def policies_there(home: Path) -> list[str]:

@@ -25,9 +25,9 @@ class Reply:
     """What one model answered.
 
     `finished` says that it ended by itself, `stopped` that a person ended it; neither, that it met a limit. `by` is
-    the checkpoint that answered, `kl_nats` its KL to the model `ref`, `score` what `scorer` thought. With `error`,
-    the sentence that says why there is no answer, it is no part of the conversation; `note` says what was
-    not measured.
+    the checkpoint that answered, `kl_nats` its KL to the model `ref`, None where it is that one; `score` is what
+    `scorer` thought. With `error`, the sentence that says why there is no answer, it is no part of the conversation;
+    `note` says what was not measured.
     """
 
     text: str = ""
@@ -50,6 +50,11 @@ class Reply:
     def said(self) -> bool:
         """Whether it is part of the conversation."""
         return not self.error and bool(self.text or self.finished)
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether the model that KL is taken to answered itself."""
+        return bool(self.ref) and self.ref == self.by
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ slmctl chat --session greetings
 slmctl chat tiny:ppo < questions.txt
 
 Up to four models answer the same prompt from the same seed, with the reward and the KL of each reply; what you say of
-replies goes into the label database of the first model's run, or of --db. Conversations are kept; --session goes on
-with one. Off a terminal, or with --plain, each line of stdin is a prompt of its own, as it stands, and each answer
-off a terminal a JSON row; rows of prompts are for `slmctl sample`."""
+replies goes into the label database of the first model's run, else into labels.db of this folder, or into that of --db.
+Conversations are kept; --session goes on with one. Off a terminal, or with --plain, each line of stdin is a prompt of
+its own, as it stands, and each answer off a terminal a JSON row; rows of prompts are for `slmctl sample`."""
 SCREEN_ONLY = ("ref", "session", "db", "annotator")
 
 
@@ -77,7 +77,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     from engine.rundir import runs_home
     from slmctl.chatting.conversation import check_models
     from slmctl.chatting.sessions import Sessions
-    from slmctl.labelling.sitting import login_name
+    from slmctl.labelling.sitting import labels_of, login_name
     from slmctl.tui.start import Start
 
     if params["reward"] and is_function(params["reward"]):
@@ -91,6 +91,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
         resolve_scorer(params["reward"], home)
     if not models or params["session"] in Sessions(home).names():
         Sessions(home).load(params["session"])
+    labels_of(params["db"], None)
     names = ("ref", "reward", "system", "session", "db", "template", "device", "dtype", "threads")
     chosen = {name: params[name] for name in names if params[name] is not None}
     chosen["annotator"] = params["annotator"] or login_name()

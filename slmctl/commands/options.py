@@ -81,7 +81,10 @@ TopP = Annotated[float | None, typer.Option("--top-p", metavar="P", help="Keep t
 TopK = Annotated[int | None, typer.Option("--top-k", metavar="K", help="Keep this many likeliest tokens; 0 for all.")]
 MaxNewTokens = Annotated[int | None, typer.Option("--max-new-tokens", metavar="N", help="Longest response, in tokens.")]
 Db = Annotated[
-    str | None, typer.Option("--db", metavar="FILE", help="Label database (default: labels.db of the first one's run).")
+    str | None,
+    typer.Option(
+        "--db", metavar="FILE", help="Label database (default: labels.db of the first one's run, else of this folder)."
+    ),
 ]
 Annotator = Annotated[
     str | None, typer.Option("--annotator", metavar="NAME", help="Whose labels they are (default: the login name).")

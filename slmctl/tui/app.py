@@ -16,6 +16,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.dom import DOMNode
+from textual.events import Event, Key, Paste
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
@@ -26,6 +27,7 @@ from textual.widgets import Footer
 from slmctl.runs.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
 from slmctl.tui.contrast import Readable
+from slmctl.tui.keys_in_turn import KeysInTurn
 from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean, one_line
@@ -71,6 +73,7 @@ class Playground(App[None]):
         self.start = start
         self.overview = Overview(start.home)
         self.launches = Launches(self)
+        self._keys = KeysInTurn(self, super().on_event)
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes that every screen gets
         self.fault: BaseException | None = None
         self._sampler = sampler
@@ -92,6 +95,13 @@ class Playground(App[None]):
         if self._sampler is not None:
             with suppress(TimeoutError, SamplerGone):
                 await asyncio.wait_for(self._sampler.close(), CLOSING_S)
+
+    async def on_event(self, event: Event) -> None:
+        """Hands keys on one after the other; everything else as Textual does."""
+        if isinstance(event, Key | Paste) and not event.is_forwarded:
+            await self._keys.take(event)
+        else:
+            await super().on_event(event)
 
     async def open_mode(self, mode: str, note: Message | None = None) -> None:
         """Goes to a mode, which keeps its state; its first screen comes on top where it is handed a note."""

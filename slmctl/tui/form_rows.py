@@ -14,7 +14,7 @@ from slmctl.runs.overview import Standing
 
 YES, NO = "yes", "no"
 CHANGED = "*"
-UNCHANGED = ("", NO, DEFAULT_PRESET)  # what the options are when the form opens
+OPENED = {"preset": DEFAULT_PRESET, "fresh": NO}  # what the options are when the form opens, "" for the others
 MODELS = {"init": ("pretrain", "sft", "ppo"), "ref": ("pretrain", "sft", "ppo"), "reward": ("rm",), "judge": ("rm",)}
 SCORERS = ("pocket:judge",)
 
@@ -58,7 +58,7 @@ def rows_of(draft: Draft, settings: Sequence[Setting], runs: Sequence[Standing],
         rows.append(Row(name, draft.inputs.get(name, ""), INPUT_WORDS[name], "none", choices=_models(name, runs)))
     fresh = YES if draft.fresh else NO
     rows.append(Row("fresh", fresh, "do it, and what builds on it, again from nothing", choices=(NO, YES), free=False))
-    rows = [replace(row, changed=row.key != "what" and row.text not in UNCHANGED) for row in rows]
+    rows = [replace(row, changed=row.key != "what" and row.text not in ("", OPENED.get(row.key))) for row in rows]
     return rows + [_setting_row(setting, draft) for setting in settings]
 
 

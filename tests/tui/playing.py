@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from slmctl.tui.app import Playground
@@ -22,6 +24,13 @@ def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24), no
             await script(app, pilot)
 
     asyncio.run(main())
+
+
+def typed_at_once(app: Playground, *keys: str) -> None:
+    """Presses keys as a busy machine hears them: all at once, before any is acted on."""
+    for key in keys:
+        name = _character_to_key(key) if len(key) == 1 else key
+        app.post_message(Key(name, key if len(key) == 1 else None))
 
 
 async def until(pilot: Pilot[None], happened: Callable[[], bool], what: str) -> None:

@@ -180,6 +180,21 @@ def styles_of(pane: ReplyPane) -> set[str]:
     return {str(span.style) for span in content.spans}
 
 
+def test_the_lens_says_which_model_is_the_reference_and_where_there_is_none(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/lens kl")
+        assert "this model is the reference, so its KL is 0" in chat.shown()[0]
+        await chat.press("tab")
+        assert ': "tiny:sft" · this model is the reference, so its KL is 0 · log-probability -0.500' in chat.shown()[0]
+        assert "the reference" not in chat.shown()[1]
+        await chat.say("/ref none")
+        await chat.say("/regen")
+        assert all("no KL: /ref MODEL names a reference" in text and "KL: the" not in text for text in chat.shown())
+
+    talk(home, script)
+
+
 def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("tiny:ppo", "Hi", ANSWER)

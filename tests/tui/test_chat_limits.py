@@ -55,8 +55,8 @@ def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
         await chat.say("One")
         fake.too_long = "a prompt has 300 tokens, tiny:ppo reads 1 to 255: 'Two'"
         await chat.say("Two")
-        assert "tiny:ppo reads 1 to 255" in chat.shown()[-1] and "/undo" in chat.shown()[-1]
-        assert chat.screen.box.text == "Two"
+        assert "tiny:ppo reads 1 to 255" in chat.shown()[-1] and "/new begins a new" in chat.shown()[-1]
+        assert chat.screen.box.text == chat.screen.box.selected_text == "Two"
         fake.too_long = ""
         await chat.say("2")
         assert chat.told(-1)[::2] == ["One", "2"]

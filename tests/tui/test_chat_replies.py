@@ -11,12 +11,14 @@ from textual.app import App
 from engine.errors import LockedError
 from engine.preferences import Judgement, LabelStore, read_labels
 from engine.records import Message
+from slmctl.labelling.sitting import labels_of
 from slmctl.tui.editor import EditorError, edited_outside
 from slmctl.tui.screens.chat_edit import EditArea
 from slmctl.tui.widgets.scrubber import Scrubber, window
 from slmctl.worker.protocol import Drawn
 from tests.labelling import locked
 from tests.tui.chats import MODELS, Talk, make_run, talk
+from tests.tui.playing import screen_text
 
 
 @pytest.fixture
@@ -136,6 +138,23 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
     assert len(labels(home)) == 1
 
 
+def test_the_lines_at_the_bottom_say_what_keys_do_to_a_reply_and_nothing_is_cut(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        assert "enter sends" in chat.line("hint")
+        await chat.press("tab")
+        assert chat.line("hint").startswith("1 to 2: better, twice: much better · backspace takes it back")
+        assert len(chat.line("hint")) <= 78
+        footer = screen_text(chat.app).splitlines()[-1]
+        assert "[ ] Steps" in footer and "Help" in footer and "Sa" not in footer
+        await chat.press("ctrl+o")
+        assert chat.over == "SamplingScreen"
+        await chat.press("escape", "escape")
+        assert "enter sends" in chat.line("hint")
+
+    talk(home, script)
+
+
 def test_four_replies_one_best(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
@@ -175,18 +194,30 @@ def test_what_cannot_be_compared_is_said(home: Path) -> None:
     talk(home, script)
 
 
-def test_models_of_no_run_need_a_file_and_a_damaged_one_is_a_sentence(home: Path) -> None:
-    async def nowhere(chat: Talk) -> None:
+def test_labels_of_models_of_no_run_go_where_those_of_label_go_and_that_is_said(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = ("/models/a", "/models/b")
+
+    async def script(chat: Talk) -> None:
+        assert "kept in labels.db" in chat.line("earlier")
         await chat.say("Hi")
         await chat.press("tab", "1")
-        assert "--db FILE" in chat.note()
+        assert "row 1 of labels.db" in chat.note()
+
+    talk(home, script, models=models)
+    (judgement,) = read_labels(labels_of(None, None))
+    assert judgement.candidates[0].model == "/models/a"
+
+
+def test_a_damaged_label_database_is_a_sentence(home: Path) -> None:
 
     async def damaged(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "1")
         assert "cannot be used" in chat.note() and "★" not in "".join(chat.shown())
 
-    talk(home, nowhere, models=("/models/a", "/models/b"))
     (home / "x.db").write_bytes(b"no database at all" * 100)
     talk(home, damaged, db=str(home / "x.db"))
 

@@ -77,6 +77,32 @@ def test_two_slashes_begin_a_prompt_that_has_one(home: Path) -> None:
     talk(home, script)
 
 
+def test_the_prompt_of_an_undone_turn_is_sent_again_replaced_or_edited(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        box = chat.screen.box
+        for typed, then, text in [
+            ("//etc", "x", "x"),
+            ("One", "/", "/"),
+            ("Two", "left", "Two"),
+            ("Three", "up", "/undo"),
+        ]:
+            await chat.say(typed)
+            await chat.say("/undo")
+            assert (box.text, box.selected_text, chat.screen.chat.turns) == (typed, typed, ())
+            assert "enter sends its prompt again, typing replaces it" in chat.note()
+            await chat.pilot.press(then)
+            assert (box.text, box.selected_text) == (text, "")
+        await chat.say("Four")
+        await chat.say("/undo")
+        await chat.press("enter")
+        assert chat.fake.draws[-1].prompts == ["Four"]
+        await chat.say("/undo")
+        await chat.press("slash", *"regen", "enter")
+        assert "nothing to regenerate" in chat.note()
+
+    talk(home, script, models=("tiny:ppo",))
+
+
 def test_tab_completes_commands_and_names_and_leads_to_the_replies_otherwise(home: Path) -> None:
     async def script(chat: Talk) -> None:
         box = chat.screen.box

@@ -17,7 +17,7 @@ from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.start import Start
 from slmctl.tui.widgets.field_table import FieldTable
 from tests.pipeline.conftest import PRESET
-from tests.tui.playing import played, screen_text, until
+from tests.tui.playing import played, screen_text, typed_at_once, until
 
 
 def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path) -> None:
@@ -34,6 +34,9 @@ def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path
     assert by_key["reward"].choices == ("", "a:rm", "pocket:judge")
     assert by_key["init"].choices == ("", "a:sft")
     assert by_key["from"].choices == ("", "a")
+    draft = Draft("ppo", preset="tiny", run="b", parent="tiny", fresh=True, inputs={"reward": "a:rm"})
+    assert [row.key for row in rows_of(draft, [], [], "tiny") if row.changed] == ["run", "from", "reward", "fresh"]
+    assert [row.key for row in rows_of(Draft(preset="slm-25m"), [], [], "tiny") if row.changed] == ["preset"]
 
 
 def test_a_choice_changes_the_draft_and_the_value_that_there_was_is_no_choice(tmp_path: Path) -> None:
@@ -123,6 +126,17 @@ def test_what_was_changed_is_told_by_the_names_of_presets_show_and_each_can_be_r
         assert "; 1 changed (*)" in screen_text(app) and "ppo.kl_coef" not in screen_text(app)
 
     played(form(tmp_path), script, (140, 45))
+
+
+def test_keys_that_come_all_at_once_go_where_each_leads(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        edited = ("enter", *["backspace"] * 4, *"0.1", "enter")
+        typed_at_once(app, "n", "/", *"ppo.kl_coef", "enter", *edited, "/", *"ctrl", "escape", "end")
+        wanted = "slmctl run --preset tiny --set ppo.kl_coef=0.1"
+        await until(pilot, lambda: isinstance(app.screen, FormScreen) and command(app) == wanted, "the command")
+        await until(pilot, lambda: isinstance(app.focused, FieldTable), "the table")
+
+    played(form(tmp_path), script)
 
 
 def test_what_is_wrong_is_said_and_nothing_is_started_or_lost(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import Static, TextArea
+from textual.widgets import Input, Static, TextArea
 from textual.widgets._toast import Toast
 
 from slmctl.tui.app import Playground
@@ -18,9 +18,16 @@ from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.screens.help import HelpScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
+from slmctl.tui.widgets.runs_table import RunsTable
 from tests.tui.fakes import FakeSampler
-from tests.tui.playing import bar, go, played, until
+from tests.tui.playing import bar, go, played, typed_at_once, until
+from tests.tui.told import make_run
 
+BURSTS = {
+    "a filter": (("slash", *"clng"), "runs", "FilterLine"),
+    "another mode": (("f5", *"hello"), "chat", "PromptBox"),
+    "the palette": (("ctrl+p", *"train"), "runs", "CommandInput"),
+}
 LARGE = 200  # cells: several notes are on the screen
 HEAVY = ("torch", "numpy", "datasets", "pyarrow", "transformers", "tokenizers", "safetensors")
 
@@ -147,6 +154,22 @@ def test_no_note_lies_over_what_is_typed(
         assert not any(app.focused.region.overlaps(place) for place in notes(app))
 
     played(Playground(Start(tmp_path), FakeSampler()), script, size, notes=True)
+
+
+@pytest.mark.parametrize("name", BURSTS)
+def test_keys_that_come_all_at_once_are_each_acted_on_before_the_next(tmp_path: Path, name: str) -> None:
+    keys, mode, field = BURSTS[name]
+    make_run(tmp_path)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: isinstance(app.focused, RunsTable), "the table")
+        typed_at_once(app, *keys)
+        await until(pilot, lambda: type(app.focused).__name__ == field and app.current_mode == mode, "the field")
+        assert isinstance(app.focused, Input | TextArea)
+        text = "value" if isinstance(app.focused, Input) else "text"
+        await until(pilot, lambda: getattr(app.focused, text) == "".join(keys[1:]), "what was typed")
+
+    played(Playground(Start(tmp_path), FakeSampler()), script)
 
 
 def test_an_error_inside_is_kept_for_whoever_opened_the_playground(tmp_path: Path) -> None:

@@ -72,19 +72,21 @@ def seen_through(lens: Sequence[LensToken], scale: Scale, cursor: int | None) ->
     return Content.assemble(*parts)
 
 
-def token_line(lens: Sequence[LensToken], kind: str, cursor: int, ascii: bool = False) -> str:
+def token_line(reply: Reply, kind: str, cursor: int, ascii: bool = False) -> str:
     """The token under the cursor in words: which one, its text, the number looked at, then its other numbers."""
-    token = lens[cursor]
+    lens, token = reply.lens, reply.lens[cursor]
     text = clean(token.text).replace("\n", ASCII_NEWLINE if ascii else NEWLINE)
     shown = f'"{text}"' if text else "no text of its own"
     order = sorted(SHORT, key=lambda other: other != kind)
-    numbers = [f"{SHORT[name]} {_signed(number_of(name, token))}" for name in order if _is_there(name, token, kind)]
-    return f"token {cursor + 1} of {len(lens)}: {shown} · " + " · ".join(numbers)
+    numbers = [f"{SHORT[name]} {number:+.3f}" for name in order if (number := number_of(name, token)) is not None]
+    why = [missing(reply, kind)] if number_of(kind, token) is None else []
+    return f"token {cursor + 1} of {len(lens)}: {shown} · " + " · ".join(why + numbers)
 
 
-def _is_there(name: str, token: LensToken, kind: str) -> bool:
-    return name == kind or number_of(name, token) is not None
-
-
-def _signed(number: float | None) -> str:
-    return "not known" if number is None else f"{number:+.3f}"
+def missing(reply: Reply, kind: str) -> str:
+    """Why a reply has no numbers of a kind."""
+    if kind == "value":
+        return "no value network came with this model"
+    if reply.by_reference:
+        return "this model is the reference, so its KL is 0"
+    return "KL not known" if reply.note else "no KL: /ref MODEL names a reference"

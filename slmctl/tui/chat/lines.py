@@ -1,7 +1,9 @@
 """The lines of the chat screen: what holds, what the keys do now, what is said where there is nothing yet."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from slmctl.chatting.chat import Chat
@@ -13,20 +15,25 @@ NAME_WIDTH = 30
 SHOWN = 6  # completions in the hint
 
 
-def head(chat: Chat, kept: bool) -> Content:
-    """How replies are drawn and measured, then the conversation's name, whether it is on the disk."""
+def head(chat: Chat, kept: bool, width: int) -> Content:
+    """How replies are drawn and measured, then the conversation's name; first of all, if it is not on the disk. What
+    does not fit is left out, the last first."""
     session, around = chat.session, chat.around
     refs = list(dict.fromkeys(ref for ref in around.refs.values() if ref))
     parts = [in_words(session.sampling), f"seed {session.seed}"]
     parts += [f"reward by {one_line(around.scorer, NAME_WIDTH)}"] if around.scorer else ["no reward: /score MODEL"]
     parts += [f"KL to {one_line(' and '.join(refs), NAME_WIDTH)}"] if refs else []
     parts += ["system prompt"] if session.system else []
-    parts.append(one_line(session.name, NAME_WIDTH) + ("" if kept else " (not kept)"))
+    name = one_line(session.name, NAME_WIDTH)
+    parts = [*parts, name] if kept else [f"{name} (not kept)", *parts]
+    while len(parts) > 1 and cell_len(" · ".join(parts)) > width:
+        parts.pop()
     return Content.styled(" · ".join(parts), "$foreground-muted")
 
 
-def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:
-    """What the keys do now, or what is being completed."""
+def hint(chat: Chat, completions: Sequence[Completion], typed: str, among: int) -> str:
+    """What the keys do now, or what is being completed; `among` is how many replies stand beside the one that has the
+    focus, itself too, 0 where the box has it."""
     if completions:
         (first, *others) = completions
         if not others:
@@ -36,20 +43,29 @@ def hint(chat: Chat, completions: Sequence[Completion], typed: str) -> str:
         return one_line(f"tab: {'  '.join(words[:SHOWN])}{more}")
     if chat.busy:
         return "esc stops the replies, what has come stays"
+    if among:
+        better = "e writes a better reply" if among == 1 else f"1 to {among}: better, twice: much better"
+        return f"{better} · backspace takes it back · esc to the box"
     if chat.continues():
         told = chat.before(None, chat.session.models[0])
         return f"no chat template: {told + len(typed)} characters are sent as they stand, and continued · / commands"
     return "enter sends · ctrl+j new line · up recalls · / commands · tab to the replies"
 
 
-def welcome(chat: Chat, there: Sequence[str]) -> Content:
-    """What to do first, where nothing has been said."""
+def welcome(chat: Chat, there: Sequence[str], labels: Path) -> Content:
+    """What to do first, where nothing has been said; `labels` is where judgements go."""
     models = chat.session.models
     if not models:
         known = ", ".join(one_line(name) for name in there[:6]) or "none yet; slmctl run makes some"
         return Content(f"Whom to talk to? Type /model and one to four names.\nThere are: {known}")
     names = " and ".join(one_line(model) for model in models)
     if chat.continues():
-        return Content.styled(f"{names} continues what you type: the beginning of a text, for example.", "italic")
-    side = "" if len(models) == 1 else ", each with the same prompt and seed"
-    return Content.styled(f"Say something to {names}{side}.", "italic")
+        first = f"{names} continues what you type: the beginning of a text, for example."
+    else:
+        side = "" if len(models) == 1 else ", each with the same prompt and seed"
+        first = f"Say something to {names}{side}."
+    then = "tab leads to the replies: e writes a better one" + (
+        ", 1 or 2 says which is better" if len(models) > 1 else ""
+    )
+    kept = f"{then}. That is kept in {one_line(str(labels))}."
+    return Content.assemble(Content.styled(first, "italic"), "\n", Content.styled(kept, "$foreground-muted"))

@@ -14,7 +14,7 @@ from slmctl.chatting.dials import dial_named
 from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
 from slmctl.tui.chat import replying
 from slmctl.tui.chat.lens import KINDS, OFF
-from slmctl.tui.chat.slash import Order
+from slmctl.tui.chat.slash import Order, typed_for
 from slmctl.tui.screens.chat_sessions import SessionsScreen
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ async def _regen(screen: "ChatScreen", order: Order) -> None:
 async def _undo(screen: "ChatScreen", order: Order) -> None:
     prompt = screen.chat.undo()
     screen.refresh_all()
-    screen.box.fill(prompt)
+    screen.box.fill(typed_for(prompt), selected=True)
+    screen.tell("the last turn is taken back: enter sends its prompt again, typing replaces it, an arrow key edits it")
     screen.keep()
 
 
@@ -46,7 +47,10 @@ async def _branch(screen: "ChatScreen", order: Order) -> None:
         raise Unfit(f"there are {count} turns to branch from; /branch {max(count, 1)} takes them all")
     session = await screen.keeper.do(screen.keeper.sessions.branch, screen.chat.session, turns, " ".join(words))
     screen.open_session(session)
-    screen.tell(f"this is {session.name}, a copy of the first {turns} turns; the other one is kept as it was")
+    screen.tell(
+        f"this is {session.name}, a copy of {'the first turn' if turns == 1 else f'the first {turns} turns'}; "
+        "the other one is kept as it was"
+    )
 
 
 async def _system(screen: "ChatScreen", order: Order) -> None:

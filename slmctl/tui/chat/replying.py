@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmctl.chatting.companions import label_file
 from slmctl.chatting.conversation import Reply, Turn, Unfit, common_prompt, given_to
 from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
 from slmctl.tui.chat.ballot_box import Poll
@@ -149,13 +148,7 @@ def _turns_to(screen: "ChatScreen", serial: int) -> tuple[Turn, ...]:
 
 
 def _labels(screen: "ChatScreen") -> Path:
-    given = screen.playground.start.options.get("db")
-    if given:
-        return Path(str(given))
-    found = label_file(screen.chat.turn_of(_serial(screen)).models, screen.playground.start.home)
-    if found is None:
-        raise Unfit("these models belong to no run, so say where labels go: slmctl chat ... --db FILE")
-    return found
+    return screen.labels_of(screen.chat.turn_of(_serial(screen)).models)
 
 
 def _seconds(screen: "ChatScreen", serial: int) -> float:

@@ -24,7 +24,7 @@ class Slash:
 
 SLASHES = (
     Slash("regen", "/regen", "answer the last prompt again, from the next step of the seed"),
-    Slash("undo", "/undo", "take the last turn back; its prompt returns to the box"),
+    Slash("undo", "/undo", "take the last turn back; its prompt returns to the box, selected"),
     Slash("branch", "/branch [TURNS] [NAME]", "go on in a copy of this conversation, or of its first turns"),
     Slash("system", "/system TEXT|none", "the system prompt from now on"),
     Slash("set", "/set temperature=0.7", "change sampling: " + ", ".join(DIALS)),
@@ -93,6 +93,11 @@ def order_of(text: str) -> Order | None:
 def prompt_of(text: str) -> str:
     """The prompt that a text is: one slash where two were typed."""
     return text.removeprefix(MARK) if text.startswith(MARK * 2) else text
+
+
+def typed_for(prompt: str) -> str:
+    """What is typed to send a prompt: two slashes where it begins with one."""
+    return MARK + prompt if prompt.startswith(MARK) else prompt
 
 
 def names_there(home: Path) -> There:

@@ -17,7 +17,7 @@ from slmctl.worker.protocol import Loaded
 from slmctl.worker.sampler import Draw, Drawing, Sampler, SamplerGone
 
 USAGE = 2  # the exit code of an error that a person can mend by asking for less
-SHORTER = "; /undo takes the last turn back, a shorter prompt or a new conversation gives room"
+SHORTER = "; /new begins a new conversation, which has room, and a shorter prompt may fit"
 
 
 @dataclass
@@ -124,8 +124,9 @@ class Talker:
 
     async def _measured(self, wanted: Wanted, loaded: Loaded, stream: _Stream) -> Reply:
         sampler, turn = self._sampler(), wanted.turns[-1]
-        if wanted.ref:
-            await sampler.load(wanted.ref)
+        ref = wanted.ref if wanted.ref != wanted.by else ""  # the KL of a model to itself is 0, and is not computed
+        if ref:
+            await sampler.load(ref)
         for scorer in filter(None, (wanted.scorer, wanted.value)):
             await sampler.load(scorer, scorer=True)
         draw = Draw(
@@ -134,7 +135,7 @@ class Talker:
             turn.sampling,
             turn.seed,
             turn.step,
-            wanted.ref,
+            ref,
             wanted.scorer,
             wanted.value,
             lens=True,

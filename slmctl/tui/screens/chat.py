@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -19,6 +20,7 @@ from textual.widgets import Static, TextArea
 
 from engine.errors import EngineError
 from slmctl.chatting.chat import Chat, Wanted
+from slmctl.chatting.companions import label_file
 from slmctl.chatting.conversation import check_models
 from slmctl.chatting.dials import SAMPLING
 from slmctl.chatting.sessions import Session, Sessions
@@ -29,7 +31,7 @@ from slmctl.tui.chat.keeper import Keeper, first_session, typed_session
 from slmctl.tui.chat.lens import OFF, scale_of
 from slmctl.tui.chat.lines import head, hint, welcome
 from slmctl.tui.chat.orders import obey
-from slmctl.tui.chat.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of
+from slmctl.tui.chat.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of, typed_for
 from slmctl.tui.chat.talker import Talker
 from slmctl.tui.editor import edited_outside
 from slmctl.tui.messages import CheckpointClicked, ModelMet, OpenChat, PromptSent, ReplyEnded, SessionKept, VoteKept
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from slmctl.worker.sampler import Sampler
 
 ROOMY = 16  # rows, below which the replies have all the room there is
+MARGINS = 2  # columns beside the lines of the screen
 REPAINTS = 25  # a second, while replies stream
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
 
@@ -73,6 +76,8 @@ class ChatScreen(Screen[None]):
         self.ended_at: dict[int, float] = {}  # by serial, when the last reply had come
         self.keeper = Keeper(Sessions(start.home), self.post_message)
         self.talker = Talker(lambda: self.sampler, self.spawn, self.post_message)
+        db = start.options.get("db")
+        self.labels_of = partial(label_file, None if db is None else str(db), home=start.home)
         self._ballots = Ballots(str(start.options.get("annotator") or "somebody"))
         self.ballots = BallotBox(self._ballots, self.post_message)
         self._is_kept = True
@@ -148,7 +153,7 @@ class ChatScreen(Screen[None]):
         self.talker.stop(lambda _: True)
         self.chat.open(session)
         self.keeper.know(session)
-        self.box.recalled = [turn.prompt for turn in session.turns if turn.prompt]
+        self.box.recalled = [typed_for(turn.prompt) for turn in session.turns if turn.prompt]
         self.tell("")
         self.talk_to(session.models)
 
@@ -213,7 +218,7 @@ class ChatScreen(Screen[None]):
             self.ended_at[wanted.serial] = time.monotonic()
             self.keep()
             if self.chat.turns[-1].failed and not self.box.text:
-                self.box.fill(self.chat.turns[-1].prompt)
+                self.box.fill(typed_for(self.chat.turns[-1].prompt), selected=True)
         self._lines()
 
     def on_model_met(self, message: ModelMet) -> None:
@@ -334,12 +339,14 @@ class ChatScreen(Screen[None]):
 
     def refresh_all(self) -> None:
         """Draws everything anew."""
-        self.turns.show(welcome(self.chat, self.there.models))
+        self.turns.show(welcome(self.chat, self.there.models, self.labels_of(self.chat.session.models)))
         self._lines()
 
     def _lines(self) -> None:
-        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept))
-        self.query_one("#chat-hint", Static).update(Content(hint(self.chat, self.box.completions, self.box.text)))
+        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept, self.app.size.width - MARGINS))
+        among = len(self.chat.turn_of(self.focused_pane.serial).models) if self.focused_pane is not None else 0
+        told = hint(self.chat, self.box.completions if not among else (), self.box.text, among)
+        self.query_one("#chat-hint", Static).update(Content(told))
         roomy = self.app.size.height >= ROOMY
         place = replying.place_of(self) if self.chat.turns and roomy else None
         legend, lens = self.query_one("#chat-legend", Static), self.turns.lens

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import set_cell_size
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -15,7 +16,7 @@ from textual.widgets.option_list import Option
 from slmctl.chatting.sessions import Listed
 from slmctl.tui.safe import one_line
 
-NAME_WIDTH, MODELS_WIDTH, WIDTH = 22, 26, 66
+NAME_WIDTH, TURNS_WIDTH, MODELS_WIDTH, WIDTH = 20, 9, 24, 66
 
 
 class SessionsScreen(ModalScreen[str | None]):
@@ -43,10 +44,13 @@ class SessionsScreen(ModalScreen[str | None]):
 
 def _row(listed: Listed) -> Content:
     when = time.strftime("%d %b %H:%M", time.localtime(listed.at))
-    head = Content.assemble(Content.styled(one_line(listed.name, NAME_WIDTH), "bold"), f"  {when}")
+    name = set_cell_size(one_line(listed.name, NAME_WIDTH), NAME_WIDTH)
+    head = Content.assemble(Content.styled(name, "bold"), f"  {when}")
     if listed.damage:
         return Content.assemble(head, "\n  ", Content.styled(one_line(listed.damage, WIDTH), "italic"))
     turns = f"{listed.turns} turn{'s' * (listed.turns != 1)}"
     models = one_line(", ".join(listed.models), MODELS_WIDTH)
     first = one_line(listed.first, WIDTH)
-    return Content.assemble(head, f"  {turns}  {models}\n  ", Content.styled(first, "italic $foreground-muted"))
+    return Content.assemble(
+        head, f"  {turns:<{TURNS_WIDTH}} {models}\n  ", Content.styled(first, "italic $foreground-muted")
+    )

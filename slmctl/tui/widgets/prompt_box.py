@@ -36,10 +36,12 @@ class PromptBox(CleanArea):
         """What the text could become."""
         return self._complete_line(self.text)
 
-    def fill(self, text: str) -> None:
-        """Puts a text into the box, the cursor behind it."""
+    def fill(self, text: str, selected: bool = False) -> None:
+        """Puts a text into the box, the cursor behind it; what is typed next replaces one that is `selected`."""
         self.load_text(text)
         self.move_cursor(self.document.end)
+        if selected:
+            self.select_all()
 
     def action_send(self) -> None:
         """Sends the text, once keys that were pressed before have been heard: they wait in a queue of ours."""

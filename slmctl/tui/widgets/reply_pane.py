@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from slmctl.chatting.conversation import Reply
-from slmctl.tui.chat.lens import Scale, number_of, seen_through, token_line
+from slmctl.tui.chat.lens import Scale, missing, number_of, seen_through, token_line
 from slmctl.tui.safe import clean, one_line
 
 BETTER, BEST, DOT = "▲", "★", "·"
@@ -41,12 +41,13 @@ class ReplyPane(Static, can_focus=True):
 
     HELP = (
         "Here keys concern the reply: 1 to 4 say which one is better, the same key again that it is much better; the "
-        "judgement goes into the label database of the first model's run, or of --db. Backspace takes it back.\n"
+        "judgement goes into the label database of the first model's run, else of this folder, or of --db. Backspace "
+        "takes it back.\n"
         "[ and ] show what other saved steps of the model's run answer to the same prompt and seed.\n"
         "Left and right move along the tokens while a lens is on."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "screen.reply('vote', 1)", "Better", id="chat.better1", key_display="1-4"),
+        Binding("1", "screen.reply('vote', 1)", "Vote", id="chat.better1", key_display="1-4"),
         Binding("2", "screen.reply('vote', 2)", "Reply 2 is better", id="chat.better2", show=False),
         Binding("3", "screen.reply('vote', 3)", "Reply 3 is better", id="chat.better3", show=False),
         Binding("4", "screen.reply('vote', 4)", "Reply 4 is better", id="chat.better4", show=False),
@@ -64,6 +65,8 @@ class ReplyPane(Static, can_focus=True):
         Binding("up", "screen.reply('turn', -1)", "Turn before", id="chat.turn_before", show=False),
         Binding("down", "screen.reply('turn', 1)", "Turn after", id="chat.turn_after", show=False),
         Binding("i,enter", "screen.reply('write')", "Write", id="chat.write", show=False),
+        Binding("ctrl+o", "screen.sampling", "Sampling", id="chat.sampling", show=False),  # the footer has no room
+        Binding("f4", "screen.editor", "$EDITOR", id="chat.editor", show=False),
     ]
 
     def __init__(self, serial: int, view: View) -> None:
@@ -138,9 +141,9 @@ class ReplyPane(Static, can_focus=True):
             lines.append(Content.styled(clean(view.note), "italic $text-warning"))
         if lens and self.has_focus:
             assert view.scale is not None
-            lines.append(Content(token_line(reply.lens, view.scale.kind, self._at(reply), view.ascii)))
-        elif view.scale is not None and view.scale.kind == "value" and not _has_number(reply, view.scale):
-            lines.append(Content.styled("no value network came with this model", "italic $foreground-muted"))
+            lines.append(Content(token_line(reply, view.scale.kind, self._at(reply), view.ascii)))
+        elif view.scale is not None and reply.lens and not _has_number(reply, view.scale):
+            lines.append(Content.styled(missing(reply, view.scale.kind), "italic $foreground-muted"))
         return lines
 
 
@@ -169,7 +172,7 @@ def measured(view: View, narrow: bool = False) -> str:
         told.append(f"reward {reply.score:+.2f}{better}")
     if reply.kl_nats is not None:
         told.append(f"KL {reply.kl_nats:.2f} nats")
-    elif not reply.ref and not reply.note and not reply.stopped:
+    elif reply.by_reference:
         told.append("KL: the reference")
     counted.append(f"{reply.tokens} token{'s' * (reply.tokens != 1)}")
     if reply.seconds > 0 and reply.tokens:

@@ -1,0 +1,63 @@
+"""Keys in turn: the next key is handed on once the last one has been acted on.
+
+Textual puts a key into the queue of the widget that has the focus, whence it climbs to the app, and takes the next key
+meanwhile. On a busy machine what is typed into a line that a key opens would so go to the list below it, as commands.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from textual.app import App
+from textual.events import Event
+from textual.message_pump import MessagePump
+
+CLIMBS = 3  # of the key itself, of what its action says, and of what is said to that
+LONGEST_S = 0.5  # a widget that goes away takes its queue with it
+
+
+class KeysInTurn:
+    """`hand_on` gives a key to the widget that has the focus."""
+
+    def __init__(self, app: App[Any], hand_on: Callable[[Event], Awaitable[None]]) -> None:
+        self._app, self._hand_on = app, hand_on
+        self._waiting: deque[Event] = deque()
+        self._handed = 0  # keys so far
+        self._under_way = False
+        self._late: asyncio.TimerHandle | None = None
+
+    async def take(self, event: Event) -> None:
+        """Hands a key on, at once or when its turn comes."""
+        self._waiting.append(event)
+        if not self._under_way:
+            await self._next(self._handed)
+
+    async def _next(self, handed: int) -> None:
+        """Hands the next key on, unless that has been done since the key of this number."""
+        if handed != self._handed:
+            return
+        if self._late is not None:
+            self._late.cancel()
+        self._under_way = bool(self._waiting)
+        if self._under_way:
+            self._handed += 1
+            start = self._app.focused or self._app.screen
+            await self._hand_on(self._waiting.popleft())
+            again = self._app.call_later
+            self._late = asyncio.get_running_loop().call_later(LONGEST_S, again, self._next, self._handed)
+            self._climb(start, start, CLIMBS, self._handed)
+
+    def _climb(self, start: MessagePump, node: MessagePump, climbs: int, handed: int) -> None:
+        """Goes behind the key through the queues of all widgets up to the app, so often, and then lets the next go."""
+
+        def passed() -> None:
+            if node is not self._app and node._parent is not None:
+                self._climb(start, node._parent, climbs, handed)
+            elif climbs > 1:
+                self._climb(start, start, climbs - 1, handed)
+            else:
+                self._app.call_later(self._next, handed)
+
+        if not node.call_later(passed):
+            self._app.call_later(self._next, handed)
