@@ -1,5 +1,6 @@
 """A real pretrained model, of other people's making, through every stage; what comes out opens in transformers."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,15 @@ import pytest
 import torch
 import transformers
 
+from engine.preferences import LabelStore
 from engine.pretrained import open_policy, open_scalar
+from engine.rows import Source
 from engine.rundir import RunDir
 from engine.scoring import RewardModelScorer, score_rows
+from slmctl.labelling.asking import Recipe
+from slmctl.labelling.rounds import plan_round
+from slmctl.labelling.session import Labelling, alike, choice
+from slmctl.worker.client import ChildSampler
 from tests.pipeline.conftest import Nursery, arguments
 from tests.tiny import STORIES
 
@@ -71,6 +78,45 @@ def test_a_base_model_continues_openings_for_a_function_of_ones_own(nursery: Nur
     assert all(row["score"] == -row["response"].count("!") for row in drawn)
     model, tokenizer = open_policy(nursery.home / "continued" / "ppo" / "final")
     assert tokenizer.chat_template is None and model.architecture.vocab_size == tokenizer.size
+
+
+OPENINGS = ("Once upon a time", "One day, Lily", "The sun was", "Tom had a dog", "Anna saw a bird", "Ben was sad")
+
+
+async def rank(labels: Path, home: Path, count: int) -> None:
+    """Judges pairs of the model's continuations as a person would who likes commas."""
+    sampler, news = ChildSampler(home, threads=1), asyncio.Event()
+    recipe = Recipe((str(STORIES),), sampling={"temperature": 1.0, "max_new_tokens": 24})
+    session = Labelling(recipe, OPENINGS, LabelStore(labels), "ann", lambda: sampler, news.set)
+    await session.open()
+    while len(session.judged) < count:
+        news.clear()
+        if session.questions.error is not None:
+            raise session.questions.error
+        if session.question is None:
+            await news.wait()
+        else:
+            commas = [candidate.text.count(",") for candidate in session.question.on_screen]
+            await session.answer(alike("tie", 2) if commas[0] == commas[1] else choice(commas.index(max(commas)), 2))
+    await session.close()
+    await sampler.close()
+
+
+def test_its_continuations_are_ranked_taught_and_compared(nursery: Nursery, tmp_path: Path) -> None:
+    labels, openings, mine = tmp_path / "labels.db", tmp_path / "openings.txt", tmp_path / "mine.py"
+    openings.write_text("\n".join(OPENINGS))
+    mine.write_text("def commas(prompts, responses):\n    return [r.count(',') for r in responses]\n")
+    asyncio.run(rank(labels, nursery.home, 24))  # six openings are asked more than once
+    planned = plan_round(str(STORIES), "", labels, 24, nursery.home, Source(str(openings)), longest=24)
+    for words in planned.commands:
+        outcome = nursery.run(*words, "--threads", "1", "--max-steps", "2", "--quiet")
+        assert outcome.code == 0, outcome.err
+    asked = ("--prompts", str(openings), "--judge", f"{mine}:commas", "--max-new-tokens", "24", "--json")
+    outcome = nursery.run("eval", str(STORIES), planned.models[0], *asked)
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert result["wins"] + result["ties"] + result["losses"] == len(OPENINGS)
+    assert 0 <= result["win_rate_low"] <= result["win_rate"] <= result["win_rate_high"] <= 1
 
 
 def test_the_reward_model_scores_the_same_in_transformers(run: RunDir) -> None:
