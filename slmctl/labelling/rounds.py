@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from engine.errors import ConfigError, EngineError
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
@@ -34,6 +34,8 @@ RM_LR_SHARE = 0.3
 RM_WARMUP_STEPS = 2
 RM_HELD_OUT = 0.15
 PPO_STEPS_SHARE = 0.6
+LENGTH = "ppo/response_tokens"
+LENGTH_STEPS = 3  # steps that the length of responses is the mean of: one alone is noise
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Round:
     """What a new round will do: the commands that make run `name`, and what its policy and reward model start from.
 
     `seconds` is what PPO will take, by the pace of the run that it starts from; None where that is not known.
+    `comparison` is the command that says how the new policy differs from the one before, with intervals.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Round:
     labels: int
     commands: tuple[tuple[str, ...], ...]
     seconds: float | None = None
+    comparison: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -72,6 +76,7 @@ class Progress:
     metrics: Mapping[str, float] = field(default_factory=dict)
     held_out: int = 0  # labels that the reward model is tested on
     done: bool = False
+    lengths: tuple[float, float] | None = None  # mean tokens of PPO's responses: of its first steps, of the last
 
 
 def plan_round(
@@ -117,6 +122,7 @@ def plan_round(
         count,
         (("rm", "--run", name, *origin, *data, *_set(rm)), ("ppo", "--run", name, *start, *_set(ppo))),
         None if parent is None else _seconds(parent, int(ppo.get("ppo.steps", record.config.ppo.steps))),
+        ("eval", policy, f"{name}:ppo", *_judged(record, prompts, labels, f"{name}:rm")),
     )
 
 
@@ -194,7 +200,10 @@ def progress_of(run: RunDir, stage: str) -> Progress:
             step = event.step
         done |= isinstance(event, StageFinished)
         metrics |= _metrics(event)
-    return Progress(stage, step, steps, numbers_of(stage, metrics), metrics, held_out, done)
+    tokens = [found[LENGTH] for event in said if LENGTH in (found := _metrics(event))]
+    ends = [fmean(some) for some in (tokens[:LENGTH_STEPS], tokens[-LENGTH_STEPS:]) if some]
+    lengths = (ends[0], ends[1]) if ends else None
+    return Progress(stage, step, steps, numbers_of(stage, metrics), metrics, held_out, done, lengths)
 
 
 def stop(planned: Round, home: Path) -> None:
@@ -205,6 +214,15 @@ def stop(planned: Round, home: Path) -> None:
 def _metrics(event: Event) -> Mapping[str, float]:
     metrics: Mapping[str, float] = getattr(event, "metrics", {})
     return metrics
+
+
+def _judged(record: RunRecord, prompts: Source | None, labels: Path, scorer: str) -> tuple[str, ...]:
+    """How two policies of such a run are compared: on the world's test prompts, else on those that were labelled."""
+    inputs = record.inputs
+    own = "prompts" in inputs.get("ppo", {}) or "data" in inputs.get("sft", {}) or prompts is not None
+    if record.config.world.name and not own:
+        return ("--reward", scorer)
+    return ("--prompts", str(labels), "--judge", scorer)
 
 
 def _mapped(source: Source) -> list[str]:

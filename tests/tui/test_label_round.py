@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from engine.errors import EngineError
+from engine.intervals import Share
 from slmctl.labelling.rounds import Progress, Round
 from slmctl.tui.app import Playground
 from slmctl.tui.label import round_desk
+from slmctl.tui.label.round_state import RoundState
 from slmctl.tui.screens.label_round import RoundScreen
 from tests.tui.labels import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
-from tests.tui.playing import screen_text, until
+from tests.tui.playing import go, screen_text, until
 
 
 @pytest.fixture
@@ -39,7 +42,13 @@ def fake_drive(*said: Progress, error: str = "") -> Any:
 
 
 RM = Progress("rm", 6, 6, "accuracy 0.8", {"rm/validation_accuracy": 0.8}, 15, True)
-PPO = Progress("ppo", 30, 30, "score 1.2  KL 0.9", {}, 0, True)
+PPO = Progress("ppo", 30, 30, "score 1.2  KL 0.9", {}, 0, True, (14.25, 12.0))
+READY = "tiny-2 is ready: shift+n · reward model: 80% of the 15 newest labels right"
+
+
+def told(app: Playground) -> str:
+    """What the round's own screen says, as one line."""
+    return " ".join(" ".join(str(part.render()) for part in app.screen.query(Static)).split())
 
 
 async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
@@ -50,7 +59,7 @@ async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
     await pair(app, pilot, count)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("size", [(80, 24), (140, 45), (60, 20)])
 def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
     home: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
@@ -61,18 +70,24 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.pause()
-        plan = words(app)
+        plan = told(app)
         assert "A new run, tiny-2: 12 labels teach tiny:rm your taste" in plan
         assert "slmctl rm --run tiny-2 --from tiny" in plan and "enter: start" in plan
         await pilot.press("enter")
-        await until(pilot, lambda: "tiny-2 is ready" in words(app), "the end")
-        await pilot.pause()
-        assert "tiny-2 is ready" in screen_text(app)
+        await until(pilot, lambda: READY in words(app), "the end")
+        await pilot.press("1")
+        await pair(app, pilot, 13)
+        assert READY in words(app), "it stays until it is acted on"
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the result")
         await pilot.pause()
-        result = words(app)
+        result = told(app)
         assert "right on 80% of the 15 newest labels, not learnt from" in result and "enter: label tiny-2:ppo" in result
+        assert "14.2 tokens from tiny:sft, 12.0 from tiny-2:ppo" in result
+        compare = "slmctl eval tiny:sft tiny-2:ppo --reward tiny-2:rm"
+        assert compare in result
+        await pilot.press("y")
+        assert app.clipboard == compare
         await pilot.press("enter")
 
         def next_round() -> bool:
@@ -84,8 +99,42 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
         assert session is not None
         assert (session.sitting.recipe.scorer, session.labelling.judged) == ("tiny-2:rm", [])
         assert session.sitting.labels == home / "tiny-2" / "labels.db"
+        assert "tiny-2 is ready" not in words(app)
 
-    assert len(play(home, script, "tiny:sft", size=size)) == 12
+    assert len(play(home, script, "tiny:sft", size=size)) == 13
+
+
+def test_how_far_a_round_is_stands_above_the_pair_and_its_end_is_told_in_other_modes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
+        for progress in (Progress("rm"), RM, Progress("ppo", 3, 30)):
+            yield progress
+        await go_on.wait()
+
+    monkeypatch.setattr(round_desk, "drive", drive)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await labelled(app, pilot, 10)
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
+        await pilot.press("enter")
+        now = "tiny-2: PPO 3/30 · shift+n · reward model: 80% of the 15 newest labels right"
+        await until(pilot, lambda: now in words(app), "how far it is")
+        await go(app, pilot, "f2", "runs")
+        go_on.set()
+        said = app._notifications
+        await until(pilot, lambda: "tiny-2 is ready: see Label" in [one.message for one in said], "the end")
+
+    play(home, script, "tiny:sft")
+
+
+def test_the_result_says_which_way_the_labels_went() -> None:
+    planned = Round("tiny-2", "tiny:sft", "tiny:rm", 12, ())
+    state = RoundState(planned, longer=Share(3, 10), done=True, stages={"ppo": PPO})
+    assert "12.0 from tiny-2:ppo (the longer one won 30% of 10 labels)" in " ".join(state.lines())
 
 
 def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

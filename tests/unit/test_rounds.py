@@ -137,6 +137,23 @@ def test_how_a_stage_stands_is_read_from_its_events(home: Path) -> None:
     assert progress_of(RunDir(home / "none"), "rm").steps == 0
 
 
+def test_how_long_responses_were_and_are_is_a_mean_of_some_steps(home: Path) -> None:
+    run = RunDir(home / "tiny")
+    assert progress_of(run, "ppo").lengths is None
+    for step, tokens in enumerate((14.0, 13.0, 12.0, 30.0, 9.0, 8.0, 7.0), start=1):
+        run.append(StepCompleted("ppo", step, {"ppo/response_tokens": tokens}))
+    assert progress_of(run, "ppo").lengths == (13.0, 8.0)
+
+
+def test_the_new_policy_is_compared_on_the_worlds_prompts_else_on_those_that_were_labelled(tmp_path: Path) -> None:
+    run = prepare(RunRequest("run"), tmp_path, ENVIRON).rundir
+    run.final("sft").mkdir(parents=True)
+    words = ("eval", "tiny:sft", "tiny-2:ppo")
+    assert plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path).comparison == (*words, "--reward", "tiny-2:rm")
+    own = (*words, "--prompts", "l.db", "--judge", "tiny-2:rm")
+    assert plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path, Source("mine.txt")).comparison == own
+
+
 def test_a_command_that_fails_is_told_in_its_own_words(home: Path) -> None:
     async def main() -> None:
         planned = Round("new", "tiny:sft", "", 50, (("rm", "--run", "new", "--from", "nobody"),))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from engine.agreement import longer_won
 from engine.errors import EngineError
 from engine.preferences import read_labels
 from slmctl.labelling.rounds import Progress, drive, plan_round, stop
@@ -72,7 +73,7 @@ class RoundDesk:
         opinions = [agrees(one) for one in judged]
         known = [opinion for opinion in opinions if opinion is not None]
         before = f" ({recipe.scorer} before: on {sum(known) / len(known):.0%} of all)" if known else ""
-        return RoundState(planned, because, before)
+        return RoundState(planned, because, before, longer_won(judged))
 
 
 def _start(session: LabelSession) -> tuple[str, str]:

@@ -3,20 +3,24 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from engine.intervals import Share
 from slmctl.labelling.rounds import Progress, Round
 from slmctl.report import duration
 from slmctl.runs.launch import shown
 
+NO_VOTES = Share(0, 0)
 STAGES = {"rm": "reward model", "ppo": "PPO"}
 
 
 @dataclass
 class RoundState:
-    """What is planned and how far it is; `model_before` is how often the old scorer says what the labels say."""
+    """What is planned and how far it is; `model_before` is how often the old scorer says what the labels say, `longer`
+    how often the longer response won in them."""
 
     planned: Round
     chosen_because: str = ""
     model_before: str = ""
+    longer: Share = NO_VOTES
     running: bool = False
     done: bool = False
     error: str = ""
@@ -24,15 +28,30 @@ class RoundState:
 
     @property
     def short(self) -> str:
-        """The round in the status line; nothing where none is on its way."""
+        """The round in one line, the key that leads to it first; nothing where none is on its way."""
+        name = self.planned.name
         if self.done:
-            return f"{self.planned.name} is ready: shift+n"
+            return f"{name} is ready: shift+n{self._right}"
         if self.error:
-            return f"{self.planned.name} failed: shift+n"
+            return f"{name} failed: shift+n says why"
         if not self.running:
             return ""
         now = list(self.stages.values())[-1:] or [Progress("rm")]
-        return f"{self.planned.name}: {now[0].stage} {now[0].step}/{now[0].steps or '?'}"
+        return f"{name}: {STAGES.get(now[0].stage, now[0].stage)} {_steps(now[0])} · shift+n{self._right}"
+
+    @property
+    def command(self) -> str:
+        """What measures how the new policy differs."""
+        return shown(self.planned.comparison)
+
+    @property
+    def _right(self) -> str:
+        """How good the new reward model is, once that is known."""
+        learnt = self.stages.get("rm", Progress("rm"))
+        right = learnt.metrics.get("rm/validation_accuracy")
+        if right is None or not learnt.done:
+            return ""
+        return f" · reward model: {right:.0%} of the {learnt.held_out} newest labels right"
 
     def lines(self) -> Iterator[str]:
         """What the round's own screen says."""
@@ -43,8 +62,18 @@ class RoundState:
             yield ""
             yield f"! {self.error}"
         if self.done:
+            yield from self._lengths()
             yield ""
-            yield f"The new policy is {self.planned.models[0]}."
+            yield "How sure is that? This command gives intervals (y copies it):"
+            yield self.command
+
+    def _lengths(self) -> Iterator[str]:
+        """How long responses were and are, and which way the labels went."""
+        if (lengths := self.stages.get("ppo", Progress("ppo")).lengths) is not None:
+            won = self.longer
+            votes = f" (the longer one won {won.rate:.0%} of {won.cases} labels)" if won.rate is not None else ""
+            before, now = self.planned.policy, self.planned.models[0]
+            yield f"{'length':<13} {lengths[0]:.1f} tokens from {before}, {lengths[1]:.1f} from {now}{votes}"
 
     def _plan(self) -> Iterator[str]:
         planned = self.planned
@@ -70,11 +99,14 @@ class RoundState:
 
     def _progress(self, stage: str, progress: Progress) -> str:
         if stage != "rm" or not progress.done:
-            state = "done" if progress.done else f"{progress.step}/{progress.steps or '?'}"
-            return f"{state}  {progress.numbers}"
+            return f"{'done' if progress.done else _steps(progress)}  {progress.numbers}"
         right = progress.metrics.get("rm/validation_accuracy")
         if right is None:
             return "done"
         return (
             f"done  right on {right:.0%} of the {progress.held_out} newest labels, not learnt from{self.model_before}"
         )
+
+
+def _steps(progress: Progress) -> str:
+    return f"{progress.step}/{progress.steps}" if progress.steps else "begins"

@@ -1,6 +1,6 @@
 """The new round over the pair: what it will do, how far it is, what came of it."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,6 +12,9 @@ from textual.widgets import Static
 from slmctl.tui.label.round_state import RoundState
 from slmctl.tui.safe import clean
 
+if TYPE_CHECKING:
+    from slmctl.tui.app import Playground
+
 
 class RoundScreen(ModalScreen[str | None]):
     """Gives "start", "stop" or "next", what the person chose, None where the screen was left."""
@@ -20,6 +23,7 @@ class RoundScreen(ModalScreen[str | None]):
         Binding("escape", "dismiss(None)", "Back to the pairs", id="label.round_back"),
         Binding("enter", "go_on", "Go on", id="label.round_go"),
         Binding("s", "stop", "Stop it", id="label.round_stop"),
+        Binding("y", "copy", "Copy the command", id="label.round_copy"),
     ]
 
     def __init__(self, state: RoundState) -> None:
@@ -53,6 +57,11 @@ class RoundScreen(ModalScreen[str | None]):
         """Stops a round that runs."""
         if self.state.running:
             self.dismiss("stop")
+
+    def action_copy(self) -> None:
+        """Puts the command that compares the policies on the clipboard, once there are two."""
+        if self.state.done:
+            cast("Playground", self.app).copy(self.state.command)
 
     def _keys(self) -> str:
         if self.state.done:

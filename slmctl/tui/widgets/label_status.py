@@ -17,14 +17,14 @@ class LabelStatus(Static):
         super().__init__("", markup=False)
 
     def show(self, tally: Tally, goal: int, ascii_only: bool, extra: str = "") -> None:
-        """Writes the line; `extra` comes last."""
-        parts = [_progress(tally.labels, goal, ascii_only)]
+        """Writes the line; `extra` stands where a narrow terminal cannot cut it off."""
+        parts = [_progress(tally.labels, goal, ascii_only), *([extra] if extra else [])]
         if tally.per_minute is not None:
             parts.append(f"{tally.per_minute:.0f}/min")
         parts += _habit("first wins", tally.first) + _habit("longer wins", tally.longer)
         if tally.self_agreement.cases:
             parts.append(f"self {tally.self_agreement.count}/{tally.self_agreement.cases}")
-        self.update(Content("  ".join([*parts, extra] if extra else parts)))
+        self.update(Content("  ".join(parts)))
 
 
 def _progress(labels: int, goal: int, ascii_only: bool) -> str:

@@ -1,8 +1,9 @@
-"""One line on the new round, there while there is one; it runs the round and shows the round's own screen."""
+"""How the new round stands, there while there is one and until what it made is labelled; it runs the round and shows
+the round's own screen."""
 
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.content import Content
 from textual.widgets import Static
@@ -12,6 +13,9 @@ from slmctl.tui.label.session import LabelSession
 from slmctl.tui.messages import NextRound, RoundEnded, RoundNews, RoundPlanned
 from slmctl.tui.safe import one_line
 from slmctl.tui.screens.label_round import RoundScreen
+
+if TYPE_CHECKING:
+    from slmctl.tui.app import Playground
 
 
 class RoundLine(Static):
@@ -40,6 +44,9 @@ class RoundLine(Static):
         """Tells how the round ended."""
         self._desk.end(message.error)
         self._tell()
+        app = cast("Playground", self.app)
+        if app.current_mode != "label" and self._desk.state is not None:
+            app.say(f"{self._desk.state.planned.name} {'failed' if message.error else 'is ready'}: see Label")
 
     def _decide(self, decision: str | None) -> None:
         """Does what was decided on the round's own screen."""
@@ -58,6 +65,7 @@ class RoundLine(Static):
         words = "" if state is None else state.short
         self.update(Content(one_line(words)))
         self.display = bool(words)
+        self.set_class(state is not None and state.done, "-ready")
         if isinstance(self.app.screen, RoundScreen):
             self.app.screen.refresh_state()
 
