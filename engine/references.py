@@ -11,6 +11,7 @@ from engine.errors import CheckpointError, ConfigError, nearest
 from engine.rundir import DIRECTORIES, find_run
 
 POCKET = "pocket:"
+HUB, GGUF = "hf:", ".gguf"
 MODEL_STAGES = ("pretrain", "sft", "rm", "ppo")
 
 
@@ -33,10 +34,10 @@ def resolve_reference(reference: str, home: Path) -> Path:
     """The checkpoint directory that a reference means.
 
     Raises: ConfigError for a form that is not understood; FileError for a run that does not exist; CheckpointError
-    where there is nothing to open.
+    where there is nothing that can be opened.
     """
-    if reference.startswith("hf:") or reference.endswith(".gguf"):
-        raise ConfigError(f"{reference}: hub models and GGUF files cannot be opened yet; use a Hugging Face directory")
+    if reference.startswith(HUB) or reference.endswith(GGUF):
+        raise CheckpointError(_not_opened(reference))
     path = _directory(reference)
     if path is not None:
         return path
@@ -47,6 +48,16 @@ def resolve_reference(reference: str, home: Path) -> Path:
     stage, at, step = place.partition("@")
     stage = stage_named(stage)
     return _saved(name, stage, step, home) if at else _final(name, stage, home)
+
+
+def _not_opened(reference: str) -> str:
+    """What to do with a model that lies where none is opened."""
+    if not reference.startswith(HUB):
+        return f"{reference} is a GGUF file; models are opened from Hugging Face directories: name what it was made of"
+    repository = reference.removeprefix(HUB)
+    folder = repository.rpartition("/")[2] or "FOLDER"
+    fetch = f"hf download {repository or 'ORG/NAME'} --local-dir {folder}"
+    return f"{reference} is on the hub, and models are opened from folders; type: {fetch}, and give that folder in its place"
 
 
 def reference_to(run: str, stage: str) -> str:
