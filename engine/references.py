@@ -57,7 +57,7 @@ def _not_opened(reference: str) -> str:
     repository = reference.removeprefix(HUB)
     folder = repository.rpartition("/")[2] or "FOLDER"
     fetch = f"hf download {repository or 'ORG/NAME'} --local-dir {folder}"
-    return f"{reference} is on the hub, and models are opened from folders; type: {fetch}, and give that folder in its place"
+    return f"{reference} is on the hub, and models are opened from folders; type: {fetch}, and give that folder"
 
 
 def reference_to(run: str, stage: str) -> str:
