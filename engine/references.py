@@ -13,6 +13,7 @@ from engine.errors import CheckpointError, ConfigError, nearest
 from engine.rundir import DIRECTORIES, find_run
 
 POCKET = "pocket:"
+HUB, GGUF = "hf:", ".gguf"
 MODEL_STAGES = ("pretrain", "sft", "rm", "ppo")
 
 
@@ -35,10 +36,10 @@ def resolve_reference(reference: str, home: Path) -> Path:
     """The checkpoint directory that a reference means.
 
     Raises: ConfigError for a form that is not understood; FileError for a run that does not exist; CheckpointError
-    where there is nothing to open.
+    where there is nothing that can be opened.
     """
-    if reference.startswith("hf:") or reference.endswith(".gguf"):
-        raise ConfigError(f"{reference}: hub models and GGUF files cannot be opened yet; use a Hugging Face directory")
+    if reference.startswith(HUB) or reference.endswith(GGUF):
+        raise CheckpointError(_not_opened(reference))
     path = _directory(reference)
     if path is not None:
         return path
@@ -78,6 +79,16 @@ def _says_that_it_scores(directory: Path) -> bool | None:
         return any("SequenceClassification" in name for name in names)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _not_opened(reference: str) -> str:
+    """What to do with a model that lies where none is opened."""
+    if not reference.startswith(HUB):
+        return f"{reference} is a GGUF file; models are opened from Hugging Face directories: name what it was made of"
+    repository = reference.removeprefix(HUB)
+    folder = repository.rpartition("/")[2] or "FOLDER"
+    fetch = f"hf download {repository or 'ORG/NAME'} --local-dir {folder}"
+    return f"{reference} is on the hub, and models are opened from folders; type: {fetch}, and give that folder"
 
 
 def reference_to(run: str, stage: str) -> str:

@@ -7,13 +7,18 @@ import hashlib
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from engine.errors import ConfigError, DataError, FileError
 
 HUB = "hf:"
+REACH_S = 3.0
+PORTS = {"http": 80, "https": 443}
 REFERENCE = re.compile(r"hf:(?P<path>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.-]+))?")
 DEFAULT_SPLIT = "train"
 FORMATS = {"JSON": (".json", ".jsonl"), "CSV": (".csv", ".tsv"), "Parquet": (".parquet",), "text": (".txt",)}
@@ -82,6 +87,7 @@ def _load(name: str) -> Any:
         if any((Path(path) / marker).is_file() for marker in SAVED):
             loaded = datasets.load_from_disk(path)
         elif is_hub(name):
+            _leave_out_the_hub_if_unreachable()
             return datasets.load_dataset(path, config, split=split)
         else:
             _refuse_mixed(path)
@@ -95,6 +101,20 @@ def _load(name: str) -> Any:
         raise
     except Exception as error:  # the hub, its files and a network in between: whatever fails there is said
         raise FileError(f"the dataset {name} cannot be loaded: {_first_line(error)}") from error
+
+
+def _leave_out_the_hub_if_unreachable() -> None:
+    """Has the libraries look into their cache at once where the hub cannot be reached from here: by themselves they try
+    it for half a minute first. Whether it can be reached through a proxy is not known."""
+    import datasets
+    from huggingface_hub import constants
+
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        if not getproxies():
+            socket.create_connection((hub.hostname or "", hub.port or PORTS.get(hub.scheme, 443)), REACH_S).close()
+    except OSError:
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
 
 
 def _refuse_mixed(folder: str) -> None:

@@ -39,7 +39,7 @@ def key_named(typed: str) -> str | None:
     key = _OTHERWISE.get(key, key) if len(key) == 1 else _OTHERWISE.get(key.lower(), key.lower())
     if not set(modifiers) <= MODIFIERS or not (key in _NAMED or _is_character(key)):
         return None
-    if modifiers == ["shift"] and len(key) == 1:  # a terminal sends the letter itself
+    if modifiers == ["shift"] and len(key) == 1 and key.isalpha():  # a terminal sends the letter itself
         return key.upper()
     if len(key) == 1:
         key = _character_to_key(key.lower() if modifiers else key)

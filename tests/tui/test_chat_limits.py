@@ -31,7 +31,7 @@ def test_a_base_model_continues_the_text_verbatim(home: Path) -> None:
             ["Once upon a time,  there"],
             ["Once upon a time,  there was"],
         ]
-        assert "characters are sent as they stand" in chat.line("hint")
+        assert "characters are continued as they stand" in chat.line("hint")
         await chat.say("/system Be kind.")
         assert "has no chat template and is not told" in chat.note()
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from engine.events import AlarmRaised, RunFailed, RunResumed
 from engine.planning import RunRequest, prepare
@@ -22,6 +23,7 @@ from slmctl.runs.particulars import Particulars, particulars
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean
+from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.start import Start
 from slmctl.tui.widgets.run_detail import detail_rows
 from slmctl.tui.widgets.runs_table import COLUMNS, RunsTable, ago, arranged, bar, cell_of
@@ -304,3 +306,22 @@ def test_what_files_say_of_a_run_is_harmless_in_the_table_and_the_detail(tmp_pat
         assert "[bold]␛[31mred" in screen_text(app)
 
     played(playground(tmp_path), script, (140, 45))
+
+
+def test_keys_that_come_before_the_runs_are_known_go_to_no_hidden_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, known = Playground(Start(tmp_path)), threading.Event()
+    rows = app.overview.rows
+    monkeypatch.setattr(app.overview, "rows", lambda now: rows(now) if known.wait() else [])
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        try:
+            await pilot.press("x", "slash", "n")
+            assert isinstance(app.screen, FormScreen)
+            await pilot.press("escape")
+        finally:
+            known.set()
+        await until(pilot, lambda: isinstance(app.focused, OptionList), "the welcome")
+
+    played(app, script)

@@ -81,6 +81,22 @@ def test_help_names_the_mode_and_every_key_that_works_now(tmp_path: Path) -> Non
     played(Playground(Start(tmp_path)), script)
 
 
+def test_help_names_what_a_mode_can_do_before_how_one_moves_about(tmp_path: Path) -> None:
+    make_run(tmp_path)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: isinstance(app.focused, RunsTable), "the table")
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        text = str(app.screen.text)
+        places = [
+            text.index(words) for words in ("runs.watch", "runs.filter", "Everywhere", "Moving about", "Cursor up")
+        ]
+        assert places == sorted(places) and text.count("Cursor up") == 1
+
+    played(Playground(Start(tmp_path)), script)
+
+
 def test_the_playground_loads_no_torch_and_none_of_its_kin(tmp_path: Path) -> None:
     code = f"""
 import asyncio, sys

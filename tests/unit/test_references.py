@@ -39,8 +39,8 @@ def test_forms_that_are_understood(home: Path) -> None:
         ("other:ppo", FileError, "no run named 'other'"),
         ("tiny", CheckpointError, "no model directory tiny; a run's model is named like tiny:ppo"),
         ("/none/such", CheckpointError, "no model directory"),
-        ("hf:org/name", ConfigError, "cannot be opened yet"),
-        ("model.gguf", ConfigError, "cannot be opened yet"),
+        ("hf:org/name", CheckpointError, "type: hf download org/name --local-dir name, and give that folder"),
+        ("model.gguf", CheckpointError, "is a GGUF file; models are opened from Hugging Face directories"),
     ],
 )
 def test_what_is_not_there_is_a_sentence(home: Path, reference: str, kind: type[Exception], sentence: str) -> None:

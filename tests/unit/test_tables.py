@@ -98,6 +98,29 @@ def test_a_hub_dataset_without_a_network_is_one_sentence() -> None:
     assert "FileError: the dataset hf:nobody/nothing cannot be loaded: " in ended.stderr.splitlines()[-1]
 
 
+def test_a_hub_that_cannot_be_reached_is_not_tried_again_and_again() -> None:
+    code = """
+import socket
+from engine.tables import dataset_rows
+asked = []
+
+
+def refuse(*given, **named):
+    asked.append(given)
+    raise socket.gaierror(-2, "no network")
+
+
+socket.getaddrinfo = refuse
+try:
+    dataset_rows("hf:nobody/nothing")
+finally:
+    print(len(asked))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=False)
+    assert "FileError: the dataset hf:nobody/nothing cannot be loaded: " in ended.stderr.splitlines()[-1]
+    assert ended.stdout == "1\n"
+
+
 def test_torch_is_not_loaded_for_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text('{"prompt": "Hi"}\n')
     read = f"from engine.tables import dataset_rows; list(dataset_rows({str(tmp_path)!r}))"

@@ -48,7 +48,7 @@ def hint(chat: Chat, completions: Sequence[Completion], typed: str, among: int) 
         return f"{better} · backspace takes it back · esc to the box"
     if chat.continues():
         told = chat.before(None, chat.session.models[0])
-        return f"no chat template: {told + len(typed)} characters are sent as they stand, and continued · / commands"
+        return f"no chat template: {told + len(typed)} characters are continued as they stand · / commands"
     return "enter sends · ctrl+j new line · up recalls · / commands · tab to the replies"
 
 

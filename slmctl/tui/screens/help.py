@@ -45,17 +45,24 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_lines(below: Screen[Any], mode: str) -> Iterator[Content]:
-    """The sentences that the focused widget, its screen and the mode have, then the active keys by who takes them."""
+    """The sentences that the focused widget, its screen and the mode have, then the active keys by who takes them, and
+    last those by which one moves about in any list or text."""
     sentences = [MODES.get(mode, "")]
     nodes = below.focused.ancestors_with_self if below.focused is not None else [below]
     sentences += [cleandoc(node.HELP) for node in nodes if node.HELP]
     for sentence in filter(None, sentences):
         yield Content(clean(sentence))
     shown = [active for active in below.active_bindings.values() if active.binding.description]
-    for node, bindings in groupby((active for active in shown if not active.binding.system), key=_node):
-        yield Content("")
-        yield Content.styled(_title(node), "bold underline")
-        yield from _binding_lines(below.app, list(bindings))
+    shown = [active for active in shown if not active.binding.system]
+    for node, bindings in groupby((active for active in shown if active.binding.id), key=_node):
+        yield from _section(below.app, _title(node), list(bindings))
+    yield from _section(below.app, "Moving about", [active for active in shown if not active.binding.id])
+
+
+def _section(app: App[Any], title: str, bindings: list[ActiveBinding]) -> Iterator[Content]:
+    yield Content("")
+    yield Content.styled(title, "bold underline")
+    yield from _binding_lines(app, bindings)
 
 
 def _node(active: ActiveBinding) -> DOMNode:
@@ -70,9 +77,9 @@ def _title(node: DOMNode) -> str:
 
 
 def _binding_lines(app: App[Any], bindings: list[ActiveBinding]) -> Iterator[Content]:
-    """A line an action, those with a name to remap them by first: its keys, what it does, the name."""
+    """A line an action: its keys, what it does, the name to remap it by, if any."""
     keys: dict[tuple[str, str, str], list[str]] = {}
-    for active in sorted(bindings, key=lambda active: active.binding.id is None):
+    for active in bindings:
         binding = active.binding
         shown = keys.setdefault((binding.action, binding.description, binding.id or ""), [])
         shown.append(app.get_key_display(binding))

@@ -37,6 +37,7 @@ OF_A_RUN = ("chat", "label", "go_on", "copy", "filter")
 class RunsScreen(Screen[None]):
     """The table of the runs and the chosen one; in an empty folder, a welcome."""
 
+    AUTO_FOCUS = ""  # the table or the welcome has it once it is known which; by itself Textual takes the hidden filter
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "tiny", "Run tiny", id="runs.tiny"),
         Binding("c", "chat", "Chat", id="runs.chat"),
@@ -54,6 +55,7 @@ class RunsScreen(Screen[None]):
         self._found: Particulars | None = None
         self._read_as: Standing | None = None
         self._looking = False
+        self._now = 0.0
 
     @property
     def _playground(self) -> "Playground":
