@@ -193,7 +193,8 @@ class LabelScreen(Screen[None]):
         """Tells what could not be done."""
         if message.unwritten:
             self._keeping, self._stronger, self._refused, self._pressed = False, False, False, None
-        self._playground.say(message.sentence, "error")
+        if not self.is_current:
+            self._playground.say(message.sentence, "error")
         self.query_one(Reveal).tell(f"! {message.sentence}")
         self.show()
 
