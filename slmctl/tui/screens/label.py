@@ -21,7 +21,7 @@ from slmctl.labelling.drawing import Question
 from slmctl.labelling.session import SKIP, Answer, alike, choice
 from slmctl.labelling.sitting import Wishes
 from slmctl.tui.label import asking as label_asking
-from slmctl.tui.label.keys import KEYS
+from slmctl.tui.label.keys import ABOUT, KEYS
 from slmctl.tui.label.session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
     FiguresRead,
@@ -59,11 +59,7 @@ class LabelScreen(Screen[None]):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = KEYS
-    HELP = """
-    A number says which response is better; the same number once more, at once, or with shift, that it is much better.
-    Which model gave which response, and what the reward model thinks, is told once your vote is kept. A "!" behind a
-    share in the first line says that it is no chance: you may favour what stands first, or what is longer.
-    """
+    HELP = ABOUT
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
