@@ -85,10 +85,10 @@ def open_chat(params: Mapping[str, Any]) -> None:
     home = runs_home(os.environ)
     models = check_models(params["models"] or ()) if params["models"] or not params["session"] else ()
     for name in (*models, params["ref"]):
-        if name not in (None, NONE):
+        if name and name != NONE:
             resolve_policy(name, home)
-    if params["reward"] not in (None, "", NONE) and is_model(params["reward"]):
-        resolve_scorer(params["reward"], home)
+    if (reward := params["reward"]) and reward != NONE and is_model(reward):
+        resolve_scorer(reward, home)
     if not models or params["session"] in Sessions(home).names():
         Sessions(home).load(params["session"])
     labels_of(params["db"], None)

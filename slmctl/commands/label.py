@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,7 +172,7 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     if params["json"]:
         print(json_module.dumps(report))
     else:
-        print_report(report, wishes.models)
+        print_report(report, wishes.models, home)
 
 
 class Teller:
@@ -187,8 +188,10 @@ class Teller:
             print(f"label {done}/{most}", file=sys.stderr, flush=True)
 
 
-def print_report(report: Mapping[str, Any], models: Sequence[str]) -> None:
+def print_report(report: Mapping[str, Any], models: Sequence[str], home: Path) -> None:
     """Prints what a simulated labeler did, and what to type next."""
+    from slmctl.labelling.rounds import next_name
+
     labels = one_line(report["labels"])
     print(f"{report['judged']} labels of {one_line(report['annotator'])} in {labels}")
     for name, title in REPORT_LINES.items():
@@ -196,4 +199,4 @@ def print_report(report: Mapping[str, Any], models: Sequence[str]) -> None:
             print(f"  {title:<28} {value:.3g}")
     run, mark, _ = models[0].rpartition(":")
     if mark and "/" not in run:
-        print(f"next: slmctl rm --run {run}-2 --from {run} --data {labels}")
+        print(f"next: slmctl rm --run {next_name(home, run)} --from {run} --data {labels}")

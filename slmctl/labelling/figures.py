@@ -33,9 +33,9 @@ def _model_lines(taught: Mapping[str, Taught]) -> Iterator[str]:
     if not taught:
         return
     yield ""
-    yield "the scorer against your votes"
+    yield "votes against what the scorer thought"
     for name, one in taught.items():
-        yield _line(f"  {name} pairs", f"wrong {_share(one.wrong)}; {percent(one.corrected)} of all shown taught it")
+        yield _line(f"  {name} pairs", f"{_share(one.wrong)}; {percent(one.corrected)} of all pairs shown")
     if {"uncertainty", "control"} <= taught.keys():
         more = _more(taught["uncertainty"].corrected, taught["control"].corrected)
         yield f"  {more}"

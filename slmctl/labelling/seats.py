@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-NAME = 8  # hexadecimal digits that stand for a labeler's name, which may be any text
+NAME = 8  # hexadecimal digits that stand for a name, which may be any text
 
 
 class Seat:
-    """The first free seat of this labeler: 0 where nobody of this name labels into the database now."""
+    """The first free seat of this name: 0 where nobody sits in the database under it now."""
 
-    def __init__(self, labels: Path, annotator: str) -> None:
+    def __init__(self, labels: Path, who: str) -> None:
         """Raises: OSError where no file can be made beside the database."""
-        name = sha256(annotator.encode(errors="replace")).hexdigest()[:NAME]
+        name = sha256(who.encode(errors="replace")).hexdigest()[:NAME]
         for self.number in count():
             self._path = labels.with_name(f"{labels.name}-seat-{name}-{self.number}")
             self._handle = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666)
@@ -45,10 +45,10 @@ class Seat:
             return False
 
 
-def seat_at(labels: Path, annotator: str) -> Seat | None:
+def seat_at(labels: Path, who: str) -> Seat | None:
     """A seat, None on a disk that knows no such locks."""
     try:
-        return Seat(labels, annotator)
+        return Seat(labels, who)
     except OSError:
         return None
 

@@ -95,7 +95,8 @@ class Labelling:
 
     async def open(self) -> None:
         """Reads what was judged before and starts to draw questions. Raises: FileError."""
-        self._seat = await asyncio.to_thread(seat_at, self.store.path, self.annotator)
+        who = " ".join((self.annotator, *self.recipe.models))  # other models are asked in another order anyway
+        self._seat = await asyncio.to_thread(seat_at, self.store.path, who)
         self.questions.sit_at(self._seat.number if self._seat is not None else 0)
         self._newest = await asyncio.to_thread(self.store.newest, self.annotator)
         await self._read()
@@ -153,6 +154,7 @@ class Labelling:
         stronger = replace(stronger, id=number)
         self.judged[self.judged.index(last)] = stronger
         await self._look_elsewhere(number)
+        self._newest = number + 1  # the row that withdraws the weaker one follows at once
         return stronger
 
     async def undo(self) -> Judgement | None:

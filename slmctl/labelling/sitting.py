@@ -21,15 +21,19 @@ from slmctl.limits import checked_sampling
 
 USUAL_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "max_new_tokens": 40}
 LONGEST_GUIDELINES = 100_000  # characters
-GUIDELINES = """\
-Which response would you rather have been given?
-
-  - Is it true, and does it answer what was asked?
-  - Is it harmless, and honest about what it cannot know?
-  - Of two that are equally good, the one that is easier to read is better.
-
-Length alone is no merit, and neither is standing first. Call it a tie (0) only where you would not care which one you
-got; press x where both are bad, space where you cannot judge, f where somebody should look at it again."""
+GUIDELINES = "\n".join(
+    (
+        "Which response would you rather have been given?",
+        "",
+        "- Is it true, and does it answer what was asked?",
+        "- Is it harmless, and honest about what it cannot know?",
+        "- Of two that are equally good, the one that is easier to read is better.",
+        "",
+        "Length alone is no merit, and neither is standing first. Call it a tie (0) only where you would not care "
+        "which one you got; press x where both are bad, space where you cannot judge, f where somebody should look "
+        "at it again.",
+    )
+)
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,10 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
         if one.ranks in ((0, 1), (1, 0)) and worth[0] != worth[1]:
             told.append((worth[0] > worth[1]) == (one.ranks == (0, 1)))
     assert len(told) > 50 and 0.6 < sum(told) / len(told) < 0.99, "a person's taste, with a person's noise"
+    (tiny.parent / "tiny-2").mkdir()
     again = cli(*command)
     assert again.code == 0 and "150 labels of simulated-concise" in again.out
+    assert "next: slmctl rm --run tiny-3 --from tiny --data" in again.out, "tiny-2 is taken"
     assert read_labels(tiny / "labels.db") == judged, "nothing is added where there are enough"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.app import App
+from textual.events import Key
 
 from engine.errors import LockedError
 from engine.preferences import Judgement, LabelStore, read_labels
@@ -220,6 +221,19 @@ def test_a_damaged_label_database_is_a_sentence(home: Path) -> None:
 
     (home / "x.db").write_bytes(b"no database at all" * 100)
     talk(home, damaged, db=str(home / "x.db"))
+
+
+def test_what_is_typed_fast_before_enter_is_part_of_the_edit(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "e")
+        for key in ("ctrl+j", *"Yes", "enter"):
+            chat.app.post_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: chat.over == "ChatScreen", "the edit")
+        await chat.settled()
+        assert str(labels(home)[0].edited).endswith("\nYes")
+
+    talk(home, script)
 
 
 def test_an_edited_reply_is_a_demonstration(home: Path) -> None:

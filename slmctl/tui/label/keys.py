@@ -2,6 +2,12 @@
 
 from textual.binding import Binding, BindingType
 
+ABOUT = (
+    "A number says which response is better; the same number once more, at once, or with shift, that it is much "
+    "better. Which model gave which response, and what the reward model thinks, is told once your vote is kept.\n"
+    'A "!" behind a share in the first line says that it is no chance: you may favour what stands first, or what is '
+    "longer."
+)
 KEYS: list[BindingType] = [
     Binding("1", "choose(0)", "First", id="label.choose_1"),
     Binding("2", "choose(1)", "Second", id="label.choose_2"),

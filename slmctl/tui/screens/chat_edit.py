@@ -22,13 +22,17 @@ class EditArea(CleanArea):
     """The text; enter keeps it, as enter sends a prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "screen.keep", "Keep", id="chat.edit_keep", priority=True),
+        Binding("enter", "keep", "Keep", id="chat.edit_keep", priority=True),
         Binding("ctrl+j,shift+enter", "new_line", "New line", id="chat.edit_newline", priority=True),
     ]
 
+    def action_keep(self) -> None:
+        """Keeps the text, once keys that were pressed before have been heard: they wait in a queue of ours."""
+        self.call_later(self.run_action, "screen.keep")
+
     def action_new_line(self) -> None:
         """Begins a new line."""
-        self.insert("\n")
+        self.call_later(self.insert, "\n")
 
 
 class EditScreen(ModalScreen[str | None]):

@@ -21,7 +21,7 @@ from slmctl.labelling.drawing import Question
 from slmctl.labelling.session import SKIP, Answer, alike, choice
 from slmctl.labelling.sitting import Wishes
 from slmctl.tui.label import asking as label_asking
-from slmctl.tui.label.keys import KEYS
+from slmctl.tui.label.keys import ABOUT, KEYS
 from slmctl.tui.label.session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
     FiguresRead,
@@ -41,7 +41,7 @@ from slmctl.tui.widgets.label_status import LabelStatus
 from slmctl.tui.widgets.policy_list import PolicyList
 from slmctl.tui.widgets.prompt_view import PromptView
 from slmctl.tui.widgets.response_panel import ResponsePanel
-from slmctl.tui.widgets.reveal import Reveal
+from slmctl.tui.widgets.reveal import REFUSED, TOO_SOON, Reveal
 from slmctl.tui.widgets.round_line import RoundLine
 from slmctl.tui.widgets.waiting import Waiting
 
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
 LOW = 16  # rows below which every line goes to the responses
-TOO_SOON = "a key that came before this was written does not count"
-REFUSED = "not taken: your last answer still waits to be written"
 AGAIN_S = 0.7  # the same number within this time means much better, not the next pair, which nobody can have read
 
 
@@ -59,11 +57,7 @@ class LabelScreen(Screen[None]):
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = KEYS
-    HELP = """
-    A number says which response is better; the same number once more, at once, or with shift, that it is much better.
-    Which model gave which response, and what the reward model thinks, is told once your vote is kept. A "!" behind a
-    share in the first line says that it is no chance: you may favour what stands first, or what is longer.
-    """
+    HELP = ABOUT
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -113,12 +107,17 @@ class LabelScreen(Screen[None]):
     def _playground(self) -> "Playground":
         return cast("Playground", self.app)
 
+    @property
+    def _busy(self) -> bool:
+        """Whether an answer is on its way to the disk."""
+        return self._keeping or (self.session is not None and self.session.labelling.busy)
+
     def _is_free(self) -> bool:
-        """Whether a key can be taken; while an answer is on its way to the disk none is, which is told."""
-        if self._keeping:
+        """Whether a key can be taken; one that comes while an answer is on its way to the disk is refused in words."""
+        if self._busy:
             self._refused = True
             self.query_one(Reveal).tell(REFUSED)
-        return not self._keeping
+        return not self._busy
 
     def _answerable(self) -> Question | None:
         """What a key can answer now."""
@@ -193,7 +192,8 @@ class LabelScreen(Screen[None]):
         """Tells what could not be done."""
         if message.unwritten:
             self._keeping, self._stronger, self._refused, self._pressed = False, False, False, None
-        self._playground.say(message.sentence, "error")
+        if not self.is_current:
+            self._playground.say(message.sentence, "error")
         self.query_one(Reveal).tell(f"! {message.sentence}")
         self.show()
 
@@ -256,7 +256,7 @@ class LabelScreen(Screen[None]):
         now = self._clock()
         if self._pressed is not None and self._pressed[0] == place and now - self._pressed[1] <= AGAIN_S:
             self._pressed = (place, now)
-            if self._keeping:
+            if self._busy:
                 self._stronger = True
             else:
                 self._strengthen()

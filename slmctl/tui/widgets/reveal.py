@@ -10,6 +10,8 @@ from slmctl.labelling.ranks import order_text
 from slmctl.labelling.tallies import agrees
 from slmctl.tui.safe import one_line
 
+REFUSED = "not taken: your last answer still waits to be written"
+TOO_SOON = "a key that came before this was written does not count"
 NAME = 24  # characters of a model's name
 WORDS = {"tie": "a tie", "both_bad": "both bad", "skip": "skipped", "edit": "your text is kept as a demonstration"}
 
