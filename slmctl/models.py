@@ -13,7 +13,7 @@ import torch
 
 from engine.errors import ConfigError
 from engine.pretrained import open_policy, open_scalar
-from engine.records import Prompt, prompt_text
+from engine.records import Prompt
 from engine.rollout import draw_episodes, ended, response_texts
 from engine.runtime import choose_device
 from engine.sampling import Sampling
@@ -22,6 +22,7 @@ from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
 
 BATCH = 64
+SHOWN = 60  # characters of a prompt that is refused
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,9 @@ def encoded_prompts(policy: Policy, prompts: Sequence[Prompt]) -> list[list[int]
     encoded = policy.tokenizer.encode_prompts(prompts)
     for prompt, ids in zip(prompts, encoded, strict=True):
         if not 0 < len(ids) < context:
+            text = prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
             raise ConfigError(
-                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {prompt_text(prompt)[:60]!r}"
+                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {text[:SHOWN]!r}"
             )
     return encoded
 

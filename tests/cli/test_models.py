@@ -157,7 +157,7 @@ def test_chat_off_a_terminal_scores_and_takes_a_system_prompt(cli: Cli, run: Run
     assert scored == {**plain, "score": pytest.approx(judge("Hi", plain["response"]).utility)}
     long = "Be kind. " * 20  # more than the model reads, so that it shows whether it is sent
     refused = cli(*words, "--system", long, stdin="Hi\n")
-    assert refused.code == 2 and "a prompt has" in refused.err
+    assert refused.code == 2 and "a prompt has" in refused.err and "reads 1 to 63: 'Be kind. Be kind." in refused.err
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,11 @@ def test_escape_leaves_the_edited_line_and_then_the_form(tmp_path: Path) -> None
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pilot.press("n", "down", "enter")
         assert isinstance(app.focused, Input)
+        footer = screen_text(app).splitlines()[-1]
+        assert "Take" in footer and "Drop" in footer and "Filter" not in footer
+        await pilot.press("ctrl+r")
+        assert [note.message for note in app._notifications][-1].startswith("first take what is being typed")
+        assert list(tmp_path.iterdir()) == []
         await pilot.press("x", "escape")
         assert isinstance(app.focused, FieldTable) and command(app) == "slmctl run --preset tiny"
         await pilot.press("enter", "down", "enter")

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Button, DataTable, Footer, Static
+from textual.widgets import Button, DataTable, Footer, Input, Static
 
 from engine.errors import EngineError, FileError
 from engine.planning import DEFAULT_PRESET
@@ -191,6 +191,10 @@ class FormScreen(Screen[None]):
         before = next((setting.text for setting in self._settings if setting.name == row.key), "")
         self._take(changed(self._draft, row, text, before))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The filter's key is a character like others where text is typed."""
+        return action != "filter" or not isinstance(self.focused, Input)
+
     def action_filter(self) -> None:
         """Opens the line that narrows the rows down."""
         self.query_one(FilterLine).open()
@@ -214,6 +218,9 @@ class FormScreen(Screen[None]):
 
     async def action_start(self) -> None:
         """Starts the command, unless it is known that it would refuse."""
+        if self.query_one(EditLine).display:
+            self._playground.say("first take what is being typed, by enter, or drop it, by esc", "warning")
+            return
         if self._starting or self._problem:
             self._playground.say(self._problem or "it is starting already", "warning")
             return

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import DataTable, OptionList, Static
+from textual.widgets import DataTable, Input, OptionList, Static
 
 from engine.errors import FileError
 from engine.planning import DEFAULT_PRESET
@@ -159,9 +159,12 @@ class RunsScreen(Screen[None]):
             await self._playground.open_train((run.run,))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What needs a run rests where there is none, and the first run is offered only there."""
+        """What needs a run rests where there is none, the first run is offered only there, and the filter's key is a
+        character like others where text is typed."""
         if action == "tiny":
             return self.query_one(Welcome).display
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
         return action not in OF_A_RUN or bool(self._runs)
 
     async def action_chat(self) -> None:

@@ -13,6 +13,12 @@ from slmctl.tui.messages import FieldEdited
 from slmctl.tui.safe import one_line
 
 
+class EditInput(Input):
+    """The text, whose enter is told in the footer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Take", id="form.take")]
+
+
 class EditLine(Horizontal):
     """There while a row is edited; enter takes what is typed over, escape drops it."""
 
@@ -30,7 +36,7 @@ class EditLine(Horizontal):
     def compose(self) -> ComposeResult:
         """The row's name and the text."""
         yield Static("", markup=False, id="edit-name")
-        yield Input(compact=True, id="edit-text")
+        yield EditInput(compact=True, id="edit-text")
 
     def edit(self, row: Row) -> None:
         """Begins to edit a row."""
