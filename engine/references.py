@@ -1,6 +1,7 @@
 """How a person names a model, the same everywhere, and the directory that is meant.
 
-A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step). Whether that answers or scores it says of itself.
+A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step), `hf:ORG/NAME[@REVISION]` (of the hub, fetched once).
+Whether that answers or scores it says of itself.
 Opening what lies there needs torch and is done in pretrained.py; scorers that are not models (`pocket:judge`,
 `path.py:function`) are known to scoring.py.
 """
@@ -10,10 +11,11 @@ import re
 from pathlib import Path
 
 from engine.errors import CheckpointError, ConfigError, nearest
+from engine.hub import hub_directory, is_hub
 from engine.rundir import DIRECTORIES, find_run
 
 POCKET = "pocket:"
-HUB, GGUF = "hf:", ".gguf"
+GGUF = ".gguf"
 MODEL_STAGES = ("pretrain", "sft", "rm", "ppo")
 
 
@@ -38,8 +40,12 @@ def resolve_reference(reference: str, home: Path) -> Path:
     Raises: ConfigError for a form that is not understood; FileError for a run that does not exist; CheckpointError
     where there is nothing that can be opened.
     """
-    if reference.startswith(HUB) or reference.endswith(GGUF):
-        raise CheckpointError(_not_opened(reference))
+    if is_hub(reference):
+        return hub_directory(reference)
+    if reference.endswith(GGUF):
+        raise CheckpointError(
+            f"{reference} is a GGUF file; models are opened from Hugging Face directories: name what it was made of"
+        )
     path = _directory(reference)
     if path is not None:
         return path
@@ -79,16 +85,6 @@ def _says_that_it_scores(directory: Path) -> bool | None:
         return any("SequenceClassification" in name for name in names)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _not_opened(reference: str) -> str:
-    """What to do with a model that lies where none is opened."""
-    if not reference.startswith(HUB):
-        return f"{reference} is a GGUF file; models are opened from Hugging Face directories: name what it was made of"
-    repository = reference.removeprefix(HUB)
-    folder = repository.rpartition("/")[2] or "FOLDER"
-    fetch = f"hf download {repository or 'ORG/NAME'} --local-dir {folder}"
-    return f"{reference} is on the hub, and models are opened from folders; type: {fetch}, and give that folder"
 
 
 def reference_to(run: str, stage: str) -> str:

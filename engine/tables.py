@@ -5,29 +5,18 @@ Plain dictionaries come out; naming the place of a row is rows.py's job. pyarrow
 
 import hashlib
 import json
-import logging
 import re
-import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from engine.errors import ConfigError, DataError, FileError
+from engine.hub import first_line, is_hub, reach_hub
 
-HUB = "hf:"
-REACH_S = 3.0
-PORTS = {"http": 80, "https": 443}
 REFERENCE = re.compile(r"hf:(?P<path>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.-]+))?")
 DEFAULT_SPLIT = "train"
 FORMATS = {"JSON": (".json", ".jsonl"), "CSV": (".csv", ".tsv"), "Parquet": (".parquet",), "text": (".txt",)}
 SAVED = ("dataset_dict.json", "state.json")  # what Dataset.save_to_disk leaves in a folder
-
-
-def is_hub(name: str) -> bool:
-    """Whether a name means a dataset of the hub, `hf:ORG/NAME[:CONFIG][@SPLIT]`."""
-    return name.startswith(HUB)
 
 
 def is_dataset(name: str) -> bool:
@@ -47,7 +36,7 @@ def parquet_rows(file: Path | IO[bytes], name: str) -> Iterator[dict[str, Any]]:
         for batch in parquet.ParquetFile(file).iter_batches():
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{name}: this is not a Parquet file that can be read: {_first_line(error)}") from error
+        raise DataError(f"{name}: this is not a Parquet file that can be read: {first_line(error)}") from error
 
 
 def dataset_rows(name: str) -> Iterator[dict[str, Any]]:
@@ -81,13 +70,12 @@ def _load(name: str) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try would be a line; the last one says it all
     path, config, split = _parts(name)
     try:
         if any((Path(path) / marker).is_file() for marker in SAVED):
             loaded = datasets.load_from_disk(path)
         elif is_hub(name):
-            _leave_out_the_hub_if_unreachable()
+            datasets.config.HF_HUB_OFFLINE = not reach_hub()
             return datasets.load_dataset(path, config, split=split)
         else:
             _refuse_mixed(path)
@@ -100,21 +88,7 @@ def _load(name: str) -> Any:
     except ConfigError:
         raise
     except Exception as error:  # the hub, its files and a network in between: whatever fails there is said
-        raise FileError(f"the dataset {name} cannot be loaded: {_first_line(error)}") from error
-
-
-def _leave_out_the_hub_if_unreachable() -> None:
-    """Has the libraries look into their cache at once where the hub cannot be reached from here: by themselves they try
-    it for half a minute first. Whether it can be reached through a proxy is not known."""
-    import datasets
-    from huggingface_hub import constants
-
-    hub = urlsplit(constants.ENDPOINT)
-    try:
-        if not getproxies():
-            socket.create_connection((hub.hostname or "", hub.port or PORTS.get(hub.scheme, 443)), REACH_S).close()
-    except OSError:
-        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        raise FileError(f"the dataset {name} cannot be loaded: {first_line(error)}") from error
 
 
 def _refuse_mixed(folder: str) -> None:
@@ -144,8 +118,3 @@ def _folder(name: str) -> tuple[str, str | None]:
     """A folder and the split named behind it."""
     folder, at, split = name.rpartition("@")
     return (folder, split) if at and not Path(name).expanduser().is_dir() else (name, None)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
