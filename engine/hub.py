@@ -39,7 +39,7 @@ def hub_directory(reference: str) -> Path:
     if found is None:
         raise ConfigError(f"{reference!r} is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     reach_hub()
@@ -53,6 +53,8 @@ def hub_directory(reference: str) -> Path:
         raise CheckpointError(
             f"the hub has no model {found['name']}, or it is private: log in with `hf auth login`"
         ) from error
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(f"the hub cannot be reached, and {reference} was not fetched before") from error
     except Exception as error:  # the hub, its answers, the disk and a network in between: whatever fails there is said
         raise CheckpointError(f"the hub model {reference} cannot be had: {first_line(error)}") from error
     return Path(fetched)

@@ -128,4 +128,4 @@ def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Pa
     hub.server_close()
     outcome = sampled(hub, tmp_path)
     assert (outcome.returncode, outcome.stderr.count("\n")) == (3, 1)
-    assert outcome.stderr.startswith(f"slmctl: the hub model {MODEL} cannot be had: ")
+    assert outcome.stderr.startswith(f"slmctl: the hub cannot be reached, and {MODEL} was not fetched before")
