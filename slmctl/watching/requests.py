@@ -5,6 +5,7 @@ The request itself is written by engine.pulse.make_request; the run acknowledges
 
 from dataclasses import dataclass
 
+from engine.pulse import NOT_BEGUN
 from slmctl.watching.follower import WORKING
 from slmctl.watching.story import Story
 
@@ -13,9 +14,9 @@ REASONS = {
     "dead": "its process is gone",
     "finished": "it is finished",
     "failed": "it has failed",
-    "interrupted": "it has stopped",
+    "stopped": "it is stopped",
     "ended": "it has ended",
-    "none": "it has not begun",
+    NOT_BEGUN: "it has not begun",
     "gone": "its folder is gone",
 }
 

@@ -20,8 +20,8 @@ from engine.events import (
     EvalCompleted,
     RunFailed,
     RunFinished,
-    RunPaused,
     RunResumed,
+    RunStopped,
     StageFinished,
     StageStarted,
 )
@@ -151,7 +151,7 @@ class Story:
     def _forget(self) -> None:
         self.stages: dict[str, Stage] = {}
         self.heard: dict[int, str] = {}
-        self.ending: RunPaused | RunFinished | RunFailed | None = None
+        self.ending: RunStopped | RunFinished | RunFailed | None = None
         self._spoke = ""
 
     def take(self, news: News) -> bool:
@@ -193,7 +193,7 @@ class Story:
         """Seconds until the current stage ends at its pace; None where it is not known or nothing goes on."""
         stage = self.stage(self.current)
         pace = stage.step_s()
-        if self.pulse.word not in ("live", "silent") or pace is None or stage.finished:
+        if self.pulse.word not in ("running", "slow") or pace is None or stage.finished:
             return None
         left = pace * (self.steps_of(stage.name) - stage.step)
         return max(0.0, left - max(0.0, min(now - stage.done_at[-1], pace))) if stage.done else None
@@ -201,7 +201,7 @@ class Story:
     def _hear(self, item: Item) -> None:
         if isinstance(item, ControlAcknowledged):
             self.heard[item.number] = item.request
-        elif isinstance(item, (RunPaused, RunFinished, RunFailed)):
+        elif isinstance(item, (RunStopped, RunFinished, RunFailed)):
             self.ending = item
         elif isinstance(item, RunResumed):
             self.ending = None

@@ -18,9 +18,9 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
-    RunPaused,
     RunResumed,
     RunStarted,
+    RunStopped,
     SamplesDrawn,
     StageFinished,
     StageStarted,
@@ -66,7 +66,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                 "c": CheckpointSaved(stage, step, "p"),
                 "d": SamplesDrawn(stage, step, [{"prompt": "p"}]),
                 "f": StageFinished(stage, step, {f"{stage}/c": 2.0}),
-                "p": RunPaused(stage, step, "z"),
+                "p": RunStopped(stage, step, "z"),
                 "g": RunStarted("tiny", 0, {}),
             }
             said.append(made[kind])
@@ -161,9 +161,9 @@ def test_where_the_run_is_and_how_it_ended() -> None:
         StageStarted("ppo", 50, at=2.0),
     ]
     assert told(*events).current == "ppo"
-    assert told(*events, pulse=Pulse("live", "eval", 0, 5)).current == "eval"
+    assert told(*events, pulse=Pulse("running", "eval", 0, 5)).current == "eval"
     assert told(*events, pulse=Pulse("finished", "sft")).current == "ppo"
-    assert told(*events, pulse=Pulse("live", "ppo", 3, 80)).steps_of("ppo") == 80
+    assert told(*events, pulse=Pulse("running", "ppo", 3, 80)).steps_of("ppo") == 80
     failed = RunFailed("ppo", "out of memory")
     assert told(*events, failed).ending == failed
     assert told(*events, failed, RunResumed("ppo", 0)).ending is None
@@ -173,7 +173,7 @@ def test_where_the_run_is_and_how_it_ended() -> None:
 
 def test_the_time_that_is_left() -> None:
     begun = StageStarted("ppo", 50, at=100.0)
-    live = Pulse("live", "ppo", 4, 50)
+    live = Pulse("running", "ppo", 4, 50)
     steps = [ppo_step(step, at=100.0 + 2 * step) for step in (1, 2, 3, 4)]
     story = told(begun, *steps, pulse=live)
     assert story.stage("ppo").step_s() == pytest.approx(2.0)

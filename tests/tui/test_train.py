@@ -108,7 +108,7 @@ def test_a_run_whose_process_is_gone_is_dead_and_the_command_to_go_on_is_named(t
 @pytest.mark.parametrize(
     ("state", "word", "told"),
     [("finished", "finished", "The PPO policy is done."), ("failed", "failed", "Failed: out of memory. To go on"),
-     ("interrupted", "stopped", "Stopped and saved. To go on"), ("paused", "paused", "Paused after ppo step 1.")],
+     ("stopped", "stopped", "Stopped and saved. To go on"), ("paused", "paused", "Paused after ppo step 1.")],
 )  # fmt: skip
 def test_ends_are_told_apart_in_words(run: RunDir, state: str, word: str, told: str) -> None:
     say(run, ppo_step(1), RunFailed("ppo", "out of memory"))

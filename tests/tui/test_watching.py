@@ -85,7 +85,7 @@ def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> 
         return News([], [], Pulse(word, "eval", 0, 5), About())
 
     live = watching(*events)
-    live.take([look("live")])
+    live.take([look("running")])
     assert live.stage == "eval"
     live.take([look("finished")])
     assert live.stage == "eval", "what a person looked at does not go away"
@@ -93,7 +93,7 @@ def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> 
     late.take([look("finished")])
     assert late.stage == "ppo", "a run that is over is opened where its curves are"
     late.show_stage("sft")
-    late.take([look("live")])
+    late.take([look("running")])
     assert late.stage == "sft"
     late.show_stage("")
     assert late.stage == "eval"
@@ -134,7 +134,7 @@ def test_pointing_draws_nothing_anew() -> None:
 @pytest.mark.parametrize("width", range(1, 150, 7))
 def test_a_run_in_a_line_of_any_width(width: int) -> None:
     steps = [ppo_step(step) for step in (1, 2, 3)]
-    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=Pulse("live", "ppo", 3, 50))
+    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=Pulse("running", "ppo", 3, 50))
     text = plain([run_row(story, 103.0, width, "A")])[0]
     assert len(text) == width
     if width > 70:
@@ -159,9 +159,9 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
     story.about = About(world="pocket")
     story.name = "my run"
     assert explanation(story, 0.0).endswith("To go on: slmctl run --run 'my run'")
-    slow = told(ppo_step(1), pulse=Pulse("silent", "ppo", 1, 9, beat_at=100.0))
+    slow = told(ppo_step(1), pulse=Pulse("slow", "ppo", 1, 9, beat_at=100.0))
     assert explanation(slow, 115.0).startswith("No sign of life for 15 s, though its process")
-    assert explanation(told(pulse=Pulse("live")), 0.0) == ""
+    assert explanation(told(pulse=Pulse("running")), 0.0) == ""
     broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), pulse=Pulse("failed", "ppo"))
     assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To go on")
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
@@ -171,7 +171,7 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
 
 
 def test_nobody_is_asked_who_cannot_hear() -> None:
-    assert refusal(told(pulse=Pulse("live")), "pause") == ""
+    assert refusal(told(pulse=Pulse("running")), "pause") == ""
     assert refusal(told(pulse=Pulse("dead")), "pause") == "nothing to pause in tiny: its process is gone"
 
 
@@ -180,7 +180,7 @@ def test_a_save_that_is_asked_for_in_a_pause_waits_for_its_end() -> None:
     asked = Asked(4, "save", at=200.0)
     paused = told(*heard, pulse=Pulse("paused", "ppo", 1, 9))
     assert progress(paused, asked, 201.0) == "save heard: it is done when the run goes on"
-    saved = told(*heard, CheckpointSaved("ppo", 2, "ppo/step-000002", at=210.0), pulse=Pulse("live", "ppo", 2, 9))
+    saved = told(*heard, CheckpointSaved("ppo", 2, "ppo/step-000002", at=210.0), pulse=Pulse("running", "ppo", 2, 9))
     assert progress(saved, asked, 211.0) == "saved: ppo/step-000002"
     assert progress(saved, asked, 220.0) == ""
 

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
+from engine.pulse import NOT_BEGUN
 from engine.rundir import RunDir
 from slmctl.tui import messages
 from slmctl.tui.safe import clean, one_line
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.tui.screens.zoom import ZoomScreen
 
-BROKEN = ("dead", "failed", "interrupted", "ended", "none")
+BROKEN = ("dead", "failed", "stopped", "ended", NOT_BEGUN)
 
 
 class TrainScreen(Screen[None]):
