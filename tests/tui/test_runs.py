@@ -205,10 +205,15 @@ def test_the_filter_narrows_the_table_and_escape_drops_it(tmp_path: Path) -> Non
         await until(pilot, lambda: table.row_count == 3, "the runs")
         await pilot.press("slash", *"war", "enter")
         assert table.row_count == 2
-        assert "2 of 3 runs" in screen_text(app)
+        assert '2 of 3 runs for "war"' in screen_text(app)
         assert app.focused is table
         await pilot.press("slash", "m", "escape")
         assert table.row_count == 3 and app.focused is table and app.current_mode == "runs"
+        await pilot.press("slash", *"cold", "enter")
+        await until(pilot, lambda: "esc All runs" in screen_text(app), "the way back")
+        await pilot.press("escape")
+        assert table.row_count == 3 and app.focused is table and app.current_mode == "runs"
+        await until(pilot, lambda: "esc All runs" not in screen_text(app), "no filter")
 
     played(playground(tmp_path), script)
 
