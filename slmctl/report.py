@@ -4,6 +4,7 @@ Progress and notes go to stderr, rows of --jsonl to stdout. All text passes tui/
 that a replayed run looks like the one that was lived.
 """
 
+import math
 import os
 import shlex
 import sys
@@ -199,7 +200,8 @@ class Pace:
 def numbers_of(stage: str, metrics: Mapping[str, float]) -> str:
     """The two or three numbers that matter in a stage, where they have been reported."""
     found = [(name, metrics.get(f"{stage}/{name}")) for name in KEY_METRICS.get(stage, ())]
-    return "  ".join(f"{SHORT.get(name, name)} {value:.3g}" for name, value in found if value is not None)
+    told = [(name, value) for name, value in found if value is not None and not math.isnan(value)]
+    return "  ".join(f"{SHORT.get(name, name)} {value:.3g}" for name, value in told)
 
 
 def note(event: Event) -> str:

@@ -27,7 +27,7 @@ from engine.events import (
     StepCompleted,
 )
 from engine.rundir import RunDir, effective
-from slmctl.watching.follower import About, Follower, News, Pulse, _samples, _steps_and_events
+from slmctl.watching.follower import About, Follower, News, Pulse, Steps, _samples, _steps_and_events
 from slmctl.watching.story import Stage, Story
 from tests.tui.told import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
@@ -131,6 +131,22 @@ def test_a_metric_that_a_step_left_out_is_a_gap() -> None:
     bare = StepCompleted("ppo", 2, {"ppo/kl_nats": 40.0}, at=1.0)
     column = told(ppo_step(1), bare, ppo_step(3)).stage("ppo").column("ppo/score")[1]
     assert [str(value) for value in column] == ["0.1", "nan", "0.3"]
+
+
+@pytest.mark.parametrize("odd", [
+    {"ppo/kl_nats": math.nan, "ppo/score": math.inf},
+    {"ppo/score": 3.5},
+    {"ppo/kl_nats": 1.0, "ppo/score": 2.0},
+])  # fmt: skip
+def test_several_metrics_are_read_at_once_as_they_are_one_by_one(odd: dict[str, float]) -> None:
+    said = [ppo_step(1), ppo_step(2), StepCompleted("ppo", 3, odd, at=1.0), ppo_step(4)]
+    names = ("ppo/score", "ppo/tokens_per_s", "ppo/kl_nats", "ppo/never_said")
+    together, single = told(*said).stage("ppo"), told(*said).stage("ppo")
+    together.read(names)
+    together.take(Steps("ppo", [5], [2.0], [b'"ppo/score":9.0']))
+    single.take(Steps("ppo", [5], [2.0], [b'"ppo/score":9.0']))
+    for name in names:
+        assert str(together.column(name)) == str(single.column(name)), name
 
 
 def test_columns_grow_and_are_cut_with_the_run(tmp_path: Path) -> None:

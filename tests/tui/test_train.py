@@ -168,7 +168,7 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
     say(run, *(ppo_step(step) for step in (1, 2, 3)), alarm(2), alarm(3, "Responses average 40.0 tokens."))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, " ALARM  ppo step 3: Responses average 40.0 tokens. (2 in all, a lists them)")
+        await see(app, pilot, " ALARM  ppo step 3: Responses average 40.0 tokens. (! goes there, a lists")
         axis = plain(charts(app)[0].rows())[-2]
         assert axis.count("!") == 2
         await pilot.press("a")
