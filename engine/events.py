@@ -37,7 +37,7 @@ class RunResumed:
 
 
 @dataclass(frozen=True)
-class RunPaused:
+class RunStopped:
     """The run was asked to stop, finished its step and saved."""
 
     stage: str
@@ -146,7 +146,7 @@ class ControlAcknowledged:
 Event = (
     RunStarted
     | RunResumed
-    | RunPaused
+    | RunStopped
     | RunFinished
     | RunFailed
     | StageStarted

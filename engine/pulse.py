@@ -20,7 +20,8 @@ from engine.rundir import RunDir, heal
 
 SCHEMA = 1
 REQUESTS = ("pause", "resume", "stop", "save")
-SILENT_AFTER_S = 10.0
+SLOW_AFTER_S = 10.0
+NOT_BEGUN = "not begun"
 ENDED = "Z"  # what /proc calls a process that has ended and that its parent has not asked after
 ALMOST_DONE = 0.99  # how far within a step `progress`, which is told from the time a step takes, may go
 
@@ -80,7 +81,7 @@ class Heartbeat:
     ) -> None:
         """Sets what the next beat says; with `step_s`, the seconds that a step takes, a step has ended just now.
 
-        `state` is running, paused, finished, failed or interrupted.
+        `state` is running, paused, finished, failed or stopped.
         """
         given = {
             "stage": stage,
@@ -122,19 +123,20 @@ def read_status(rundir: RunDir) -> dict[str, Any] | None:
 
 
 def liveness(status: dict[str, Any] | None, now: float) -> str:
-    """One word for how a run is doing at time `now`.
+    """One word for how a run is doing at time `now`, the same wherever a person reads it.
 
-    live; silent (no beat for 10 s, though its process is there or on another machine); dead (its process is gone);
-    else the state it ended with: finished, failed, interrupted, ended; none without a heartbeat.
+    running; paused; slow (no beat for 10 s, though its process is there or on another machine); dead (its process is
+    gone); else the state it ended with: finished, failed, stopped, ended; not begun without a heartbeat.
     """
     if status is None:
-        return "none"
-    if status.get("state") not in ("running", "paused"):
-        return str(status.get("state"))
+        return NOT_BEGUN
+    state = str(status.get("state"))
+    if state not in ("running", "paused"):
+        return state
     here = status.get("host") == socket.gethostname()
     if here and process_start(int(status.get("pid", -1))) != status.get("pid_started"):
         return "dead"
-    return "live" if now - float(status.get("at", 0.0)) < SILENT_AFTER_S else "silent"
+    return state if now - float(status.get("at", 0.0)) < SLOW_AFTER_S else "slow"
 
 
 def process_start(pid: int) -> str | None:

@@ -1,6 +1,7 @@
 """Driving a run: one stage after another, each resumed where it was, every event recorded, every request heeded.
 
-The one writer of a run directory. Stages yield events; here they are stamped, appended and handed on.
+The one writer of a run directory. Stages yield events; here they are stamped, appended and told. Requests are heeded
+when a stage asks whether to stop: by then all that a step says has been said.
 """
 
 import json
@@ -19,9 +20,9 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
-    RunPaused,
     RunResumed,
     RunStarted,
+    RunStopped,
     StageFinished,
     StageStarted,
     StepCompleted,
@@ -45,11 +46,13 @@ class Driver:
     prepared: Prepared
     heartbeat: Heartbeat
     asked_to_stop: Callable[[], bool]
+    tell: Callable[[Event], None]
     heard: int  # the last numbered request that was acted on
     stage: str = ""
     step: int = 0
     steps: int = 0
     stopping: str = ""  # why, once it is
+    saver: Saver | None = None  # of a stage that saves before its end
     began: float = field(default_factory=time.time)
     first_step: int = 0
 
@@ -57,7 +60,11 @@ class Driver:
     def rundir(self) -> RunDir:
         return self.prepared.rundir
 
-    def record(self, event: Event) -> Event:
+    def record(self, event: Event) -> None:
+        """Appends an event to the run directory, and tells it."""
+        self.tell(self.write(event))
+
+    def write(self, event: Event) -> Event:
         """The event with its time, appended to the run directory; the end of a stage with the memory it took."""
         if isinstance(event, StageFinished):
             event = replace(event, metrics=event.metrics | {event.stage + PEAK: peak_rss_mb()})
@@ -67,24 +74,31 @@ class Driver:
         return stamped
 
     def should_stop(self) -> bool:
-        """Whether the stage must save and return after this step."""
+        """Whether the stage must save and return after this step; what was asked is done first, a pause waited out.
+
+        At the last step of a stage requests wait for the next one, for the end is saved in any case.
+        """
+        if self.step < self.steps:
+            self._obey()
         if not self.stopping and self.asked_to_stop():
-            self.stopping = "interrupted"
+            self.stopping = "by a signal"
         return bool(self.stopping)
 
-    def obey(self, saver: Saver) -> Iterator[Event]:
-        """Heed the requests of control.jsonl that have come, each acknowledged by an event; waits while paused."""
+    def _obey(self) -> None:
+        """Heeds the requests of control.jsonl that have come, each acknowledged by an event; waits while paused."""
         paused = False
         while True:
             for request in pending_requests(self.rundir, self.heard):
                 self.heard = request.number
-                paused = request.request == "pause" or (paused and request.request == "save")
-                saver.requested |= request.request == "save"
+                if request.request != "save":
+                    paused = request.request == "pause"
                 if request.request == "stop":
-                    self.stopping = "asked to stop"
+                    self.stopping = "as was asked"
                 self.heartbeat.update(state="paused" if paused else "running")
-                yield self.record(ControlAcknowledged(request.number, request.request))
-            if not paused or self.should_stop():
+                self.record(ControlAcknowledged(request.number, request.request))
+                if request.request == "save" and self.saver is not None:
+                    self.record(self.saver.save(self.step))
+            if not paused or self.asked_to_stop():
                 return
             time.sleep(PAUSE_POLL_S)
 
@@ -97,68 +111,69 @@ class Driver:
             self.heartbeat.update(self.stage, event.step, self.steps, pace, pace * (self.steps - event.step))
 
 
-def execute(prepared: Prepared, should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Do the prepared stages; yields every event after it is recorded.
+def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:
+    """Do the prepared stages, and return whether they are done; `tell` is given every event once it is recorded.
 
-    Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event.
+    Asks `should_stop` each step: the stage finishes the step, saves, and RunStopped is the last event.
     Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
     """
     rundir = prepared.rundir
     with rundir.lock(), Heartbeat(rundir) as heartbeat:
         heard = max((request.number for request in pending_requests(rundir, 0)), default=0)
-        driver = Driver(prepared, heartbeat, should_stop, heard)
+        driver = Driver(prepared, heartbeat, should_stop, tell, heard)
         try:
-            yield from _opening(driver)
+            _opening(driver)
             for stage in prepared.stages:
-                yield from _stage(driver, stage)
+                _stage(driver, stage)
                 ended = stage == prepared.stages[-1] and rundir.finished(stage) is not None
                 if driver.stopping and not ended:
-                    heartbeat.update(state="interrupted")
-                    yield driver.record(RunPaused(driver.stage, driver.step, driver.stopping))
-                    return
+                    heartbeat.update(state="stopped")
+                    driver.record(RunStopped(driver.stage, driver.step, driver.stopping))
+                    return False
             heartbeat.update(state="finished")
-            yield driver.record(RunFinished(prepared.last))
+            driver.record(RunFinished(prepared.last))
+            return True
         except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
             told = disk_error(error, rundir.path) or memory_error(error, driver.stage) or error
             sentence = str(told) if isinstance(told, EngineError) else f"a bug of ours: {error!r}"
             with suppress(OSError, FileError):  # on a full disk nobody can be told
                 if isinstance(error, DivergedError):  # for watchers; whoever drives hears the error itself
-                    driver.record(AlarmRaised(driver.stage, driver.step + 1, "nan", str(error)))
-                yield driver.record(RunFailed(driver.stage or prepared.last, sentence))
+                    driver.write(AlarmRaised(driver.stage, driver.step + 1, "nan", str(error)))
+                driver.record(RunFailed(driver.stage or prepared.last, sentence))
             if told is error:
                 raise
             raise told from error
 
 
-def _opening(driver: Driver) -> Iterator[Event]:
+def _opening(driver: Driver) -> None:
     """Say that the run begins, or goes on from where; and the last words of a stage that a crash cut short."""
     rundir, stages, config = driver.rundir, driver.prepared.stages, driver.prepared.config
     said = rundir.read_events()
     if not any(isinstance(event, StageStarted) for event in said):  # new, or to be done afresh as a whole
-        yield driver.record(RunStarted(rundir.name, config.seed, versions(config)))
+        driver.record(RunStarted(rundir.name, config.seed, versions(config)))
     if not said:
         return
     for stage in STAGES:
         finished = any(isinstance(event, StageFinished) and event.stage == stage for event in said)
         if rundir.final(stage).is_dir() and not finished:
             saver = make_saver(driver.prepared, stage)
-            yield driver.record(RunResumed(stage, _steps_said(said, stage)))
+            driver.record(RunResumed(stage, _steps_said(said, stage)))
             for event in saver.ending():
                 if event not in [stamp(old, event.at) for old in said]:
-                    yield driver.record(event)
+                    driver.record(event)
     begun = {event.stage for event in said if isinstance(event, StageStarted)}
     for stage in stages:
         if stage in begun or stage == stages[0]:
-            yield from _resumption(driver, make_saver(driver.prepared, stage))
+            _resumption(driver, make_saver(driver.prepared, stage))
 
 
-def _resumption(driver: Driver, saver: Saver) -> Iterator[Event]:
+def _resumption(driver: Driver, saver: Saver) -> None:
     """Say from where a stage goes on, and of the save there what a crash may have cut off."""
     step = saver.latest()
-    yield driver.record(RunResumed(saver.stage, step))
+    driver.record(RunResumed(saver.stage, step))
     if step and saver.said_of(step) not in [stamp(event, 0.0) for event in driver.rundir.read_events()]:
-        yield driver.record(saver.said_of(step))
+        driver.record(saver.said_of(step))
 
 
 def _steps_said(said: list[Event], stage: str) -> int:
@@ -166,17 +181,15 @@ def _steps_said(said: list[Event], stage: str) -> int:
     return max((event.step for event in said if isinstance(event, StepCompleted) and event.stage == stage), default=0)
 
 
-def _stage(driver: Driver, stage: str) -> Iterator[Event]:
+def _stage(driver: Driver, stage: str) -> None:
     """Drive one stage from where it was to its end, or to the step after which it is asked to stop."""
     saver = make_saver(driver.prepared, stage)
-    driver.stage, driver.step = stage, saver.latest()
+    driver.stage, driver.step, driver.saver = stage, saver.latest(), None if stage == "eval" else saver
     driver.heartbeat.update(stage=stage, step=driver.step, steps=0, step_s=0.0)
     device = prepare_machine(driver.prepared.config)
     bench = Bench(driver.prepared, device, saver, driver.should_stop, lambda numbers: publish(driver.prepared, numbers))
     for event in OPENERS[stage](bench):
-        yield driver.record(event)
-        if isinstance(event, StepCompleted):
-            yield from driver.obey(saver)
+        driver.record(event)
 
 
 def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
@@ -217,11 +230,15 @@ def stage_seconds(events: list[Event]) -> dict[str, float]:
     """Wall time by stage in seconds, of all processes that worked on it: the gaps between events, save those before a
     process began, those in which it was paused, and all that came before a person had the stage done afresh."""
     seconds: dict[str, float] = {}
+    paused = False
     for before, event in pairwise(events):
         if isinstance(event, RunResumed) and event.fresh:
             seconds.pop(event.stage, None)
         stage = getattr(event, "stage", None) or getattr(before, "stage", None)
-        paused = isinstance(before, ControlAcknowledged) and before.request == "pause"
+        if isinstance(before, ControlAcknowledged) and before.request != "save":
+            paused = before.request == "pause"
+        elif isinstance(before, (StepCompleted, RunResumed)):
+            paused = False
         if stage is not None and not paused and not isinstance(event, (RunStarted, RunResumed)):
             seconds[stage] = seconds.get(stage, 0.0) + event.at - before.at
     return seconds

@@ -51,7 +51,6 @@ class Saver:
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
     steps: int = 0  # all that the stage will take
-    requested: bool = False  # a person asked for a save now
 
     def resume(self) -> int:
         """Put the newest saved state back, in place; return the steps it had completed, 0 if there is none."""
@@ -71,7 +70,7 @@ class Saver:
 
     def due(self, step: int) -> bool:
         """Whether to save after completing `step`."""
-        return self.requested or step % self.every == 0
+        return step % self.every == 0
 
     def save(self, step: int) -> CheckpointSaved:
         """Write the state after `step` steps; older ones but the last two are deleted."""
@@ -81,7 +80,6 @@ class Saver:
             write_directory(self.directory / name, lambda folder: write_state(folder, state))
         else:
             self._write(name, step, f"step {step}, to resume from", {}, state)
-        self.requested = False
         self._sweep()
         return self.said_of(step)
 

@@ -4,8 +4,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from engine.events import Event, StageFinished, StageStarted, StepCompleted
-from slmctl.report import Pace, note
+from engine.events import ControlAcknowledged, Event, StageFinished, StageStarted, StepCompleted
+from slmctl.report import Pace
 
 NARROWEST, WIDEST = 4, 24
 OTHERS = 76  # columns that stand beside a bar: stage, steps, numbers, rate, time left
@@ -14,9 +14,9 @@ OTHERS = 76  # columns that stand beside a bar: stage, steps, numbers, rate, tim
 class Bars:
     """Draws on stderr; alarms and resumes are printed above the bars."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, run: str, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._pace = Pace()
+        self._pace = Pace(run)
         self._bars: dict[str, TaskID] = {}
         columns = (
             TextColumn("{task.description:<11}", markup=False),
@@ -35,8 +35,10 @@ class Bars:
             self._bars[event.stage] = self._progress.add_task(event.stage, total=event.steps, numbers="", timing="")
         elif isinstance(event, (StepCompleted, StageFinished)) and event.stage in self._bars:
             self._move(event)
-        elif line := note(event):
+        elif line := self._pace.note(event):
             self._console.print(Text(line))
+        if isinstance(event, ControlAcknowledged) and self._pace.stage in self._bars:
+            self._progress.update(self._bars[self._pace.stage], timing=self._pace.timing())
 
     def frame(self) -> RenderableType:
         """The bars as they stand."""

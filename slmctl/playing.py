@@ -3,6 +3,7 @@
 The commands that open a mode (`slmctl`, `watch`, `chat`, `label`) end here. Textual is loaded here and not before.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ def play(start: "Start") -> None:
 
     narrow = "utf" not in (sys.stderr.encoding or "").lower()  # such a terminal knows no braille and no blocks
     app = Playground(replace(start, ascii=start.ascii or narrow), choices=choices_file(os.environ))
+    gc.freeze()  # what is imported stays: searching it for garbage costs 40 ms whenever a long run is read
     with broken_pipes_raise():  # a sampler child that has died must not take the screen with it
         app.run()
     if app.fault is not None:

@@ -4,7 +4,9 @@ Progress and notes go to stderr, rows of --jsonl to stdout. All text passes tui/
 that a replayed run looks like the one that was lived.
 """
 
+import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +14,11 @@ from typing import IO, Protocol
 
 from engine.events import (
     AlarmRaised,
+    ControlAcknowledged,
     EvalCompleted,
     Event,
-    RunPaused,
     RunResumed,
+    RunStopped,
     StageFinished,
     StageStarted,
     StepCompleted,
@@ -111,9 +114,9 @@ class Rows:
 class Lines:
     """Plain lines: one where something begins, ends or goes wrong, and one every few seconds in between."""
 
-    def __init__(self, out: IO[str], every_s: float = LINE_EVERY_S) -> None:
+    def __init__(self, out: IO[str], run: str, every_s: float = LINE_EVERY_S) -> None:
         self._out, self._every_s = out, every_s
-        self._pace = Pace()
+        self._pace = Pace(run)
         self._last_at = 0.0
 
     def show(self, event: Event) -> None:
@@ -124,7 +127,7 @@ class Lines:
                 return
             self._write(f"{event.stage} {event.step}/{self._pace.steps}  {self._pace.numbers()}  {self._pace.timing()}")
             self._last_at = event.at
-        elif line := note(event):
+        elif line := self._pace.note(event):
             self._last_at = event.at
             self._write(line)
 
@@ -137,9 +140,10 @@ class Lines:
 
 
 class Pace:
-    """The stage that runs now: its steps, latest metrics and speed."""
+    """The stage of `run` that is worked on now: its steps, latest metrics and speed, and whether it is paused."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
+        self._run, self._paused = run, False
         self.stage, self.steps, self.step = "", 0, 0
         self.metrics: dict[str, float] = {}
         self._first: tuple[int, float] | None = None
@@ -157,6 +161,20 @@ class Pace:
             self.metrics.update(event.metrics)
         elif isinstance(event, EvalCompleted):
             self.metrics.update(event.metrics)
+        elif isinstance(event, ControlAcknowledged) and event.request != "save":
+            self._paused, self._first = event.request == "pause", None
+
+    def note(self, event: Event) -> str:
+        """The sentence that an event is worth, or nothing; of a pause, how to end it."""
+        if not isinstance(event, ControlAcknowledged):
+            return note(event)
+        again = shlex.join(("slmctl", "watch", self._run))
+        told = {
+            "pause": f"paused after step {self.step}; to go on: p in {again}; Ctrl-C saves and stops",
+            "resume": f"going on after step {self.step}",
+            "save": f"asked to save after step {self.step}",
+        }
+        return one_line(f"{self.stage}: {told[event.request]}") if event.request in told else ""
 
     def numbers(self) -> str:
         """The two or three numbers that matter in this stage, where they have been reported."""
@@ -169,7 +187,9 @@ class Pace:
         return max(0.0, self._now - self._first[1]) / (self.step - self._first[0])
 
     def timing(self) -> str:
-        """Steps a second and time left, or nothing before they are known."""
+        """Steps a second and time left, or nothing before they are known; or that it is paused."""
+        if self._paused:
+            return "paused"
         step_s = self.step_s()
         if step_s is None:
             return ""
@@ -180,7 +200,8 @@ class Pace:
 def numbers_of(stage: str, metrics: Mapping[str, float]) -> str:
     """The two or three numbers that matter in a stage, where they have been reported."""
     found = [(name, metrics.get(f"{stage}/{name}")) for name in KEY_METRICS.get(stage, ())]
-    return "  ".join(f"{SHORT.get(name, name)} {value:.3g}" for name, value in found if value is not None)
+    told = [(name, value) for name, value in found if value is not None and not math.isnan(value)]
+    return "  ".join(f"{SHORT.get(name, name)} {value:.3g}" for name, value in told)
 
 
 def note(event: Event) -> str:
@@ -192,8 +213,8 @@ def note(event: Event) -> str:
         return one_line(f"alarm at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
     if isinstance(event, RunResumed):
         return f"{event.stage}: going on after step {event.from_step}" if event.from_step else ""
-    if isinstance(event, RunPaused):
-        return one_line(f"{event.stage}: saved after step {event.step} ({event.reason})")
+    if isinstance(event, RunStopped):
+        return one_line(f"{event.stage}: stopped after step {event.step}, {event.reason}")
     if isinstance(event, StageFinished):
         return f"{event.stage}: done  {numbers_of(event.stage, event.metrics)}".rstrip()
     return ""
@@ -209,17 +230,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def reporter(view: View) -> Reporter:
-    """The reporter for a view: bars where stderr is a terminal, lines where it is not."""
+def reporter(view: View, run: str) -> Reporter:
+    """The reporter for a view of a run: bars where stderr is a terminal, lines where it is not."""
     if view.jsonl:
         return Rows(sys.stdout)
     if view.quiet:
         return Silent(sys.stderr)
     if view.plain or not sys.stderr.isatty():
-        return Lines(sys.stderr)
+        return Lines(sys.stderr, run)
     from slmctl.bars import Bars
 
-    return Bars()
+    return Bars(run)
 
 
 def _shown(value: object) -> str:

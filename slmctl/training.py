@@ -81,26 +81,22 @@ def remembered(prepared: "Prepared") -> dict[str, str]:
 def _drive(prepared: "Prepared", view: View) -> None:
     """Runs the stages that are left; torch is loaded here and not before."""
     from engine import threads
-    from engine.events import RunPaused
 
     stop = StopFlag().install()
     threads.apply(prepared.config.threads)
     from engine.run import execute
 
-    show = UntilUnread(reporter(view), sys.stdout if view.jsonl else sys.stderr)
-    paused = False
+    show = UntilUnread(reporter(view, prepared.rundir.name), sys.stdout if view.jsonl else sys.stderr)
     with broken_pipes_raise():
         try:
-            for event in execute(prepared, stop):
-                show.show(event)
-                paused = isinstance(event, RunPaused)
+            done = execute(prepared, stop, show.show)
         except EngineError:
             raise
         except Exception as error:  # the edge of the process knows where to keep the details
             raise Bug(prepared.rundir.log) from error
         finally:
             show.close()
-    if paused:
+    if not done:
         print("stopped and saved; type the same command again to go on", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from slmctl.plots.canvas import DOTS_HIGH, Canvas
-from slmctl.plots.rows import Row, fitted
+from slmctl.plots.rows import Row, fitted, put
 from slmctl.plots.scale import Scale, ticks
 
 LEAST_PLOT = 8  # columns of plot below which the labels on the left give way
@@ -97,11 +97,10 @@ class Axes:
 
     def _axis(self, places: dict[int, str], alarms: tuple[float, ...]) -> Row:
         corner, flat, tick = "+-+" if self.look.ascii else "└─┬"
-        chars = [tick if column in places else flat for column in range(self.canvas.columns)]
-        row: Row = [(" " * self._margin + (corner if self._bar else ""), "axis")]
-        marked = {self.cell(step) for step in alarms if 0 <= self.across.share(step) <= 1}
-        for column, char in enumerate(chars):
-            row.append(("!", "alarm") if column in marked else (char, "axis"))
+        line = "".join(tick if column in places else flat for column in range(self.canvas.columns))
+        row: Row = [(" " * self._margin + (corner if self._bar else ""), "axis"), (line, "axis")]
+        for cell in {self.cell(step) for step in alarms if 0 <= self.across.share(step) <= 1}:
+            row = put(row, self.left + cell, "!", "alarm")
         return row
 
     def _labels(self, places: dict[int, str]) -> Row:

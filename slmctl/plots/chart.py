@@ -3,7 +3,6 @@
 Total on any numbers and any size: what is not finite is a gap, what does not fit is left out.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from slmctl.plots.axes import Axes, Look
 from slmctl.plots.canvas import Pen
 from slmctl.plots.curves import Column, Curve, stretches
 from slmctl.plots.rows import Row, fitted, put
-from slmctl.plots.scale import Scale, fit, usable
+from slmctl.plots.scale import Scale, all_finite, fit, usable
 
 PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
 MARKS = "*ox#"  # in ASCII, by rank
@@ -112,7 +111,7 @@ def _across(curves: Sequence[Curve], look: Look) -> Scale | None:
     if not ends:
         return None
     low, high = min(ends), max(ends)
-    return Scale(low, high) if low < high else Scale(low - 1, high + 1)
+    return Scale(low, high) if low < high else Scale(low - (low > 1), high + 1)  # there is no step 0
 
 
 def _up(curves: Sequence[Curve], targets: Sequence[Target], log: bool) -> Scale | None:
@@ -125,7 +124,7 @@ def _up(curves: Sequence[Curve], targets: Sequence[Target], log: bool) -> Scale 
 
 def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
     """The lowest and the highest usable value, or nothing."""
-    if not log and len(ys) and all(map(math.isfinite, ys)):
+    if not log and len(ys) and all_finite(ys):
         return min(ys), max(ys)
     known = [y for y in ys if usable(y, log)]
     return (min(known), max(known)) if known else ()

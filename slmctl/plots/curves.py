@@ -3,13 +3,12 @@
 What is not finite is a gap. Many points in one column keep their lowest and highest, so that no spike is lost.
 """
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from slmctl.plots.scale import Scale, usable
+from slmctl.plots.scale import Scale, all_finite, usable
 
 CROWDED = 4  # points a dot column from which on a column is looked at as a whole
 
@@ -77,7 +76,7 @@ def stretches(xs: Sequence[float], ys: Sequence[float], across: Scale, dots: int
     stretch: list[Column] = []
     edges = [across.low + (across.high - across.low) * (x - 0.5) / (dots - 1) for x in range(1, dots)]
     cuts = [0, *(bisect_left(xs, edge) for edge in edges), len(xs)]
-    whole = all(map(math.isfinite, ys)) and (not log or min(ys) > 0)
+    whole = all_finite(ys) and (not log or min(ys) > 0)
     for x, (a, b) in enumerate(pairwise(cuts)):
         if a == b:
             continue

@@ -16,7 +16,7 @@ from slmctl.plots.scale import fit, usable
 Point = tuple[float, float, float]
 """A step, the square root of its KL, its score."""
 
-MOST_POINTS = 2000  # more than a screen has dots to tell apart
+MOST_POINTS = 1000  # more than a screen has dots to tell apart
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
 """From values to places along an axis, linear or logarithmic, and the few round numbers that label it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LIMIT = 1e300  # values beyond are drawn at it, so that no difference overflows
+TINY = 1e-290  # values below are 0
 NARROW = 1e-9  # a range below this share of its values is one value
 
 
 def usable(value: float, log: bool = False) -> bool:
     """Whether a value has a place on the axis."""
     return math.isfinite(value) and (not log or value > 0)
+
+
+def all_finite(values: Sequence[float]) -> bool:
+    """Whether all values are; their sum tells it of most at a tenth of the cost, for what is not stays in it."""
+    return math.isfinite(sum(values)) or all(map(math.isfinite, values))
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,10 @@ class Scale:
 
 
 def fit(values: Iterable[float], log: bool = False) -> Scale | None:
-    """The axis that just holds the usable values, wider where they are all one; None where there are none."""
+    """The axis that just holds the usable values, wider where they are all one; None where there are none.
+
+    It never goes below 0 where no value does.
+    """
     known = [max(-LIMIT, min(LIMIT, value)) for value in values if usable(value, log)]
     if not known:
         return None
@@ -43,10 +52,12 @@ def fit(values: Iterable[float], log: bool = False) -> Scale | None:
     if log:
         low, high = max(low, 1 / LIMIT), max(high, 1 / LIMIT)
         return Scale(low, high, True) if high > low * (1 + NARROW) else Scale(low / 2, high * 2, True)
-    if high - low > NARROW * max(abs(low), abs(high), 1e-290):
+    size = max(abs(low), abs(high))
+    if size < TINY:
+        return Scale(0.0, 1.0)
+    if high - low > NARROW * size:
         return Scale(low, high)
-    room = max(abs(low), abs(high)) * 0.1 or 1.0
-    return Scale(low - room, high + room)
+    return Scale(low - 0.1 * size, high + 0.1 * size)
 
 
 def ticks(scale: Scale, wanted: int, whole: bool = False) -> list[tuple[float, str]]:

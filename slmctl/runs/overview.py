@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import FileError
-from engine.pulse import liveness, read_status
+from engine.pulse import NOT_BEGUN, liveness, read_status
 from engine.references import reference_to
 from engine.rundir import STAGES, RunDir, list_runs
 from engine.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
-ACTIVE = ("live", "slow", "paused")
-WORDS = (*ACTIVE, "dead", "finished", "failed", "interrupted", "ended", "none")
+ACTIVE = ("running", "slow", "paused")
+WORDS = (*ACTIVE, "dead", "finished", "failed", "stopped", "ended", NOT_BEGUN)
 TOO_MUCH = 1e15  # no time and no count of ours is as large
 POLICIES = ("pretrain", "sft", "ppo")
 _ASKED = ("run.toml", "status.json", "result.json")
@@ -30,9 +30,8 @@ _ASKED = ("run.toml", "status.json", "result.json")
 class Standing:
     """How one run stands.
 
-    `state` is live, slow (no beat for a while), paused, dead (its process is gone), finished, failed, interrupted or
-    ended; none without a heartbeat; damaged, with `error`, where run.toml cannot be read. `at` is the unix time of its
-    last sign of life, `models` the finished stages with the directory of each.
+    `state` is as engine.pulse.liveness has it; damaged, with `error`, where run.toml cannot be read. `at` is the unix
+    time of its last sign of life, `models` the finished stages with the directory of each.
     """
 
     run: str
@@ -143,9 +142,6 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
 
 def _state(status: dict[str, Any] | None, now: float) -> str:
     word = liveness(status, now)
-    if word == "live" and status is not None and status["state"] == "paused":
-        return "paused"
-    word = {"silent": "slow"}.get(word, word)
     return word if word in WORDS else "ended"
 
 

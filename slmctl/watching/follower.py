@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 from engine.errors import FileError
 from engine.events import Event, SamplesDrawn, StepCompleted, from_json
-from engine.pulse import liveness, read_status
+from engine.pulse import NOT_BEGUN, liveness, read_status
 from engine.rundir import RunDir, find_run, list_runs
 from engine.runtoml import read_run_toml
 
 GONE = "gone"  # the run directory is not there (any more)
-PAUSED = "paused"
-WORKING = ("live", PAUSED, "silent")  # there is, as far as we know, a process
+WORKING = ("running", "paused", "slow")  # there is, as far as we know, a process
 KEPT_TAIL = 64  # bytes before the offset by which a replaced file is told from a grown one
 
 _STEP = re.compile(
@@ -65,11 +64,10 @@ Item = Steps | Drawn | Event
 class Pulse:
     """How a run's process stands.
 
-    `word` is live, paused, silent (no beat, though the process is there), dead (it is not), finished, failed,
-    interrupted, ended, none (never begun) or gone. `beat_at` is the time of the last beat.
+    `word` is gone, or as engine.pulse.liveness has it. `beat_at` is the time of the last beat.
     """
 
-    word: str = "none"
+    word: str = NOT_BEGUN
     stage: str = ""
     step: int = 0
     steps: int = 0
@@ -188,10 +186,8 @@ class Follower:
         try:
             word = liveness(status, self._clock())
             row = status or {}
-            if word == "live" and row.get("state") == PAUSED:
-                word = PAUSED
             numbers = int(row.get("step") or 0), int(row.get("steps") or 0), float(row.get("at") or 0.0)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return Pulse()
         return Pulse(word, str(row.get("stage") or ""), *numbers)
 

@@ -7,25 +7,14 @@ import shlex
 from collections.abc import Sequence
 from math import isfinite
 
-from engine.events import RunFailed, RunPaused
+from engine.events import RunFailed, RunStopped
 from engine.pipeline import NAMES
+from engine.pulse import NOT_BEGUN
 from slmctl.plots.rows import Row, cut, fitted, width_of
 from slmctl.report import duration
 from slmctl.tui.safe import one_line
 from slmctl.watching.story import Story
 
-WORDS = {
-    "live": "running",
-    "paused": "paused",
-    "silent": "slow",
-    "dead": "dead",
-    "finished": "finished",
-    "failed": "failed",
-    "interrupted": "stopped",
-    "ended": "ended",
-    "none": "not begun",
-    "gone": "gone",
-}
 LONGEST_NAME = 20
 LEAST_BAR, MOST_BAR = 8, 60
 
@@ -34,7 +23,7 @@ def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool 
     """One run in one line: name, stage, step, bar, share, pace, time left, and in a word how it stands."""
     stage = story.current
     step, steps = story.stage(stage).step, story.steps_of(stage)
-    word = WORDS.get(story.pulse.word, one_line(story.pulse.word, 12))
+    word = one_line(story.pulse.word, 12)
     left: Row = [(f" {letter} " if letter else " ", "letter"), (cut(one_line(story.name), LONGEST_NAME), "name")]
     left.append((f"  {one_line(stage)} {step}/{steps}" if steps else f"  {one_line(stage)}", "step"))
     right: Row = [(f" {word} ", f"state-{story.pulse.word}")]
@@ -42,7 +31,7 @@ def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool 
     extras = [
         (f"  {duration(eta)} left" if eta is not None else "", "eta"),
         (f" {min(1.0, step / steps):4.0%} " if steps else "", "step"),
-        (f"  {_pace(pace)}" if pace and story.pulse.word == "live" else "", "note"),
+        (f"  {_pace(pace)}" if pace and story.pulse.word == "running" else "", "note"),
     ]
     room = width - width_of(left) - width_of(right) - 1
     kept = []
@@ -87,12 +76,12 @@ def explanation(story: Story, now: float) -> str:
     at = _last_save(story)
     told = {
         "paused": f"Paused after {story.current} step {story.stage(story.current).step}.",
-        "silent": f"No sign of life for {duration(max(0.0, now - story.pulse.beat_at))}, though its process is there.",
+        "slow": f"No sign of life for {duration(max(0.0, now - story.pulse.beat_at))}, though its process is there.",
         "dead": f"Its process is gone; {at}. To go on: {again}",
         "ended": f"Its process ended without a word; {at}. To go on: {again}",
-        "interrupted": f"Stopped and saved{_after(story)}. To go on: {again}",
+        "stopped": f"Stopped and saved{_after(story)}. To go on: {again}",
         "failed": f"Failed: {_error(story)} To go on: {again}",
-        "none": f"It has not begun. To begin: {again}",
+        NOT_BEGUN: f"It has not begun. To begin: {again}",
         "gone": "The run's folder is not there any more.",
         "finished": result(story),
     }
@@ -143,7 +132,7 @@ def _last_save(story: Story) -> str:
 
 
 def _after(story: Story) -> str:
-    return f" after {story.ending.stage} step {story.ending.step}" if isinstance(story.ending, RunPaused) else ""
+    return f" after {story.ending.stage} step {story.ending.step}" if isinstance(story.ending, RunStopped) else ""
 
 
 def _error(story: Story) -> str:

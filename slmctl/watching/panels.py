@@ -6,6 +6,7 @@ The same for a screen and for one printed frame. What the numbers mean stands in
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from math import isnan
 
 from engine.errors import ConfigError
 from engine.events import is_clock
@@ -21,6 +22,7 @@ from slmctl.watching.story import Stage, Story
 from slmctl.watching.view import View
 
 LETTERS = "ABCD"
+NOTHING_HERE = "none at this step"
 KL, SCORE = "ppo/kl_nats", "ppo/score"
 TITLES = {
     "kl_nats": "KL to the reference",
@@ -167,12 +169,12 @@ class Drawing:
     curves: Sequence[Curve] = ()
     paths: Sequence[Path] = ()
 
-    def pointed(self, cursor: int | None) -> list[Row]:
-        """Its heading with the values at a step, and its picture with that step marked."""
+    def pointed(self, cursor: int | None, keys: str = "") -> list[Row]:
+        """Its heading with the values at a step, and as room allows `keys`, and its picture with that step marked."""
         if self.panel.kind == "plane":
             head = _plane_heading(self.panel, self.paths, cursor, self.width)
         else:
-            head = heading(self.panel, self.curves, cursor, self.width)
+            head = heading(self.panel, self.curves, cursor, self.width, keys)
         return [head, *self.sketch.pointed(cursor)]
 
 
@@ -233,20 +235,22 @@ def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
     return [Target(limits[name], f"{word} {short(limits[name])}") for name, word in words if name in limits]
 
 
-def heading(panel: Panel, curves: Sequence[Curve], cursor: int | None, width: int) -> Row:
-    """Title and values, at the cursor or the newest; at the right the unit and which way is better, as room allows."""
+def heading(panel: Panel, curves: Sequence[Curve], cursor: int | None, width: int, keys: str = "") -> Row:
+    """Title and values, at the cursor or the newest; at the right unit, better way and keys, as room allows."""
     row: Row = [(f" {panel.title} ", "title")]
     for curve in curves:
         value = _shown(curve, cursor)
         name = _name_beside(panel, curve)
         if value is not None:
-            _add(row, f" {name}{short(value)}", pen_of(curve.rank).role, width)
+            nothing = NOTHING_HERE if len(curves) == 1 else "-"
+            _add(row, f" {name}{nothing if isnan(value) else short(value)}", pen_of(curve.rank).role, width)
     entry = meaning_of(panel.metrics[0]) if curves else None
     row += [(f" at {cursor}", "note")] if cursor is not None and curves else []
     if entry is None:
         return fitted(row, width)
     way = {"up": "higher is better", "down": "lower is better"}.get(entry.better, "")
-    hints = [", ".join(part for part in parts if part) for parts in ((entry.unit, way), (entry.unit,), (way,))]
+    choices = ((entry.unit, way, keys), (entry.unit, keys), (keys,), (entry.unit, way), (entry.unit,), (way,))
+    hints = [", ".join(filter(None, parts)) for parts in choices]
     room = width - width_of(row) - 2
     hint = next((text for text in hints if text and len(text) <= room), "")
     return spread(row, [(f"{hint} ", "note")] if hint else [], width)

@@ -5,6 +5,7 @@ The request itself is written by engine.pulse.make_request; the run acknowledges
 
 from dataclasses import dataclass
 
+from engine.pulse import NOT_BEGUN
 from slmctl.watching.follower import WORKING
 from slmctl.watching.story import Story
 
@@ -13,9 +14,9 @@ REASONS = {
     "dead": "its process is gone",
     "finished": "it is finished",
     "failed": "it has failed",
-    "interrupted": "it has stopped",
+    "stopped": "it is stopped",
     "ended": "it has ended",
-    "none": "it has not begun",
+    NOT_BEGUN: "it has not begun",
     "gone": "its folder is gone",
 }
 
@@ -30,9 +31,13 @@ class Asked:
 
 
 def refusal(story: Story, request: str) -> str:
-    """Why a request would reach nobody; nothing where it would."""
+    """Why a request would change nothing; nothing where it would."""
     word = story.pulse.word
-    return "" if word in WORKING else f"nothing to {request} in {story.name}: {REASONS.get(word, word)}"
+    if word not in WORKING:
+        return f"nothing to {request} in {story.name}: {REASONS.get(word, word)}"
+    if request == "save" and story.current == "eval":
+        return f"nothing to save in {story.name}: the evaluation keeps nothing before its end"
+    return ""
 
 
 def progress(story: Story, asked: Asked, now: float) -> str:
@@ -41,12 +46,13 @@ def progress(story: Story, asked: Asked, now: float) -> str:
     if asked.number not in story.heard:
         if story.pulse.word not in WORKING:
             return ""
-        return f"{request} asked: it is heard when {stage.name} step {stage.step + 1} ends"
+        last = stage.step + 1 >= story.steps_of(stage.name)
+        ends = "the first step of the next stage" if last else f"{stage.name} step {stage.step + 1}"
+        return f"{request} asked: it is heard when {ends} ends"
     if request == "save":
         saves = [save for save in stage.saves if save.at >= asked.at]
         if not saves:
-            waiting = "it is done when the run goes on" if story.pulse.word == "paused" else "saving"
-            return f"save heard: {waiting}" if story.pulse.word in WORKING else ""
+            return "save heard: saving" if story.pulse.word in WORKING else ""
         return f"saved: {saves[0].path}" if now - saves[0].at < TOLD_FOR_S else ""
     if request == "stop":
         return "stop heard: it saves and ends" if story.pulse.word in WORKING else ""

@@ -8,7 +8,7 @@ import math
 import re
 import statistics
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any, TypeVar
@@ -20,8 +20,8 @@ from engine.events import (
     EvalCompleted,
     RunFailed,
     RunFinished,
-    RunPaused,
     RunResumed,
+    RunStopped,
     StageFinished,
     StageStarted,
 )
@@ -102,6 +102,10 @@ class Stage:
         known += _values(self._metrics[len(known) :], metric)
         return self.done, known
 
+    def read(self, metrics: Iterable[str]) -> None:
+        """Reads the columns of several metrics in one go: of a long run in half the time that `column` takes."""
+        self._columns |= _table(self._metrics, [metric for metric in metrics if metric not in self._columns])
+
     def metrics(self) -> list[str]:
         """The names of all metrics of this stage, in the order in which it says them."""
         said = [_parsed(row) for row in (*self._metrics[:1], *self._metrics[-1:])]
@@ -151,7 +155,7 @@ class Story:
     def _forget(self) -> None:
         self.stages: dict[str, Stage] = {}
         self.heard: dict[int, str] = {}
-        self.ending: RunPaused | RunFinished | RunFailed | None = None
+        self.ending: RunStopped | RunFinished | RunFailed | None = None
         self._spoke = ""
 
     def take(self, news: News) -> bool:
@@ -193,7 +197,7 @@ class Story:
         """Seconds until the current stage ends at its pace; None where it is not known or nothing goes on."""
         stage = self.stage(self.current)
         pace = stage.step_s()
-        if self.pulse.word not in ("live", "silent") or pace is None or stage.finished:
+        if self.pulse.word not in ("running", "slow") or pace is None or stage.finished:
             return None
         left = pace * (self.steps_of(stage.name) - stage.step)
         return max(0.0, left - max(0.0, min(now - stage.done_at[-1], pace))) if stage.done else None
@@ -201,7 +205,7 @@ class Story:
     def _hear(self, item: Item) -> None:
         if isinstance(item, ControlAcknowledged):
             self.heard[item.number] = item.request
-        elif isinstance(item, (RunPaused, RunFinished, RunFailed)):
+        elif isinstance(item, (RunStopped, RunFinished, RunFailed)):
             self.ending = item
         elif isinstance(item, RunResumed):
             self.ending = None
@@ -221,7 +225,8 @@ class Story:
             _keep_until(self.stage(item.stage).drawn, item.from_step or NOTHING)
         elif isinstance(item, Drawn):
             drawn = self._of(item.stage).drawn
-            _keep_until(drawn, item.step - 1)
+            while drawn and drawn[-1].step >= item.step:
+                drawn.pop()
             drawn.append(item)
 
     def _of(self, name: str) -> Stage:
@@ -232,6 +237,30 @@ def _keep_until(said: list[Stepped], step: int) -> None:
     """Drops the items past a step, in place."""
     if any(item.step > step for item in said):
         said[:] = [item for item in said if item.step <= step]
+
+
+def _table(rows: Sequence[bytes | Mapping[str, float]], metrics: Sequence[str]) -> dict[str, list[float]]:
+    """Those of the metrics that the first row says, as far as the rows after it have its fields in its order."""
+    if not rows or not metrics or not isinstance(rows[0], bytes):
+        return {}
+    wanted = {f'"{metric}"'.encode(errors="replace"): metric for metric in metrics}
+    fields = [pair.rpartition(b":")[0] for pair in rows[0].split(b",")]
+    shown = [wanted[name] for name in fields if name in wanted]
+    match = re.compile(b",".join(re.escape(name) + b":([^,]+)" if name in wanted else b"[^,]*" for name in fields))
+    found = []
+    for row in rows:
+        matched = match.fullmatch(row) if isinstance(row, bytes) else None
+        if matched is None:
+            break
+        found.append(matched.groups())
+    return {metric: _numbers(texts) for metric, texts in zip(shown, zip(*found, strict=True), strict=False)}
+
+
+def _numbers(texts: Sequence[bytes]) -> list[float]:
+    try:
+        return list(map(float, texts))
+    except ValueError:
+        return list(map(_worded, texts))
 
 
 def _values(rows: Sequence[bytes | Mapping[str, float]], metric: str) -> list[float]:

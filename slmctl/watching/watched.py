@@ -4,14 +4,15 @@ State without a widget; screens change it in their handlers and show what follow
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slmctl.plots.curves import Curve
 from slmctl.plots.rows import Row
+from slmctl.watching.finding import Finder, Found, nearest
 from slmctl.watching.follower import WORKING, Drawn, News
 from slmctl.watching.panels import PANELS, Panel, metrics_of, panel_of, panels_of
-from slmctl.watching.sample_rows import text_rows
+from slmctl.watching.sample_rows import Listing, text_rows
 from slmctl.watching.samples import samples_of
 from slmctl.watching.story import Stage, Story
 from slmctl.watching.view import View
@@ -21,15 +22,19 @@ FIRST_OF_FINISHED = "ppo"
 
 @dataclass
 class Watching:
-    """`asked` is the stage that a person chose to see, "" to go with the run; `chosen` is the run that keys act on."""
+    """`asked` is the stage that a person chose to see, "" to go with the run; `chosen` is the run that keys act on;
+    `wanted` is a text that samples must hold to be listed, "" for the samples of the shown step.
+    """
 
     stories: list[Story]
     view: View = field(default_factory=View)
     asked: str = ""
     chosen: int = 0
     sample: int = 0
+    wanted: str = ""
     picked: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _shown: str = ""
+    _finder: Finder = field(default_factory=Finder)
 
     def take(self, news: Sequence[News]) -> bool:
         """Adds what one look found, in the order of the runs; whether anything is new."""
@@ -90,6 +95,31 @@ class Watching:
         """Which of them is shown; -1 for none."""
         return self.view.place_in([drawn.step for drawn in self.history])
 
+    @property
+    def found(self) -> list[Found]:
+        """The samples that hold the wanted text."""
+        return self._finder.find(self.history, self.wanted) if self.wanted else []
+
+    @property
+    def spot(self) -> Found:
+        """The sample that is shown; at place -1 where there is none."""
+        at = Found(self.place, self.sample)
+        if not self.wanted:
+            return at
+        return self.found[nearest(self.found, at)] if self.found else Found(-1, 0)
+
+    @property
+    def listing(self) -> Listing:
+        """The samples that are listed."""
+        chosen = self.found.index(self.spot) if self.found else self.sample
+        return Listing(tuple(self.history), self.place, chosen, self.wanted, self.found)
+
+    def read(self, panels: Iterable[Panel]) -> None:
+        """Reads what some panels show."""
+        metrics = [metric for panel in panels for metric in panel.metrics]
+        for story in self.stories:
+            story.stage(self.stage).read(metrics)
+
     def move(self, by: int, columns: int) -> None:
         """Points at another step, `by` of so many columns further."""
         self.view = self.view.moved(by, self.steps, columns)
@@ -99,11 +129,26 @@ class Watching:
         self.view = self.view.at(step, self.steps)
 
     def scrub(self, by: int) -> None:
-        """Points at the step of the samples before or after those shown; at the last ones it goes with the newest."""
+        """Points at the step of the samples before or after those shown; at the last ones it goes with the newest.
+
+        Where a text is wanted, at the last sample before that step that holds it, or at the first after it.
+        """
+        if self.wanted:
+            others = [i for i, item in enumerate(self.found) if (item.place - self.spot.place) * by > 0]
+            if others:
+                self.choose_sample(others[0] if by > 0 else others[-1])
+            return
         drawn, place = self.history, self.place + by
         if 0 <= place < len(drawn):
             newest = by > 0 and place == len(drawn) - 1
             self.view = replace(self.view, cursor=None) if newest else self.view.at(drawn[place].step, self.steps)
+
+    def to_alarm(self) -> None:
+        """Points at the last step before that has an alarm; before the first of them at the last."""
+        steps = sorted(alarm.step for alarm in self.told.alarms)
+        earlier = [step for step in steps if self.view.cursor is None or step < self.view.cursor]
+        if steps:
+            self.point((earlier or steps)[-1])
 
     def show_stage(self, name: str) -> None:
         """Shows a stage; "" goes with the run again."""
@@ -119,9 +164,22 @@ class Watching:
         self.sample = 0
 
     def choose_sample(self, number: int) -> None:
-        """Chooses a sample of the shown step, the last where there are not so many."""
-        count = len(samples_of(self.history[self.place])) if self.place >= 0 else 0
-        self.sample = max(0, min(number, count - 1))
+        """Chooses one of the listed samples, the last where there are not so many, and points at its step."""
+        number = max(0, min(number, len(self.listing) - 1))
+        if not self.wanted:
+            self.sample = number
+        elif self.found:
+            place, self.sample = self.found[number]
+            self.point(self.history[place].step)
+
+    def want(self, text: str) -> None:
+        """Lists the samples that hold a text, of all steps; "" those of one step again, the same one chosen."""
+        place, number = self.spot
+        if not text and place >= 0:
+            self.sample = number
+            if place != self.place:
+                self.point(self.history[place].step)
+        self.wanted = text
 
     def smooth(self) -> None:
         """Smooths more, or not at all."""
@@ -137,13 +195,14 @@ class Watching:
 
     def sample_rows(self, width: int) -> list[Row]:
         """The chosen sample in full."""
-        return text_rows(self.history, self.place, self.sample, width)
+        return text_rows(self.history, *self.spot, width)
 
     def copied(self, panel: Panel | None) -> str:
         """What a panel shows as one line, or the chosen sample where there is no panel."""
         if panel is None:
-            samples = samples_of(self.history[self.place]) if self.place >= 0 else []
-            return "\n".join((samples[self.sample].prompt, samples[self.sample].response)) if samples else ""
+            place, number = self.spot
+            samples = samples_of(self.history[place]) if place >= 0 else []
+            return "\n".join((samples[number].prompt, samples[number].response)) if samples else ""
         step = self.view.cursor if self.view.cursor is not None else self.told.step
         found = []
         for story in self.stories:
@@ -168,6 +227,8 @@ LOOKS: Mapping[str, Callable[[Watching], None]] = {
     "log": Watching.flip_log,
     "narrower": lambda watching: watching.zoom(0.5),
     "wider": lambda watching: watching.zoom(2.0),
+    "oldest": lambda watching: watching.point(-math.inf),
+    "alarm": Watching.to_alarm,
     "newest": lambda watching: watching.point(math.inf),
     "next_run": Watching.next_run,
     "samples_before": lambda watching: watching.scrub(-1),

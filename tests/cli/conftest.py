@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.events import Event
+from engine.events import Event, RunStopped
 from slmctl.cli import main
 
 
@@ -27,6 +27,7 @@ class Outcome:
 
 Cli = Callable[..., Outcome]
 Script = Callable[[Any, Callable[[], bool]], Iterator[Event]]
+Execute = Callable[[Any, Callable[[], bool], Callable[[Event], None]], bool]
 
 
 @pytest.fixture
@@ -67,7 +68,20 @@ def engine_says(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
 
     def install(script: Script) -> None:
         module = types.ModuleType("engine.run")
-        vars(module)["execute"] = script
+        vars(module)["execute"] = driver_of(script)
         monkeypatch.setitem(sys.modules, "engine.run", module)
 
     return install
+
+
+def driver_of(script: Script) -> Execute:
+    """An engine.run.execute that tells what a script says."""
+
+    def execute(prepared: Any, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:
+        done = True
+        for event in script(prepared, should_stop):
+            tell(event)
+            done = not isinstance(event, RunStopped)
+        return done
+
+    return execute

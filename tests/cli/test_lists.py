@@ -32,7 +32,7 @@ def test_runs_say_how_they_stand(cli: Cli, home: Path) -> None:
     with Heartbeat(run) as beat:
         beat.update(stage="sft", step=3, steps=9, state="finished")
     rows = {row["run"]: row for row in json.loads(cli("runs", "--json").out)["runs"]}
-    assert (rows["a"]["state"], rows["a"]["finished"], rows["a"]["win_rate"]) == ("none", ["pretrain"], None)
+    assert (rows["a"]["state"], rows["a"]["finished"], rows["a"]["win_rate"]) == ("not begun", ["pretrain"], None)
     assert (rows["b"]["state"], rows["b"]["finished"], rows["b"]["win_rate"]) == (
         "finished",
         ["pretrain", "eval"],
@@ -189,7 +189,7 @@ def test_a_damaged_run_does_not_hide_the_others(cli: Cli, home: Path) -> None:
     for name, text in (("good", "schema = 1\n"), ("torn", "schema = ")):
         write_text(home / name / "run.toml", text)
     rows = json.loads(cli("runs", "--json").out)["runs"]
-    assert {row["run"]: row["state"] for row in rows} == {"good": "none", "torn": "damaged"}
+    assert {row["run"]: row["state"] for row in rows} == {"good": "not begun", "torn": "damaged"}
     assert "damaged" in cli("runs").out
     assert cli("runs", "torn").code == 3
 

@@ -5,7 +5,16 @@ import io
 import pytest
 from rich.console import Console
 
-from engine.events import AlarmRaised, EvalCompleted, Event, RunResumed, StageFinished, StageStarted, StepCompleted
+from engine.events import (
+    AlarmRaised,
+    ControlAcknowledged,
+    EvalCompleted,
+    Event,
+    RunResumed,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+)
 from slmctl.bars import Bars
 from slmctl.report import KEY_METRICS, Lines, Pace, duration
 
@@ -20,7 +29,7 @@ EVENTS: list[Event] = [
 
 
 def test_pace_knows_rate_and_time_left() -> None:
-    pace = Pace()
+    pace = Pace("tiny")
     for event in EVENTS[:12]:
         pace.take(event)
     assert pace.step_s() == 2.0
@@ -29,7 +38,7 @@ def test_pace_knows_rate_and_time_left() -> None:
 
 
 def test_pace_after_a_resume_counts_its_own_steps_only() -> None:
-    pace = Pace()
+    pace = Pace("tiny")
     pace.take(StageStarted("rm", 100, {}, 0.0))
     pace.take(StepCompleted("rm", 51, {}, 10.0))
     pace.take(StepCompleted("rm", 53, {}, 11.0))
@@ -37,7 +46,7 @@ def test_pace_after_a_resume_counts_its_own_steps_only() -> None:
 
 
 def test_held_out_numbers_are_shown_with_the_steps() -> None:
-    pace = Pace()
+    pace = Pace("tiny")
     pace.take(StageStarted("rm", 9, {}, 0.0))
     pace.take(EvalCompleted("rm", 1, {"rm/validation_accuracy": 0.75}, 1.0))
     assert pace.numbers() == "held-out 0.75"
@@ -45,7 +54,7 @@ def test_held_out_numbers_are_shown_with_the_steps() -> None:
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
     out = io.StringIO()
-    lines = Lines(out, every_s=10.0)
+    lines = Lines(out, "tiny", every_s=10.0)
     for event in EVENTS:
         lines.show(event)
     written = out.getvalue().splitlines()
@@ -63,13 +72,51 @@ def test_notes_are_lines_of_their_own() -> None:
         RunResumed("ppo", 20, 1.0),
         AlarmRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
     ):
-        Lines(out).show(event)
+        Lines(out, "tiny").show(event)
     assert out.getvalue() == "ppo: going on after step 20\nalarm at ppo step 21: KL is␛[2J 12 nats [kl]\n"
+
+
+PAUSE: list[Event] = [
+    *EVENTS[:4],
+    ControlAcknowledged(1, "pause", 107.0),
+    ControlAcknowledged(2, "save", 108.0),
+    ControlAcknowledged(3, "resume", 907.0),
+    *EVENTS[4:6],
+]
+
+
+def test_a_pause_is_told_with_the_way_to_end_it() -> None:
+    out = io.StringIO()
+    lines = Lines(out, "my run")
+    for event in PAUSE:
+        lines.show(event)
+    assert out.getvalue().splitlines()[2:5] == [
+        "ppo: paused after step 3; to go on: p in slmctl watch 'my run'; Ctrl-C saves and stops",
+        "ppo: asked to save after step 3",
+        "ppo: going on after step 3",
+    ]
+
+
+def test_bars_say_that_they_are_paused_and_count_no_pause_as_pace() -> None:
+    out = io.StringIO()
+    bars = Bars("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
+
+    def shown() -> str:
+        return "".join(segment.text for segment in Console(width=120).render(bars.frame()))
+
+    for event in PAUSE[:6]:
+        bars.show(event)
+    assert "3/40" in shown() and shown().rstrip().endswith("paused")
+    for event in PAUSE[6:]:
+        bars.show(event)
+    bars.close()
+    assert "5/40" in shown() and "0.5/s 1:10 min left" in shown()
+    assert "p in slmctl watch tiny" in out.getvalue()
 
 
 def test_bars_show_the_stage_and_alarms_without_markup() -> None:
     out = io.StringIO()
-    bars = Bars(Console(file=out, force_terminal=True, width=120, color_system=None))
+    bars = Bars("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
     for event in [*EVENTS[:5], AlarmRaised("ppo", 4, "kl", "[/nope] 12 nats", 110.0), *EVENTS[5:]]:
         bars.show(event)
     bars.close()
@@ -80,7 +127,7 @@ def test_bars_show_the_stage_and_alarms_without_markup() -> None:
 
 def test_the_bars_of_a_whole_run_are_whole_on_eighty_columns() -> None:
     out = io.StringIO()
-    bars = Bars(Console(file=out, force_terminal=True, width=80, color_system=None))
+    bars = Bars("tiny", Console(file=out, force_terminal=True, width=80, color_system=None))
     for stage, names in KEY_METRICS.items():
         bars.show(StageStarted(stage, 1600, {}, 0.0))
         for step in range(1, 20):

@@ -18,7 +18,7 @@ from engine.events import (
     EvalCompleted,
     Event,
     RunFinished,
-    RunPaused,
+    RunStopped,
     StageFinished,
     StageStarted,
     StepCompleted,
@@ -27,7 +27,7 @@ from engine.planning import Prepared
 from engine.rundir import STAGES, RunDir, write_text
 from slmctl.cli import main
 from slmctl.results import ROWS
-from tests.cli.conftest import Cli, Script
+from tests.cli.conftest import Cli, Script, driver_of
 
 Install = Callable[[Script], None]
 RESULT = {
@@ -122,7 +122,7 @@ def test_who_stops_reading_does_not_stop_the_run(home: Path) -> None:
 def run_with_script() -> None:
     """`slmctl run --jsonl` as a process of its own, its engine the script `whole`."""
     module = types.ModuleType("engine.run")
-    vars(module)["execute"] = whole
+    vars(module)["execute"] = driver_of(whole)
     sys.modules["engine.run"] = module
     sys.argv = ["slmctl", "run", "--preset", "tiny", "--jsonl"]
     main()
@@ -279,17 +279,17 @@ def test_a_bug_is_exit_70_with_the_traceback_in_the_runs_log(cli: Cli, engine_sa
 
 
 def test_ctrl_c_asks_the_engine_to_stop_and_exits_130(cli: Cli, engine_says: Install) -> None:
-    def interrupted(_prepared: Prepared, stop: Callable[[], bool]) -> Iterator[Event]:
+    def stopped(_prepared: Prepared, stop: Callable[[], bool]) -> Iterator[Event]:
         yield StageStarted("sft", 9, {}, 1.0)
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
-        yield RunPaused("sft", 4, "Ctrl-C", 2.0)
+        yield RunStopped("sft", 4, "by a signal", 2.0)
 
-    engine_says(interrupted)
+    engine_says(stopped)
     outcome = cli("sft")
     assert outcome.code == 130
-    assert "sft: saved after step 4" in outcome.err
+    assert "sft: stopped after step 4, by a signal\n" in outcome.err
     assert "type the same command again to go on" in outcome.err
 
 

@@ -64,7 +64,7 @@ def test_one_object_for_scripts(cli: Cli, home: Path) -> None:
     assert told["home"] == str(home)
     (row,) = told["runs"]
     assert {name: row[name] for name in ("run", "state", "stage", "step", "steps", "finished", "error")} == {
-        "run": "tiny", "state": "live", "stage": "ppo", "step": 2, "steps": 50, "finished": ["sft"], "error": None,
+        "run": "tiny", "state": "running", "stage": "ppo", "step": 2, "steps": 50, "finished": ["sft"], "error": None,
     }  # fmt: skip
     assert 0 < row["eta_s"] <= 48
     assert (row["metrics"]["ppo/kl_nats"], row["metrics"]["ppo/score"]) == (9.0, 0.2)

@@ -16,13 +16,16 @@ from safetensors.torch import load_file, save_file
 
 from engine.events import (
     AlarmRaised,
+    CheckpointSaved,
     ControlAcknowledged,
+    Event,
     RunFailed,
     RunFinished,
-    RunPaused,
     RunResumed,
+    RunStopped,
     StageFinished,
     StepCompleted,
+    stamp,
 )
 from engine.pulse import liveness, make_request, read_status
 from engine.rundir import STAGES, RunDir
@@ -182,10 +185,10 @@ def test_ctrl_c_finishes_the_step_and_the_same_command_goes_on(
     outcome = nursery.finish()
     assert (outcome.code, outcome.out) == (130, "")
     assert "type the same command again" in outcome.err
-    paused = run.read_events()[-1]
-    assert isinstance(paused, RunPaused)
-    assert (paused.stage, paused.reason) == (stage, "interrupted")
-    assert run.saved_steps(stage)[-1] == paused.step
+    stopped = run.read_events()[-1]
+    assert isinstance(stopped, RunStopped)
+    assert (stopped.stage, stopped.reason) == (stage, "by a signal")
+    assert run.saved_steps(stage)[-1] == stopped.step
     assert nursery.run(*command(stage, name)).code == 0
     assert_same_files(reference.run.final(stage), run.final(stage))
     said, whole = (
@@ -215,7 +218,7 @@ def test_a_second_ctrl_c_leaves_at_once(nursery: Nursery, reference: Reference) 
     wait_for(lambda: process.stderr is not None and "once more" in process.stderr.readline(), "the first answer")
     process.send_signal(signal.SIGINT)
     assert ended(process).code == 130
-    assert not isinstance(run.read_events()[-1], (RunPaused, StepCompleted))
+    assert not isinstance(run.read_events()[-1], (RunStopped, StepCompleted))
 
 
 def test_a_second_process_is_refused_and_told_which_has_the_run(nursery: Nursery, reference: Reference) -> None:
@@ -245,9 +248,34 @@ def test_requests_of_a_screen_are_heeded_and_acknowledged(nursery: Nursery, refe
             wait_for(lambda: (read_status(run) or {}).get("state") == "paused", "another look")
             assert len(run.all_events()) == before
     assert nursery.finish().code == 130
-    paused = run.read_events()[-1]
-    assert isinstance(paused, RunPaused)
-    assert (paused.reason, run.saved_steps("ppo")[-1]) == ("asked to stop", paused.step)
+    stopped = run.read_events()[-1]
+    assert isinstance(stopped, RunStopped)
+    assert (stopped.reason, run.saved_steps("ppo")[-1]) == ("as was asked", stopped.step)
+
+
+def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_for_its_end(
+    nursery: Nursery, reference: Reference
+) -> None:
+    run = cut_before(reference.run, nursery.home / "waiting", "ppo")
+    settings = ("ppo.steps=400", "ppo.save_every=1000", "ppo.samples_every=1")
+    nursery.start(*command("ppo", "waiting"), *(word for each in settings for word in ("--set", each)))
+    wait_for(at_step(run, "ppo", 1), "ppo")
+    make_request(run, "pause")
+    wait_for(acknowledged(run, 1, "pause"), "the pause")
+    step = max(event.step for event in run.read_events() if isinstance(event, StepCompleted) and event.stage == "ppo")
+    assert run.read_samples()[-1].step == step
+    make_request(run, "save")
+    wait_for(lambda: CheckpointSaved("ppo", step, f"ppo/step-{step:06d}") in untimed(run), "the save")
+    assert run.saved_steps("ppo") == [step]
+    wait_for(lambda: (read_status(run) or {}).get("state") == "paused", "the next heartbeat")
+    make_request(run, "stop")
+    assert nursery.finish().code == 130
+    assert untimed(run)[-1] == RunStopped("ppo", step, "as was asked")
+
+
+def untimed(run: RunDir) -> list[Event]:
+    """The events of a run, their times left out."""
+    return [stamp(event, 0.0) for event in run.read_events()]
 
 
 def acknowledged(run: RunDir, number: int, request: str) -> Callable[[], bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import RunFinished, RunStarted, StageStarted, StepCompleted
+from engine.events import Event, RunFinished, RunStarted, StageStarted, StepCompleted
 from engine.metrics import unregistered
 from engine.planning import RunRequest, prepare
 from engine.run import execute
@@ -186,6 +186,7 @@ def test_what_is_finished_is_shown_without_torch(reference: Reference, nursery: 
 
 def test_a_stop_that_comes_with_the_last_step_is_an_end(tmp_path: Path) -> None:
     request = RunRequest("pretrain", preset=PRESET, run="short", flags={"max_steps": 1, "threads": 1})
-    said = list(execute(prepare(request, tmp_path, {}), lambda: True))
+    said: list[Event] = []
+    assert execute(prepare(request, tmp_path, {}), lambda: True, said.append)
     assert isinstance(said[-1], RunFinished)
     assert RunDir(tmp_path / "short").finished("pretrain") is not None

@@ -156,17 +156,17 @@ def test_the_limits_that_matter_are_read(tmp_path: Path, text: str, limits: dict
 def test_how_the_process_stands(run: RunDir) -> None:
     now = time.time()
     follower = Follower(run, clock=lambda: now)
-    assert follower.poll().pulse.word == "none"
+    assert follower.poll().pulse.word == "not begun"
     beat(run, step=3)
-    assert (follower.poll().pulse.word, follower.poll().pulse.step) == ("live", 3)
+    assert (follower.poll().pulse.word, follower.poll().pulse.step) == ("running", 3)
     now += 60
-    assert follower.poll().pulse.word == "silent"
+    assert follower.poll().pulse.word == "slow"
     now -= 60
-    for state in ("paused", "finished", "failed", "interrupted"):
+    for state in ("paused", "finished", "failed", "stopped"):
         beat(run, state=state)
         assert follower.poll().pulse.word == state
     run.status.write_text('{"state": "running", "at": "soon", "pid": []}')
-    assert follower.poll().pulse.word == "none"
+    assert follower.poll().pulse.word == "not begun"
 
 
 def test_a_killed_process_is_dead(run: RunDir) -> None:

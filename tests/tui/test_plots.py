@@ -66,6 +66,14 @@ def test_a_single_point_and_a_constant() -> None:
     assert chart(Curve([7], [1.0]), width=12) == ["1.1+        ", "1.0+    *   ", "0.9+        "]
     assert "•" in chart(Curve([7], [1.0]), width=12, ascii=False)[1]
     assert [row.count("*") for row in chart(line(5, 5, 5))] == [0, 9, 0]
+    assert chart(line(1e-311, 1e-311)) == chart(line(0, 0)), "what is next to nothing does not keep us for ever"
+
+
+def test_what_is_not_negative_has_no_negative_axis() -> None:
+    assert chart(line(0, 0, 0), width=12) == ["1.0+        ", "0.5+        ", "0.0+********"]
+    assert draw([Curve([1], [0.0])], Look(34, 6, ascii=True)).rows[-1][0][0].split() == ["1", "2", "step"]
+    start = plain(draw_plane([Path([1, 2], [0.0, 0.0], [0.5, 0.6])], Look(40, 7, ascii=True)).rows)
+    assert "-" not in start[-1] and start[-1].split()[0] in ("0", "0.0")
 
 
 def test_nothing_to_draw() -> None:
@@ -116,8 +124,8 @@ def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
 
 def test_the_cursor_and_alarms_stand_at_their_step() -> None:
     rows = plain(draw([line(0, 0, 0)], Look(23, 6, ascii=True), alarms=[1, 99]).pointed(2))
-    assert [row[-1] for row in rows[:4]] == ["|", "*", "|", "|"]
-    assert rows[4] == "  ++---------!--------+"
+    assert [row[-1] for row in rows[:4]] == ["|", "|", "|", "*"]
+    assert rows[4] == "   ++--------!--------+"
 
 
 def test_a_spike_among_many_is_not_lost() -> None:

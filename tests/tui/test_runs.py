@@ -27,6 +27,7 @@ from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.start import Start
 from slmctl.tui.widgets.run_detail import detail_rows
 from slmctl.tui.widgets.runs_table import COLUMNS, RunsTable, ago, arranged, bar, cell_of
+from slmctl.watching.follower import Follower
 from tests.tui.playing import played, screen_text, until
 
 NOW = 1_000_000.0
@@ -52,27 +53,29 @@ def standings(home: Path, now: float = NOW) -> dict[str, Standing]:
 @pytest.mark.parametrize(
     ("state", "status", "now", "word"),
     [
-        ("running", {}, NOW + 1, "live"),
+        ("running", {}, NOW + 1, "running"),
         ("running", {}, NOW + 60, "slow"),
         ("paused", {}, NOW + 1, "paused"),
         ("running", {"pid": GONE}, NOW + 1, "dead"),
         ("paused", {"pid": GONE}, NOW + 1, "dead"),
         ("finished", {}, NOW + 60, "finished"),
         ("failed", {}, NOW + 60, "failed"),
-        ("interrupted", {}, NOW + 60, "interrupted"),
-        ("", {}, NOW, "none"),
+        ("stopped", {}, NOW + 60, "stopped"),
+        ("", {}, NOW, "not begun"),
         ("\x1b[2J", {}, NOW, "ended"),
-        ("running", {"step": "\x1b[2J"}, NOW + 1, "none"),
-        ("running", {"at": float("nan")}, NOW + 1, "none"),
-        ("running", {"pid": "x"}, NOW + 1, "none"),
-        ("running", {"at": 10**400}, NOW + 1, "none"),
-        ("running", {"step": 10**400}, NOW + 1, "none"),
-        ("running", {"eta_s": float("inf")}, NOW + 1, "none"),
+        ("running", {"step": "\x1b[2J"}, NOW + 1, "not begun"),
+        ("running", {"at": float("nan")}, NOW + 1, "not begun"),
+        ("running", {"pid": "x"}, NOW + 1, "not begun"),
+        ("running", {"at": 10**400}, NOW + 1, "not begun"),
+        ("running", {"step": 10**400}, NOW + 1, "not begun"),
+        ("running", {"eta_s": float("inf")}, NOW + 1, "not begun"),
     ],
 )
 def test_every_state_has_its_word(tmp_path: Path, state: str, status: dict[str, object], now: float, word: str) -> None:
     make(tmp_path, "a", state, **status)
     assert standings(tmp_path, now)["a"].state == word
+    watched = Follower(RunDir(tmp_path / "a"), clock=lambda: now).pulse().word
+    assert watched == word or word in ("ended", "not begun"), "the same word wherever a person reads it"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_runs_at_work_stand_first_and_no_heartbeat_moves_a_row() -> None:
-    runs = [Standing("z", "live", at=1.0), Standing("a", "slow", at=9.0), Standing("n", "finished", at=8.0)]
+    runs = [Standing("z", "running", at=1.0), Standing("a", "slow", at=9.0), Standing("n", "finished", at=8.0)]
     assert [run.run for run in arranged([Standing("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
 
 
@@ -163,7 +166,7 @@ def test_a_glance_tells_how_the_runs_stand_and_follows_them(tmp_path: Path) -> N
         await until(pilot, lambda: "2 runs, 1 at work" in screen_text(app), "the runs")
         await until(pilot, lambda: "going:sft" in screen_text(app), "the models")
         text = screen_text(app)
-        for words in ("live", "ppo 3/12", "██░░", "failed", "1:00 min left", "going:base"):
+        for words in ("running", "ppo 3/12", "██░░", "failed", "1:00 min left", "going:base"):
             assert words in text
         make(tmp_path, "going", "running", step=9, **at)
         await until(pilot, lambda: "ppo 9/12" in screen_text(app), "the next step")
@@ -202,10 +205,15 @@ def test_the_filter_narrows_the_table_and_escape_drops_it(tmp_path: Path) -> Non
         await until(pilot, lambda: table.row_count == 3, "the runs")
         await pilot.press("slash", *"war", "enter")
         assert table.row_count == 2
-        assert "2 of 3 runs" in screen_text(app)
+        assert '2 of 3 runs for "war"' in screen_text(app)
         assert app.focused is table
         await pilot.press("slash", "m", "escape")
         assert table.row_count == 3 and app.focused is table and app.current_mode == "runs"
+        await pilot.press("slash", *"cold", "enter")
+        await until(pilot, lambda: "esc All runs" in screen_text(app), "the way back")
+        await pilot.press("escape")
+        assert table.row_count == 3 and app.focused is table and app.current_mode == "runs"
+        await until(pilot, lambda: "esc All runs" not in screen_text(app), "no filter")
 
     played(playground(tmp_path), script)
 

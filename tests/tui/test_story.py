@@ -18,16 +18,16 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
-    RunPaused,
     RunResumed,
     RunStarted,
+    RunStopped,
     SamplesDrawn,
     StageFinished,
     StageStarted,
     StepCompleted,
 )
 from engine.rundir import RunDir, effective
-from slmctl.watching.follower import About, Follower, News, Pulse, _samples, _steps_and_events
+from slmctl.watching.follower import About, Follower, News, Pulse, Steps, _samples, _steps_and_events
 from slmctl.watching.story import Stage, Story
 from tests.tui.told import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
@@ -66,7 +66,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                 "c": CheckpointSaved(stage, step, "p"),
                 "d": SamplesDrawn(stage, step, [{"prompt": "p"}]),
                 "f": StageFinished(stage, step, {f"{stage}/c": 2.0}),
-                "p": RunPaused(stage, step, "z"),
+                "p": RunStopped(stage, step, "z"),
                 "g": RunStarted("tiny", 0, {}),
             }
             said.append(made[kind])
@@ -133,6 +133,22 @@ def test_a_metric_that_a_step_left_out_is_a_gap() -> None:
     assert [str(value) for value in column] == ["0.1", "nan", "0.3"]
 
 
+@pytest.mark.parametrize("odd", [
+    {"ppo/kl_nats": math.nan, "ppo/score": math.inf},
+    {"ppo/score": 3.5},
+    {"ppo/kl_nats": 1.0, "ppo/score": 2.0},
+])  # fmt: skip
+def test_several_metrics_are_read_at_once_as_they_are_one_by_one(odd: dict[str, float]) -> None:
+    said = [ppo_step(1), ppo_step(2), StepCompleted("ppo", 3, odd, at=1.0), ppo_step(4)]
+    names = ("ppo/score", "ppo/tokens_per_s", "ppo/kl_nats", "ppo/never_said")
+    together, single = told(*said).stage("ppo"), told(*said).stage("ppo")
+    together.read(names)
+    together.take(Steps("ppo", [5], [2.0], [b'"ppo/score":9.0']))
+    single.take(Steps("ppo", [5], [2.0], [b'"ppo/score":9.0']))
+    for name in names:
+        assert str(together.column(name)) == str(single.column(name)), name
+
+
 def test_columns_grow_and_are_cut_with_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     follower, story = Follower(run), Story("tiny")
@@ -161,9 +177,9 @@ def test_where_the_run_is_and_how_it_ended() -> None:
         StageStarted("ppo", 50, at=2.0),
     ]
     assert told(*events).current == "ppo"
-    assert told(*events, pulse=Pulse("live", "eval", 0, 5)).current == "eval"
+    assert told(*events, pulse=Pulse("running", "eval", 0, 5)).current == "eval"
     assert told(*events, pulse=Pulse("finished", "sft")).current == "ppo"
-    assert told(*events, pulse=Pulse("live", "ppo", 3, 80)).steps_of("ppo") == 80
+    assert told(*events, pulse=Pulse("running", "ppo", 3, 80)).steps_of("ppo") == 80
     failed = RunFailed("ppo", "out of memory")
     assert told(*events, failed).ending == failed
     assert told(*events, failed, RunResumed("ppo", 0)).ending is None
@@ -173,7 +189,7 @@ def test_where_the_run_is_and_how_it_ended() -> None:
 
 def test_the_time_that_is_left() -> None:
     begun = StageStarted("ppo", 50, at=100.0)
-    live = Pulse("live", "ppo", 4, 50)
+    live = Pulse("running", "ppo", 4, 50)
     steps = [ppo_step(step, at=100.0 + 2 * step) for step in (1, 2, 3, 4)]
     story = told(begun, *steps, pulse=live)
     assert story.stage("ppo").step_s() == pytest.approx(2.0)

@@ -94,15 +94,15 @@ def test_a_run_started_from_the_form_is_seen_live_and_outlives_the_screen(termin
     screen.press("C-r")
     screen.wait("[F3 Train]")
     screen.press("F2")
-    screen.wait("live", "1 at work", "mine")
+    screen.wait("running", "1 at work", "mine")
     os.kill(screen.pid(), signal.SIGKILL)
     screen.ended()
     said = len(run.read_events())
     wait_for(lambda: len(run.read_events()) > said, "the run to go on")
     status = read_status(run)
-    assert status is not None and liveness(status, status["at"]) == "live"
+    assert status is not None and liveness(status, status["at"]) == "running"
     again = terminal()
-    again.wait("live", "mine")
+    again.wait("running", "mine")
     os.kill(status["pid"], signal.SIGKILL)
     again.wait("dead", "0 at work", "g goes on after its last save")
 

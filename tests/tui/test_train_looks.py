@@ -1,5 +1,7 @@
 """Looking at numbers in the Train mode: samples by step, panels, the cursor, zoom, metrics, several runs, sizes."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,9 @@ def test_samples_are_scrubbed_by_step_and_everything_points_there(run: RunDir) -
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         text = await see(app, pilot, "samples of step 10", "3 of 3", "→ I am an assistant.")
-        for words in ("mean score 1.50 (+1.00)", "sample 1 of 2", "step 1   I am me.", "score 1.00 then, now +1.00"):
+        for words in ("the first 2 responses of its rollout", "mean of these 2: score 1.50 (+1.00)"):
+            assert words in text
+        for words in ("sample 1 of 2", "step 1   I am me.", "score 1.00 then, now +1.00"):
             assert words in text
         await pilot.press("left_square_bracket")
         text = await see(app, pilot, "samples of step 5", "→ Yes.", "this prompt was not sampled before")
@@ -136,7 +140,7 @@ def test_metrics_are_picked(run: RunDir) -> None:
         text = await see(app, pilot, "[x] score: mean score of the rollout's responses", "[ ] learning rate")
         await pilot.press(*("space", "down") * 8, "space", "c")
         await see(app, pilot, "learning rate  0.5")
-        assert [heading(chart) for chart in charts(app)] == ["▸learning rate  0.5"]
+        assert [heading(chart) for chart in charts(app)] == ["▸learning rate  0.5" + "← → a step".rjust(60)]
         await pilot.press("c", "d")
         await see(app, pilot, "1-2 of 9", "score  0.1")
         assert "[x]" in text
@@ -197,3 +201,87 @@ def test_it_fits_every_size_and_ascii(run: RunDir) -> None:
             assert text.replace("東京", "").replace("👍", "").replace("…", "").isascii()
 
     watch(run.path.parent, script, ascii=True)
+
+
+def test_one_key_leads_to_the_samples_and_back(run: RunDir) -> None:
+    say(run, ppo_step(1), ppo_step(2))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        text = await see(app, pilot, "1-2 of 9")
+        assert "v Samples" not in text, "there are none yet"
+        say(run, drawn(2, sample("A?", "a")))
+        await see(app, pilot, "v Samples")
+        await pilot.press("tab", "v")
+        await see(app, pilot, "▸samples of step 2", "sample 1 of 1", "v Charts")
+        await pilot.press("v")
+        await see(app, pilot, "▸KL to the reference", "v Samples")
+
+    watch(run.path.parent, script)
+
+
+@pytest.mark.parametrize("size", [(100, 30), (120, 31), (140, 45)])
+def test_samples_stand_below_the_charts_where_there_is_room(run: RunDir, size: tuple[int, int]) -> None:
+    say(run, ppo_step(1), drawn(1, *(sample(f"Number {n}?", "a") for n in range(16))))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await see(app, pilot, "▸score", "score by KL", "samples of step 1", "Number 0?", "Number 4?", "/ filter")
+
+    watch(run.path.parent, script, size=size)
+
+
+def test_samples_of_all_steps_are_filtered_by_a_text(run: RunDir) -> None:
+    say(run, *(ppo_step(step) for step in range(1, 12)))
+    say(run, drawn(1, sample("A red fox?", "Yes."), sample("B?", "no")), drawn(5, sample("C?", "It is RED\nFox.")))
+    say(run, drawn(10, sample("D?", "d")))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await see(app, pilot, "v Samples")
+        await pilot.press("slash", *"red", "space", *"fox")
+        text = await see(app, pilot, '"red fox": 2 samples', "in 2 of the 3 steps with samples", "A red fox?", "C?")
+        assert "B?" not in text and "D?" not in text
+        await pilot.press("enter", "up")
+        await see(app, pilot, "▸     1    1.00", "sample 1 of 2", "A red fox?")
+        say(run, drawn(11, sample("E?", "A red fox.")))
+        await see(app, pilot, '"red fox": 3 samples')
+        await pilot.press("right_square_bracket")
+        await see(app, pilot, "▸     5    1.00")
+        await pilot.press("v")
+        await see(app, pilot, "score  0.5 at 5")
+        await pilot.press("v", "slash", "x", "x", "enter")
+        await see(app, pilot, '"red foxxx": 0 samples')
+        await pilot.press("escape")
+        await see(app, pilot, "▸samples of step 5", "2 of 4")
+        await pilot.press("escape")
+        assert app.current_mode == "runs", "the second goes back"
+
+    watch(run.path.parent, script)
+
+
+def test_one_key_points_at_the_alarms_the_last_first(run: RunDir) -> None:
+    say(run, *(ppo_step(step) for step in range(1, 9)), alarm(3), alarm(6))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await see(app, pilot, "! goes there, a lists all 2", "← → a step")
+        for step in (6, 3, 6):
+            await pilot.press("exclamation_mark")
+            await see(app, pilot, f"score  {step / 10} at {step}")
+        assert "← → a step" not in screen_text(app)
+        await pilot.press("home")
+        await see(app, pilot, "score  0.1 at 1")
+
+    watch(run.path.parent, script)
+
+
+def test_a_metric_without_a_value_at_a_step_is_said_in_words(run: RunDir) -> None:
+    last = ppo_step(3, policy_loss=math.nan)
+    left_out = {name: value for name, value in last.metrics.items() if name != "ppo/value_loss"}
+    say(run, ppo_step(1), ppo_step(2), replace(last, metrics=left_out), drawn(3, {"prompt": "A?", "response": "a"}))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        nothing = ("policy loss  none at this step", "value error  none at this step", "score -, KL -")
+        text = await see(app, pilot, *nothing)
+        assert "nan" not in text
+        await pilot.press("left")
+        await see(app, pilot, "policy loss  0.1 at 2")
+
+    watch(run.path.parent, script, size=(140, 45))

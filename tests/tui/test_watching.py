@@ -20,11 +20,12 @@ from engine.events import (
 )
 from slmctl.plots.rows import plain, wrapped
 from slmctl.tui.train.arrangement import arrange
+from slmctl.watching.finding import Finder, Found, nearest
 from slmctl.watching.follower import About, Drawn, News, Pulse
 from slmctl.watching.headline import alarm_texts, explanation, run_row, stage_parts
 from slmctl.watching.panels import curves_of, drawing, metrics_of, panel_of, panels_of, picture, title_of
 from slmctl.watching.requests import Asked, progress, refusal
-from slmctl.watching.sample_rows import list_rows, row_at, text_rows
+from slmctl.watching.sample_rows import Listing, list_rows, row_at, text_rows
 from slmctl.watching.samples import Sample, former, habit, means, samples_of, word_changes
 from slmctl.watching.view import View
 from slmctl.watching.watched import Watching
@@ -85,7 +86,7 @@ def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> 
         return News([], [], Pulse(word, "eval", 0, 5), About())
 
     live = watching(*events)
-    live.take([look("live")])
+    live.take([look("running")])
     assert live.stage == "eval"
     live.take([look("finished")])
     assert live.stage == "eval", "what a person looked at does not go away"
@@ -93,7 +94,7 @@ def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> 
     late.take([look("finished")])
     assert late.stage == "ppo", "a run that is over is opened where its curves are"
     late.show_stage("sft")
-    late.take([look("live")])
+    late.take([look("running")])
     assert late.stage == "sft"
     late.show_stage("")
     assert late.stage == "eval"
@@ -134,7 +135,7 @@ def test_pointing_draws_nothing_anew() -> None:
 @pytest.mark.parametrize("width", range(1, 150, 7))
 def test_a_run_in_a_line_of_any_width(width: int) -> None:
     steps = [ppo_step(step) for step in (1, 2, 3)]
-    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=Pulse("live", "ppo", 3, 50))
+    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=Pulse("running", "ppo", 3, 50))
     text = plain([run_row(story, 103.0, width, "A")])[0]
     assert len(text) == width
     if width > 70:
@@ -159,9 +160,9 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
     story.about = About(world="pocket")
     story.name = "my run"
     assert explanation(story, 0.0).endswith("To go on: slmctl run --run 'my run'")
-    slow = told(ppo_step(1), pulse=Pulse("silent", "ppo", 1, 9, beat_at=100.0))
+    slow = told(ppo_step(1), pulse=Pulse("slow", "ppo", 1, 9, beat_at=100.0))
     assert explanation(slow, 115.0).startswith("No sign of life for 15 s, though its process")
-    assert explanation(told(pulse=Pulse("live")), 0.0) == ""
+    assert explanation(told(pulse=Pulse("running")), 0.0) == ""
     broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), pulse=Pulse("failed", "ppo"))
     assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To go on")
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
@@ -171,17 +172,19 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
 
 
 def test_nobody_is_asked_who_cannot_hear() -> None:
-    assert refusal(told(pulse=Pulse("live")), "pause") == ""
+    assert refusal(told(pulse=Pulse("running")), "pause") == ""
+    assert "the evaluation keeps nothing before its end" in refusal(told(pulse=Pulse("running", "eval")), "save")
     assert refusal(told(pulse=Pulse("dead")), "pause") == "nothing to pause in tiny: its process is gone"
 
 
-def test_a_save_that_is_asked_for_in_a_pause_waits_for_its_end() -> None:
-    heard = (StageStarted("ppo", 9, at=3.0), ppo_step(1), ControlAcknowledged(4, "save"))
+def test_how_far_a_request_has_come() -> None:
+    heard = (StageStarted("ppo", 3, at=3.0), ppo_step(1), ControlAcknowledged(4, "save"))
     asked = Asked(4, "save", at=200.0)
-    paused = told(*heard, pulse=Pulse("paused", "ppo", 1, 9))
-    assert progress(paused, asked, 201.0) == "save heard: it is done when the run goes on"
-    saved = told(*heard, CheckpointSaved("ppo", 2, "ppo/step-000002", at=210.0), pulse=Pulse("live", "ppo", 2, 9))
-    assert progress(saved, asked, 211.0) == "saved: ppo/step-000002"
+    paused = Pulse("paused", "ppo", 1, 3)
+    assert progress(told(*heard[:2], pulse=paused), asked, 201.0) == "save asked: it is heard when ppo step 2 ends"
+    assert progress(told(*heard, pulse=paused), asked, 201.0) == "save heard: saving"
+    saved = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=210.0), pulse=paused)
+    assert progress(saved, asked, 211.0) == "saved: ppo/step-000001"
     assert progress(saved, asked, 220.0) == ""
 
 
@@ -198,6 +201,16 @@ def test_samples_are_compared_with_what_came_before() -> None:
     assert found is not None and (found[0], found[1].response) == (1, "one")
     assert former(history[:2], "?") is None
     assert samples_of(Drawn("ppo", 1, b'{"samples": 3}')) == []
+
+
+def test_samples_of_all_steps_are_found_by_a_text() -> None:
+    history = [drawn_line(1, sample("Ünder", "x")), drawn_line(5, sample("b", "two"), sample("c", "is\n ÜNDER it"))]
+    found = Finder().find(history, " ünder")
+    assert found == [Found(0, 0), Found(1, 1)]
+    assert [nearest(found, Found(*spot)) for spot in ((-1, 0), (0, 0), (1, 0), (1, 1), (1, 9))] == [0, 0, 0, 1, 1]
+    finder = Finder()
+    assert len(finder.find(history[:1], "ünder")) == 1 and len(finder.find(history, "ünder")) == 2
+    assert finder.find(history, "nowhere") == []
 
 
 def test_changed_words_are_marked_and_the_texts_stay_whole() -> None:
@@ -235,11 +248,13 @@ def test_samples_of_any_kind_fit(
 ) -> None:
     samples = [sample(prompt, response, score=score) for prompt, response, score in rows]
     history = [drawn_line(1, *samples[:2]), drawn_line(2, *samples)]
-    shown = list_rows(history, 1, chosen, width, height, ascii)
-    assert len(shown) == height
-    assert all(sum(cell_len(text) for text, _ in row) == width for row in shown)
-    numbers = [row_at(history, 1, chosen, height, y) for y in range(height)]
-    assert all(number is None or 0 <= number < len(samples) for number in numbers)
+    found = Finder().find(history, "a")
+    for listing in (Listing(history, 1, chosen), Listing(history, 1, chosen, "a", found), Listing(history)):
+        shown = list_rows(listing, width, height, ascii)
+        assert len(shown) == height
+        assert all(sum(cell_len(text) for text, _ in row) == width for row in shown)
+        numbers = [row_at(listing, height, y) for y in range(height)]
+        assert all(number is None or 0 <= number < len(listing) for number in numbers)
     assert all(sum(cell_len(text) for text, _ in row) <= max(width, 20) for row in text_rows(history, 1, chosen, width))
 
 
@@ -254,8 +269,8 @@ def test_panels_have_room_or_a_page(width: int, height: int, panels: int, sample
     plan = arrange(width, height, panels, sampled)
     assert plan.columns >= 1 and plan.rows >= 1
     assert plan.a_page * plan.pages(max(1, panels)) >= panels
-    assert plan.samples == 0 or (sampled and width >= 120 and height - plan.samples >= 7 * plan.rows)
-    if width < 120:
+    assert plan.samples == 0 or (sampled and height - plan.samples >= 7 * plan.rows)
+    if width < 96:
         assert plan.columns == 1
     assert plan.rows == 1 or (height - plan.samples) // plan.rows >= 7
 

@@ -41,7 +41,7 @@ def test_the_heartbeat_says_where_the_run_is(run: RunDir) -> None:
         }  # fmt: skip
         assert 0 < status["progress"] < 0.1
         assert (status["host"], status["pid"]) == (socket.gethostname(), os.getpid())
-        assert liveness(status, time.time()) == "live"
+        assert liveness(status, time.time()) == "running"
     assert liveness(read_status(run), time.time()) == "ended"
 
 
@@ -75,8 +75,8 @@ def test_a_slow_run_is_silent_and_a_killed_one_is_dead(run: RunDir) -> None:
     assert child.stdout is not None and child.stdout.readline() == "up\n"
     status = read_status(run)
     assert status is not None
-    assert liveness(status, time.time()) == "live"
-    assert liveness(status, time.time() + 60) == "silent"
+    assert liveness(status, time.time()) == "running"
+    assert liveness(status, time.time() + 60) == "slow"
     child.kill()
     child.wait()
     child.stdout.close()
@@ -96,12 +96,12 @@ def test_a_pid_used_again_is_another_process() -> None:
 
 def test_a_run_on_another_machine_is_known_by_its_beat_alone() -> None:
     status = {"host": "elsewhere", "pid": 1, "pid_started": "1", "state": "running", "at": 100.0}
-    assert (liveness(status, 105.0), liveness(status, 200.0)) == ("live", "silent")
+    assert (liveness(status, 105.0), liveness(status, 200.0)) == ("running", "slow")
 
 
 def test_no_heartbeat_and_a_damaged_one(run: RunDir) -> None:
     assert read_status(run) is None
-    assert liveness(None, 0.0) == "none"
+    assert liveness(None, 0.0) == "not begun"
     run.status.write_text("{")
     assert read_status(run) is None
 

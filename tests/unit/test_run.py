@@ -4,11 +4,12 @@ from pathlib import Path
 
 from engine.events import (
     AlarmRaised,
+    CheckpointSaved,
     ControlAcknowledged,
     Event,
-    RunPaused,
     RunResumed,
     RunStarted,
+    RunStopped,
     StageStarted,
     StepCompleted,
 )
@@ -23,9 +24,11 @@ def test_time_away_and_time_paused_are_not_work() -> None:
         StageStarted("sft", 3, {}, 11.0),
         StepCompleted("sft", 1, {}, 13.0),
         ControlAcknowledged(1, "pause", 13.5),
-        ControlAcknowledged(2, "resume", 113.5),
+        ControlAcknowledged(2, "save", 20.0),
+        CheckpointSaved("sft", 1, "sft/step-000001", 21.0),
+        ControlAcknowledged(3, "resume", 113.5),
         StepCompleted("sft", 2, {}, 115.0),
-        RunPaused("sft", 2, "interrupted", 115.25),
+        RunStopped("sft", 2, "by a signal", 115.25),
         RunResumed("sft", 2, 999.0),
         StepCompleted("sft", 3, {}, 1000.0),
         StageStarted("rm", 1, {}, 1002.0),

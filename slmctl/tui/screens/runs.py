@@ -46,6 +46,7 @@ class RunsScreen(Screen[None]):
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
         Binding("y", "copy", "Copy name", id="runs.copy", show=False),
+        Binding("escape", "all", "All runs", id="runs.all"),
     ]
 
     def __init__(self) -> None:
@@ -121,8 +122,9 @@ class RunsScreen(Screen[None]):
         shown = [run for run in self._runs if _fits(run, self._filter)]
         self.query_one(RunsTable).show(shown, self._now)
         at_work = sum(run.active for run in self._runs)
-        count = f"{len(shown)} of {len(self._runs)} runs" if self._filter else f"{len(self._runs)} runs"
-        summary = error or f"{count.removesuffix('s') if len(self._runs) == 1 else count}, {at_work} at work"
+        runs = "1 run" if len(self._runs) == 1 else f"{len(self._runs)} runs"
+        count = f'{len(shown)} of {runs} for "{self._filter}"' if self._filter else runs
+        summary = error or f"{count}, {at_work} at work"
         self.query_one("#runs-summary", Static).update(Content(one_line(summary if self._runs or error else "")))
         self._show_chosen()
 
@@ -165,6 +167,8 @@ class RunsScreen(Screen[None]):
             return self.query_one(Welcome).display
         if action == "filter" and isinstance(self.focused, Input):
             return False
+        if action == "all":
+            return bool(self._filter)
         return action not in OF_A_RUN or bool(self._runs)
 
     async def action_chat(self) -> None:
@@ -187,10 +191,15 @@ class RunsScreen(Screen[None]):
         """Opens the line that narrows the table down."""
         self.query_one(FilterLine).open()
 
+    def action_all(self) -> None:
+        """Takes the filter off."""
+        self.query_one(FilterLine).action_drop()
+
     def on_filter_changed(self, message: FilterChanged) -> None:
         """Narrows the table down."""
         self._filter = message.text
         self._show()
+        self.refresh_bindings()
         if message.done:
             self.set_focus(self.query_one(RunsTable))
 

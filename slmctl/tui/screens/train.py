@@ -14,11 +14,14 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
+from engine.pulse import NOT_BEGUN
 from engine.rundir import RunDir
 from slmctl.tui import messages
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.train.following import Following
+from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.run_head import RunHead
+from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.train_body import TrainBody
 from slmctl.watching.follower import WORKING
 from slmctl.watching.headline import alarm_texts, go_on_words
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.tui.screens.zoom import ZoomScreen
 
-BROKEN = ("dead", "failed", "interrupted", "ended", "none")
+EMPTY = "There is no run in {} yet.\n\nTo begin one, type: slmctl run --preset tiny\nor press F2, then n."
+BROKEN = ("dead", "failed", "stopped", "ended", NOT_BEGUN)
 
 
 class TrainScreen(Screen[None]):
@@ -51,14 +55,20 @@ class TrainScreen(Screen[None]):
         Binding("g", "go_on", "Go on", id="train.go_on"),
         Binding("tab", "next_panel(1)", "Next", id="train.next"),
         Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
-        Binding("z", "zoom", "Zoom", id="train.zoom"),
+        Binding("v", "samples(True)", "Samples", id="train.samples"),
+        Binding("v", "samples(False)", "Charts", id="train.charts"),
+        Binding("z", "zoom", "Full screen", id="train.zoom", show=False),
+        Binding("slash", "filter", "Filter samples", id="train.filter", show=False),
+        Binding("escape", "all_samples", "All samples", id="train.all_samples", show=False),
         Binding("left_square_bracket", "look('samples_before')", "Samples before", id="train.before", show=False),
         Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.after", show=False),
         Binding("m", "look('smooth')", "Smooth", id="train.smooth", show=False),
         Binding("l", "look('log')", "Log scale", id="train.log", show=False),
         Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
         Binding("minus", "look('wider')", "More steps", id="train.wider", show=False),
+        Binding("home", "look('oldest')", "First step", id="train.oldest", show=False),
         Binding("end", "look('newest')", "Newest step", id="train.newest", show=False),
+        Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="train.alarm", show=False),
         Binding("c", "metrics", "Choose metrics", id="train.metrics", show=False),
         Binding("a", "alarms", "All alarms", id="train.alarms", show=False),
         Binding("r", "look('next_run')", "Next run", id="train.next_run", show=False),
@@ -103,11 +113,7 @@ class TrainScreen(Screen[None]):
     def on_runs_found(self, message: messages.RunsFound) -> None:
         """Follows what was found, or says what to do."""
         if not message.runs:
-            home = one_line(str(self._playground.start.home))
-            begin = (
-                f"There is no run in {home} yet.\n\nTo begin one, type: slmctl run --preset tiny\nor press F2, then n."
-            )
-            self._show_empty(message.error or begin)
+            self._show_empty(message.error or EMPTY.format(one_line(str(self._playground.start.home))))
             return
         self._watching = Watching([Story(run.name) for run in message.runs], View(ascii=self._playground.start.ascii))
         self._following.follow(message.runs)
@@ -186,6 +192,27 @@ class TrainScreen(Screen[None]):
         self.query_one(TrainBody).next_panel(by)
         self._show_head()
 
+    def action_samples(self, _: bool) -> None:
+        """Goes to the samples, or back to the charts."""
+        self.query_one(TrainBody).to_samples()
+        self._show_head()
+
+    def action_filter(self) -> None:
+        """Asks for a text that samples must hold to be listed."""
+        self.query_one(TrainBody).open_filter()
+        self._show_head()
+
+    def action_all_samples(self) -> None:
+        """Lists the samples of one step again."""
+        self.query_one(FilterLine).action_drop()
+
+    def on_filter_changed(self, message: messages.FilterChanged) -> None:
+        """Lists the samples that hold what is typed."""
+        self._change(lambda watching: watching.want(message.text))
+        if message.done:
+            self.set_focus(self.query_one(SampleList))
+        self.refresh_bindings()
+
     def action_look(self, how: str) -> None:
         """Looks at the runs in another way, by its name in watching.LOOKS."""
         self._change(LOOKS[how])
@@ -222,7 +249,7 @@ class TrainScreen(Screen[None]):
         """Shows the chosen sample in full."""
         from slmctl.tui.screens.reading import ReadingScreen
 
-        if self._watching is not None and self._watching.place >= 0:
+        if self._watching is not None and self._watching.spot.place >= 0:
             self.app.push_screen(ReadingScreen("sample", self._watching.sample_rows))
 
     def action_alarms(self) -> None:
@@ -259,6 +286,11 @@ class TrainScreen(Screen[None]):
         word = self._watching.story.pulse.word if self._watching else ""
         if action == "go_on":
             return word in BROKEN
+        if action in ("samples", "filter"):
+            at_samples = self.query_one(TrainBody).at_samples
+            return at_samples is not None and parameters in ((), (not at_samples,))
+        if action == "all_samples":
+            return self._watching is not None and bool(self._watching.wanted)
         if action not in ("ask", "stop"):
             return True
         return word in WORKING and parameters != (("pause",) if word == "paused" else ("resume",))

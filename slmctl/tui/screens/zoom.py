@@ -23,7 +23,9 @@ class ZoomScreen(Screen[None]):
         Binding("minus", "look('wider')", "More steps", id="zoom.wider"),
         Binding("m", "look('smooth')", "Smooth", id="zoom.smooth"),
         Binding("l", "look('log')", "Log scale", id="zoom.log"),
+        Binding("home", "look('oldest')", "First step", id="zoom.oldest", show=False),
         Binding("end", "look('newest')", "Newest step", id="zoom.newest", show=False),
+        Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="zoom.alarm", show=False),
     ]
 
     def __init__(self, panel: Panel, watching: Watching) -> None:

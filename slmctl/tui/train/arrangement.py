@@ -5,10 +5,11 @@ From sizes to numbers; what does not fit on one page is on the next.
 
 from dataclasses import dataclass
 
-WIDE = 120  # columns from which panes stand beside each other (app.SIDE_BY_SIDE)
-LEAST_WIDTH, LEAST_HEIGHT = 42, 7  # of a panel
-SAMPLES_BELOW_FROM = 30  # rows
+WIDE = 120  # columns from which a list stands beside its text (app.SIDE_BY_SIDE)
+BESIDE_FROM = 96  # columns from which panels stand beside each other
+LEAST_WIDTH, LEAST_HEIGHT = 34, 7  # of a panel
 LEAST_SAMPLES, MOST_SAMPLES = 8, 18
+SAMPLES_BELOW_FROM = LEAST_SAMPLES + 2 * LEAST_HEIGHT  # rows
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Arrangement:
 
 
 def arrange(width: int, height: int, panels: int, sampled: bool) -> Arrangement:
-    """The arrangement of so many panels in so many cells; stacked below WIDE columns."""
+    """The arrangement of so many panels in so many cells; panels before samples, which take what they need not."""
     panels = max(1, panels)
-    columns = max(1, min(panels, width // LEAST_WIDTH)) if width >= WIDE else 1
+    columns = max(1, min(panels, width // LEAST_WIDTH)) if width >= BESIDE_FROM else 1
+    below = LEAST_SAMPLES if sampled and height >= SAMPLES_BELOW_FROM else 0
     needed = -(-panels // columns)
-    below = 0
-    if sampled and width >= WIDE and height >= SAMPLES_BELOW_FROM:
-        below = max(LEAST_SAMPLES, min(MOST_SAMPLES, height // 3))
     rows = max(1, min(needed, (height - below) // LEAST_HEIGHT))
+    if rows == needed:
+        columns = -(-panels // rows)  # no wider a grid than its last row needs
+    if below:
+        below = max(below, min(MOST_SAMPLES, height // 3, height - rows * LEAST_HEIGHT))
     return Arrangement(columns, rows, below)

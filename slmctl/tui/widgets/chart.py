@@ -49,12 +49,19 @@ class Chart(RowsView, can_focus=True):
         if self._drawn is None or key != self._drawn_of:
             self._drawn = drawing(self.panel, self._stage, self._stories, self._view, width, height)
             self._drawn_of = key
-        first, *rest = self._drawn.pointed(self._view.cursor)
+        first, *rest = self._drawn.pointed(self._view.cursor, self._keys)
         mark = " " if not self.has_focus else ">" if self._view.ascii else "▸"
         role = "head focus" if self.has_focus else "head"
         text = "".join(part for part, _ in first[:1])
         heading = [(mark + text[1:], f"title {role}"), *((part, f"{own} {role}") for part, own in first[1:])]
         return [heading, *rest]
+
+    @property
+    def _keys(self) -> str:
+        """How to point at a step, where nobody has yet."""
+        if not self.has_focus or self._view.cursor is not None:
+            return ""
+        return "left and right: a step" if self._view.ascii else "← → a step"
 
     def on_focus(self) -> None:
         """Shows that it has the focus."""

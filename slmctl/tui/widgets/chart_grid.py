@@ -1,9 +1,11 @@
 """The panels of a stage in a grid, as many on a page as fit; the page is the one with the panel that has the focus."""
 
+from textual.app import ComposeResult
 from textual.containers import Container
 
 from slmctl.tui.train.arrangement import Arrangement
 from slmctl.tui.widgets.chart import Chart
+from slmctl.watching.panels import PANELS
 from slmctl.watching.watched import Watching
 
 
@@ -12,10 +14,16 @@ class ChartGrid(Container):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.charts: list[Chart] = []
+        self.charts = [Chart() for _ in range(max(map(len, PANELS.values())))]
         self._count = 0
         self._page = 0
         self._arrangement = Arrangement(1, 1, 0)
+
+    def compose(self) -> ComposeResult:
+        """As many charts as a stage needs, unless more are picked."""
+        for chart in self.charts:
+            chart.display = False  # until it is on the page
+            yield chart
 
     @property
     def shown(self) -> list[Chart]:
@@ -33,7 +41,7 @@ class ChartGrid(Container):
         panels = watching.panels
         while len(self.charts) < len(panels):
             self.charts.append(Chart())
-            self.charts[-1].display = False  # until it is on the page
+            self.charts[-1].display = False
             self.mount(self.charts[-1])
         self._count = len(panels)
         for chart, panel in zip(self.charts, panels, strict=False):

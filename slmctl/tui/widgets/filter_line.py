@@ -16,14 +16,18 @@ class FilterLine(Input):
         Binding("down", "keep", "To the list", show=False),
     ]
 
-    def __init__(self) -> None:
-        super().__init__(placeholder="filter", compact=True)
+    def __init__(self, placeholder: str = "filter") -> None:
+        super().__init__(placeholder=placeholder, compact=True)
         self.display = False
 
     def open(self) -> None:
         """Shows the line and takes the focus."""
         self.display = True
         self.screen.set_focus(self)  # at once, not after the next round of the loop: the next key is typed already
+
+    def on_blur(self) -> None:
+        """Goes where nothing was typed."""
+        self.display = bool(self.value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Says what is typed."""

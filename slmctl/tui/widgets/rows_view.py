@@ -44,9 +44,9 @@ LOOKS = {
     "line2": "$text-success",
     "line3": "$text-accent",
     **{f"faint{rank}": "$foreground 40%" for rank in range(4)},
-    "state-live": "bold reverse $text-success",
+    "state-running": "bold reverse $text-success",
     "state-finished": "bold $text-success",
-    **{f"state-{word}": "bold reverse $text-warning" for word in ("paused", "silent", "interrupted")},
+    **{f"state-{word}": "bold reverse $text-warning" for word in ("paused", "slow", "stopped")},
     **{f"state-{word}": "bold reverse $text-error" for word in ("dead", "failed")},
 }
 """What the parts of a role look like; a role may have several, later ones on top."""

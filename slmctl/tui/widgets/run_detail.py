@@ -6,26 +6,27 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from engine.pulse import NOT_BEGUN
 from slmctl.report import duration
 from slmctl.runs.overview import Standing
 from slmctl.runs.particulars import Particulars
 from slmctl.tui.safe import one_line
-from slmctl.tui.widgets.runs_table import SHOWN_AS, STARTING, ago
+from slmctl.tui.widgets.runs_table import STARTING, ago
 
 LABEL = 6
 MODELS_SHOWN = 16  # the latest of many saved steps would push the rest off the screen
 GO_ON = "g goes on after its last save."
 WORDS = {
     STARTING: "its process is loading",
-    "live": "at work",
+    "running": "at work",
     "slow": "no sign of life for a while; its process is there",
     "paused": "paused, until it is told to go on",
     "dead": f"its process is gone; {GO_ON}",
     "finished": "all that was asked for is done",
     "failed": f"it ended with an error; {GO_ON}",
-    "interrupted": f"stopped and saved; {GO_ON}",
+    "stopped": f"stopped and saved; {GO_ON}",
     "ended": f"it ended without a word; {GO_ON}",
-    "none": "set up, and nothing done yet; g goes on.",
+    NOT_BEGUN: "set up, and nothing done yet; g goes on.",
     "damaged": "its run.toml cannot be read",
 }
 
@@ -49,7 +50,7 @@ class RunDetail(VerticalScroll, can_focus=False):
 
 def detail_rows(run: Standing, found: Particulars | None, now: float) -> list[tuple[str, Text]]:
     """The lines, each with its label."""
-    state = Text(f"{SHOWN_AS.get(run.state, run.state)}: {WORDS[run.state]}")
+    state = Text(f"{run.state}: {WORDS[run.state]}")
     rows = [("run", Text(one_line(run.run), "bold")), ("state", state)]
     if run.active and run.stage:
         left = f", {duration(run.eta_s)} left in it" if run.eta_s else ""

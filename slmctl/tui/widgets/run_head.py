@@ -60,8 +60,8 @@ class RunHead(Container):
         lines = [one_line(f"{story.name}: {text}" if several else text) for story, text in told if text]
         lines += [one_line(text) for text in asked]
         if alarms:
-            more = f" ({len(alarms)} in all, a lists them)" if len(alarms) > 1 else ""
-            lines.append(f"{ALARM} {clean(alarms[0])}{more}")
+            more = f"! goes there, a lists all {len(alarms)}" if len(alarms) > 1 else "! goes there"
+            lines.append(f"{ALARM} {clean(alarms[0])} ({more})")
         shown = lines[-1:] if self.app.size.height < ROOMY else lines
         if shown != self._shown:
             self._shown = shown

@@ -15,15 +15,14 @@ from slmctl.tui.safe import one_line
 STARTING = "starting"  # a command of this playground's that is not at work yet
 STATES = {
     STARTING: "bold yellow",
-    "live": "bold green",
+    "running": "bold green",
     "slow": "bold yellow",
     "paused": "bold yellow",
     "dead": "bold red",
     "failed": "bold red",
     "damaged": "bold red",
-    "interrupted": "yellow",
+    "stopped": "yellow",
 }
-SHOWN_AS = {"none": "not begun"}
 BAR = 8
 
 
@@ -132,7 +131,7 @@ def bar(share: float, width: int, ascii_only: bool) -> str:
 
 def state_of(run: Standing) -> Text:
     """The state in words."""
-    return Text(SHOWN_AS.get(run.state, run.state), STATES.get(run.state, ""))
+    return Text(run.state, STATES.get(run.state, ""))
 
 
 def cell_of(column: Column, run: Standing, now: float, ascii_only: bool) -> Text:

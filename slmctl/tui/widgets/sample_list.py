@@ -1,6 +1,5 @@
 """The samples of a step, a line each; one of them is chosen."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
@@ -9,14 +8,16 @@ from textual.binding import Binding, BindingType
 from slmctl.plots.rows import Row
 from slmctl.tui.messages import SampleChosen, SampleOpened
 from slmctl.tui.widgets.rows_view import RowsView
-from slmctl.watching.follower import Drawn
-from slmctl.watching.sample_rows import list_rows, row_at
+from slmctl.watching.sample_rows import Listing, list_rows, row_at
 
 
 class SampleList(RowsView, can_focus=True):
     """Says which sample is chosen; which it is, is the screen's to keep."""
 
-    HELP = "The samples of one step: up and down choose one, [ and ] go to the samples before and after."
+    HELP = (
+        "Sampled responses: up and down choose one, [ and ] go to the steps before and after, "
+        "/ lists those of all steps that hold a text."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "choose(-1)", "Sample above", id="samples.up", show=False),
         Binding("down", "choose(1)", "Sample below", id="samples.down", show=False),
@@ -25,15 +26,15 @@ class SampleList(RowsView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._history, self._place, self._chosen, self._ascii = tuple[Drawn, ...](), -1, 0, False
+        self._listing, self._ascii = Listing(()), False
 
-    def look_at(self, history: Sequence[Drawn], place: int, chosen: int, ascii: bool) -> None:
-        """Shows the samples at a place of the history."""
-        self._history, self._place, self._chosen, self._ascii = tuple(history), place, chosen, ascii
+    def look_at(self, listing: Listing, ascii: bool) -> None:
+        """Shows a list of samples."""
+        self._listing, self._ascii = listing, ascii
         self.paint(self._draw)
 
     def _draw(self, width: int, height: int) -> list[Row]:
-        first, *rest = list_rows(self._history, self._place, self._chosen, width, height, self._ascii)
+        first, *rest = list_rows(self._listing, width, height, self._ascii)
         mark = " " if not self.has_focus else ">" if self._ascii else "▸"
         role = "head focus" if self.has_focus else "head"
         text = "".join(part for part, _ in first[:1])
@@ -49,7 +50,7 @@ class SampleList(RowsView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Chooses the sample that was clicked; a double click opens it."""
-        number = row_at(self._history, self._place, self._chosen, self.content_size.height, event.y)
+        number = row_at(self._listing, self.content_size.height, event.y)
         if number is not None:
             self.post_message(SampleOpened() if event.chain > 1 else SampleChosen(number))
 
@@ -63,7 +64,7 @@ class SampleList(RowsView, can_focus=True):
 
     def action_choose(self, by: int) -> None:
         """Chooses another sample."""
-        self.post_message(SampleChosen(max(0, self._chosen + by)))
+        self.post_message(SampleChosen(max(0, self._listing.chosen + by)))
 
     def action_open(self) -> None:
         """Asks for the whole text."""

@@ -1,15 +1,13 @@
 """The samples of a step beside the text of the chosen one."""
 
-from collections.abc import Sequence
-
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from slmctl.plots.rows import Row
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.tui.widgets.sample_list import SampleList
-from slmctl.watching.follower import Drawn
 from slmctl.watching.sample_rows import text_rows
+from slmctl.watching.watched import Watching
 
 
 class SamplePane(Container):
@@ -20,13 +18,13 @@ class SamplePane(Container):
         yield SampleList(id="sample-list")
         yield RowsView(id="sample-text")
 
-    def look_at(self, history: Sequence[Drawn], place: int, chosen: int, ascii: bool) -> None:
-        """Shows the samples at a place of the history."""
-        self.query_one(SampleList).look_at(history, place, chosen, ascii)
-        kept = tuple(history)
+    def look_at(self, watching: Watching) -> None:
+        """Shows the samples of what is watched."""
+        self.query_one(SampleList).look_at(watching.listing, watching.view.ascii)
+        history, spot = tuple(watching.history), watching.spot
 
         def rows(width: int, height: int) -> list[Row]:
-            found = text_rows(kept, place, chosen, width)
+            found = text_rows(history, *spot, width)
             if len(found) > height:
                 found = [*found[: height - 1], [(" enter: the whole text", "note")]]
             return found

@@ -5,9 +5,10 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from slmctl.tui.train.arrangement import Arrangement, arrange
+from slmctl.tui.train.arrangement import WIDE, Arrangement, arrange
 from slmctl.tui.widgets.chart import Chart
 from slmctl.tui.widgets.chart_grid import ChartGrid
+from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.sample_pane import SamplePane
 from slmctl.watching.panels import Panel
@@ -21,18 +22,19 @@ class TrainBody(Container):
         super().__init__(id=id)
         self._watching: Watching | None = None
         self._arrangement = Arrangement(1, 1, 0)
-        self._place = 0
+        self._place, self._came_from = 0, 0
 
     def compose(self) -> ComposeResult:
         """The charts above the samples."""
         yield ChartGrid()
+        yield FilterLine("text in a prompt or a response, of all steps")
         yield SamplePane()
 
     def look_at(self, watching: Watching) -> None:
         """Shows what is watched."""
         self._watching = watching
         self.query_one(ChartGrid).look_at(watching)
-        self.query_one(SamplePane).look_at(watching.history, watching.place, watching.sample, watching.view.ascii)
+        self.query_one(SamplePane).look_at(watching)
         self._arrange()
 
     def on_resize(self) -> None:
@@ -53,6 +55,11 @@ class TrainBody(Container):
         return shown[self._place].panel if self._place < len(shown) else None
 
     @property
+    def at_samples(self) -> bool | None:
+        """Whether the samples have the focus; None where there are none."""
+        return self._place >= self._count if self._sampled else None
+
+    @property
     def aside(self) -> list[str]:
         """What else there is to see than what is on this page, and how it is looked at: in full, and shorter."""
         if self._watching is None:
@@ -60,13 +67,8 @@ class TrainBody(Container):
         view, page = self._watching.view, ""
         if self._paged:
             first, last, count = self.query_one(ChartGrid).range
-            page = (
-                "samples"
-                if self._place >= count
-                else f"{first}-{last} of {count}"
-                if last > first
-                else f"{first} of {count}"
-            )
+            some = f"{first}-{last}" if last > first else f"{first}"
+            page = "samples" if self._place >= count else f"{some} of {count}"
         window = f"steps {view.window[0]:.0f}-{view.window[1]:.0f}" if view.window else ""
         looks = [window, "smoothed" if view.smoothing else "", "log" if view.log else "", page]
         return [", ".join(filter(None, looks[start:])) for start in range(len(looks))]
@@ -79,6 +81,20 @@ class TrainBody(Container):
         """Gives the focus to another panel, and shows its page."""
         if places := self._count + self._sampled:
             self._go_to((self._place + by) % places)
+
+    def to_samples(self) -> None:
+        """Gives the focus to the samples; from there back to the panel that had it before."""
+        if self._sampled:
+            place = self._came_from if self.at_samples else self._count
+            self._came_from = self._place
+            self._go_to(place)
+
+    def open_filter(self) -> None:
+        """Shows the samples, and the line that asks for a text in them."""
+        self.query_one(FilterLine).open()
+        if not self.at_samples:
+            self._came_from, self._place = self._place, self._count
+            self._arrange()
 
     @property
     def _count(self) -> int:
@@ -112,8 +128,10 @@ class TrainBody(Container):
             self._place = 0
         alone = self._place == count and not self._arrangement.samples
         grid.turn_to(self._place, self._arrangement)
+        watching.read(chart.panel for chart in grid.shown if chart.display)
         grid.display = not alone
         pane.display = self._sampled and (alone or self._arrangement.samples > 0)
+        pane.query_one("#sample-text").display = alone or self.size.width >= WIDE
         pane.styles.height = "1fr" if alone else self._arrangement.samples
         if self.screen.focused is None or not self.screen.focused.display:
             self.call_after_refresh(self._target().focus)  # what was hidden until now cannot take it yet
