@@ -120,6 +120,7 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
             await chat.pilot.press("1")
             await chat.until(lambda: "labels.db is locked by another process; what you said waits" in chat.note())
             await chat.pilot.press("0")
+            await chat.until(lambda: "what you said waits" in chat.note(), "the same of the second vote")
         await chat.settled()
         assert "a tie: kept as row" in chat.note()
         (kept,) = labels(home)

@@ -207,7 +207,7 @@ def test_an_edit_becomes_a_demonstration_and_the_pair_stays(home: Path) -> None:
         area.load_text("a better text")
         await pilot.press("enter")
         await pair(app, pilot, 1)
-        assert "your text is kept as a demonstration" in screen_text(app)
+        assert "kept: your text, as a demonstration; the pair can still be judged" in screen_text(app)
         await pilot.press("1")
         await pair(app, pilot, 2)
 

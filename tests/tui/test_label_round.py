@@ -131,6 +131,25 @@ def test_how_far_a_round_is_stands_above_the_pair_and_its_end_is_told_in_other_m
     play(home, script, "tiny:sft")
 
 
+def test_labels_that_came_after_a_round_make_another_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(round_desk, "drive", fake_drive(RM, PPO))
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await labelled(app, pilot, 10)
+        await pilot.press("N")
+        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
+        await pilot.press("enter")
+        await until(pilot, lambda: READY in words(app), "the end")
+        await pilot.press("1")
+        await pair(app, pilot, 11)
+        await pilot.press("N")
+        await until(pilot, lambda: "n: another round" in told(app), "the result")
+        await pilot.press("n")
+        await until(pilot, lambda: "A new run, tiny-3: 11 labels teach" in told(app), "another plan")
+
+    play(home, script, "tiny:sft")
+
+
 def test_the_result_says_which_way_the_labels_went() -> None:
     planned = Round("tiny-2", "tiny:sft", "tiny:rm", 12, ())
     state = RoundState(planned, longer=Share(3, 10), done=True, stages={"ppo": PPO})

@@ -109,10 +109,9 @@ class BallotBox:
             try:
                 done = await asyncio.to_thread(write)
             except LockedError:
-                if self._held is None:
-                    words = "is locked by another process; what you said waits, and is written once the file is free"
-                    self._say(poll, self._before(poll), f"{poll.place.name} {words}")
                 self._held = poll.place
+                words = "is locked by another process; what you said waits, and is written once the file is free"
+                self._say(poll, self._before(poll), f"{poll.place.name} {words}")  # each time: other keys wipe it away
             except EngineError:
                 self._held = None
                 raise

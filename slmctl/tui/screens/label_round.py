@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class RoundScreen(ModalScreen[str | None]):
-    """Gives "start", "stop" or "next", what the person chose, None where the screen was left."""
+    """Gives "start", "stop", "next" or "again", what the person chose, None where the screen was left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back to the pairs", id="label.round_back"),
         Binding("enter", "go_on", "Go on", id="label.round_go"),
         Binding("s", "stop", "Stop it", id="label.round_stop"),
+        Binding("n", "again", "Another round", id="label.round_again"),
         Binding("y", "copy", "Copy the command", id="label.round_copy"),
     ]
 
@@ -58,6 +59,11 @@ class RoundScreen(ModalScreen[str | None]):
         if self.state.running:
             self.dismiss("stop")
 
+    def action_again(self) -> None:
+        """Plans another round from the pairs that are labelled now, in place of going on to the new policy."""
+        if self.state.done:
+            self.dismiss("again")
+
     def action_copy(self) -> None:
         """Puts the command that compares the policies on the clipboard, once there are two."""
         if self.state.done:
@@ -65,7 +71,7 @@ class RoundScreen(ModalScreen[str | None]):
 
     def _keys(self) -> str:
         if self.state.done:
-            return f"enter: label {clean(self.state.planned.models[0])} · esc: back to these pairs"
+            return f"enter: label {clean(self.state.planned.models[0])} · n: another round · esc: back"
         if self.state.running:
             return "esc: back to the pairs, it runs on · s: stop it"
         return "enter: start · esc: not now" if not self.state.error else "enter: again · esc: back to the pairs"

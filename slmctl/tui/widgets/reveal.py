@@ -13,7 +13,12 @@ from slmctl.tui.safe import one_line
 REFUSED = "not taken: your last answer still waits to be written"
 TOO_SOON = "a key that came before this was written does not count"
 NAME = 24  # characters of a model's name
-WORDS = {"tie": "a tie", "both_bad": "both bad", "skip": "skipped", "edit": "your text is kept as a demonstration"}
+WORDS = {
+    "tie": "a tie",
+    "both_bad": "both bad",
+    "skip": "skipped",
+    "edit": "your text, as a demonstration; the pair can still be judged",
+}
 
 
 class Reveal(Static):

@@ -24,10 +24,12 @@ class RoundLine(Static):
     def __init__(self, home: Path) -> None:
         super().__init__("", markup=False)
         self._desk = RoundDesk(home, self.post_message)
+        self._session: LabelSession | None = None  # the one that a round was planned from
         self.display = False
 
     def plan(self, session: LabelSession) -> None:
         """Shows what a round from this session would do, or how the one that there is stands."""
+        self._session = session
         self._work(self._desk.plan(session))
 
     def on_round_planned(self, _: RoundPlanned) -> None:
@@ -58,6 +60,9 @@ class RoundLine(Static):
         elif decision == "next" and state is not None:
             self._desk.state = None
             self.post_message(NextRound(state.planned.models, state.planned.scorer))
+        elif decision == "again" and self._session is not None:
+            self._desk.state = None
+            self.plan(self._session)
         self._tell()
 
     def _tell(self) -> None:
