@@ -12,6 +12,7 @@ from slmctl.tui.chat.slash import Completion
 from slmctl.tui.safe import clean, one_line
 
 NAME_WIDTH = 30
+MARGINS = 2  # columns beside a line
 SHOWN = 6  # completions in the hint
 
 
@@ -26,14 +27,18 @@ def head(chat: Chat, kept: bool, width: int) -> Content:
     parts += ["system prompt"] if session.system else []
     name = one_line(session.name, NAME_WIDTH)
     parts = [*parts, name] if kept else [f"{name} (not kept)", *parts]
-    while len(parts) > 1 and cell_len(" · ".join(parts)) > width:
+    while len(parts) > 1 and cell_len(" · ".join(parts)) > width - MARGINS:
         parts.pop()
     return Content.styled(" · ".join(parts), "$foreground-muted")
 
 
-def hint(chat: Chat, completions: Sequence[Completion], typed: str, among: int) -> str:
-    """What the keys do now, or what is being completed; `among` is how many replies stand beside the one that has the
-    focus, itself too, 0 where the box has it."""
+def hint(chat: Chat, completions: Sequence[Completion], typed: str, serial: int | None) -> str:
+    """What the keys do now: to replies where one to the turn `serial` has the focus, else in the box, or what is being
+    completed there."""
+    if serial is not None:
+        count = len(chat.turn_of(serial).models)
+        better = "e writes a better reply" if count == 1 else f"1 to {count}: better, twice: much better"
+        return f"{better} · backspace takes it back · esc to the box"
     if completions:
         (first, *others) = completions
         if not others:
@@ -43,9 +48,6 @@ def hint(chat: Chat, completions: Sequence[Completion], typed: str, among: int) 
         return one_line(f"tab: {'  '.join(words[:SHOWN])}{more}")
     if chat.busy:
         return "esc stops the replies, what has come stays"
-    if among:
-        better = "e writes a better reply" if among == 1 else f"1 to {among}: better, twice: much better"
-        return f"{better} · backspace takes it back · esc to the box"
     if chat.continues():
         told = chat.before(None, chat.session.models[0])
         return f"no chat template: {told + len(typed)} characters are continued as they stand · / commands"

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from slmctl.worker.sampler import Sampler
 
 ROOMY = 16  # rows, below which the replies have all the room there is
-MARGINS = 2  # columns beside the lines of the screen
 REPAINTS = 25  # a second, while replies stream
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
 
@@ -76,8 +75,7 @@ class ChatScreen(Screen[None]):
         self.ended_at: dict[int, float] = {}  # by serial, when the last reply had come
         self.keeper = Keeper(Sessions(start.home), self.post_message)
         self.talker = Talker(lambda: self.sampler, self.spawn, self.post_message)
-        db = start.options.get("db")
-        self.labels_of = partial(label_file, None if db is None else str(db), home=start.home)
+        self.labels_of = partial(label_file, str(start.options.get("db") or "") or None, home=start.home)
         self._ballots = Ballots(str(start.options.get("annotator") or "somebody"))
         self.ballots = BallotBox(self._ballots, self.post_message)
         self._is_kept = True
@@ -343,9 +341,9 @@ class ChatScreen(Screen[None]):
         self._lines()
 
     def _lines(self) -> None:
-        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept, self.app.size.width - MARGINS))
-        among = len(self.chat.turn_of(self.focused_pane.serial).models) if self.focused_pane is not None else 0
-        told = hint(self.chat, self.box.completions if not among else (), self.box.text, among)
+        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept, self.app.size.width))
+        serial = None if self.focused_pane is None else self.focused_pane.serial
+        told = hint(self.chat, self.box.completions, self.box.text, serial)
         self.query_one("#chat-hint", Static).update(Content(told))
         roomy = self.app.size.height >= ROOMY
         place = replying.place_of(self) if self.chat.turns and roomy else None
