@@ -75,9 +75,9 @@ def text_rows(history: Sequence[Drawn], place: int, chosen: int, width: int) -> 
     number = min(chosen, len(samples) - 1)
     sample = samples[number]
     ended = "" if sample.finished else ", cut off at its longest"
-    numbers = (
-        f"score {_number(sample.score)}, KL {_number(sample.kl_nats)} nats, {_number(sample.tokens, 0)} tokens{ended}"
-    )
+    judged = f", judge {_number(sample.judge_score)}" if math.isfinite(sample.judge_score) else ""
+    numbers = f"score {_number(sample.score)}{judged}, KL {_number(sample.kl_nats)} nats, "
+    numbers += f"{_number(sample.tokens, 0)} tokens{ended}"
     rows = wrapped([(f" sample {number + 1} of {len(samples)} ", "title"), (f" {numbers}", "note")], max(1, width))
     earlier = former(history[:place], sample.prompt)
     was, now = word_changes(earlier[1].response, sample.response) if earlier else ([], [(sample.response, False)])

@@ -31,6 +31,7 @@ class Sample:
     kl_nats: float
     tokens: float
     finished: bool
+    judge_score: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ def _words(text: str) -> list[str]:
 
 
 def _sample(row: Mapping[str, Any]) -> Sample:
-    score, kl_nats, tokens = (_number(row.get(name)) for name in ("score", "kl_nats", "tokens"))
+    score, kl_nats, tokens, judged = (_number(row.get(name)) for name in ("score", "kl_nats", "tokens", "judge_score"))
     ended = row.get("finished") is not False
-    return Sample(_text(row.get("prompt")), _text(row.get("response")), score, kl_nats, tokens, ended)
+    return Sample(_text(row.get("prompt")), _text(row.get("response")), score, kl_nats, tokens, ended, judged)
 
 
 def _text(value: object) -> str:

@@ -258,6 +258,14 @@ def test_samples_of_any_kind_fit(
     assert all(sum(cell_len(text) for text, _ in row) <= max(width, 20) for row in text_rows(history, 1, chosen, width))
 
 
+def test_a_sample_tells_what_the_judge_thinks_where_one_watches() -> None:
+    def told(**fields: float) -> str:
+        return "".join(text for text, _ in text_rows([drawn_line(1, sample("p", "r", **fields))], 0, 0, 90)[0])
+
+    assert "score 1.50, judge 0.25, KL" in told(score=1.5, judge_score=0.25)
+    assert "judge" not in told(score=1.5)
+
+
 def test_lines_are_broken_between_words_and_keep_their_roles() -> None:
     rows = wrapped([("name: ", "a"), ("hello big\nworld 東京東京東", "b")], 10)
     assert rows == [[("name:", "a")], [("hello big", "b")], [("world", "b")], [("東京東京東", "b")]]
