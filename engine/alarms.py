@@ -25,6 +25,7 @@ class Watch:
     """What the alarms remember; JSON values, saved with the stage."""
 
     alarm_kl_nats: float
+    stop_kl_nats: float
     numbers: dict[str, float] = field(default_factory=dict)
 
     def look(
@@ -49,6 +50,8 @@ class Watch:
             "repetition": repeated > REPETITION_SHARE
             and f"{repeated:.0%} of the word pairs in a response repeat an earlier one: does the reward like a phrase?",
             "over_optimisation": judged is not None and self._over_optimised(step, metrics["ppo/score"], judged),
+            "stopped_early": kl_nats > self.stop_kl_nats
+            and f"KL passed {self.stop_kl_nats:g} nats: training ends here.",
         }
         raised = [(alarm, message) for alarm, message in found.items() if message and not self.numbers.get(alarm)]
         self.numbers |= {alarm: float(bool(message)) for alarm, message in found.items()}

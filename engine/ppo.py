@@ -84,30 +84,27 @@ def train_ppo(
 ) -> Iterator[Event]:
     """Train `policy` and `value_model` in place; yields the stage's events. `left_out` counts unused prompts by reason.
 
-    `judge` only watches: its mean is reported, and an alarm is raised where it falls while the score rises.
-    Ends early, without learning from it, at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is
-    not finite.
+    `judge` only watches, for an alarm where its mean falls while the score rises. Ends early, without learning from it,
+    at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is not finite.
     """
     c = config
     learners = Learners(policy, value_model, optimisers(policy, c), optimisers(value_model, c, c.value_lr))
     saver.model, saver.tokenizer, saver.value, saver.steps = policy, tokenizer, value_model, steps
     saver.optimizers = learners.named()
     start = saver.resume()
-    kl, watch = kl_controller(c), Watch(c.alarm_kl_nats, saver.numbers.setdefault("alarms", {}))
+    kl, watch = kl_controller(c), Watch(c.alarm_kl_nats, c.stop_kl_nats, saver.numbers.setdefault("alarms", {}))
     kl.load(saver.numbers.setdefault("kl", kl.state()))
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
-    about = {"prompts": len(prompts), **left_out, "episodes": steps * c.rollout_batch}
-    yield StageStarted("ppo", steps, about)
+    yield StageStarted("ppo", steps, {"prompts": len(prompts), **left_out, "episodes": steps * c.rollout_batch})
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         asked = [prompts[i] for i in prompts_at(step, len(prompts), c.rollout_batch, seed)]
         episodes = draw_episodes(policy, tokenizer, asked, sampling, seed, "ppo/sampling", step)
-        rollout = measure(policy, reference, value_model, scorer, tokenizer, asked, episodes, c.temperature)
+        rollout = measure(policy, reference, value_model, scorer, tokenizer, asked, episodes, c.temperature, judge)
         scores = shaped_scores(rollout, c)
         rewards = token_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl.coef)
         advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)
-        judged = None if judge is None else judge.score(asked, rollout.texts)
-        metrics = rollout_metrics(rollout, rewards, returns, kl.coef, judged)
+        metrics = rollout_metrics(rollout, rewards, returns, kl.coef)
         advantages = whiten(advantages, rollout.mask)
         ran_away = metrics["ppo/kl_nats"] > c.stop_kl_nats
         if not ran_away:
@@ -117,12 +114,10 @@ def train_ppo(
             metrics["ppo/tokens_per_s"] = float(rollout.mask.sum()) / (time.perf_counter() - began)
         metrics["ppo/step_s"] = time.perf_counter() - began
         yield StepCompleted("ppo", step, metrics)
-        alarms = watch.look(step, metrics, rollout.texts, judged)
-        if ran_away:
-            alarms.append(("stopped_early", f"KL passed {c.stop_kl_nats:g} nats: training ends here."))
+        alarms = watch.look(step, metrics, rollout.texts, rollout.judged)
         if alarms or step % c.samples_every == 0 or step in (1, steps):
-            yield SamplesDrawn("ppo", step, samples(asked, rollout, judged, c.samples_shown))
-        yield from (AlarmRaised("ppo", step, alarm, message) for alarm, message in alarms)
+            yield SamplesDrawn("ppo", step, samples(asked, rollout, c.samples_shown))
+        yield from (AlarmRaised("ppo", step, *alarm) for alarm in alarms)
         if ran_away:
             break
         stop = should_stop()
@@ -236,9 +231,7 @@ def accumulate(
     return totals
 
 
-def rollout_metrics(
-    rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef: float, judged: Sequence[float] | None
-) -> dict[str, float]:
+def rollout_metrics(rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef: float) -> dict[str, float]:
     """What a rollout shows before the update; every mean is over real tokens or over responses, as its name says."""
     mask = rollout.mask
     kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, mask)
@@ -246,7 +239,7 @@ def rollout_metrics(
     return {
         "ppo/score": float(rollout.scores.mean()),
         "ppo/score_std": float(rollout.scores.std(correction=0)),
-        **({} if judged is None else {"ppo/judge_score": fmean(judged)}),
+        **({} if rollout.judged is None else {"ppo/judge_score": fmean(rollout.judged)}),
         "ppo/reward": float(rewards.sum(1).mean()),
         "ppo/kl_nats": float(kl.mean()),
         "ppo/kl_coef": kl_coef,
@@ -258,9 +251,7 @@ def rollout_metrics(
     }
 
 
-def samples(
-    prompts: Sequence[Prompt], rollout: Rollout, judged: Sequence[float] | None, shown: int
-) -> list[dict[str, object]]:
+def samples(prompts: Sequence[Prompt], rollout: Rollout, shown: int) -> list[dict[str, object]]:
     """The first `shown` episodes of a rollout as rows for samples.jsonl."""
     kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, rollout.mask)
     return [
@@ -271,7 +262,7 @@ def samples(
             "kl_nats": float(kl[i]),
             "tokens": int(rollout.mask[i].sum()),
             "finished": bool(rollout.finished[i]),
-            **({} if judged is None else {"judge_score": judged[i]}),
+            **({} if rollout.judged is None else {"judge_score": rollout.judged[i]}),
         }
         for i in range(min(shown, len(prompts)))
     ]

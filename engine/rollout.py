@@ -57,7 +57,10 @@ class Episodes:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Episodes with what PPO needs of them. All (B,R) in nats or score units, except scores and finished (B,)."""
+    """Episodes with what PPO needs of them. All (B,R) in nats or score units, except scores and finished (B,).
+
+    `judged` are the scores of a judge that only watches, one a response, None where nobody does.
+    """
 
     episodes: Episodes
     texts: list[str]
@@ -67,6 +70,7 @@ class Rollout:
     values: Tensor
     scores: Tensor
     finished: Tensor
+    judged: list[float] | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -167,8 +171,9 @@ def measure(
     prompts: Sequence[Prompt],
     episodes: Episodes,
     temperature: float,
+    judge: Scorer | None = None,
 ) -> Rollout:
-    """The rollout of `episodes`: log-probabilities of policy and reference, values, and the scorer's scores."""
+    """The rollout of `episodes`: log-probabilities of policy and reference, values, the scorer's and judge's scores."""
     texts = response_texts(episodes, tokenizer)
     scores = torch.tensor(scorer.score(prompts, texts), dtype=torch.float32, device=episodes.prompts.device)
     own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes)
@@ -181,4 +186,5 @@ def measure(
         values=without_gradient(lambda block: response_values(value_model, block), episodes),
         scores=scores,
         finished=ended(episodes, tokenizer.eos_id),
+        judged=None if judge is None else judge.score(prompts, texts),
     )

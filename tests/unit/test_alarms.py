@@ -30,7 +30,7 @@ def names(watch: Watch, **seen: Any) -> list[str]:
 
 def after_a_start() -> Watch:
     """A watch whose baseline of 10 tokens is set."""
-    watch = Watch(alarm_kl_nats=5.0)
+    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
     for _ in range(3):
         assert names(watch) == []
     return watch
@@ -57,12 +57,18 @@ def test_each_alarm_goes_off_once_and_on_the_right_thing(
     assert names(watch, **bad) == [alarm]
 
 
+def test_a_kl_at_which_training_ends_is_told_after_the_one_that_runs_away() -> None:
+    assert names(after_a_start(), kl=30.0) == ["kl_runaway"]
+    runaway, ended = told(after_a_start(), kl=30.1)
+    assert (runaway[0], ended) == ("kl_runaway", ("stopped_early", "KL passed 30 nats: training ends here."))
+
+
 def test_several_at_once_are_all_told() -> None:
     assert names(after_a_start(), kl=9.0, length=99.0, texts=(LOOP,)) == ["kl_runaway", "length_blowup", "repetition"]
 
 
 def test_the_usual_length_is_the_mean_of_the_first_three() -> None:
-    watch = Watch(alarm_kl_nats=5.0)
+    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
     for length in (4.0, 6.0, 8.0):
         names(watch, length=length)
     assert names(watch, length=8.9) == [] and names(watch, length=9.1) == ["length_blowup"]
@@ -72,7 +78,7 @@ def test_the_usual_length_is_the_mean_of_the_first_three() -> None:
 def test_what_it_remembers_is_in_its_numbers() -> None:
     watch = after_a_start()
     names(watch, kl=9.0)
-    again = Watch(5.0, dict(watch.numbers))
+    again = Watch(5.0, 30.0, dict(watch.numbers))
     assert names(again, kl=9.0) == []
     assert names(again, length=15.1) == ["length_blowup"]
 
@@ -84,7 +90,7 @@ def judged_around(mean: float) -> list[float]:
 
 def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
     """The alarms of a training whose rollouts have these scores and means of the judge."""
-    watch = Watch(alarm_kl_nats=5.0)
+    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
     steps = zip(scores, means, strict=True)
     return [
         alarm
@@ -94,7 +100,7 @@ def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
 
 
 def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_they_parted() -> None:
-    watch = Watch(alarm_kl_nats=5.0)
+    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
     said = [
         message
         for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
@@ -120,7 +126,7 @@ def test_no_over_optimisation_where_the_two_agree_or_chance_explains_it(
 
 
 def test_without_a_judge_there_is_no_such_alarm() -> None:
-    watch = Watch(alarm_kl_nats=5.0)
+    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
     assert [alarm for step in range(1, 9) for alarm in names(watch, step=step, score=float(step))] == []
 
 

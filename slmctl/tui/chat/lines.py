@@ -8,12 +8,18 @@ from textual.content import Content
 
 from slmctl.chatting.chat import Chat
 from slmctl.chatting.dials import in_words
-from slmctl.tui.chat.slash import Completion
+from slmctl.tui.chat.slash import SLASHES, Completion
 from slmctl.tui.safe import clean, one_line
 
 NAME_WIDTH = 30
 MARGINS = 2  # columns beside a line
 SHOWN = 6  # completions in the hint
+HELP = (
+    "Esc stops the replies; tab goes to them, where one key votes, copies, edits or looks closer.\n"
+    "Under a reply stand its reward (the highest is marked), its KL to the reference, its tokens, and how it "
+    "ended: by itself (ended), by you (stopped) or at the longest length (cut off).\n\n"
+    + "\n".join(f"{slash.usage}  {slash.about}" for slash in SLASHES)
+)
 
 
 def head(chat: Chat, kept: bool, width: int) -> Content:

@@ -29,9 +29,9 @@ from slmctl.tui.chat import replying
 from slmctl.tui.chat.ballot_box import BallotBox
 from slmctl.tui.chat.keeper import Keeper, first_session, typed_session
 from slmctl.tui.chat.lens import OFF, scale_of
-from slmctl.tui.chat.lines import head, hint, welcome
+from slmctl.tui.chat.lines import HELP, head, hint, welcome
 from slmctl.tui.chat.orders import obey
-from slmctl.tui.chat.slash import SLASHES, Completion, There, completions, names_there, order_of, prompt_of, typed_for
+from slmctl.tui.chat.slash import Completion, There, completions, names_there, order_of, prompt_of, typed_for
 from slmctl.tui.chat.talker import Talker
 from slmctl.tui.editor import edited_outside
 from slmctl.tui.messages import CheckpointClicked, ModelMet, OpenChat, PromptSent, ReplyEnded, SessionKept, VoteKept
@@ -54,12 +54,7 @@ JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late do
 class ChatScreen(Screen[None]):
     """The Chat mode."""
 
-    HELP = (
-        "Esc stops the replies; tab goes to them, where one key votes, copies, edits or looks closer.\n"
-        "Under a reply stand its reward (the highest is marked), its KL to the reference, its tokens, and how it "
-        "ended: by itself (ended), by you (stopped) or at the longest length (cut off).\n\n"
-        + "\n".join(f"{slash.usage}  {slash.about}" for slash in SLASHES)
-    )
+    HELP = HELP
     AUTO_FOCUS = "PromptBox"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop, back", id="chat.stop", show=False),
