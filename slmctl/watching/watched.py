@@ -103,15 +103,16 @@ class Watching:
     @property
     def spot(self) -> Found:
         """The sample that is shown; at place -1 where there is none."""
-        at = Found(self.place, self.sample)
-        if not self.wanted:
-            return at
-        return self.found[nearest(self.found, at)] if self.found else Found(-1, 0)
+        if self.wanted:
+            place = nearest(self.found, Found(self.place, self.sample))
+            return self.found[place] if self.found else Found(-1, 0)
+        count = len(samples_of(self.history[self.place])) if self.place >= 0 else 0
+        return Found(self.place, max(0, min(self.sample, count - 1)))
 
     @property
     def listing(self) -> Listing:
         """The samples that are listed."""
-        chosen = self.found.index(self.spot) if self.found else self.sample
+        chosen = self.found.index(self.spot) if self.found else self.spot.number
         return Listing(tuple(self.history), self.place, chosen, self.wanted, self.found)
 
     def read(self, panels: Iterable[Panel]) -> None:
@@ -145,7 +146,7 @@ class Watching:
 
     def to_alarm(self) -> None:
         """Points at the last step before that has an alarm; before the first of them at the last."""
-        steps = sorted(alarm.step for alarm in self.told.alarms)
+        steps = sorted(min(alarm.step, self.told.step) for alarm in self.told.alarms)
         earlier = [step for step in steps if self.view.cursor is None or step < self.view.cursor]
         if steps:
             self.point((earlier or steps)[-1])

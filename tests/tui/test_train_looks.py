@@ -210,7 +210,7 @@ def test_one_key_leads_to_the_samples_and_back(run: RunDir) -> None:
         text = await see(app, pilot, "1-2 of 9")
         assert "v Samples" not in text, "there are none yet"
         say(run, drawn(2, sample("A?", "a")))
-        await see(app, pilot, "v Samples")
+        await see(app, pilot, "v Samples", " running\n")
         await pilot.press("tab", "v")
         await see(app, pilot, "▸samples of step 2", "sample 1 of 1", "v Charts")
         await pilot.press("v")

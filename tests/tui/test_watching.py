@@ -100,6 +100,24 @@ def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> 
     assert late.stage == "eval"
 
 
+def test_the_chosen_sample_is_one_that_there_is() -> None:
+    several = watching(ppo_step(1), ppo_step(2), drawn(1, sample("a", "b")), drawn(2, *[sample("c", "d")] * 3))
+    several.choose_sample(2)
+    several.scrub(-1)
+    assert (several.spot, several.listing.chosen, several.copied(None)) == (Found(0, 0), 0, "a\nb")
+    several.scrub(1)
+    assert several.spot == Found(1, 2)
+
+
+def test_an_alarm_past_the_last_whole_step_is_pointed_at_there() -> None:
+    alarmed = watching(ppo_step(1), ppo_step(2), ppo_step(3), alarm(2), alarm(4, "the loss is not finite"))
+    found = []
+    for _ in range(3):
+        alarmed.to_alarm()
+        found.append(alarmed.view.cursor)
+    assert found == [3, 2, 3]
+
+
 def test_panels_of_a_stage_are_those_that_it_speaks_of() -> None:
     story = told(
         StageStarted("rm", 2, at=1.0),

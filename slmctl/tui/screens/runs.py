@@ -46,7 +46,7 @@ class RunsScreen(Screen[None]):
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
         Binding("y", "copy", "Copy name", id="runs.copy", show=False),
-        Binding("escape", "all", "All runs", id="runs.all"),
+        Binding("escape", "all", "All runs", id="runs.all", show=False),
     ]
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class RunsScreen(Screen[None]):
         self.query_one(RunsTable).show(shown, self._now)
         at_work = sum(run.active for run in self._runs)
         runs = "1 run" if len(self._runs) == 1 else f"{len(self._runs)} runs"
-        count = f'{len(shown)} of {runs} for "{self._filter}"' if self._filter else runs
+        count = f'{len(shown)} of {runs} for "{self._filter}" (esc shows all)' if self._filter else runs
         summary = error or f"{count}, {at_work} at work"
         self.query_one("#runs-summary", Static).update(Content(one_line(summary if self._runs or error else "")))
         self._show_chosen()
@@ -199,7 +199,6 @@ class RunsScreen(Screen[None]):
         """Narrows the table down."""
         self._filter = message.text
         self._show()
-        self.refresh_bindings()
         if message.done:
             self.set_focus(self.query_one(RunsTable))
 

@@ -122,14 +122,14 @@ class TrainScreen(Screen[None]):
         """Shows what is new."""
         if self._watching is None or message.turn != self._following.turn:
             return
-        stage, word = self._watching.stage, self._watching.story.pulse.word
+        stage, offered = self._watching.stage, (self._watching.story.pulse.word, bool(self._watching.history))
         if self._watching.take(message.news):
             self._show()
         else:
             self._show_head()
         if self._watching.stage != stage:
             self.query_one(TrainBody).begin()
-        if self._watching.story.pulse.word != word:
+        if (self._watching.story.pulse.word, bool(self._watching.history)) != offered:
             self.refresh_bindings()
 
     # showing
@@ -166,6 +166,7 @@ class TrainScreen(Screen[None]):
             self._show()
             if self._watching.stage != stage:
                 self.query_one(TrainBody).begin()
+                self.refresh_bindings()
 
     def on_cursor_moved(self, message: messages.CursorMoved) -> None:
         """Points at another step."""
@@ -211,7 +212,6 @@ class TrainScreen(Screen[None]):
         self._change(lambda watching: watching.want(message.text))
         if message.done:
             self.set_focus(self.query_one(SampleList))
-        self.refresh_bindings()
 
     def action_look(self, how: str) -> None:
         """Looks at the runs in another way, by its name in watching.LOOKS."""
