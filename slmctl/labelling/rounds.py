@@ -1,7 +1,7 @@
 """A new round: the reward model learns from the labels, PPO goes on from the policy that was labelled, in a new run.
 
-Each round is two commands that a person could type, run as processes of their own; how they stand is read from the run
-directory. Torch-free.
+Each round is two commands that a person could type, one after the other in processes of their own; how they stand is
+read from the run directory. Torch-free.
 """
 
 import asyncio
@@ -163,29 +163,34 @@ def next_name(home: Path, name: str) -> str:
 
 
 async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
-    """Does the commands one after the other; yields how it stands whenever that changes.
+    """Has the commands done one after the other; yields how it stands whenever that changes.
 
-    The processes outlive whoever waits here. Raises: EngineError with what a command said where it fails.
+    They outlive whoever waits here, the second one too. Raises: EngineError with what a command said where it fails.
     """
-    run = RunDir(home / planned.name)
-    for words in planned.commands:
-        yield Progress(words[0])
-        started = await asyncio.to_thread(launch, words, run, environ)
-        said = Progress(words[0])
-        while (code := await asyncio.to_thread(started.ended)) is None:
-            await asyncio.to_thread(started.settle)
-            now = await asyncio.to_thread(progress_of, run, words[0])
-            if now != said:
-                said = now
-                yield now
-            await asyncio.sleep(LOOK_EVERY_S)
+    run, left = RunDir(home / planned.name), list(planned.commands)
+    started = await asyncio.to_thread(launch, left[0], run, environ, left[1:])
+    said = Progress(left[0][0])
+    yield said
+    while True:
+        code = await asyncio.to_thread(started.ended)
         await asyncio.to_thread(started.settle)
-        if code == INTERRUPTED:
-            raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {shown(words)}")
-        if code != 0:
-            last = started.said().splitlines()[-1:] or [f"it ended with code {code}"]
-            raise EngineError(f"{shown(words)}: {last[0].removeprefix('slmctl: ')}")
-        yield await asyncio.to_thread(progress_of, run, words[0])
+        now = await asyncio.to_thread(progress_of, run, left[0][0])
+        if now != said:
+            said = now
+            yield now
+        if now.done and len(left) > 1:
+            del left[0]
+            said = Progress(left[0][0])
+            yield said
+        elif code is not None:
+            break
+        else:
+            await asyncio.sleep(LOOK_EVERY_S)
+    if code == INTERRUPTED:
+        raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {shown(left[0])}")
+    if code != 0:
+        last = started.said().splitlines()[-1:] or [f"it ended with code {code}"]
+        raise EngineError(f"{shown(left[0])}: {last[0].removeprefix('slmctl: ')}")
 
 
 def progress_of(run: RunDir, stage: str) -> Progress:

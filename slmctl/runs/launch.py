@@ -74,14 +74,21 @@ class Launched:
             self.log.unlink(missing_ok=True)
 
 
-def launch(words: Sequence[str], run: RunDir, environ: Mapping[str, str]) -> Launched:
-    """Starts `slmctl WORDS`, which works on `run`. Raises: FileError where nothing can be written or started."""
+def launch(
+    words: Sequence[str], run: RunDir, environ: Mapping[str, str], following: Sequence[Sequence[str]] = ()
+) -> Launched:
+    """Starts `slmctl WORDS`, which works on `run`; `following` come after it, each if the one before ended well.
+
+    Raises: FileError where nothing can be written or started.
+    """
+    commands = [[sys.executable, "-P", "-c", _BEGIN, *each] for each in (words, *following)]
+    chain = ["sh", "-c", " && ".join(map(shlex.join, commands))]
     try:
         since = run.log.stat().st_size if run.log.exists() else 0
         handle, log = _log(run)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BEGIN, *words],
+                chain if following else commands[0],
                 env={**environ, "SLMCTL_RUNS": str(run.path.parent)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

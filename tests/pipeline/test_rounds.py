@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,26 @@ def done(planned: Round, home: Path) -> list[Progress]:
         return [progress async for progress in drive(planned, home, environ(home))]
 
     return asyncio.run(main())
+
+
+def test_a_round_goes_on_to_its_end_when_whoever_started_it_is_killed(reference: Reference, labels: Path) -> None:
+    home, code = (
+        reference.run.path.parent,
+        "import sys; from tests.pipeline.test_rounds import begin; begin(*sys.argv[1:])",
+    )
+    watcher = subprocess.Popen([sys.executable, "-c", code, str(labels), str(home)], env=environ(home))
+    run = RunDir(home / "reference-2")
+    wait_for(lambda: "rm" in run.started(), "the reward model")
+    assert run.finished("rm") is None, "the second command has not begun"
+    kill_nine(watcher.pid)
+    watcher.wait()
+    wait_for(lambda: run.finished("ppo") is not None, "the new policy")
+    shutil.rmtree(run.path)
+
+
+def begin(labels: str, home: str) -> None:
+    """Does the round of these labels, for as long as this process lives."""
+    done(plan_round(MODEL, "reference:rm", Path(labels), 2 * LABELS, Path(home)), Path(home))
 
 
 def test_labels_become_a_new_policy_and_the_next_round_starts_from_that(reference: Reference, labels: Path) -> None:

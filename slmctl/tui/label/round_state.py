@@ -95,7 +95,7 @@ class RoundState:
     def _cost(self) -> str:
         seconds = self.planned.seconds
         takes = "" if seconds is None else f"PPO takes about {duration(seconds)}. "
-        return f"{takes}You can label on meanwhile, and leave once PPO runs: it ends by itself."
+        return f"{takes}You can label on meanwhile, and leave: it goes on to its end."
 
     def _progress(self, stage: str, progress: Progress) -> str:
         if stage != "rm" or not progress.done:
