@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import sqrt
-from statistics import fmean, pstdev
+from statistics import fmean, pvariance
 
 KL_NEGATIVE_NATS = -0.5  # sampling noise of a rollout stays well above this
 LENGTH_FACTOR = 1.5  # mean response length beside the first rollouts'
 REPETITION_SHARE = 0.3  # share of a response's 2-grams that repeat an earlier one of it
 BASELINE_STEPS = 3
 SMOOTHING = 1 / 3  # weight of the newest rollout in the means that are set beside the best so far
-FALL = 3.0  # standard errors of the difference of two rollouts by which the judge's mean must have fallen
+CHANCE = 3.0  # standard errors of the difference of two rollouts: what is less is chance
+NEGLIGIBLE = 1e-3  # share of a mean: what is less does not show
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Watch:
             and f"Responses average {length_mean:.1f} tokens, {usual:.1f} at the start: does the reward like length?",
             "repetition": repeated > REPETITION_SHARE
             and f"{repeated:.0%} of the word pairs in a response repeat an earlier one: does the reward like a phrase?",
-            "over_optimisation": judged is not None and self._over_optimised(step, metrics["ppo/score"], judged),
+            "over_optimisation": judged is not None and self._over_optimised(step, metrics, judged),
             "stopped_early": kl_nats > self.stop_kl_nats
             and f"KL passed {self.stop_kl_nats:g} nats: training ends here.",
         }
@@ -57,25 +58,33 @@ class Watch:
         self.numbers |= {alarm: float(bool(message)) for alarm, message in found.items()}
         return raised
 
-    def _over_optimised(self, step: int, score: float, judged: Sequence[float]) -> str | None:
-        """What to say where the score has risen and the judge's has fallen since its best, by more than chance.
+    def _over_optimised(self, step: int, metrics: Mapping[str, float], judged: Sequence[float]) -> str | None:
+        """What to say where the score has risen and the judge's has fallen since its best, both by more than chance.
 
-        Both are exponential means over the rollouts. Source: Gao et al. 2022, gold against proxy reward.
+        Source: Gao et al. 2022, gold against proxy reward.
         """
-        now = {"score": score, "judge": fmean(judged)}
-        for name, value in now.items():
-            before = self.numbers.get(f"{name}_mean", value)
-            now[name] = self.numbers[f"{name}_mean"] = before + SMOOTHING * (value - before)
-        if now["judge"] >= self.numbers.get("judge_best", now["judge"]):
-            self.numbers |= {"judge_best": now["judge"], "score_then": now["score"], "best_step": float(step)}
-        best, score_then, best_step = (self.numbers[name] for name in ("judge_best", "score_then", "best_step"))
-        chance = pstdev(judged) * sqrt(2 / len(judged))
-        if now["score"] <= score_then or best - now["judge"] <= FALL * chance:
+        score, score_chance = self._followed("score", metrics["ppo/score"], metrics["ppo/score_std"] ** 2, len(judged))
+        judge, judge_chance = self._followed("judge", fmean(judged), pvariance(judged), len(judged))
+        if judge >= self.numbers.get("judge_best", judge) or self.numbers["steps_seen"] <= BASELINE_STEPS:
+            self.numbers |= {"judge_best": judge, "score_then": score, "best_step": float(step)}
+        best, score_then = self.numbers["judge_best"], self.numbers["score_then"]
+        if score - score_then <= score_chance or best - judge <= judge_chance:
             return None
         return (
-            f"Since step {best_step:.0f} the score rose from {score_then:.2f} to {now['score']:.2f} while the judge's "
-            f"fell from {best:.2f} to {now['judge']:.2f}: the policy pleases the reward, not the judge; raise kl_coef."
+            f"Since step {self.numbers['best_step']:.0f} the score rose from {score_then:.3g} to {score:.3g} while the "
+            f"judge's fell from {best:.3g} to {judge:.3g}: the policy pleases the reward, not the judge; raise kl_coef."
         )
+
+    def _followed(self, name: str, mean: float, variance: float, count: int) -> tuple[float, float]:
+        """A mean over `count` responses smoothed over the rollouts, and how far chance may move it."""
+        mean = self._smooth(f"{name}_mean", mean)
+        chance = CHANCE * sqrt(2 * self._smooth(f"{name}_variance", variance) / count)
+        return mean, max(chance, NEGLIGIBLE * abs(mean))
+
+    def _smooth(self, name: str, value: float) -> float:
+        before = self.numbers.get(name, value)
+        self.numbers[name] = before + SMOOTHING * (value - before)
+        return self.numbers[name]
 
 
 def repetition(texts: Sequence[str]) -> float:

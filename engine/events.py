@@ -37,7 +37,7 @@ class RunResumed:
 
 
 @dataclass(frozen=True)
-class RunStopped:
+class RunPaused:
     """The run was asked to stop, finished its step and saved."""
 
     stage: str
@@ -146,7 +146,7 @@ class ControlAcknowledged:
 Event = (
     RunStarted
     | RunResumed
-    | RunStopped
+    | RunPaused
     | RunFinished
     | RunFailed
     | StageStarted

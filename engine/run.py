@@ -20,9 +20,9 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
-    RunStopped,
     StageFinished,
     StageStarted,
     StepCompleted,
@@ -114,7 +114,7 @@ class Driver:
 def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:
     """Do the prepared stages, and return whether they are done; `tell` is given every event once it is recorded.
 
-    Asks `should_stop` each step: the stage finishes the step, saves, and RunStopped is the last event.
+    Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event.
     Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
     """
     rundir = prepared.rundir
@@ -128,7 +128,7 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[
                 ended = stage == prepared.stages[-1] and rundir.finished(stage) is not None
                 if driver.stopping and not ended:
                     heartbeat.update(state="stopped")
-                    driver.record(RunStopped(driver.stage, driver.step, driver.stopping))
+                    driver.record(RunPaused(driver.stage, driver.step, driver.stopping))
                     return False
             heartbeat.update(state="finished")
             driver.record(RunFinished(prepared.last))

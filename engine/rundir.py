@@ -20,9 +20,9 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
-    RunStopped,
     SamplesDrawn,
     StageFinished,
     StageStarted,
@@ -36,7 +36,7 @@ DIRECTORIES = {"pretrain": "base"}
 LABELS = "labels.db"
 LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-_DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunStopped, RunFinished, RunFailed)
+_DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
 
 
 class RunDir:
@@ -301,7 +301,7 @@ def list_runs(home: Path) -> list[RunDir]:
 def _superseded(old: Event, resumed: RunResumed) -> bool:
     if isinstance(old, RunResumed) or getattr(old, "stage", None) != resumed.stage:
         return False
-    if isinstance(old, (RunStopped, RunFinished, RunFailed)):
+    if isinstance(old, (RunPaused, RunFinished, RunFailed)):
         return False
     if resumed.from_step == 0 or isinstance(old, StageFinished):
         return True

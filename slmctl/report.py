@@ -17,8 +17,8 @@ from engine.events import (
     ControlAcknowledged,
     EvalCompleted,
     Event,
+    RunPaused,
     RunResumed,
-    RunStopped,
     StageFinished,
     StageStarted,
     StepCompleted,
@@ -213,7 +213,7 @@ def note(event: Event) -> str:
         return one_line(f"alarm at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
     if isinstance(event, RunResumed):
         return f"{event.stage}: going on after step {event.from_step}" if event.from_step else ""
-    if isinstance(event, RunStopped):
+    if isinstance(event, RunPaused):
         return one_line(f"{event.stage}: stopped after step {event.step}, {event.reason}")
     if isinstance(event, StageFinished):
         return f"{event.stage}: done  {numbers_of(event.stage, event.metrics)}".rstrip()

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from math import isfinite
 
-from engine.events import RunFailed, RunStopped
+from engine.events import RunFailed, RunPaused
 from engine.pipeline import NAMES
 from engine.pulse import NOT_BEGUN
 from slmctl.plots.rows import Row, cut, fitted, width_of
@@ -132,7 +132,7 @@ def _last_save(story: Story) -> str:
 
 
 def _after(story: Story) -> str:
-    return f" after {story.ending.stage} step {story.ending.step}" if isinstance(story.ending, RunStopped) else ""
+    return f" after {story.ending.stage} step {story.ending.step}" if isinstance(story.ending, RunPaused) else ""
 
 
 def _error(story: Story) -> str:

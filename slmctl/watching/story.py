@@ -20,8 +20,8 @@ from engine.events import (
     EvalCompleted,
     RunFailed,
     RunFinished,
+    RunPaused,
     RunResumed,
-    RunStopped,
     StageFinished,
     StageStarted,
 )
@@ -155,7 +155,7 @@ class Story:
     def _forget(self) -> None:
         self.stages: dict[str, Stage] = {}
         self.heard: dict[int, str] = {}
-        self.ending: RunStopped | RunFinished | RunFailed | None = None
+        self.ending: RunPaused | RunFinished | RunFailed | None = None
         self._spoke = ""
 
     def take(self, news: News) -> bool:
@@ -205,7 +205,7 @@ class Story:
     def _hear(self, item: Item) -> None:
         if isinstance(item, ControlAcknowledged):
             self.heard[item.number] = item.request
-        elif isinstance(item, (RunStopped, RunFinished, RunFailed)):
+        elif isinstance(item, (RunPaused, RunFinished, RunFailed)):
             self.ending = item
         elif isinstance(item, RunResumed):
             self.ending = None

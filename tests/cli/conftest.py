@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.events import Event, RunStopped
+from engine.events import Event, RunPaused
 from slmctl.cli import main
 
 
@@ -81,7 +81,7 @@ def driver_of(script: Script) -> Execute:
         done = True
         for event in script(prepared, should_stop):
             tell(event)
-            done = not isinstance(event, RunStopped)
+            done = not isinstance(event, RunPaused)
         return done
 
     return execute

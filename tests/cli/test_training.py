@@ -18,7 +18,7 @@ from engine.events import (
     EvalCompleted,
     Event,
     RunFinished,
-    RunStopped,
+    RunPaused,
     StageFinished,
     StageStarted,
     StepCompleted,
@@ -284,7 +284,7 @@ def test_ctrl_c_asks_the_engine_to_stop_and_exits_130(cli: Cli, engine_says: Ins
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
-        yield RunStopped("sft", 4, "by a signal", 2.0)
+        yield RunPaused("sft", 4, "by a signal", 2.0)
 
     engine_says(stopped)
     outcome = cli("sft")

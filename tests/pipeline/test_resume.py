@@ -21,8 +21,8 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
+    RunPaused,
     RunResumed,
-    RunStopped,
     StageFinished,
     StepCompleted,
     stamp,
@@ -186,7 +186,7 @@ def test_ctrl_c_finishes_the_step_and_the_same_command_goes_on(
     assert (outcome.code, outcome.out) == (130, "")
     assert "type the same command again" in outcome.err
     stopped = run.read_events()[-1]
-    assert isinstance(stopped, RunStopped)
+    assert isinstance(stopped, RunPaused)
     assert (stopped.stage, stopped.reason) == (stage, "by a signal")
     assert run.saved_steps(stage)[-1] == stopped.step
     assert nursery.run(*command(stage, name)).code == 0
@@ -218,7 +218,7 @@ def test_a_second_ctrl_c_leaves_at_once(nursery: Nursery, reference: Reference) 
     wait_for(lambda: process.stderr is not None and "once more" in process.stderr.readline(), "the first answer")
     process.send_signal(signal.SIGINT)
     assert ended(process).code == 130
-    assert not isinstance(run.read_events()[-1], (RunStopped, StepCompleted))
+    assert not isinstance(run.read_events()[-1], (RunPaused, StepCompleted))
 
 
 def test_a_second_process_is_refused_and_told_which_has_the_run(nursery: Nursery, reference: Reference) -> None:
@@ -249,7 +249,7 @@ def test_requests_of_a_screen_are_heeded_and_acknowledged(nursery: Nursery, refe
             assert len(run.all_events()) == before
     assert nursery.finish().code == 130
     stopped = run.read_events()[-1]
-    assert isinstance(stopped, RunStopped)
+    assert isinstance(stopped, RunPaused)
     assert (stopped.reason, run.saved_steps("ppo")[-1]) == ("as was asked", stopped.step)
 
 
@@ -270,7 +270,7 @@ def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_fo
     wait_for(lambda: (read_status(run) or {}).get("state") == "paused", "the next heartbeat")
     make_request(run, "stop")
     assert nursery.finish().code == 130
-    assert untimed(run)[-1] == RunStopped("ppo", step, "as was asked")
+    assert untimed(run)[-1] == RunPaused("ppo", step, "as was asked")
 
 
 def untimed(run: RunDir) -> list[Event]:

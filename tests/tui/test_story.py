@@ -18,9 +18,9 @@ from engine.events import (
     Event,
     RunFailed,
     RunFinished,
+    RunPaused,
     RunResumed,
     RunStarted,
-    RunStopped,
     SamplesDrawn,
     StageFinished,
     StageStarted,
@@ -66,7 +66,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                 "c": CheckpointSaved(stage, step, "p"),
                 "d": SamplesDrawn(stage, step, [{"prompt": "p"}]),
                 "f": StageFinished(stage, step, {f"{stage}/c": 2.0}),
-                "p": RunStopped(stage, step, "z"),
+                "p": RunPaused(stage, step, "z"),
                 "g": RunStarted("tiny", 0, {}),
             }
             said.append(made[kind])

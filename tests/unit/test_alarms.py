@@ -1,5 +1,6 @@
 """Each alarm goes off on the right thing, once a run of bad steps, and says what it saw."""
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def told(
     score: float = 0.0,
     judged: Sequence[float] | None = None,
 ) -> list[tuple[str, str]]:
-    metrics = {"ppo/kl_nats": kl, "ppo/response_tokens": length, "ppo/score": score}
+    metrics = {"ppo/kl_nats": kl, "ppo/response_tokens": length, "ppo/score": score, "ppo/score_std": 0.5}
     return watch.look(step, metrics, texts, judged)
 
 
@@ -106,23 +107,37 @@ def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_th
         for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
         for _, message in told(watch, step=step, score=score, judged=judged_around(mean))
     ]
-    # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537; 3 x .028 = .085
+    # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537, of which three are a start
+    # chance, three errors of a difference: sqrt(2 x .25 / 100) x 3 = .212 for the score, .085 for the judge
     assert len(said) == 1
-    assert said[0].startswith("Since step 2 the score rose from 0.17 to 0.80 while the judge's fell from 0.73 to 0.54")
+    assert said[0].startswith(
+        "Since step 3 the score rose from 0.444 to 0.796 while the judge's fell from 0.656 to 0.537"
+    )
 
 
 @pytest.mark.parametrize(
     ("scores", "means"),
     [
-        ([0.0, 1.0, 2.0, 3.0], [0.7, 0.7, 0.66, 0.64]),  # within chance
-        ([3.0, 2.0, 1.0, 0.0], [0.7, 0.5, 0.3, 0.1]),  # both fall: no hacking
-        ([0.0, 1.0, 2.0, 3.0], [0.5, 0.6, 0.7, 0.8]),  # both rise
+        ([0.0, 1.0, 2.0, 3.0, 4.0], [0.7, 0.7, 0.68, 0.64, 0.6]),  # the judge's fall is within chance
+        ([1.0, 1.0, 1.0, 1.1, 1.2], [0.7, 0.7, 0.7, 0.3, 0.1]),  # the score's rise is
+        ([3.0, 2.0, 1.0, 0.0, -1.0], [0.7, 0.7, 0.7, 0.3, 0.1]),  # both fall: no hacking
+        ([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 0.6, 0.7, 0.8, 0.9]),  # both rise
     ],
 )
 def test_no_over_optimisation_where_the_two_agree_or_chance_explains_it(
     scores: list[float], means: list[float]
 ) -> None:
     assert drift(scores, means) == []
+
+
+@pytest.mark.parametrize(("responses", "steps"), [(16, 400), (256, 50)])
+def test_a_judge_that_only_wavers_gives_no_alarm(responses: int, steps: int) -> None:
+    """Also where the score rises all the while: twenty trainings with scores that are normal noise."""
+    for seed in range(20):
+        rng, watch = random.Random(seed), Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+        for step in range(1, steps + 1):
+            judged = [rng.gauss(0, 1) for _ in range(responses)]
+            assert names(watch, step=step, score=0.1 * step, judged=judged) == []
 
 
 def test_without_a_judge_there_is_no_such_alarm() -> None:

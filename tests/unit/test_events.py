@@ -14,7 +14,7 @@ from engine.events import Event, StepCompleted, from_json, stamp, to_json, witho
 EXAMPLES: list[Event] = [
     events.RunStarted("tiny", 0, {"torch": "2.13.0"}, 1.5),
     events.RunResumed("ppo", 20, 2.0),
-    events.RunStopped("ppo", 21, "Ctrl-C", 3.0),
+    events.RunPaused("ppo", 21, "Ctrl-C", 3.0),
     events.RunFinished("eval", 4.0),
     events.RunFailed("rm", "the loss became nan", 5.0),
     events.StageStarted("sft", 120, {"demonstrations": 4000}, 6.0),
