@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 
+from engine.config import EvalConfig
 from engine.errors import ConfigError, EngineError
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
@@ -122,7 +123,7 @@ def plan_round(
         count,
         (("rm", "--run", name, *origin, *data, *_set(rm)), ("ppo", "--run", name, *start, *_set(ppo))),
         None if parent is None else _seconds(parent, int(ppo.get("ppo.steps", record.config.ppo.steps))),
-        ("eval", policy, f"{name}:ppo", *_judged(record, prompts, labels, f"{name}:rm")),
+        ("eval", policy, f"{name}:ppo", *_compared(record, prompts, labels, f"{name}:rm", longest)),
     )
 
 
@@ -196,6 +197,7 @@ async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> Async
 def progress_of(run: RunDir, stage: str) -> Progress:
     """How a stage of a run stands."""
     said = [event for event in run.read_events() if getattr(event, "stage", None) == stage] if run.exists() else []
+    tokens = []
     steps, held_out, step, done = 0, 0, 0, False
     metrics: dict[str, float] = {}
     for event in said:
@@ -203,9 +205,9 @@ def progress_of(run: RunDir, stage: str) -> Progress:
             steps, held_out = event.steps, int(event.about.get("validation", 0))
         elif isinstance(event, StepCompleted):
             step = event.step
+            tokens += [event.metrics[LENGTH]] if LENGTH in event.metrics else []
         done |= isinstance(event, StageFinished)
         metrics |= _metrics(event)
-    tokens = [found[LENGTH] for event in said if LENGTH in (found := _metrics(event))]
     ends = [fmean(some) for some in (tokens[:LENGTH_STEPS], tokens[-LENGTH_STEPS:]) if some]
     lengths = (ends[0], ends[1]) if ends else None
     return Progress(stage, step, steps, numbers_of(stage, metrics), metrics, held_out, done, lengths)
@@ -221,13 +223,16 @@ def _metrics(event: Event) -> Mapping[str, float]:
     return metrics
 
 
-def _judged(record: RunRecord, prompts: Source | None, labels: Path, scorer: str) -> tuple[str, ...]:
+def _compared(
+    record: RunRecord, prompts: Source | None, labels: Path, scorer: str, longest: int | None
+) -> tuple[str, ...]:
     """How two policies of such a run are compared: on the world's test prompts, else on those that were labelled."""
-    inputs = record.inputs
-    own = "prompts" in inputs.get("ppo", {}) or "data" in inputs.get("sft", {}) or prompts is not None
-    if record.config.world.name and not own:
-        return ("--reward", scorer)
-    return ("--prompts", str(labels), "--judge", scorer)
+    own = "prompts" in record.inputs.get("ppo", {}) or "data" in record.inputs.get("sft", {}) or prompts is not None
+    where = (
+        ("--reward", scorer) if record.config.world.name and not own else ("--prompts", str(labels), "--judge", scorer)
+    )
+    length = longest or record.config.ppo.max_new_tokens
+    return (*where, "--max-new-tokens", str(length)) if length != EvalConfig().max_new_tokens else where
 
 
 def _mapped(source: Source) -> list[str]:

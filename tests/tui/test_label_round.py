@@ -146,6 +146,8 @@ def test_labels_that_came_after_a_round_make_another_one(home: Path, monkeypatch
         await until(pilot, lambda: "n: another round" in told(app), "the result")
         await pilot.press("n")
         await until(pilot, lambda: "A new run, tiny-3: 11 labels teach" in told(app), "another plan")
+        await pilot.press("escape")
+        await until(pilot, lambda: READY in words(app), "the round that is done")
 
     play(home, script, "tiny:sft")
 

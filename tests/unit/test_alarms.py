@@ -107,7 +107,7 @@ def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_th
         for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
         for _, message in told(watch, step=step, score=score, judged=judged_around(mean))
     ]
-    # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537, of which three are a start
+    # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537; three are a start
     # chance, three errors of a difference: sqrt(2 x .25 / 100) x 3 = .212 for the score, .085 for the judge
     assert len(said) == 1
     assert said[0].startswith(

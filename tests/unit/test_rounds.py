@@ -143,6 +143,8 @@ def test_how_long_responses_were_and_are_is_a_mean_of_some_steps(home: Path) -> 
     for step, tokens in enumerate((14.0, 13.0, 12.0, 30.0, 9.0, 8.0, 7.0), start=1):
         run.append(StepCompleted("ppo", step, {"ppo/response_tokens": tokens}))
     assert progress_of(run, "ppo").lengths == (13.0, 8.0)
+    run.append(StageFinished("ppo", 7, {"ppo/response_tokens": 99.0}))
+    assert progress_of(run, "ppo").lengths == (13.0, 8.0), "what is said again at the end is no step"
 
 
 def test_the_new_policy_is_compared_on_the_worlds_prompts_else_on_those_that_were_labelled(tmp_path: Path) -> None:

@@ -22,20 +22,22 @@ class RoundDesk:
 
     def __init__(self, home: Path, post: Callable[[Message], object]) -> None:
         self._home, self._post = home, post
-        self.state: RoundState | None = None
+        self.state: RoundState | None = None  # the round that was started last
+        self.draft: RoundState | None = None  # one that may be started
 
-    async def plan(self, session: LabelSession) -> None:
-        """Finds out what a round from this session would do, unless one runs or is done; RoundPlanned says when."""
-        if self.state is None or not (self.state.running or self.state.done):
+    async def plan(self, session: LabelSession, again: bool = False) -> None:
+        """Drafts a round from this session where none runs or is done, or `again`; RoundPlanned says when."""
+        if again or self.state is None or not (self.state.running or self.state.done):
             try:
-                self.state = await asyncio.to_thread(self._planned, session)
+                self.draft = await asyncio.to_thread(self._planned, session)
             except EngineError as error:
                 self._post(LabelFailed(str(error)))
                 return
         self._post(RoundPlanned())
 
     async def run(self) -> None:
-        """Does the round."""
+        """Does the round that was drafted, or the one that failed once more."""
+        self.state, self.draft = self.draft or self.state, None
         assert self.state is not None, "plan first"
         self.state.running, self.state.error, self.state.stages = True, "", {}
         try:

@@ -66,6 +66,9 @@ class RoundState:
             yield ""
             yield "How sure is that? This command gives intervals (y copies it):"
             yield self.command
+            if "--judge" in self.planned.comparison:
+                yield ""
+                yield "Its judge is what PPO was taught by: a --judge and --prompts of your own say more."
 
     def _lengths(self) -> Iterator[str]:
         """How long responses were and are, and which way the labels went."""

@@ -34,8 +34,8 @@ class RoundLine(Static):
 
     def on_round_planned(self, _: RoundPlanned) -> None:
         """Shows the round's own screen."""
-        if self._desk.state is not None:
-            self.app.push_screen(RoundScreen(self._desk.state), self._decide)
+        if (state := self._desk.draft or self._desk.state) is not None:
+            self.app.push_screen(RoundScreen(state), self._decide)
 
     def on_round_news(self, message: RoundNews) -> None:
         """Shows how the round stands."""
@@ -55,14 +55,15 @@ class RoundLine(Static):
         state = self._desk.state
         if decision == "start":
             self._work(self._desk.run())
-        elif decision == "stop":
+            return
+        self._desk.draft = None
+        if decision == "stop":
             self._work(self._desk.stop())
         elif decision == "next" and state is not None:
             self._desk.state = None
             self.post_message(NextRound(state.planned.models, state.planned.scorer))
         elif decision == "again" and self._session is not None:
-            self._desk.state = None
-            self.plan(self._session)
+            self._work(self._desk.plan(self._session, again=True))
         self._tell()
 
     def _tell(self) -> None:
