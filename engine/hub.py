@@ -1,4 +1,4 @@
-"""Model directories of the Hugging Face hub: fetched once into the hub's own cache, and taken from there after that.
+"""Model directories of the Hugging Face hub, in the hub's own cache: what is not there yet is fetched.
 
 Only what a model opens with is fetched: configuration, tokenizer, template and weights in safetensors, no code and no
 pickles. Datasets of the hub are tables.py's business.
@@ -8,6 +8,8 @@ import logging
 import re
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,52 +31,73 @@ def is_hub(name: str) -> bool:
 
 @cache
 def hub_directory(reference: str) -> Path:
-    """The directory of the hub's model `hf:ORG/NAME[@REVISION]` on this machine, fetched where it is not there yet.
+    """The directory of the hub's model `hf:ORG/NAME[@REVISION]` on this machine, what is missing of it fetched first.
 
-    The hub is asked once a process for what is newest; where it cannot be reached, what was fetched before counts.
+    The hub is asked once a process for what is newest; where it cannot be reached, what was fetched before counts. The
+    directory is named after its commit.
 
     Raises: ConfigError for a name that is none; CheckpointError where there is no such model, or no way to it.
     """
-    found = REPOSITORY.fullmatch(reference)
-    if found is None:
-        raise ConfigError(f"{reference!r} is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+    name, revision = _parts(reference)
+    from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    reach_hub()
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        fetched = snapshot_download(
-            found["name"], revision=found["revision"], allow_patterns=WANTED, ignore_patterns=UNWANTED
-        )
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"the hub has no model {found['name']}, or it is private: log in with `hf auth login`"
-        ) from error
-    except LocalEntryNotFoundError as error:
+        with hub_in_reach():
+            found = snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    except errors.GatedRepoError as error:
+        terms = f"accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
+        raise CheckpointError(f"the hub model {name} is gated: {terms}") from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(f"the hub has no model {name}, or it is private: log in with `hf auth login`") from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"the hub model {name} has no revision {revision!r}") from error
+    except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(f"the hub cannot be reached, and {reference} was not fetched before") from error
     except Exception as error:  # the hub, its answers, the disk and a network in between: whatever fails there is said
         raise CheckpointError(f"the hub model {reference} cannot be had: {first_line(error)}") from error
-    return Path(fetched)
+    return Path(found)
 
 
-def reach_hub() -> bool:
-    """Whether the hub can be reached from here, as far as is known: behind a proxy it is taken for granted.
+def pinned(reference: str) -> str:
+    """The name under which a hub model stays what it is now. Raises: as `hub_directory`."""
+    return f"{HUB}{_parts(reference)[0]}@{hub_directory(reference).name}"
 
-    Where it cannot, its library looks into its cache at once from now on: by itself it tries for half a minute first.
-    """
+
+def _parts(reference: str) -> tuple[str, str | None]:
+    """ORG/NAME and the revision, if one is named. Raises: ConfigError for a name that is none."""
+    found = REPOSITORY.fullmatch(reference)
+    if found is None:
+        raise ConfigError(f"{reference!r} is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION")
+    return found["name"], found["revision"]
+
+
+@contextmanager
+def hub_in_reach() -> Iterator[bool]:
+    """Gives whether the hub can be reached from here; where it cannot, its library looks into its cache at once for as
+    long as this lasts: by itself it tries for half a minute first. Behind a proxy the hub is taken to be reachable."""
     from huggingface_hub import constants
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try would be a line; the last one says it all
-    hub = urlsplit(constants.ENDPOINT)
+    wish = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = wish or not _answers(constants.ENDPOINT)
     try:
-        if not getproxies():
-            socket.create_connection((hub.hostname or "", hub.port or PORTS.get(hub.scheme, 443)), REACH_S).close()
+        yield not constants.HF_HUB_OFFLINE
+    finally:
+        constants.HF_HUB_OFFLINE = wish
+
+
+def _answers(endpoint: str) -> bool:
+    hub = urlsplit(endpoint)
+    if getproxies().keys() & {hub.scheme, "all"}:
+        return True
+    try:
+        socket.create_connection((hub.hostname or "", hub.port or PORTS.get(hub.scheme, 443)), REACH_S).close()
     except OSError:
-        constants.HF_HUB_OFFLINE = True
-    return not constants.HF_HUB_OFFLINE
+        return False
+    return True
 
 
 def first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.errors import ConfigError, FileError
 from engine.fields import map_text, parse_map
+from engine.hub import is_hub, pinned
 from engine.pipeline import INPUTS, READS
 from engine.preferences import read_database
 from engine.references import is_function, is_pocket, resolve_reference
@@ -72,6 +73,7 @@ def input_entry(stage: str, name: str, value: str, home: Path) -> dict[str, str]
         file, _, function = value.rpartition(":")
         path = Path(file).expanduser().resolve()
         return {name: f"{path}:{function}", name + HASH: hash_path(path)}
+    value = pinned(value) if is_hub(value) else value
     directory = resolve_reference(value, home)
     return {name: str(path) if path.is_dir() else value, name + HASH: hash_path(directory)}
 

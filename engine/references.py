@@ -49,21 +49,29 @@ def resolve_reference(reference: str, home: Path) -> Path:
     path = _directory(reference)
     if path is not None:
         return path
-    name, mark, place = reference.rpartition(":")
-    if not mark or "/" in name:
+    if (parts := run_and_place(reference)) is None:
         hint = f"; a run's model is named like {reference}:ppo" if _directory(str(home / reference)) else ""
         raise CheckpointError(f"there is no model directory {reference}{hint}")
+    name, place = parts
     stage, at, step = place.partition("@")
     stage = stage_named(stage)
     return _saved(name, stage, step, home) if at else _final(name, stage, home)
+
+
+def run_and_place(reference: str) -> tuple[str, str] | None:
+    """What NAME:STAGE names, such as ("tiny", "ppo@20"); None for a path and for whatever is no model of a run."""
+    name, mark, place = reference.rpartition(":")
+    if is_hub(reference) or not is_model(reference) or not mark or "/" in name or _directory(reference) is not None:
+        return None
+    return name, place
 
 
 def resolve_policy(reference: str, home: Path) -> Path:
     """The directory of a model that answers. Raises: as `resolve_reference`; CheckpointError for a reward model."""
     directory = resolve_reference(reference, home)
     if _says_that_it_scores(directory):
-        run, mark, _ = reference.rpartition(":")
-        hint = f", such as {reference_to(run, 'sft')}" if mark and directory != Path(reference).expanduser() else ""
+        parts = run_and_place(reference)
+        hint = "" if parts is None else f", such as {reference_to(parts[0], 'sft')}"
         raise CheckpointError(
             f"{reference} is a reward model, which scores responses and gives none; name a policy{hint}"
         )

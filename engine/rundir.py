@@ -34,6 +34,7 @@ from engine.events import (
 STAGES = ("pretrain", "sft", "comparisons", "rm", "ppo", "eval")
 DIRECTORIES = {"pretrain": "base"}
 LABELS = "labels.db"
+RESERVED = ("hf", "pocket")  # what references to models and scorers begin with that are none of a run's
 LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
@@ -270,8 +271,8 @@ def check_name(name: str) -> str:
 
     Raises: ConfigError where it cannot be a directory's name or would be read as something else.
     """
-    too_long = len(name.encode(errors="replace")) > LONGEST_NAME
-    if not name or too_long or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
+    unfit = len(name.encode(errors="replace")) > LONGEST_NAME or name in ("", *RESERVED)
+    if unfit or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
         raise ConfigError(
             f"{name[:LONGEST_NAME]!r} cannot name a run; use letters, digits, '-' and '_', such as round2"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import ConfigError, DataError, FileError
-from engine.hub import first_line, is_hub, reach_hub
+from engine.hub import first_line, hub_in_reach, is_hub
 
 REFERENCE = re.compile(r"hf:(?P<path>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.-]+))?")
 DEFAULT_SPLIT = "train"
@@ -75,8 +75,9 @@ def _load(name: str) -> Any:
         if any((Path(path) / marker).is_file() for marker in SAVED):
             loaded = datasets.load_from_disk(path)
         elif is_hub(name):
-            datasets.config.HF_HUB_OFFLINE = not reach_hub()
-            return datasets.load_dataset(path, config, split=split)
+            with hub_in_reach() as reached:
+                datasets.config.HF_HUB_OFFLINE = not reached
+                return datasets.load_dataset(path, config, split=split)
         else:
             _refuse_mixed(path)
             loaded = datasets.load_dataset(path)

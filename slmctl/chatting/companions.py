@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.errors import EngineError, FileError
 from engine.inputs import NONE
-from engine.references import POCKET, is_function, reference_to, resolve_reference, stage_named
+from engine.references import POCKET, is_function, reference_to, resolve_reference, run_and_place, stage_named
 from engine.rundir import RunDir, find_run, list_runs
 from engine.runtoml import read_run_toml
 from slmctl.labelling.sitting import labels_of
@@ -46,11 +46,10 @@ def look_around(models: Sequence[str], home: Path, ref: str = "", scorer: str = 
 
 def place_of(reference: str, home: Path) -> tuple[RunDir, str] | None:
     """The run and stage that a reference such as tiny:ppo@20 names; None for a path or a name that means nothing."""
-    name, mark, place = reference.rpartition(":")
-    if not mark or "/" in name:
+    if (parts := run_and_place(reference)) is None:
         return None
     try:
-        return find_run(home, name), stage_named(place.partition("@")[0])
+        return find_run(home, parts[0]), stage_named(parts[1].partition("@")[0])
     except EngineError:
         return None
 

@@ -190,6 +190,7 @@ class Teller:
 
 def print_report(report: Mapping[str, Any], models: Sequence[str], home: Path) -> None:
     """Prints what a simulated labeler did, and what to type next."""
+    from slmctl.labelling.asking import run_of
     from slmctl.labelling.rounds import next_name
 
     labels = one_line(report["labels"])
@@ -197,6 +198,5 @@ def print_report(report: Mapping[str, Any], models: Sequence[str], home: Path) -
     for name, title in REPORT_LINES.items():
         if (value := report[name]) is not None:
             print(f"  {title:<28} {value:.3g}")
-    run, mark, _ = models[0].rpartition(":")
-    if mark and "/" not in run:
-        print(f"next: slmctl rm --run {next_name(home, run)} --from {run} --data {labels}")
+    if (run := run_of(models[0], home)) is not None:
+        print(f"next: slmctl rm --run {next_name(home, run.name)} --from {run.name} --data {labels}")

@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from engine.pocket.requests import draw
 from engine.readers import read_demonstrations, read_prompts
 from engine.records import Prompt
+from engine.references import run_and_place
 from engine.rows import Source, source_of
 from engine.rundir import RunDir, find_run
 from engine.runtoml import read_run_toml
@@ -58,15 +59,8 @@ class Recipe:
 
 def run_of(model: str, home: Path) -> RunDir | None:
     """The run that a model such as tiny:ppo belongs to; None for a model by its path."""
-    name, mark, _ = model.rpartition(":")
-    if Path(model).expanduser().is_dir() or not mark or "/" in name:
-        return None
-    return find_run(home, name)
-
-
-def stage_of(model: str) -> str:
-    """The stage, and step, that a model of a run stands for: "ppo" of tiny:ppo, "ppo@20" of tiny:ppo@20."""
-    return model.rpartition(":")[2]
+    parts = run_and_place(model)
+    return None if parts is None else find_run(home, parts[0])
 
 
 def prompts_for(models: Sequence[str], home: Path, source: Source | None, seed: int) -> list[Prompt]:

@@ -49,8 +49,10 @@ class Questions:
         self._changed = changed
         self._drawer = Drawer(recipe, sampler, self._say)
         self._ready: deque[tuple[int, Question]] = deque()  # each with its turn
-        self._drawn = 0  # prompts that were passed, from the first, through all turns
-        self._in_turn = Counter[str]()  # prompts that were drawn for in this turn, and questions found
+        self._blocks = self._in_turns()
+        self._block: tuple[int, Sequence[int]] | None = None  # the one in hand, for another try after an error
+        self._passed = 0  # blocks
+        self._wanted = self._found = 0  # in this turn: prompts that questions were drawn for, and questions
         self._failures = 0
         self._room = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
@@ -93,13 +95,13 @@ class Questions:
     async def _fill(self) -> None:
         deaths = 0
         while self.error is None and not self.exhausted:
-            passed = self._drawn
+            passed = self._passed
             try:
                 await self._drawer.load()
                 await self._draw_on()
                 self.exhausted = True
             except SamplerGone as error:
-                deaths = 1 if self._drawn > passed else deaths + 1
+                deaths = 1 if self._passed > passed else deaths + 1
                 self._drawer.forget()
                 self.error = error if deaths >= DEATHS else None
                 self._say("the sampler has ended; starting another")
@@ -107,17 +109,24 @@ class Questions:
                 self.error = error
         self._changed()
 
+    def _in_turns(self) -> Iterator[tuple[int, Sequence[int]]]:
+        """Each turn's number with places of prompts, counted through all turns, that are drawn for together."""
+        count = len(self._prompts)
+        for turn in range(self._turns if count else 0):
+            self._wanted = self._found = 0
+            for start, end in pairwise(turn * count + edge for edge in _edges(count)):
+                yield turn, range(start, end)
+            if self._wanted and not self._found:
+                return
+
     async def _draw_on(self) -> None:
         """Goes on from where it was, to the end of the last turn."""
-        count, begun = len(self._prompts), self._drawn // max(1, len(self._prompts))
-        for turn in range(begun, self._turns if count else 0):
-            for start, end in pairwise(turn * count + edge for edge in _edges(count)):
-                if start >= self._drawn:
-                    await self._draw_block(turn, range(start, end))
-                    self._drawn = end
-            if self._in_turn["drawn"] and not self._in_turn["found"]:
-                return
-            self._in_turn.clear()
+        while (block := self._block or next(self._blocks, None)) is not None:
+            self._block = block
+            await self._draw_block(*block)
+            self._block = None
+            self._passed += 1
+            await asyncio.sleep(0)  # where all was answered nothing else waits
 
     async def _draw_block(self, turn: int, places: Sequence[int]) -> None:
         wanted = [place for place in places if self._answered(self._prompt(place)) <= turn]
@@ -125,7 +134,7 @@ class Questions:
             await self._until_wanted()
             found = [(turn, asked) for place, asked in await self._questions(places, places[0]) if place in wanted]
             self._ready.extend(found)
-            self._in_turn.update(drawn=len(wanted), found=len(found))
+            self._wanted, self._found = self._wanted + len(wanted), self._found + len(found)
             self._changed()
 
     async def _until_wanted(self) -> None:

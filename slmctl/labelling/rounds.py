@@ -16,12 +16,12 @@ from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
 from engine.inputs import NONE
 from engine.pulse import make_request
-from engine.references import is_function, is_model
+from engine.references import is_function, is_model, reference_to
 from engine.rows import Source, is_labels
 from engine.rundir import RunDir, check_name
 from engine.runtoml import RunRecord, read_run_toml
 from engine.settings import load_preset, resolve
-from slmctl.labelling.asking import run_of, stage_of
+from slmctl.labelling.asking import run_of
 from slmctl.report import numbers_of
 from slmctl.runs.launch import launch, shown
 from slmctl.stopping import INTERRUPTED
@@ -102,13 +102,14 @@ def plan_round(
     parent = run_of(policy, home)
     reward = scorer if scorer and is_model(scorer) else ""
     if parent is None:
-        name, origin = first_name(home, Path(policy).resolve().name), ["--preset", OWN_PRESET]
+        name, origin = first_name(home, Path(policy).resolve().name.partition("@")[0]), ["--preset", OWN_PRESET]
         record = RunRecord(OWN_PRESET, resolve(load_preset(OWN_PRESET)).config, {})
     else:
         name, origin, record = next_name(home, parent.name), ["--from", parent.name], read_run_toml(parent)
         reward = reward or (f"{parent.name}:rm" if parent.finished("rm") is not None else "")
     given = record.inputs.get("ppo", {})
-    start = [] if parent is not None and stage_of(policy) == "sft" and "init" not in given else ["--init", policy]
+    from_sft = parent is not None and policy == reference_to(parent.name, "sft")
+    start = [] if from_sft and "init" not in given else ["--init", policy]
     start += ["--reward", NONE] if "reward" in given else []
     start += ["--judge", NONE] if is_function(given.get("judge", "")) else []
     start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ from tests.tiny import language_model, word_tokenizer
 COMMIT = "a" * 40
 CODE = "pytorch_model.bin"
 MODEL = "hf:nobody/words"
+REFUSALS = {
+    "/gated": (403, "GatedRepo"),
+    "/words": (404, "RevisionNotFound"),
+    "": (404, "RepoNotFound"),
+}  # by a part of what is asked for
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -42,8 +48,9 @@ class Hub(BaseHTTPRequestHandler):
             self.asked += [file.name] if self.command == "GET" else []
             self._answer(file.read_bytes())
         else:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
+            code, word = next(refusal for part, refusal in REFUSALS.items() if part in path)
+            self.send_response(code)
+            self.send_header("X-Error-Code", word)
             self.end_headers()
 
     do_HEAD = do_GET
@@ -81,14 +88,24 @@ def hub(tmp_path: Path, asked: list[str]) -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def sampled(hub: ThreadingHTTPServer, home: Path, model: str = MODEL) -> subprocess.CompletedProcess[str]:
-    """What `slmctl sample` answers to one prompt, its hub and the hub's cache these."""
+def python(hub: ThreadingHTTPServer, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a Python process says to one prompt on its stdin, its hub and the hub's cache these."""
     own = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HOME": str(home / "cache")}
-    command = [sys.executable, "-m", "slmctl", "sample", model, "--max-new-tokens", "3", "--jsonl"]
-    environ = {**os.environ, **own, "SLMCTL_RUNS": str(home / "runs"), "OMP_NUM_THREADS": "1", "NO_PROXY": "*"}
+    kept = {name: value for name, value in os.environ.items() if not re.search("^HF_|_proxy$", name, re.IGNORECASE)}
+    environ = {**kept, **own, "SLMCTL_RUNS": str(home / "runs"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, env=environ, input='{"prompt": "red"}\n', capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        env=environ,
+        input='{"prompt": "red"}\n',
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+def sampled(hub: ThreadingHTTPServer, home: Path, model: str = MODEL) -> subprocess.CompletedProcess[str]:
+    """What `slmctl sample` answers."""
+    return python(hub, home, "-m", "slmctl", "sample", model, "--max-new-tokens", "3", "--jsonl")
 
 
 def test_a_model_of_the_hub_is_fetched_once_and_no_code_and_no_pickle_with_it(
@@ -112,6 +129,8 @@ def test_a_model_of_the_hub_is_fetched_once_and_no_code_and_no_pickle_with_it(
     ("model", "code", "words"),
     [
         ("hf:nobody/else", 3, "slmctl: the hub has no model nobody/else, or it is private"),
+        ("hf:nobody/gated", 3, "slmctl: the hub model nobody/gated is gated: accept its terms at https://"),
+        ("hf:nobody/words@old", 3, "slmctl: the hub model nobody/words has no revision 'old'"),
         ("hf:words", 2, "slmctl: 'hf:words' is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION"),
     ],
 )
@@ -121,6 +140,31 @@ def test_a_model_that_is_not_there_is_one_sentence(
     outcome = sampled(hub, tmp_path, model)
     assert (outcome.returncode, outcome.stdout, outcome.stderr.count("\n")) == (code, "", 1)
     assert outcome.stderr.startswith(words)
+
+
+def test_a_run_records_the_commit_that_it_began_with(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    code = "from engine.inputs import *; print(input_entry('sft', 'init', sys.argv[1], Path('.'))['init'])"
+    for name in (MODEL, f"{MODEL}@main", f"{MODEL}@{COMMIT}"):
+        assert python(hub, tmp_path, "-c", f"import sys; {code}", name).stdout == f"{MODEL}@{COMMIT}\n"
+
+
+def test_a_hub_that_is_back_is_asked_again(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+    code = """
+import socket, sys
+from engine.errors import CheckpointError
+from engine.hub import hub_directory
+
+connect = socket.create_connection
+socket.create_connection = lambda *given, **named: (_ for _ in ()).throw(OSError())
+try:
+    hub_directory(sys.argv[1])
+except CheckpointError as error:
+    print(error)
+socket.create_connection = connect
+print(hub_directory(sys.argv[1]).name)
+"""
+    first, second = python(hub, tmp_path, "-c", code, MODEL).stdout.splitlines()
+    assert (first, second) == (f"the hub cannot be reached, and {MODEL} was not fetched before", COMMIT)
 
 
 def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Path) -> None:

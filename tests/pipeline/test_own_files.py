@@ -104,18 +104,18 @@ def test_ppo_is_watched_by_a_judge_that_knows_what_the_reward_has_learnt(
 ) -> None:
     assert len(judge_scores(reference.run)) == 8, "the taste of the world's labelers, at each step"
     start = ("--init", "reference:sft", "--reward", "reference:rm", "--max-steps", "2")
-    done(nursery, *arguments("alone", "ppo", *start))
-    assert judge_scores(RunDir(nursery.home / "alone")) == [], "nobody here knows whose taste reference:rm has"
+    done(nursery, *arguments("unwatched", "ppo", *start))
+    assert judge_scores(RunDir(nursery.home / "unwatched")) == [], "nobody here knows whose taste reference:rm has"
     code = tmp_path / "mine.py"
     code.write_text("def length(prompts, responses): return [float(len(response)) for response in responses]")
     for name, judge in (("model", "reference:rm"), ("world", "pocket:warm"), ("code", f"{code}:length")):
-        done(nursery, *arguments(name, "ppo", *start, "--judge", judge))
-    first = next(x for x in RunDir(nursery.home / "code").read_samples() if isinstance(x, SamplesDrawn))
+        done(nursery, *arguments(f"watched-{name}", "ppo", *start, "--judge", judge))
+    first = next(x for x in RunDir(nursery.home / "watched-code").read_samples() if isinstance(x, SamplesDrawn))
     assert all(row["judge_score"] == len(row["response"]) for row in first.samples)
-    scores = [x.metrics["ppo/score"] for x in RunDir(nursery.home / "model").read_events() if _is_step(x)]
-    assert judge_scores(RunDir(nursery.home / "model")) == scores, "the same model as reward and as judge"
-    assert all(0 < score < 1 for score in judge_scores(RunDir(nursery.home / "world")))
-    again = nursery.run("ppo", "--run", "code", "--fresh")
+    scores = [x.metrics["ppo/score"] for x in RunDir(nursery.home / "watched-model").read_events() if _is_step(x)]
+    assert judge_scores(RunDir(nursery.home / "watched-model")) == scores, "the same model as reward and as judge"
+    assert all(0 < score < 1 for score in judge_scores(RunDir(nursery.home / "watched-world")))
+    again = nursery.run("ppo", "--run", "watched-code", "--fresh")
     assert again.code == 2 and f"type --judge {code}:length again" in again.err
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CheckpointError, ConfigError, FileError
-from engine.references import is_pocket, resolve_policy, resolve_reference, resolve_scorer
-from engine.rundir import RunDir, write_text
+from engine.references import is_pocket, resolve_policy, resolve_reference, resolve_scorer, run_and_place
+from engine.rundir import RunDir, check_name, write_text
 
 
 @pytest.fixture
@@ -46,6 +46,28 @@ def test_forms_that_are_understood(home: Path) -> None:
 def test_what_is_not_there_is_a_sentence(home: Path, reference: str, kind: type[Exception], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
         resolve_reference(reference, home)
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("tiny:ppo@20", ("tiny", "ppo@20")),
+        ("hf:org/name", None),
+        ("hf:name", None),
+        ("pocket:judge", None),
+        ("mine.py:short", None),
+        ("some/folder:ppo", None),
+        ("tiny", None),
+    ],
+)
+def test_what_names_a_model_of_a_run(reference: str, parts: tuple[str, str] | None) -> None:
+    assert run_and_place(reference) == parts
+
+
+@pytest.mark.parametrize("name", ["hf", "pocket"])
+def test_no_run_is_called_as_something_else_begins(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}' cannot name a run"):
+        check_name(name)
 
 
 def test_a_run_made_from_another_opens_its_stages(home: Path) -> None:

@@ -147,6 +147,17 @@ def test_how_long_responses_were_and_are_is_a_mean_of_some_steps(home: Path) -> 
     assert progress_of(run, "ppo").lengths == (13.0, 8.0), "what is said again at the end is no step"
 
 
+def test_a_round_from_a_model_of_the_hub_is_a_run_of_its_name(tmp_path: Path) -> None:
+    planned = plan_round("hf:nobody/words@main", "", Path("l.db"), 50, tmp_path)
+    assert planned.name == "words" and planned.commands[1][:5] == (
+        "ppo",
+        "--run",
+        "words",
+        "--init",
+        "hf:nobody/words@main",
+    )
+
+
 def test_the_new_policy_is_compared_on_the_worlds_prompts_else_on_those_that_were_labelled(tmp_path: Path) -> None:
     run = prepare(RunRequest("run"), tmp_path, ENVIRON).rundir
     run.final("sft").mkdir(parents=True)
