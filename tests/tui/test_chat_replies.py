@@ -133,9 +133,9 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
         await chat.until(lambda: "what you said waits" in chat.note())
 
     talk(home, script)
-    with ExitStack() as held:
-        with pytest.raises(LockedError, match=r"labels\.db is locked by another process; .* may not be written"):
-            talk(home, left)
+    said = r"labels\.db is locked by another process; .* may not be written"
+    with ExitStack() as held, pytest.raises(LockedError, match=said):
+        talk(home, left)
     assert len(labels(home)) == 1
 
 
