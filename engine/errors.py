@@ -34,6 +34,10 @@ class LockedError(FileError):
     """A file that another process keeps to itself for now; the same may work a moment later."""
 
 
+class WithdrawnError(FileError):
+    """A judgement that was to be taken back, and that another process took back before."""
+
+
 class DataError(FileError):
     """A row of a person's data that cannot be used; the message names file, line and field."""
 

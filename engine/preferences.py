@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Self
 
-from engine.errors import DataError, FileError
+from engine.errors import DataError, FileError, WithdrawnError
 from engine.labelfile import BUSY_S, COLUMNS, connect, make_or_check, reading, said
 from engine.records import Message, Prompt, Ranking, plain_prompt
 
@@ -144,7 +144,8 @@ class LabelStore:
         """The number of a new row, once it is on the disk; judgement `instead_of` is taken back by the same stroke.
 
         Raises: FileError where it cannot be written, or holds half of a surrogate pair, which is not text; LockedError
-        where another process holds the file. Nothing is written then.
+        where another process holds the file; WithdrawnError where `instead_of` stands no longer. Nothing is written
+        then.
         """
         with self._transaction():
             number = self._insert(judgement, {})
@@ -153,7 +154,7 @@ class LabelStore:
         return number
 
     def withdraw(self, number: int, annotator: str) -> int:
-        """The number of the row that takes judgement `number` back. Raises: FileError, LockedError."""
+        """The number of the row that takes judgement `number` back. Raises: FileError, LockedError, WithdrawnError."""
         with self._transaction():
             return self._withdraw(number, annotator)
 
@@ -186,6 +187,8 @@ class LabelStore:
                 raise
 
     def _withdraw(self, number: int, annotator: str) -> int:
+        if self._connection.execute("SELECT 1 FROM judgements WHERE withdraws = ?", (number,)).fetchone():
+            raise WithdrawnError(f"label {number} was taken back already, in another window")
         nothing = Judgement(annotator, "", (), "skip")
         return self._insert(nothing, {"withdraws": number, "verdict": WITHDRAWN})
 

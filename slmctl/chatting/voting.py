@@ -8,9 +8,9 @@ from pathlib import Path
 from engine.preferences import Candidate, Judgement, LabelStore
 from engine.records import Prompt
 from slmctl.chatting.conversation import Reply, Turn, Unfit
+from slmctl.patience import PATIENCE_S
 
 SELECTION = "chat"
-PATIENCE_S = 0.5  # of a write that another process keeps waiting, before that is told
 TIE, BOTH_BAD, CHOICE, EDIT = "tie", "both_bad", "choice", "edit"
 
 

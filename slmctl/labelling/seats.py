@@ -1,68 +1,72 @@
 """Which of several sittings this is that one labeler's name has in one database at the same time.
 
-A seat is a locked file beside the database, which the system lets go of when its process ends, however it ends. What
-follows from its number is the order in which prompts are asked.
+A seat is a locked file beside the database, which the system lets go of when its process ends, however it ends. The
+file itself stays where a process was killed: that is harmless, and whoever takes the seat next removes it. What follows
+from its number is the order in which prompts are asked.
 """
 
 import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+from engine.seeding import python_rng
+
 T = TypeVar("T")
 NAME = 8  # hexadecimal digits that stand for a name, which may be any text
 
 
+@dataclass(frozen=True)
 class Seat:
-    """The first free seat of this name: 0 where nobody sits in the database under it now."""
+    """A seat that was taken: 0 where nobody else sits in the database under this name."""
 
-    def __init__(self, labels: Path, who: str) -> None:
-        """Raises: OSError where no file can be made beside the database."""
-        name = sha256(who.encode(errors="replace")).hexdigest()[:NAME]
-        for self.number in count():
-            self._path = labels.with_name(f"{labels.name}-seat-{name}-{self.number}")
-            self._handle = os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666)
-            if self._is_taken_now():
-                return
-            os.close(self._handle)
+    number: int
+    path: Path
+    handle: int
 
     def leave(self) -> None:
         """Gives the seat back."""
         with suppress(OSError):
-            self._path.unlink()
-        os.close(self._handle)
-
-    def _is_taken_now(self) -> bool:
-        """Whether the file is ours now; one that was removed meanwhile is nobody's seat."""
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return os.fstat(self._handle).st_ino == self._path.stat().st_ino
-        except (BlockingIOError, FileNotFoundError):
-            return False
+            self.path.unlink()
+        os.close(self.handle)
 
 
 def seat_at(labels: Path, who: str) -> Seat | None:
-    """A seat, None on a disk that knows no such locks."""
+    """The first free seat of this name, None where no locked file can be made beside the database."""
+    name = sha256(who.encode(errors="replace")).hexdigest()[:NAME]
+    paths = (labels.with_name(f"{labels.name}-seat-{name}-{number}") for number in count())
     try:
-        return Seat(labels, who)
+        tried = ((number, path, _taken(path)) for number, path in enumerate(paths))
+        return next(Seat(number, path, handle) for number, path, handle in tried if handle is not None)
     except OSError:
         return None
+
+
+def _taken(path: Path) -> int | None:
+    """The open file of a seat that is ours now, None where it is somebody else's. Raises: OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    with suppress(BlockingIOError, FileNotFoundError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_ino == path.stat().st_ino:  # one that was removed meanwhile is nobody's seat
+            return handle
+    os.close(handle)
+    return None
 
 
 def order_at(seat: int, prompts: Sequence[T]) -> list[T]:
     """The prompts in the order in which this seat asks them.
 
-    The first seat goes forward from the first prompt and the second one back from the last, so that the two meet once;
-    the third and fourth go both ways from the middle, the next two from a quarter, and so on.
-
-    Source: van der Corput 1935 (where they begin).
+    The first one goes forward and the second one backward, so that the two meet once; of further ones each goes its own
+    way.
     """
-    pair, backward = divmod(seat, 2)
-    digits = f"{pair:b}"
-    first = len(prompts) * int(digits[::-1], 2) // 2 ** len(digits)
-    turned = [*prompts[first:], *prompts[:first]]
-    return turned[::-1] if backward else turned
+    order = list(prompts)
+    if seat == 1:
+        order.reverse()
+    elif seat > 1:
+        python_rng(seat, "label/order").shuffle(order)
+    return order

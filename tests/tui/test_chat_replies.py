@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -128,16 +128,49 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
 
     async def left(chat: Talk) -> None:
         await chat.say("Hi")
-        hold.__enter__()
+        held.enter_context(locked(home / "tiny" / "labels.db"))
         await chat.pilot.press("tab", "1")
         await chat.until(lambda: "what you said waits" in chat.note())
 
     talk(home, script)
-    hold = locked(home / "tiny" / "labels.db")
-    with pytest.raises(LockedError, match=r"labels\.db is locked by another process; .* may not be written"):
+    said = r"labels\.db is locked by another process; .* may not be written"
+    with ExitStack() as held, pytest.raises(LockedError, match=said):
         talk(home, left)
-    hold.__exit__(None, None, None)
     assert len(labels(home)) == 1
+
+
+def test_what_is_taken_back_waits_for_the_file_that_it_lies_in(home: Path) -> None:
+    async def first(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/save it")
+        await chat.press("tab", "2")
+
+    async def elsewhere(chat: Talk) -> None:
+        await chat.pilot.press("tab")
+        held.enter_context(locked(home / "tiny" / "labels.db"))
+        await chat.pilot.press("backspace")
+        await chat.until(lambda: "what you said waits" in chat.note())
+        assert chat.note().startswith("labels.db is locked")
+
+    talk(home, first)
+    with ExitStack() as held, pytest.raises(LockedError, match=r"tiny/labels\.db is locked"):
+        talk(home, elsewhere, models=(), session="it", db=str(home / "other.db"))
+
+
+def test_a_vote_that_another_window_took_back_is_told_and_given_anew(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        (vote,) = labels(home)
+        with LabelStore(home / "tiny" / "labels.db") as store:
+            store.withdraw(vote.id, vote.annotator)
+        await chat.press("2")
+        assert f"label {vote.id} was taken back already" in chat.note() and "★" not in chat.shown()[0]
+        assert labels(home) == []
+        await chat.press("2")
+        assert len(labels(home)) == 1
+
+    talk(home, script)
 
 
 def test_the_lines_at_the_bottom_say_what_keys_do_to_a_reply_and_nothing_is_cut(home: Path) -> None:

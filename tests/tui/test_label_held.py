@@ -1,5 +1,6 @@
 """The Label mode on a database that another process holds: nothing that was pressed is lost without a word."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,12 @@ def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
 def test_a_database_that_is_held_is_waited_for_when_it_is_opened(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "locked by another process; it is opened once the file is free" in words(app), "why")
-        hold.__exit__(None, None, None)
+        held.close()
         await pair(app, pilot)
 
-    hold = locked(home / "tiny" / "labels.db")
-    hold.__enter__()
-    assert play(home, script) == []
+    with ExitStack() as held:
+        held.enter_context(locked(home / "tiny" / "labels.db"))
+        assert play(home, script) == []
 
 
 def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
@@ -65,13 +66,12 @@ def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
-        hold.__enter__()
+        held.enter_context(locked(labels))
         await pilot.press("1")
         await until(pilot, lambda: WAITS in words(app), "what it waits for")
 
     LabelStore(labels).close()
-    hold = locked(labels)
-    played(app, script)
-    hold.__exit__(None, None, None)
+    with ExitStack() as held:
+        played(app, script)
     assert isinstance(app.fault, LockedError) and "your last answer was not written" in str(app.fault)
     assert read_labels(labels) == []

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import DataError, FileError
+from engine.errors import DataError, FileError, WithdrawnError
 from engine.preferences import VERDICTS, Candidate, Judgement, LabelStore, read_database, read_labels
 from engine.records import Message
 from tests.labelling import acknowledged_until_killed, check, judged, kill_labelers, labeler, stored
@@ -111,6 +111,19 @@ def test_taking_back_and_asking_for_some(tmp_path: Path) -> None:
         for change in ("UPDATE judgements SET note = 'x'", "DELETE FROM judgements"):
             with pytest.raises(sqlite3.IntegrityError, match="judgements"):
                 raw.execute(change)
+
+
+def test_what_stands_no_longer_is_taken_back_by_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    with LabelStore(path) as one, LabelStore(path) as two:
+        number = one.add(judged())
+        one.withdraw(number, "ann")
+        said = rf"label {number} was taken back already"
+        with pytest.raises(WithdrawnError, match=said):
+            two.withdraw(number, "ann")
+        with pytest.raises(WithdrawnError, match=said):
+            two.add(judged("b"), instead_of=number)
+        assert (two.standing(), two.newest("ann")) == ([], number + 1), "nothing is written then"
 
 
 def test_a_score_that_is_no_number_is_none(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from textual.message import Message
 
-from engine.errors import EngineError, LockedError
+from engine.errors import EngineError, LockedError, WithdrawnError
 from engine.records import Prompt
 from slmctl.chatting.conversation import Judged, Reply, Turn
 from slmctl.chatting.voting import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
+from slmctl.patience import patiently
 from slmctl.tui.messages import VoteKept
 
 VERDICTS = {"tie": "a tie", "both_bad": "all bad"}
@@ -58,9 +59,11 @@ class BallotBox:
             try:
                 judgement = judgement_of(vote, self._ballots.annotator, poll.prompt, poll.turn, poll.replies)
                 instead_of = _row_there(before, poll.place)
-                number = await self._written(poll, partial(self._ballots.keep, poll.place, judgement, instead_of))
+                number = await self._written(
+                    poll, poll.place, partial(self._ballots.keep, poll.place, judgement, instead_of)
+                )
             except EngineError as error:
-                self._say(poll, (before, edited), str(error), problem=True)
+                self._refuse(poll, (before, edited), before, error)
                 return
             judged = Judged(number, verdict, str(poll.place), name, vote.strength)
             self._say(poll, (judged, edited), f"{in_words(judged)}: kept as row {number} of {poll.place}")
@@ -72,9 +75,11 @@ class BallotBox:
             judgement = edit_of(self._ballots.annotator, poll.prompt, poll.turn, reply, text, poll.seconds)
             instead_of = _row_there(before, poll.place) if before is not None and before.best == reply.by else None
             try:
-                number = await self._written(poll, partial(self._ballots.keep, poll.place, judgement, instead_of))
+                number = await self._written(
+                    poll, poll.place, partial(self._ballots.keep, poll.place, judgement, instead_of)
+                )
             except EngineError as error:
-                self._say(poll, (judged, before), str(error), problem=True)
+                self._refuse(poll, (judged, before), before, error)
                 return
             edited = Judged(number, EDIT, str(poll.place), reply.by)
             self._say(poll, (judged, edited), f"your text is kept as a demonstration, row {number} of {poll.place}")
@@ -89,12 +94,12 @@ class BallotBox:
                 return
             last = said[-1]
             try:
-                await self._written(poll, partial(self._ballots.withdraw, Path(last.place), last.number))
+                place = Path(last.place)
+                await self._written(poll, place, partial(self._ballots.withdraw, place, last.number))
             except EngineError as error:
-                self._say(poll, (judged, edited), str(error), problem=True)
+                self._refuse(poll, (judged, edited), last, error)
                 return
-            left = (None if last is judged else judged, None if last is edited else edited)
-            self._say(poll, left, f"row {last.number} is taken back")
+            self._say(poll, _without((judged, edited), last), f"row {last.number} is taken back")
 
     @property
     def fault(self) -> LockedError | None:
@@ -103,28 +108,38 @@ class BallotBox:
             return None
         return LockedError(f"{self._held} is locked by another process; what you said last may not be written")
 
-    async def _written(self, poll: Poll, write: Callable[[], T]) -> T:
-        """What a write gives, tried again while another process holds the file. Raises: FileError."""
-        while True:
-            try:
-                done = await asyncio.to_thread(write)
-            except LockedError:
-                self._held = poll.place
-                words = "is locked by another process; what you said waits, and is written once the file is free"
-                self._say(poll, self._before(poll), f"{poll.place.name} {words}")  # each time: other keys wipe it away
-            except EngineError:
-                self._held = None
-                raise
-            else:
-                self._held = None
-                return done
+    async def _written(self, poll: Poll, place: Path, write: Callable[[], T]) -> T:
+        """What a write into a database gives, tried again while another process holds it. Raises: FileError."""
+
+        def held(_: LockedError) -> None:
+            self._held = place
+            words = "is locked by another process; what you said waits, and is written once the file is free"
+            self._say(poll, self._before(poll), f"{place.name} {words}")  # each time: other keys wipe it away
+
+        try:
+            done = await patiently(write, held)
+        except EngineError:
+            self._held = None
+            raise
+        self._held = None
+        return done
 
     def _before(self, poll: Poll) -> Kept:
         return self._kept.get(poll.serial, (poll.turn.judged, poll.turn.edited))
 
+    def _refuse(self, poll: Poll, kept: Kept, before: Judged | None, error: EngineError) -> None:
+        """Says why something is not kept; what stood before is forgotten where another window took it back."""
+        left = _without(kept, before) if isinstance(error, WithdrawnError) else kept
+        self._say(poll, left, str(error), problem=True)
+
     def _say(self, poll: Poll, kept: Kept, words: str, problem: bool = False) -> None:
         self._kept[poll.serial] = kept
         self._post(VoteKept(poll.serial, *kept, words, problem))
+
+
+def _without(kept: Kept, gone: Judged | None) -> Kept:
+    vote, edit = kept
+    return (None if vote is gone else vote, None if edit is gone else edit)
 
 
 def _row_there(before: Judged | None, place: Path) -> int | None:
