@@ -97,7 +97,8 @@ class Driver:
                 self.heartbeat.update(state="paused" if paused else "running")
                 self.record(ControlAcknowledged(request.number, request.request))
                 if request.request == "save" and self.saver is not None:
-                    self.record(self.saver.save(self.step))
+                    for event in self.saver.save(self.step):
+                        self.record(event)
             if not paused or self.asked_to_stop():
                 return
             time.sleep(PAUSE_POLL_S)

@@ -271,6 +271,7 @@ def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_fo
     make_request(run, "stop")
     assert nursery.finish().code == 130
     assert untimed(run)[-1] == RunStopped("ppo", step, "as was asked")
+    assert [event.step for event in untimed(run) if isinstance(event, CheckpointSaved) and event.stage == "ppo"] == [step]
 
 
 def untimed(run: RunDir) -> list[Event]:
