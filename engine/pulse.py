@@ -35,9 +35,12 @@ class Request:
 
 
 class Heartbeat:
-    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts."""
+    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts.
 
-    def __init__(self, rundir: RunDir, interval_s: float = 1.0) -> None:
+    `last` is the stage that ends what was asked for.
+    """
+
+    def __init__(self, rundir: RunDir, last: str = "", interval_s: float = 1.0) -> None:
         self._rundir = rundir
         self._interval_s = interval_s
         self._done = threading.Event()
@@ -51,6 +54,7 @@ class Heartbeat:
             "pid_started": process_start(os.getpid()),
             "state": "running",
             "stage": None,
+            "last": last,
             "step": 0,
             "steps": 0,
             "progress": 0.0,

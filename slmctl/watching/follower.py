@@ -64,7 +64,8 @@ Item = Steps | Drawn | Event
 class Pulse:
     """How a run's process stands.
 
-    `word` is gone, or as engine.pulse.liveness has it. `beat_at` is the time of the last beat.
+    `word` is gone, or as engine.pulse.liveness has it. `beat_at` is the time of the last beat, `last` the stage that
+    ends what the process was started for.
     """
 
     word: str = NOT_BEGUN
@@ -72,6 +73,7 @@ class Pulse:
     step: int = 0
     steps: int = 0
     beat_at: float = 0.0
+    last: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Follower:
             numbers = int(row.get("step") or 0), int(row.get("steps") or 0), float(row.get("at") or 0.0)
         except (TypeError, ValueError, OverflowError):
             return Pulse()
-        return Pulse(word, str(row.get("stage") or ""), *numbers)
+        return Pulse(word, str(row.get("stage") or ""), *numbers, str(row.get("last") or ""))
 
 
 def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
