@@ -185,13 +185,10 @@ class Follower:
         if not self.rundir.path.is_dir():
             return Pulse(GONE)
         status = read_status(self.rundir)
-        try:
-            word = liveness(status, self._clock())
-            row = status or {}
-            numbers = int(row.get("step") or 0), int(row.get("steps") or 0), float(row.get("at") or 0.0)
-        except (TypeError, ValueError, OverflowError):
+        if status is None:
             return Pulse()
-        return Pulse(word, str(row.get("stage") or ""), *numbers, str(row.get("last") or ""))
+        stage, last = str(status["stage"] or ""), str(status.get("last") or "")
+        return Pulse(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
 
 
 def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
