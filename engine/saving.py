@@ -73,7 +73,7 @@ class Saver:
         return step % self.every == 0
 
     def save(self, step: int) -> Iterator[Event]:
-        """Write the state after `step` steps, once; older ones but the last two are deleted. Yields that it is saved."""
+        """Write the state after `step` steps and yield that, unless it is done; older ones but the last two go."""
         if step == self.latest():
             return
         name = f"step-{step:06d}"
