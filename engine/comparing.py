@@ -74,7 +74,7 @@ def draw_comparisons(
         yield StepCompleted("comparisons", step, metrics)
         stop = should_stop()
         if step < len(chunks) and (stop or saver.due(step)):
-            yield saver.save(step)
+            yield from saver.save(step)
             if stop:
                 return
     rows, measured = ranked([item for chunk in chunks for item in chunk], saver.numbers["responses"], config, seed)

@@ -122,7 +122,7 @@ def train_ppo(
             break
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
-            yield saver.save(step)
+            yield from saver.save(step)
             if stop:
                 return
     yield from saver.finish(step, metrics)

@@ -62,7 +62,7 @@ def train_base(
             yield EvalCompleted("pretrain", step, measured)
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
-            yield saver.save(step)
+            yield from saver.save(step)
             if stop:
                 return
     yield from saver.finish(steps, measured)

@@ -22,6 +22,17 @@ SCHEMA = 1
 REQUESTS = ("pause", "resume", "stop", "save")
 SLOW_AFTER_S = 10.0
 NOT_BEGUN = "not begun"
+ENDINGS = ("finished", "failed", "stopped")  # that are said; without a word a run has "ended"
+TOO_MUCH = 1e15  # no time and no count of ours is as large
+KINDS: dict[str, tuple[type, ...]] = {
+    "state": (str,),
+    "at": (float, int),
+    "pid": (int,),
+    "step": (int,),
+    "steps": (int,),
+    "stage": (str, type(None)),
+    "eta_s": (float, int, type(None)),
+}
 ENDED = "Z"  # what /proc calls a process that has ended and that its parent has not asked after
 ALMOST_DONE = 0.99  # how far within a step `progress`, which is told from the time a step takes, may go
 
@@ -35,9 +46,12 @@ class Request:
 
 
 class Heartbeat:
-    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts."""
+    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts.
 
-    def __init__(self, rundir: RunDir, interval_s: float = 1.0) -> None:
+    `last` is the stage that ends what was asked for.
+    """
+
+    def __init__(self, rundir: RunDir, last: str = "", interval_s: float = 1.0) -> None:
         self._rundir = rundir
         self._interval_s = interval_s
         self._done = threading.Event()
@@ -51,6 +65,7 @@ class Heartbeat:
             "pid_started": process_start(os.getpid()),
             "state": "running",
             "stage": None,
+            "last": last,
             "step": 0,
             "steps": 0,
             "progress": 0.0,
@@ -114,25 +129,28 @@ class Heartbeat:
 
 
 def read_status(rundir: RunDir) -> dict[str, Any] | None:
-    """The last heartbeat, or None where there is none or it cannot be read."""
+    """The last heartbeat, or None where there is none, it cannot be read, or a value in it is of no use."""
     try:
         row = json.loads(rundir.status.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return row if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), kinds) for name, kinds in KINDS.items()):
+        return None
+    numbers = [row[name] for name in KINDS if isinstance(row.get(name), int | float)]
+    return row if all(abs(number) < TOO_MUCH for number in numbers) else None
 
 
 def liveness(status: dict[str, Any] | None, now: float) -> str:
     """One word for how a run is doing at time `now`, the same wherever a person reads it.
 
     running; paused; slow (no beat for 10 s, though its process is there or on another machine); dead (its process is
-    gone); else the state it ended with: finished, failed, stopped, ended; not begun without a heartbeat.
+    gone); else the state it ended with: finished, failed, stopped, else ended; not begun without a heartbeat.
     """
     if status is None:
         return NOT_BEGUN
     state = str(status.get("state"))
     if state not in ("running", "paused"):
-        return state
+        return state if state in ENDINGS else "ended"
     here = status.get("host") == socket.gethostname()
     if here and process_start(int(status.get("pid", -1))) != status.get("pid_started"):
         return "dead"

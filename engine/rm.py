@@ -90,7 +90,7 @@ def train_rm(
             yield EvalCompleted("rm", step, {"rm/validation_accuracy": accuracy_of(model, tokenizer, validation)})
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
-            yield saver.save(step)
+            yield from saver.save(step)
             if stop:
                 return
     gain = normalise(model, tokenizer, rankings, demonstrations)

@@ -97,7 +97,8 @@ class Driver:
                 self.heartbeat.update(state="paused" if paused else "running")
                 self.record(ControlAcknowledged(request.number, request.request))
                 if request.request == "save" and self.saver is not None:
-                    self.record(self.saver.save(self.step))
+                    for event in self.saver.save(self.step):
+                        self.record(event)
             if not paused or self.asked_to_stop():
                 return
             time.sleep(PAUSE_POLL_S)
@@ -118,7 +119,7 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[
     Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
     """
     rundir = prepared.rundir
-    with rundir.lock(), Heartbeat(rundir) as heartbeat:
+    with rundir.lock(), Heartbeat(rundir, prepared.last) as heartbeat:
         heard = max((request.number for request in pending_requests(rundir, 0)), default=0)
         driver = Driver(prepared, heartbeat, should_stop, tell, heard)
         try:

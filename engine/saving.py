@@ -72,8 +72,10 @@ class Saver:
         """Whether to save after completing `step`."""
         return step % self.every == 0
 
-    def save(self, step: int) -> CheckpointSaved:
-        """Write the state after `step` steps; older ones but the last two are deleted."""
+    def save(self, step: int) -> Iterator[Event]:
+        """Write the state after `step` steps and yield that, unless it is done; older ones but the last two go."""
+        if step == self.latest():
+            return
         name = f"step-{step:06d}"
         state = TrainingState(self.optimizers, self.numbers)
         if self.model is None:
@@ -81,7 +83,7 @@ class Saver:
         else:
             self._write(name, step, f"step {step}, to resume from", {}, state)
         self._sweep()
-        return self.said_of(step)
+        yield self.said_of(step)
 
     def said_of(self, step: int) -> CheckpointSaved:
         """The event of the state saved after `step` steps."""

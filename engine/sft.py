@@ -58,7 +58,7 @@ def train_sft(
             saver.offer(step, held_out, {"sft/validation_loss": held_out})
         stop = should_stop()
         if step < steps and (stop or saver.due(step)):
-            yield saver.save(step)
+            yield from saver.save(step)
             if stop:
                 return
     yield from saver.finish_best()

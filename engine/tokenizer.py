@@ -123,12 +123,10 @@ class Tokenizer:
     def decode_responses(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Text of each response without special tokens, as it goes on from its prompt: where that is verbatim, a space
         that the response begins with is told too, which many decoders drop at the start of a text."""
-        texts = self.decode_all(rows)
         if self.chat_template is not None:
-            return texts
-        before = self.decode(self._before)
-        wholes = self.decode_all([[*self._before, *row] for row in rows])
-        return [f" {text}" if whole == f"{before} {text}" else text for text, whole in zip(texts, wholes, strict=True)]
+            return self.decode_all(rows)
+        before, *wholes = self.decode_all([self._before, *([*self._before, *row] for row in rows)])
+        return [whole.removeprefix(before) for whole in wholes]
 
     @cached_property
     def _before(self) -> list[int]:

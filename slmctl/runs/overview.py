@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import FileError
-from engine.pulse import NOT_BEGUN, liveness, read_status
+from engine.pulse import liveness, read_status
 from engine.references import reference_to
 from engine.rundir import STAGES, RunDir, list_runs
 from engine.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
 ACTIVE = ("running", "slow", "paused")
-WORDS = (*ACTIVE, "dead", "finished", "failed", "stopped", "ended", NOT_BEGUN)
-TOO_MUCH = 1e15  # no time and no count of ours is as large
 POLICIES = ("pretrain", "sft", "ppo")
 _ASKED = ("run.toml", "status.json", "result.json")
 
@@ -125,7 +123,7 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
     status = read.status or {}
     return Standing(
         name,
-        _state(read.status, now),
+        liveness(read.status, now),
         read.record.preset,
         read.record.config.seed,
         status.get("stage"),
@@ -140,14 +138,9 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
     )
 
 
-def _state(status: dict[str, Any] | None, now: float) -> str:
-    word = liveness(status, now)
-    return word if word in WORDS else "ended"
-
-
 def _read(run: RunDir) -> _Read:
     record = read_run_toml(run)
-    return _Read(record, _status(run), _win_rate(run), _finished(run, record), _changed_at(run))
+    return _Read(record, read_status(run), _win_rate(run), _finished(run, record), _changed_at(run))
 
 
 def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
@@ -157,24 +150,6 @@ def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
     if run.result.is_file():
         found["eval"] = run.final("eval")
     return {stage: path for stage, path in found.items() if path is not None and (stage == "eval" or path.is_dir())}
-
-
-def _status(run: RunDir) -> dict[str, Any] | None:
-    """The last heartbeat; None where there is none, or where a value in it is of no use."""
-    status = read_status(run)
-    wanted: dict[str, tuple[type, ...]] = {
-        "state": (str,),
-        "at": (float, int),
-        "pid": (int,),
-        "step": (int,),
-        "steps": (int,),
-        "stage": (str, type(None)),
-        "eta_s": (float, int, type(None)),
-    }
-    if status is None or not all(isinstance(status.get(name), kinds) for name, kinds in wanted.items()):
-        return None
-    numbers = [value for name in wanted if isinstance(value := status.get(name), (int, float))]
-    return status if all(abs(value) < TOO_MUCH for value in numbers) else None
 
 
 def _win_rate(run: RunDir) -> float | None:

@@ -64,7 +64,8 @@ Item = Steps | Drawn | Event
 class Pulse:
     """How a run's process stands.
 
-    `word` is gone, or as engine.pulse.liveness has it. `beat_at` is the time of the last beat.
+    `word` is gone, or as engine.pulse.liveness has it. `beat_at` is the time of the last beat, `last` the stage that
+    ends what the process was started for.
     """
 
     word: str = NOT_BEGUN
@@ -72,6 +73,7 @@ class Pulse:
     step: int = 0
     steps: int = 0
     beat_at: float = 0.0
+    last: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,10 @@ class Follower:
         if not self.rundir.path.is_dir():
             return Pulse(GONE)
         status = read_status(self.rundir)
-        try:
-            word = liveness(status, self._clock())
-            row = status or {}
-            numbers = int(row.get("step") or 0), int(row.get("steps") or 0), float(row.get("at") or 0.0)
-        except (TypeError, ValueError, OverflowError):
+        if status is None:
             return Pulse()
-        return Pulse(word, str(row.get("stage") or ""), *numbers)
+        stage, last = str(status["stage"] or ""), str(status.get("last") or "")
+        return Pulse(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
 
 
 def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:

@@ -46,14 +46,16 @@ def progress(story: Story, asked: Asked, now: float) -> str:
     if asked.number not in story.heard:
         if story.pulse.word not in WORKING:
             return ""
-        last = stage.step + 1 >= story.steps_of(stage.name)
-        ends = "the first step of the next stage" if last else f"{stage.name} step {stage.step + 1}"
-        return f"{request} asked: it is heard when {ends} ends"
+        if not 0 < story.steps_of(stage.name) <= stage.step + 1:
+            return f"{request} asked: it is heard when {stage.name} step {stage.step + 1} ends"
+        if stage.name == story.pulse.last:
+            return f"{request} asked too late: {stage.name} is at its last step, and saves and ends by itself"
+        return f"{request} asked: it is heard when the first step of the next stage ends"
     if request == "save":
-        saves = [save for save in stage.saves if save.at >= asked.at]
+        saves = [save for save in stage.saves if save.at >= asked.at or save.step == stage.step]
         if not saves:
             return "save heard: saving" if story.pulse.word in WORKING else ""
-        return f"saved: {saves[0].path}" if now - saves[0].at < TOLD_FOR_S else ""
+        return f"saved: {saves[0].path}" if now - max(saves[0].at, asked.at) < TOLD_FOR_S else ""
     if request == "stop":
         return "stop heard: it saves and ends" if story.pulse.word in WORKING else ""
     if request == "resume":

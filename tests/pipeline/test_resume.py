@@ -244,6 +244,7 @@ def test_requests_of_a_screen_are_heeded_and_acknowledged(nursery: Nursery, refe
             wait_for(lambda: bool(run.saved_steps("ppo")), "the save")
         if request == "pause":
             wait_for(lambda: (read_status(run) or {}).get("state") == "paused", "the pause")
+            assert (read_status(run) or {})["last"] == "ppo"
             before = len(run.all_events())
             wait_for(lambda: (read_status(run) or {}).get("state") == "paused", "another look")
             assert len(run.all_events()) == before
@@ -271,6 +272,9 @@ def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_fo
     make_request(run, "stop")
     assert nursery.finish().code == 130
     assert untimed(run)[-1] == RunPaused("ppo", step, "as was asked")
+    assert [event.step for event in untimed(run) if isinstance(event, CheckpointSaved) and event.stage == "ppo"] == [
+        step
+    ]
 
 
 def untimed(run: RunDir) -> list[Event]:

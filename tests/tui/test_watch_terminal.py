@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 from engine.pulse import Heartbeat
 from engine.rundir import RunDir
-with Heartbeat(RunDir(Path(sys.argv[1])), 0.2) as beat:
+with Heartbeat(RunDir(Path(sys.argv[1])), interval_s=0.2) as beat:
     beat.update(stage="ppo", step=2, steps=50)
     print("up", flush=True)
     sys.stdin.read()

@@ -204,6 +204,20 @@ def test_how_far_a_request_has_come() -> None:
     saved = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=210.0), pulse=paused)
     assert progress(saved, asked, 211.0) == "saved: ppo/step-000001"
     assert progress(saved, asked, 220.0) == ""
+    again = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=190.0), pulse=paused)
+    assert progress(again, asked, 201.0) == "saved: ppo/step-000001", "what is saved already is not written twice"
+
+
+def test_a_request_at_the_last_step_waits_for_the_next_stage_where_there_is_one() -> None:
+    def waiting(last: str, steps: int = 2) -> str:
+        said = (StageStarted("ppo", 2, at=3.0), ppo_step(1))
+        return progress(told(*said, pulse=Pulse("running", "ppo", 1, steps, last=last)), Asked(4, "stop", 200.0), 201.0)
+
+    assert waiting("eval") == "stop asked: it is heard when the first step of the next stage ends"
+    assert waiting("ppo") == "stop asked too late: ppo is at its last step, and saves and ends by itself"
+    assert waiting("ppo", steps=3) == "stop asked: it is heard when ppo step 2 ends"
+    opening = told(pulse=Pulse("running", "rm", last="rm"))
+    assert progress(opening, Asked(4, "save", 200.0), 201.0) == "save asked: it is heard when rm step 1 ends"
 
 
 def test_samples_are_compared_with_what_came_before() -> None:

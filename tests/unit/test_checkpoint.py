@@ -155,7 +155,8 @@ def test_a_saver_keeps_the_last_two_steps_and_resumes_from_the_newest(tmp_path: 
     assert keeper.resume() == keeper.latest() == 0
     for step in (2, 4, 6):
         keeper.numbers["n"] = step
-        assert keeper.save(step) == CheckpointSaved("sft", step, f"sft/step-{step:06d}")
+        assert [*keeper.save(step)] == [CheckpointSaved("sft", step, f"sft/step-{step:06d}")]
+        assert [*keeper.save(step)] == []
     assert sorted(path.name for path in (tmp_path / "sft").iterdir()) == ["step-000004", "step-000006"]
     (tmp_path / "sft" / ".step-000008.writing").mkdir()
     again = saver(tmp_path, "sft")

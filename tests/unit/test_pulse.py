@@ -29,15 +29,15 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_the_heartbeat_says_where_the_run_is(run: RunDir) -> None:
-    with Heartbeat(run, interval_s=0.01) as beat:
+    with Heartbeat(run, "eval", interval_s=0.01) as beat:
         beat.update(stage="ppo", step=3, steps=40, step_s=1000.0, eta_s=12.0)
         deadline = time.time() + 5
         while (read_status(run) or {}).get("step") != 3 and time.time() < deadline:
             time.sleep(0.01)
         status = read_status(run)
         assert status is not None
-        assert {name: status[name] for name in ("stage", "step", "steps", "eta_s", "state")} == {
-            "stage": "ppo", "step": 3, "steps": 40, "eta_s": 12.0, "state": "running",
+        assert {name: status[name] for name in ("stage", "last", "step", "steps", "eta_s", "state")} == {
+            "stage": "ppo", "last": "eval", "step": 3, "steps": 40, "eta_s": 12.0, "state": "running",
         }  # fmt: skip
         assert 0 < status["progress"] < 0.1
         assert (status["host"], status["pid"]) == (socket.gethostname(), os.getpid())
@@ -65,7 +65,7 @@ def test_an_end_that_was_named_is_kept(run: RunDir) -> None:
     assert liveness(read_status(run), time.time()) == "finished"
 
 
-def test_a_slow_run_is_silent_and_a_killed_one_is_dead(run: RunDir) -> None:
+def test_a_run_without_a_beat_is_slow_and_a_killed_one_is_dead(run: RunDir) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
         "from engine.pulse import Heartbeat; from engine.rundir import RunDir\n"

@@ -106,6 +106,12 @@ def test_the_space_that_a_response_begins_with_is_told_where_the_prompt_is_verba
         assert one.decode_responses([[*glued, one.eos_id]])[0].strip() == one.decode(glued).strip()
 
 
+def test_a_vocabulary_without_the_letter_that_stands_before_a_response_tells_it_all_the_same() -> None:
+    encoder = Encoder(models.WordLevel({PAD: 0, EOS: 1, "<unk>": 2, "low": 3}, unk_token="<unk>"))
+    encoder.add_special_tokens([PAD, EOS])
+    assert Tokenizer(encoder, eos_id=1, pad_id=0).decode_responses([[3, 3], [3, 1], []]) == [" low low", " low", ""]
+
+
 def test_a_string_is_one_user_turn_where_there_is_a_template(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode_prompt("low")
     assert ids == tokenizer.encode_prompt((Message("user", "low"),))
