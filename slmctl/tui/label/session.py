@@ -52,6 +52,11 @@ class LabelSession:
         """The figures of all that stands of this labeler's in the database."""
         return tally(self.labelling.judged, self.sitting.recipe.models)
 
+    @property
+    def marks(self) -> str:
+        """What the question is marked with."""
+        return "  ".join(["flagged"] * self.labelling.flagged + ["note"] * bool(self.labelling.note))
+
     def earlier(self, judgement: Judgement) -> Judgement | None:
         """The judgement of which this one is a repeat."""
         return next((one for one in self.labelling.judged if one.id == judgement.repeats), None)

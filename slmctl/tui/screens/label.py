@@ -131,15 +131,15 @@ class LabelScreen(Screen[None]):
 
     def _take_opened(self) -> None:
         while self._opened and not self._keeping.busy:
-            message = self._opened.pop(0)
-            latest = message.opening == self._opening
-            left = self.session if latest else message.session
-            if left is not None:
-                self._work(left.labelling.close())
-            if latest:
-                self._take(message.session)
+            opened = self._opened.pop(0)
+            if opened.opening == self._opening:
+                self._take(opened.session)
+            else:
+                self._work(opened.session.labelling.close())
 
     def _take(self, session: LabelSession) -> None:
+        if self.session is not None:
+            self._work(self.session.labelling.close())
         self.session, self._shown, self._keeping, self._failed = session, None, Keeping(), None
         self.query_one(Reveal).tell(session.welcome)
         self.show()
@@ -150,6 +150,8 @@ class LabelScreen(Screen[None]):
         if message.opening == self._opening:
             self._failed = message.error
             self.query_one(Waiting).tell(f"! {message.error}")
+            if self.session is not None:
+                self._tell_problem(str(message.error))
 
     def on_policies_found(self, message: PoliciesFound) -> None:
         """Lists what there is to label, where nothing was asked for meanwhile."""
@@ -234,9 +236,8 @@ class LabelScreen(Screen[None]):
     def show_figures(self) -> None:
         """Shows the line of figures, with the marks of the question."""
         if (session := self.session) is not None:
-            marks = ["flagged"] * session.labelling.flagged + ["note"] * bool(session.labelling.note)
             ascii_only = self._playground.start.ascii
-            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, "  ".join(marks))
+            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, session.marks)
 
     def _keep(self, answer: Answer, pressed: tuple[int, float] | None = None) -> None:
         """Has an answer kept; until it is, no other one is taken."""
