@@ -8,12 +8,12 @@ labeler ask different questions (seats.py), and each knows what was judged in th
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from engine.errors import FileError, LockedError
+from engine.errors import EngineError, FileError, LockedError, WithdrawnError
 from engine.preferences import Judgement, LabelStore
 from engine.records import Prompt, normalised
 from engine.seeding import python_rng
@@ -22,6 +22,7 @@ from slmctl.labelling.drawing import Question
 from slmctl.labelling.questions import DEPTH, Questions
 from slmctl.labelling.seats import Seat, seat_at
 from slmctl.labelling.tallies import COMPARED
+from slmctl.patience import patiently
 from slmctl.worker.sampler import Sampler
 
 REPEATED = 0.05  # share of the questions that are an earlier pair the other way round
@@ -80,7 +81,8 @@ class Labelling:
         self.question: Question | None = None
         self.judged: list[Judgement] = []  # what stands of this labeler's answers, oldest first
         self.note, self.flagged = "", False  # of the question
-        self.unwritten = False  # whether the session was closed before its last answer could be written
+        self.busy = False  # whether an answer is being kept, made stronger or taken back
+        self.unwritten: EngineError | None = None  # once it is closed: why the last of these is not on the disk
         self._changed, self._clock, self._waits = changed, clock, waits
         self._answered: defaultdict[object, set[frozenset[str]]] = defaultdict(set)  # responses judged of each prompt
         self.questions = Questions(recipe, prompts, self._times_answered, sampler, self._look, depth, TURNS)
@@ -91,6 +93,7 @@ class Labelling:
         self._newest = 0  # the last row that is known here
         self._elsewhere: set[int] = set()  # judgements of this labeler's other sessions since this one began
         self._write: asyncio.Task[int] | None = None
+        self._told = False  # that it waits
         self._closing = False
 
     async def open(self) -> None:
@@ -109,15 +112,10 @@ class Labelling:
         await self.questions.close()
         if self._write is not None:
             (outcome,) = await asyncio.gather(self._write, return_exceptions=True)
-            self.unwritten = isinstance(outcome, LockedError)
+            self.unwritten = outcome if isinstance(outcome, EngineError) else None
         await asyncio.to_thread(self.store.close)
         if self._seat is not None:
             self._seat.leave()
-
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is on its way to the disk."""
-        return self._write is not None and not self._write.done()
 
     @property
     def finished(self) -> bool:
@@ -131,48 +129,53 @@ class Labelling:
         was before.
         """
         question = self.question
-        assert question is not None and not self.busy, "there is no question that waits for an answer"
-        judgement = self._judgement(question, answer)
-        number = await self._written(partial(self.store.add, judgement))
-        judgement = replace(judgement, id=number, at=time.time())
-        self.judged.append(judgement)
-        self._note_answered(judgement)
-        await self._look_elsewhere(number)
-        if answer.verdict != "edit":
-            self._ask(None)
-        return judgement
+        assert question is not None, "there is no question"
+        with self._alone():
+            judgement = self._judgement(question, answer)
+            number = await self._written(partial(self.store.add, judgement))
+            judgement = replace(judgement, id=number, at=time.time())
+            self.judged.append(judgement)
+            self._note_answered(judgement)
+            await self._look_elsewhere(number, number)
+            if answer.verdict != "edit":
+                self._ask(None)
+            return judgement
 
     async def strengthen(self) -> Judgement | None:
-        """The last choice, now much better; None where there is none. Raises: FileError."""
+        """The last choice, now much better; None where there is none.
+
+        Raises: FileError; WithdrawnError where another session took it back.
+        """
         last = self._last()
         if last is None or last.verdict != "choice":
             return None
         if last.strength == 2:
             return last
-        stronger = replace(last, strength=2)
-        number = await self._written(partial(self.store.add, stronger, last.id))
-        stronger = replace(stronger, id=number)
-        self.judged[self.judged.index(last)] = stronger
-        await self._look_elsewhere(number)
-        self._newest = number + 1  # the row that withdraws the weaker one follows at once
-        return stronger
+        with self._alone():
+            stronger = replace(last, strength=2)
+            number = await self._written(partial(self.store.add, stronger, last.id))
+            stronger = replace(stronger, id=number)
+            self.judged[self.judged.index(last)] = stronger
+            await self._look_elsewhere(number, number + 1)  # the row that withdraws the weaker one follows at once
+            return stronger
 
     async def undo(self) -> Judgement | None:
         """The last judgement of this session, now withdrawn, its question asked again; None where there is none.
 
-        Raises: FileError, and all is as it was before.
+        Raises: FileError, and all is as it was before; WithdrawnError where another session took it back.
         """
         if (last := self._last()) is None:
             return None
-        number = await self._written(partial(self.store.withdraw, last.id, self.annotator))
-        self.judged.remove(last)
-        await self._look_elsewhere(number)
-        before = question_of(last)
-        if self.question is not None and not _same(self.question, before):
-            self._put_back.appendleft(self.question)
-        self._ask(before)
-        self.note, self.flagged = last.note, last.flagged
-        return last
+        with self._alone():
+            number = await self._written(partial(self.store.withdraw, last.id, self.annotator))
+            self.judged.remove(last)
+            await self._look_elsewhere(number, number)
+            before = question_of(last)
+            if self.question is not None and not _same(self.question, before):
+                self._put_back.appendleft(self.question)
+            self._ask(before)
+            self.note, self.flagged = last.note, last.flagged
+            return last
 
     async def resample(self) -> bool:
         """Whether the question has other responses now; not where the models give no different ones.
@@ -189,30 +192,41 @@ class Labelling:
             self.note, self.flagged = note, flagged
         return found is not None
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One answer at a time: until all is done that follows from it, nothing else is done to any."""
+        assert not self.busy, "an answer is being kept"
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
     async def _written(self, write: Callable[[], int]) -> int:
         """The number of the row that a write makes, once it is on the disk. Raises: FileError."""
-        assert not self.busy, "one write at a time"
-        self._write = asyncio.create_task(self._insisted(write), name="a labeler's answer")
-        return await asyncio.shield(self._write)
+        self._told = False
+        self._write = asyncio.create_task(patiently(write, self._held), name="a labeler's answer")
+        try:
+            return await asyncio.shield(self._write)
+        except WithdrawnError:
+            self._write = None  # nothing is left to be written
+            await self._read()
+            raise
 
-    async def _insisted(self, write: Callable[[], int]) -> int:
-        told = False
-        while True:
-            try:
-                return await asyncio.to_thread(write)
-            except LockedError:
-                if self._waits is None or self._closing:
-                    raise
-                if not told:
-                    self._waits()
-                told = True
+    def _held(self, error: LockedError) -> None:
+        """Tells once that a write waits. Raises: LockedError where nobody waits for it."""
+        if self._waits is None or self._closing:
+            raise error
+        if not self._told:
+            self._waits()
+        self._told = True
 
-    async def _look_elsewhere(self, number: int) -> None:
-        """Takes over what this labeler did in other sessions before row `number`, which is of this one."""
-        with suppress(FileError):  # the row is written all the same, and the next one looks again
-            if await asyncio.to_thread(self.store.newest, self.annotator, number) > self._newest:
+    async def _look_elsewhere(self, first: int, last: int) -> None:
+        """Takes over what this labeler did in other sessions before the rows from `first` to `last`, which are ours."""
+        with suppress(FileError):  # the rows are written all the same, and the next one looks again
+            if await asyncio.to_thread(self.store.newest, self.annotator, first) > self._newest:
                 await self._read()
-            self._newest = number
+            self._newest = last
 
     async def _read(self) -> None:
         """Reads what stands of this labeler; what was not known before is of another session."""

@@ -229,10 +229,16 @@ class LabelKept(Message):
 
 @dataclass
 class LabelFailed(Message):
-    """What was asked for could not be done; nothing is lost. `unwritten` says that it was an answer."""
+    """What was asked for could not be done; nothing is lost."""
 
     sentence: str
-    unwritten: bool = False
+
+
+@dataclass
+class LabelUnkept(Message):
+    """An answer, or what was to be done to one, is not on the disk; each ends in this or in LabelKept."""
+
+    sentence: str
 
 
 @dataclass

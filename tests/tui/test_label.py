@@ -10,7 +10,7 @@ from textual.widgets import Input, TextArea
 from engine.preferences import Judgement, LabelStore
 from engine.records import prompt_text
 from slmctl.tui.app import Playground
-from slmctl.tui.screens import label
+from slmctl.tui.label import keeping
 from slmctl.tui.widgets.response_panel import ResponseHead, ResponsePanel
 from slmctl.worker.sampler import Draw, OnToken
 from tests.tui.fakes import FakeDrawing, FakeSampler
@@ -81,7 +81,7 @@ class Nameless(FakeSampler):
 
 
 def test_the_same_number_at_once_means_much_better(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label, "AGAIN_S", 1e9)
+    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
@@ -100,7 +100,7 @@ def test_the_same_number_at_once_means_much_better(home: Path, monkeypatch: pyte
 
 
 def test_a_number_that_is_held_down_is_one_vote(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label, "AGAIN_S", 1e9)
+    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
@@ -112,7 +112,7 @@ def test_a_number_that_is_held_down_is_one_vote(home: Path, monkeypatch: pytest.
 
 
 def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label, "AGAIN_S", 1e9)
+    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
     writable, add = threading.Event(), LabelStore.add
 
     def slow(store: LabelStore, judgement: Judgement, instead_of: int | None = None) -> int:
@@ -135,7 +135,7 @@ def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatc
 
 
 def test_the_same_number_later_is_a_vote_on_the_next_pair(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label, "AGAIN_S", -1.0)
+    monkeypatch.setattr(keeping, "AGAIN_S", -1.0)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         for judged in range(3):

@@ -171,6 +171,17 @@ def test_another_mode_hands_over_other_models(home: Path) -> None:
     assert {candidate.model for candidate in second.candidates} == {"tiny:ppo"}
 
 
+def test_why_other_models_cannot_be_asked_is_told_above_the_pair(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await app.open_mode("label", OpenLabel(("tiny:ppo@7",)))
+        await until(pilot, lambda: "no saved step 7" in screen_text(app), "the reason")
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+
+    assert len(play(home, script)) == 1
+
+
 def test_guidelines_and_figures_can_be_read(home: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.txt").write_text(f"Short is good. {HOSTILE}")
 

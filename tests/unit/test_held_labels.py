@@ -1,15 +1,16 @@
 """A label database that another process holds: what is written meanwhile waits or is refused in words, none is lost."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
-from engine.errors import LockedError
+from engine.errors import FileError, LockedError
 from engine.preferences import LabelStore, read_labels
 from slmctl.labelling.session import SKIP, Labelling, choice
 from tests.labelling import judged, locked
-from tests.sittings import PROMPTS, TWO, Clock, asked
+from tests.sittings import PROMPTS, TWO, Clock, asked, opened
 from tests.tui.fakes import FakeSampler
 
 BUSY_S = 0.05
@@ -57,10 +58,33 @@ def test_a_session_tries_again_until_it_is_written_or_closed(tmp_path: Path) -> 
             undoing = asyncio.create_task(session.undo())
             await told.wait()
             await session.close()
-            assert session.unwritten
+            assert isinstance(session.unwritten, LockedError)
             with pytest.raises(LockedError):
                 await undoing
         assert len(read_labels(path)) == 1
+
+    asyncio.run(main())
+
+
+def test_whatever_keeps_the_last_answer_from_the_disk_is_known_once_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        session = await opened(tmp_path / "l.db")
+        writing, closing = threading.Event(), threading.Event()
+
+        def full(*_: object) -> int:
+            writing.set()
+            assert closing.wait(60)
+            raise FileError("the disk is full")
+
+        monkeypatch.setattr(session.store, "add", full)
+        answering = asyncio.create_task(session.answer(SKIP))
+        await asyncio.to_thread(writing.wait, 60)
+        answering.cancel()
+        asyncio.get_running_loop().call_later(0.05, closing.set)
+        await session.close()
+        assert "the disk is full" in str(session.unwritten)
 
     asyncio.run(main())
 

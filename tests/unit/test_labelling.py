@@ -1,6 +1,7 @@
 """A labelling session: what is kept, what is taken back, what comes again, and that the database alone says it all."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,6 +180,32 @@ def test_what_the_disk_does_not_take_is_still_the_question(tmp_path: Path, monke
         await session.close()
 
     asyncio.run(main())
+
+
+def test_a_question_is_answered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        session = await opened(tmp_path / "l.db")
+        looking, looked, newest = threading.Event(), threading.Event(), session.store.newest
+
+        def slow(annotator: str, before: int) -> int:
+            looking.set()
+            assert looked.wait(60)
+            return newest(annotator, before)
+
+        monkeypatch.setattr(session.store, "newest", slow)
+        answering = asyncio.create_task(session.answer(choice(0, 2)))
+        await asyncio.to_thread(looking.wait, 60)
+        assert session.busy and len(read_labels(tmp_path / "l.db")) == 1
+        for deed in (first, stronger, undone):
+            with pytest.raises(AssertionError):
+                await deed(session)
+        looked.set()
+        await answering
+        assert not session.busy and len(session.judged) == 1
+        await session.close()
+
+    asyncio.run(main())
+    assert len(read_labels(tmp_path / "l.db")) == 1
 
 
 def test_a_restart_goes_on_where_it_was_and_asks_no_prompt_again(tmp_path: Path) -> None:

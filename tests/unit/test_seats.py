@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import FileError, WithdrawnError
 from engine.preferences import read_database, read_labels
 from slmctl.labelling import session as labelling
 from slmctl.labelling.seats import order_at, seat_at
 from slmctl.labelling.session import REPEATED_AFTER, Labelling
-from tests.sittings import PROMPTS, asked, first, opened, second, skipped, stronger, undone
+from tests.sittings import PROMPTS, asked, first, lived, opened, second, skipped, stronger, undone
 
 HOLD = """
 import sys
@@ -87,6 +88,42 @@ def test_what_was_judged_in_the_other_sitting_is_not_taken_back_here(tmp_path: P
     together(tmp_path / "l.db", script)
     database = read_database(tmp_path / "l.db")
     assert len(database.standing) == 3 and len(database.withdrawn) == 3
+
+
+def test_what_stood_before_is_taken_back_in_one_sitting_alone(tmp_path: Path) -> None:
+    async def script(one: Labelling, two: Labelling) -> None:
+        assert await one.undo() is not None
+        with pytest.raises(WithdrawnError, match="label 2 was taken back already"):
+            await two.strengthen()
+        taken = await two.undo()
+        assert taken is not None and taken.id == 1
+        with pytest.raises(WithdrawnError, match="label 1 was taken back already"):
+            await one.undo()
+        assert (await one.undo(), await two.undo()) == (None, None)
+
+    lived(tmp_path / "l.db", first, second)
+    together(tmp_path / "l.db", script)
+    database = read_database(tmp_path / "l.db")
+    assert (len(database.standing), len(database.withdrawn), database.newest) == (0, 2, 4)
+
+
+def test_what_could_not_be_read_of_the_other_sitting_is_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(*_: object) -> int:
+        raise FileError("it cannot be read")
+
+    async def script(one: Labelling, two: Labelling) -> None:
+        await first(two)
+        await asked(two)
+        await first(one)
+        with monkeypatch.context() as patch:
+            patch.setattr(two.store, "newest", torn)
+            assert await two.strengthen() is not None
+        await second(two)
+        assert [judgement.id for judgement in two.judged] == [one.id for one in read_labels(tmp_path / "l.db")]
+
+    together(tmp_path / "l.db", script)
 
 
 def test_pairs_come_back_whichever_sitting_judged_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,19 +8,21 @@ from textual.app import App
 from engine.records import prompt_text
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.ranks import parse_order
-from slmctl.labelling.session import Answer, ranking
+from slmctl.labelling.session import Answer, Labelling, ranking
 from slmctl.tui.screens.chat_edit import EditScreen
 from slmctl.tui.screens.label_ask import AskScreen, WhichScreen
 
 
-def ask_note(app: App[Any], note: str, done: Callable[[str], None]) -> None:
-    """Asks for a note, beginning with what there is."""
+def ask_note(app: App[Any], labelling: Labelling, done: Callable[[], None]) -> None:
+    """Asks for a note to the question, beginning with what there is."""
+    question = labelling.question
 
     def noted(text: str | None) -> None:
-        if text is not None:
-            done(text.strip())
+        if text is not None and labelling.question is question:
+            labelling.note = text.strip()
+            done()
 
-    app.push_screen(AskScreen("note", "enter keeps it with your vote · esc leaves it", note), noted)
+    app.push_screen(AskScreen("note", "enter keeps it with your vote · esc leaves it", labelling.note), noted)
 
 
 def ask_order(app: App[Any], question: Question, done: Callable[[Answer], None]) -> None:

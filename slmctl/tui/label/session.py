@@ -1,26 +1,28 @@
 """A labelling session as the screen holds it: the core with what it was opened with; its doings become messages."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from textual.message import Message
 
-from engine.errors import EngineError, LockedError
-from engine.preferences import LabelStore, read_labels
+from engine.errors import EngineError, FileError, LockedError, WithdrawnError
+from engine.preferences import Judgement, LabelStore, read_labels
 from engine.records import prompt_text
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.figures import figure_lines
 from slmctl.labelling.session import Answer, Labelling
 from slmctl.labelling.sitting import Sitting, Wishes, policies, sit
 from slmctl.labelling.tallies import Tally, tally
+from slmctl.patience import PATIENCE_S, patiently
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,
     LabelKept,
     LabelNews,
     LabelTold,
+    LabelUnkept,
     PoliciesFound,
     SessionFailed,
     SessionOpened,
@@ -28,7 +30,7 @@ from slmctl.tui.messages import (
 from slmctl.tui.safe import clean
 from slmctl.worker.sampler import Sampler
 
-PATIENCE_S = 0.5  # of a write that another process keeps waiting, before that is told
+NOT_WRITTEN = "what you said last was not written"
 Post = Callable[[Message], object]
 
 
@@ -51,10 +53,19 @@ class LabelSession:
         return tally(self.labelling.judged, self.sitting.recipe.models)
 
     @property
+    def marks(self) -> str:
+        """What the question is marked with."""
+        return "  ".join(["flagged"] * self.labelling.flagged + ["note"] * bool(self.labelling.note))
+
+    def earlier(self, judgement: Judgement) -> Judgement | None:
+        """The judgement of which this one is a repeat."""
+        return next((one for one in self.labelling.judged if one.id == judgement.repeats), None)
+
+    @property
     def fault(self) -> EngineError | None:
         """What has gone wrong, where nothing can be asked or, once it is closed, an answer was not written."""
-        if self.labelling.unwritten:
-            return LockedError(f"{self.sitting.labels} is locked by another process; your last answer was not written")
+        if self.labelling.unwritten is not None:
+            return FileError(f"{NOT_WRITTEN}: {self.labelling.unwritten}")
         return self.labelling.questions.error if self.question is None else None
 
     @property
@@ -82,32 +93,37 @@ class LabelSession:
         return f"{questions.phase} ..."
 
     async def answer(self, answer: Answer) -> None:
-        """Has the question answered; LabelKept says when it is on the disk."""
-        try:
-            self.post(LabelKept(await self.labelling.answer(answer)))
-        except EngineError as error:
-            self.post(LabelFailed(str(error), unwritten=True))
+        """Has the question answered."""
+        await self._keep(self.labelling.answer(answer))
 
     async def strengthen(self) -> None:
         """Makes the last choice a strong one."""
-        try:
-            stronger = await self.labelling.strengthen()
-        except EngineError as error:
-            self.post(LabelFailed(str(error), unwritten=True))
-        else:
-            self.post(LabelKept(stronger) if stronger else LabelFailed("there is no choice to strengthen", True))
+        await self._keep(self.labelling.strengthen(), nothing="there is no choice to strengthen")
 
     async def undo(self) -> None:
         """Takes the last judgement back."""
+        await self._keep(self.labelling.undo(), nothing="there is nothing to take back", withdrawn=True)
+
+    async def _keep(self, deed: Awaitable[Judgement | None], nothing: str = "", withdrawn: bool = False) -> None:
+        """Says how a deed has ended: LabelKept once it is on the disk, else LabelUnkept."""
         try:
-            undone = await self.labelling.undo()
+            judgement = await deed
+        except WithdrawnError as error:
+            self.post(LabelUnkept(str(error)))
         except EngineError as error:
-            self.post(LabelFailed(str(error), unwritten=True))
+            self.post(LabelUnkept(f"{NOT_WRITTEN}: {error}"))
         else:
-            self.post(LabelKept(undone, True) if undone else LabelFailed("there is nothing to take back", True))
+            self.post(LabelUnkept(nothing) if judgement is None else LabelKept(judgement, withdrawn))
 
     async def resample(self) -> None:
-        """Draws other responses to the prompt."""
+        """Draws other responses to the prompt, or tries again where drawing has failed."""
+        if self.labelling.questions.error is not None:
+            self.labelling.questions.begin()
+            self.post(LabelNews())
+            return
+        if self.question is None:
+            return
+        self.post(LabelTold("drawing other responses ..."))
         try:
             found = await self.labelling.resample()
         except EngineError as error:
@@ -152,7 +168,10 @@ async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], po
     def waits() -> None:
         post(LabelTold(f"{held}; your answer waits, and is written once the file is free"))
 
-    store = await _store(sitting.labels, lambda: post(LabelTold(f"{held}; it is opened once the file is free")))
+    def opens(_: LockedError) -> None:
+        post(LabelTold(f"{held}; it is opened once the file is free"))
+
+    store = await patiently(lambda: LabelStore(sitting.labels, PATIENCE_S), opens)
     labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, sampler, news, waits=waits)
     try:
         await labelling.open()
@@ -160,12 +179,3 @@ async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], po
         await labelling.close()
         raise
     return LabelSession(wishes, sitting, labelling, post)
-
-
-async def _store(path: Path, held: Callable[[], object]) -> LabelStore:
-    """The label database, once no other process holds it; `held` is called until then."""
-    while True:
-        try:
-            return await asyncio.to_thread(LabelStore, path, PATIENCE_S)
-        except LockedError:
-            held()

@@ -6,21 +6,19 @@ What is asked and kept is the core's job (labelling/session.py); here keys becom
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import OptionList
 
 from engine.errors import EngineError
-from slmctl.labelling.asking import MOST
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.session import SKIP, Answer, alike, choice
 from slmctl.labelling.sitting import Wishes
 from slmctl.tui.label import asking as label_asking
+from slmctl.tui.label.keeping import Keeping
 from slmctl.tui.label.keys import ABOUT, KEYS
 from slmctl.tui.label.session import LabelSession, begin, find_policies
 from slmctl.tui.messages import (
@@ -29,6 +27,7 @@ from slmctl.tui.messages import (
     LabelKept,
     LabelNews,
     LabelTold,
+    LabelUnkept,
     NextRound,
     OpenLabel,
     PoliciesFound,
@@ -40,7 +39,7 @@ from slmctl.tui.screens.label_text import LabelTextScreen
 from slmctl.tui.widgets.label_status import LabelStatus
 from slmctl.tui.widgets.policy_list import PolicyList
 from slmctl.tui.widgets.prompt_view import PromptView
-from slmctl.tui.widgets.response_panel import ResponsePanel
+from slmctl.tui.widgets.responses import Responses
 from slmctl.tui.widgets.reveal import REFUSED, TOO_SOON, Reveal
 from slmctl.tui.widgets.round_line import RoundLine
 from slmctl.tui.widgets.waiting import Waiting
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
 LOW = 16  # rows below which every line goes to the responses
-AGAIN_S = 0.7  # the same number within this time means much better, not the next pair, which nobody can have read
 
 
 class LabelScreen(Screen[None]):
@@ -65,10 +63,8 @@ class LabelScreen(Screen[None]):
         self.session: LabelSession | None = None
         self._clock = clock
         self._opening = 0  # the number of the latest attempt to open a session
-        self._keeping = False  # an answer is on its way to the disk
-        self._pressed: tuple[int, float] | None = None  # the number that the last vote was given with, and when
-        self._stronger = False  # it was pressed again before the vote was kept
-        self._refused = False  # another key was
+        self._opened: list[SessionOpened] = []  # what waits until the last answer of the session that there is is kept
+        self._keeping = Keeping()
         self._failed: EngineError | None = None  # why no session could be opened
         self._shown: Question | None = None
 
@@ -78,8 +74,7 @@ class LabelScreen(Screen[None]):
         yield RoundLine(self._playground.start.home)
         yield Reveal()
         yield PromptView(id="label-prompt")
-        with Container(id="label-responses"):
-            yield from (ResponsePanel(place) for place in range(MOST))
+        yield Responses(id="label-responses")
         yield Waiting()
 
     def on_mount(self) -> None:
@@ -97,6 +92,8 @@ class LabelScreen(Screen[None]):
     async def on_unmount(self) -> None:
         """Gives the database back; what went wrong until then is what `slmctl label` ends with."""
         fault = self._failed
+        for opened in self._opened:
+            await opened.session.labelling.close()
         if (session := self.session) is not None:
             await session.labelling.close()
             fault = session.fault
@@ -107,17 +104,11 @@ class LabelScreen(Screen[None]):
     def _playground(self) -> "Playground":
         return cast("Playground", self.app)
 
-    @property
-    def _busy(self) -> bool:
-        """Whether an answer is on its way to the disk."""
-        return self._keeping or (self.session is not None and self.session.labelling.busy)
-
     def _is_free(self) -> bool:
         """Whether a key can be taken; one that comes while an answer is on its way to the disk is refused in words."""
-        if self._busy:
-            self._refused = True
+        if self._keeping.refuse():
             self.query_one(Reveal).tell(REFUSED)
-        return not self._busy
+        return not self._keeping.busy
 
     def _answerable(self) -> Question | None:
         """What a key can answer now."""
@@ -134,15 +125,23 @@ class LabelScreen(Screen[None]):
         self._work(begin(wishes, app.start.home, lambda: app.sampler, self.post_message, self._opening))
 
     def on_session_opened(self, message: SessionOpened) -> None:
-        """Takes the session over, unless another was asked for meanwhile."""
-        if message.opening != self._opening:
-            self._work(message.session.labelling.close())
-            return
+        """Takes the session over once the last answer is kept, unless another was asked for meanwhile."""
+        self._opened.append(message)
+        self._take_opened()
+
+    def _take_opened(self) -> None:
+        while self._opened and not self._keeping.busy:
+            opened = self._opened.pop(0)
+            if opened.opening == self._opening:
+                self._take(opened.session)
+            else:
+                self._work(opened.session.labelling.close())
+
+    def _take(self, session: LabelSession) -> None:
         if self.session is not None:
             self._work(self.session.labelling.close())
-        self.session, self._shown, self._pressed, self._keeping = message.session, None, None, False
-        self._failed = None
-        self.query_one(Reveal).tell(self.session.welcome)
+        self.session, self._shown, self._keeping, self._failed = session, None, Keeping(), None
+        self.query_one(Reveal).tell(session.welcome)
         self.show()
         self.show_figures()
 
@@ -151,6 +150,8 @@ class LabelScreen(Screen[None]):
         if message.opening == self._opening:
             self._failed = message.error
             self.query_one(Waiting).tell(f"! {message.error}")
+            if self.session is not None:
+                self._tell_problem(str(message.error))
 
     def on_policies_found(self, message: PoliciesFound) -> None:
         """Lists what there is to label, where nothing was asked for meanwhile."""
@@ -174,27 +175,34 @@ class LabelScreen(Screen[None]):
 
     def on_label_kept(self, message: LabelKept) -> None:
         """Tells of a judgement that is on the disk, and makes it stronger where its number was pressed again."""
-        note = f"  ({TOO_SOON})" if self._refused else ""
-        stronger, self._keeping, self._stronger = self._stronger, False, False
-        self._refused = self._refused and stronger
+        note = f"  ({TOO_SOON})" if self._keeping.refused else ""
+        stronger = self._keeping.kept()
         self.show()
         self.show_figures()
         if message.withdrawn:
             self.query_one(Reveal).tell(f"taken back, and asked again{note}")
         elif self.session is not None:
-            judged = {one.id: one for one in self.session.labelling.judged}
-            earlier = judged.get(message.judgement.repeats or 0)
+            earlier = self.session.earlier(message.judgement)
             self.query_one(Reveal).show(message.judgement, self.session.sitting.recipe.scorer, earlier, note)
             if stronger:
                 self._strengthen()
+        self._take_opened()
+
+    def on_label_unkept(self, message: LabelUnkept) -> None:
+        """Tells why an answer is not on the disk; its question is still there, unless other models come now."""
+        self._keeping = Keeping()
+        self._take_opened()
+        self._tell_problem(message.sentence)
+        self.show_figures()
 
     def on_label_failed(self, message: LabelFailed) -> None:
         """Tells what could not be done."""
-        if message.unwritten:
-            self._keeping, self._stronger, self._refused, self._pressed = False, False, False, None
+        self._tell_problem(message.sentence)
+
+    def _tell_problem(self, sentence: str) -> None:
         if not self.is_current:
-            self._playground.say(message.sentence, "error")
-        self.query_one(Reveal).tell(f"! {message.sentence}")
+            self._playground.say(sentence, "error")
+        self.query_one(Reveal).tell(f"! {sentence}")
         self.show()
 
     def on_label_told(self, message: LabelTold) -> None:
@@ -220,9 +228,7 @@ class LabelScreen(Screen[None]):
             self.query_one(Waiting).tell(session.waits_for)
         elif question is not None and question is not self._shown:
             self.query_one(PromptView).show(question.prompt)
-            self.query_one("#label-responses").set_classes(f"-k{len(question)}")
-            for panel, candidate in zip_longest(self.query(ResponsePanel), question.on_screen):
-                panel.show(candidate)
+            self.query_one(Responses).show(question)
             if self._shown is None or len(self._shown) != len(question):
                 self.refresh_bindings()
         self._shown = question
@@ -230,20 +236,18 @@ class LabelScreen(Screen[None]):
     def show_figures(self) -> None:
         """Shows the line of figures, with the marks of the question."""
         if (session := self.session) is not None:
-            marks = ["flagged"] * session.labelling.flagged + ["note"] * bool(session.labelling.note)
             ascii_only = self._playground.start.ascii
-            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, "  ".join(marks))
+            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, session.marks)
 
-    def _keep(self, answer: Answer) -> None:
+    def _keep(self, answer: Answer, pressed: tuple[int, float] | None = None) -> None:
         """Has an answer kept; until it is, no other one is taken."""
         if self.session is not None and self._answerable() is not None:
-            self._keeping = True
+            self._keeping.begin(pressed)
             self._work(self.session.answer(answer))
 
     def _strengthen(self) -> None:
         """Has the last choice made stronger."""
-        if self.session is not None:
-            self._keeping = True
+        if self.session is not None and self._keeping.strengthen():
             self._work(self.session.strengthen())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -254,15 +258,10 @@ class LabelScreen(Screen[None]):
     def action_choose(self, place: int, much: bool = False) -> None:
         """Says that a response is the better one; the same once more, at once, that it is much better."""
         now = self._clock()
-        if self._pressed is not None and self._pressed[0] == place and now - self._pressed[1] <= AGAIN_S:
-            self._pressed = (place, now)
-            if self._busy:
-                self._stronger = True
-            else:
-                self._strengthen()
+        if self._keeping.repeats(place, now):
+            self._strengthen()
         elif (question := self._answerable()) is not None and place < len(question):
-            self._pressed = (place, now)
-            self._keep(choice(place, len(question), 2 if much else 1))
+            self._keep(choice(place, len(question), 2 if much else 1), (place, now))
 
     def action_say_alike(self, verdict: str) -> None:
         """Says that no response is better."""
@@ -276,7 +275,7 @@ class LabelScreen(Screen[None]):
     def action_undo(self) -> None:
         """Takes the last judgement back, and the one before it the next time."""
         if self.session is not None and self._is_free():
-            self._keeping, self._pressed = True, None
+            self._keeping.begin()
             self._work(self.session.undo())
 
     def action_flag(self) -> None:
@@ -287,14 +286,8 @@ class LabelScreen(Screen[None]):
 
     def action_note(self) -> None:
         """Asks for a note, which is kept with the vote."""
-        if (session := self.session) is not None and (question := self._answerable()) is not None:
-
-            def noted(note: str) -> None:
-                if session.question is question:
-                    session.labelling.note = note
-                    self.show_figures()
-
-            label_asking.ask_note(self.app, session.labelling.note, noted)
+        if self.session is not None and self._answerable() is not None:
+            label_asking.ask_note(self.app, self.session.labelling, self.show_figures)
 
     def action_rank(self) -> None:
         """Asks for an order of all responses."""
@@ -308,13 +301,7 @@ class LabelScreen(Screen[None]):
 
     def action_resample(self) -> None:
         """Draws other responses to the prompt, or tries again where drawing has failed."""
-        if self.session is None:
-            return
-        if self.session.labelling.questions.error is not None:
-            self.session.labelling.questions.begin()
-            self.show()
-        elif self._answerable() is not None:
-            self.query_one(Reveal).tell("drawing other responses ...")
+        if self.session is not None and self._is_free():
             self._work(self.session.resample())
 
     def action_guidelines(self) -> None:
@@ -329,8 +316,7 @@ class LabelScreen(Screen[None]):
 
     def action_scroll_all(self, pages: int) -> None:
         """Scrolls all responses."""
-        for panel in self.query(ResponsePanel):
-            panel.scroll_relative(y=pages * max(1, panel.size.height - 2), animate=False)
+        self.query_one(Responses).scroll_pages(pages)
 
     def action_copy(self) -> None:
         """Puts prompt and responses on the clipboard, as they stand on the screen."""
