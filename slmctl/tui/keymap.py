@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
@@ -13,7 +14,6 @@ import slmctl.tui.screens
 import slmctl.tui.widgets
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
-BEYOND_KEYBOARDS = 0x10000  # the first character of which no keyboard has a key
 _NAMED = {str(key.value) for key in Keys} | set(FUNCTIONAL_KEYS.values())
 _OTHERWISE = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY_ALIASES.items()}
 
@@ -50,7 +50,10 @@ def _is_character(key: str) -> bool:
     """Whether a key is one character, or what Textual makes of the name of one."""
     if len(key) == 1:
         return key.isprintable()
-    return any(_character_to_key(chr(code)) == key for code in range(BEYOND_KEYBOARDS))
+    try:
+        return _character_to_key(unicodedata.lookup(key.replace("_", " "))) == key
+    except KeyError:
+        return False
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
