@@ -2,8 +2,8 @@
 
 import importlib
 import pkgutil
-import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual.binding import Binding
@@ -14,6 +14,7 @@ import slmctl.tui.screens
 import slmctl.tui.widgets
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
+BEYOND_KEYBOARDS = 0x10000  # the first character of which no keyboard has a key
 _NAMED = {str(key.value) for key in Keys} | set(FUNCTIONAL_KEYS.values())
 _OTHERWISE = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY_ALIASES.items()}
 
@@ -48,12 +49,13 @@ def key_named(typed: str) -> str | None:
 
 def _is_character(key: str) -> bool:
     """Whether a key is one character, or what Textual makes of the name of one."""
-    if len(key) == 1:
-        return key.isprintable()
-    try:
-        return _character_to_key(unicodedata.lookup(key.replace("_", " "))) == key
-    except KeyError:
-        return False
+    return key.isprintable() if len(key) == 1 else key in _characters()
+
+
+@cache
+def _characters() -> frozenset[str]:
+    """What Textual makes of the names of characters; a hyphen of a name is lost in it, so no look-up leads back."""
+    return frozenset(_character_to_key(chr(code)) for code in range(BEYOND_KEYBOARDS))
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
