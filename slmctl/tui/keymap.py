@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual.binding import Binding
@@ -48,9 +49,13 @@ def key_named(typed: str) -> str | None:
 
 def _is_character(key: str) -> bool:
     """Whether a key is one character, or what Textual makes of the name of one."""
-    if len(key) == 1:
-        return key.isprintable()
-    return any(_character_to_key(chr(code)) == key for code in range(BEYOND_KEYBOARDS))
+    return key.isprintable() if len(key) == 1 else key in _characters()
+
+
+@cache
+def _characters() -> frozenset[str]:
+    """What Textual makes of the names of characters; a hyphen of a name is lost in it, so no look-up leads back."""
+    return frozenset(_character_to_key(chr(code)) for code in range(BEYOND_KEYBOARDS))
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:

@@ -6,12 +6,12 @@ meanwhile. On a busy machine what is typed into a line that a key opens would so
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from textual.app import App
-from textual.events import Event
-from textual.message_pump import MessagePump
+from textual.dom import DOMNode
+from textual.events import Event, Key
 
 CLIMBS = 3  # of the key itself, of what its action says, and of what is said to that
 LONGEST_S = 0.5  # a widget that goes away takes its queue with it
@@ -39,25 +39,28 @@ class KeysInTurn:
             return
         if self._late is not None:
             self._late.cancel()
-        self._under_way = bool(self._waiting)
-        if self._under_way:
-            self._handed += 1
-            start = self._app.focused or self._app.screen
-            await self._hand_on(self._waiting.popleft())
-            again = self._app.call_later
-            self._late = asyncio.get_running_loop().call_later(LONGEST_S, again, self._next, self._handed)
-            self._climb(start, start, CLIMBS, self._handed)
+        self._under_way = False
+        while self._waiting and not self._under_way:
+            event, start = self._waiting.popleft(), self._app.focused or self._app.screen
+            self._under_way = not _typed(event, start)
+            await self._hand_on(event)
+            if self._under_way:
+                self._wait_for(start)
 
-    def _climb(self, start: MessagePump, node: MessagePump, climbs: int, handed: int) -> None:
-        """Goes behind the key through the queues of all widgets up to the app, so often, and then lets the next go."""
+    def _wait_for(self, start: DOMNode) -> None:
+        """Lets the next key go once this one has been acted on, or has taken too long."""
+        self._handed += 1
+        again = self._app.call_later
+        self._late = asyncio.get_running_loop().call_later(LONGEST_S, again, self._next, self._handed)
+        self._climb(iter([*start.ancestors_with_self] * CLIMBS), self._handed)
 
-        def passed() -> None:
-            if node is not self._app and node._parent is not None:
-                self._climb(start, node._parent, climbs, handed)
-            elif climbs > 1:
-                self._climb(start, start, climbs - 1, handed)
-            else:
-                self._app.call_later(self._next, handed)
-
-        if not node.call_later(passed):
+    def _climb(self, route: Iterator[DOMNode], handed: int) -> None:
+        """Goes behind the key through the queues of the widgets on its way, then lets the next go."""
+        node = next(route, None)
+        if node is None or not node.call_later(self._climb, route, handed):
             self._app.call_later(self._next, handed)
+
+
+def _typed(event: Event, start: DOMNode) -> bool:
+    """Whether a key is a character for a text field, which keeps the focus."""
+    return isinstance(event, Key) and start.check_consume_key(event.key, event.character)

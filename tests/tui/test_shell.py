@@ -188,6 +188,17 @@ def test_keys_that_come_all_at_once_are_each_acted_on_before_the_next(tmp_path: 
     played(Playground(Start(tmp_path), FakeSampler()), script)
 
 
+def test_a_key_waits_for_what_the_one_before_it_says(tmp_path: Path) -> None:
+    make_run(tmp_path)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: isinstance(app.focused, RunsTable), "the table")
+        typed_at_once(app, "slash", "t", "enter", "n")
+        await until(pilot, lambda: type(app.screen).__name__ == "FormScreen", "the form")
+
+    played(Playground(Start(tmp_path), FakeSampler()), script)
+
+
 def test_an_error_inside_is_kept_for_whoever_opened_the_playground(tmp_path: Path) -> None:
     app = Playground(Start(tmp_path))
 
