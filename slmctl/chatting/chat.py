@@ -12,6 +12,8 @@ from slmctl.chatting.companions import Around, look_around
 from slmctl.chatting.conversation import Judged, Reply, Turn, Unfit, next_step, text_so_far
 from slmctl.chatting.sessions import Session
 
+REPLIES_COME = "wait until the replies have ended, or stop them with esc"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -217,7 +219,7 @@ class Chat:
 
     def _refuse_if_busy(self) -> None:
         if self.busy:
-            raise Unfit("wait until the replies have ended, or stop them with esc")
+            raise Unfit(REPLIES_COME)
 
     def _drop_last(self) -> None:
         self.session = replace(self.session, turns=self.turns[:-1])

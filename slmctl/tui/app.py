@@ -32,7 +32,6 @@ from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
-from slmctl.tui.toasts import make_room
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
 
@@ -205,14 +204,6 @@ class Playground(App[None]):
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float | None = None) -> None:
         """Shows a passing note; the text may be anybody's."""
         self.notify(clean(text), severity=severity, timeout=timeout, markup=False)
-        self._make_room()
-
-    def on_descendant_focus(self) -> None:
-        """Moves passing notes away from a field that is typed into now."""
-        self._make_room()
-
-    def _make_room(self) -> None:
-        self.call_after_refresh(lambda: make_room(self.screen))
 
     def _choose(self) -> None:
         """Takes over keys and theme, tells what is wrong with their file, and keeps a theme that is chosen later."""

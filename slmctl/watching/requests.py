@@ -3,6 +3,7 @@
 The request itself is written by engine.pulse.make_request; the run acknowledges it by an event.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.pulse import NOT_BEGUN
@@ -38,6 +39,25 @@ def refusal(story: Story, request: str) -> str:
     if request == "save" and story.current == "eval":
         return f"nothing to save in {story.name}: the evaluation keeps nothing before its end"
     return ""
+
+
+class Requests:
+    """The last request of each run that there is still something to say of."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, Asked] = {}
+
+    def note(self, run: str, asked: Asked) -> None:
+        """Remembers a request that was written."""
+        self._asked[run] = asked
+
+    def told(self, stories: Iterable[Story], now: float) -> list[str]:
+        """How far each has come; what nothing is said of is forgotten."""
+        told = {
+            story.name: progress(story, self._asked[story.name], now) for story in stories if story.name in self._asked
+        }
+        self._asked = {name: self._asked[name] for name, words in told.items() if words}
+        return [words for words in told.values() if words]
 
 
 def progress(story: Story, asked: Asked, now: float) -> str:

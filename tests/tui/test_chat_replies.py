@@ -210,6 +210,7 @@ def test_what_cannot_be_compared_is_said(home: Path) -> None:
         assert "wait until the replies have ended" in chat.note()
         hold.set()
         await chat.settled()
+        assert chat.note() == ""
         await chat.press("3")
         assert "there is no reply 3 here" in chat.note()
         await chat.say("And?")

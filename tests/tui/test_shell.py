@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from textual.widgets._toast import Toast
 
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
+from slmctl.tui.screens.chat_edit import EditScreen
 from slmctl.tui.screens.help import HelpScreen
+from slmctl.tui.screens.label_ask import AskScreen
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from slmctl.tui.widgets.runs_table import RunsTable
@@ -102,6 +105,7 @@ def test_the_playground_loads_no_torch_and_none_of_its_kin(tmp_path: Path) -> No
 import asyncio, sys
 from pathlib import Path
 from slmctl.tui.app import Playground
+from slmctl.tui.screens.label_ask import AskScreen
 from slmctl.tui.start import Start
 
 async def main():
@@ -153,6 +157,7 @@ def notes(app: Playground) -> list[Region]:
         ("FilterLine", ("n", "slash")),
         ("#edit-text", ("n", "enter")),
         ("Input", ("f5", "ctrl+o")),
+        ("#dial-seed", ("f5", "ctrl+o", "shift+tab")),
     ],
 )
 def test_no_note_lies_over_what_is_typed(
@@ -167,6 +172,21 @@ def test_no_note_lies_over_what_is_typed(
         await pilot.press("x")
         await until(pilot, lambda: sum(place.area for place in notes(app)) > LARGE, "the notes")
         assert app.focused is not None and app.focused is app.screen.query(field).first()
+        assert not any(app.focused.region.overlaps(place) for place in notes(app))
+
+    played(Playground(Start(tmp_path), FakeSampler()), script, size, notes=True)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("screen", [lambda: EditScreen("Hi", "tiny", "a line\n" * 30), lambda: AskScreen("search", "")])
+def test_no_note_lies_over_what_is_typed_on_top(
+    tmp_path: Path, size: tuple[int, int], screen: Callable[[], Screen[str | None]]
+) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await app.push_screen(screen())
+        app.say("another sentence " * 40)
+        await until(pilot, lambda: sum(place.area for place in notes(app)) > LARGE, "the note")
+        assert app.focused is not None
         assert not any(app.focused.region.overlaps(place) for place in notes(app))
 
     played(Playground(Start(tmp_path), FakeSampler()), script, size, notes=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slmctl.chatting.chat import REPLIES_COME
 from slmctl.chatting.conversation import Reply, Turn, Unfit, common_prompt, given_to
 from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
 from slmctl.tui.chat.ballot_box import Poll
@@ -143,7 +144,7 @@ def _reply(screen: "ChatScreen", serial: int, number: int | None) -> tuple[str, 
 
 def _turns_to(screen: "ChatScreen", serial: int) -> tuple[Turn, ...]:
     if screen.chat.busy and serial == screen.chat.serials[-1]:
-        raise Unfit("wait until the replies have ended, or stop them with esc")
+        raise Unfit(REPLIES_COME)
     return screen.chat.turns[: screen.chat.serials.index(serial) + 1]
 
 

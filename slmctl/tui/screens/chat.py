@@ -1,7 +1,8 @@
 """The Chat mode: one to four models answer the same prompt, side by side, from the same seed.
 
 This file is the wiring: keys and messages in, the state (chatting/chat.py) changed, the panes shown anew. What commands
-that begin with a slash do stands in tui/chat/orders.py, what keys on replies do in tui/chat/replying.py.
+that begin with a slash do stands in tui/chat/orders.py, what keys on replies do in tui/chat/replying.py, what the lines
+around the turns say in tui/chat/surroundings.py.
 """
 
 import asyncio
@@ -14,12 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static, TextArea
 
 from engine.errors import EngineError
-from slmctl.chatting.chat import Chat, Wanted
+from slmctl.chatting.chat import REPLIES_COME, Chat, Wanted
 from slmctl.chatting.companions import label_file
 from slmctl.chatting.conversation import check_models
 from slmctl.chatting.dials import SAMPLING
@@ -28,15 +28,15 @@ from slmctl.chatting.voting import Ballots
 from slmctl.tui.chat import replying
 from slmctl.tui.chat.ballot_box import BallotBox
 from slmctl.tui.chat.keeper import Keeper, first_session, typed_session
-from slmctl.tui.chat.lens import OFF, scale_of
-from slmctl.tui.chat.lines import HELP, head, hint, welcome
+from slmctl.tui.chat.lines import HELP, welcome
 from slmctl.tui.chat.orders import obey
 from slmctl.tui.chat.slash import Completion, There, completions, names_there, order_of, prompt_of, typed_for
+from slmctl.tui.chat.surroundings import show_lines
 from slmctl.tui.chat.talker import Talker
 from slmctl.tui.editor import edited_outside
 from slmctl.tui.messages import CheckpointClicked, ModelMet, OpenChat, PromptSent, ReplyEnded, SessionKept, VoteKept
-from slmctl.tui.safe import clean
 from slmctl.tui.screens.chat_sampling import SamplingScreen
+from slmctl.tui.widgets.note_line import NoteLine
 from slmctl.tui.widgets.prompt_box import PromptBox
 from slmctl.tui.widgets.reply_pane import ReplyPane
 from slmctl.tui.widgets.scrubber import Scrubber
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.worker.sampler import Sampler
 
-ROOMY = 16  # rows, below which the replies have all the room there is
 REPAINTS = 25  # a second, while replies stream
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
 
@@ -81,7 +80,7 @@ class ChatScreen(Screen[None]):
         yield Turns(self.chat, self.playground.start.ascii, id="chat-turns")
         yield Static("", markup=False, id="chat-legend")
         yield Scrubber(id="chat-scrubber")
-        yield Static("", markup=False, id="chat-note")
+        yield NoteLine("chat-note")
         yield PromptBox(self._completions, id="chat-box")
         yield Static("", markup=False, id="chat-hint")
 
@@ -209,6 +208,7 @@ class ChatScreen(Screen[None]):
         self.turns.refresh_turn(wanted.serial)
         if wanted.by == wanted.model and not self.chat.busy:
             self.ended_at[wanted.serial] = time.monotonic()
+            self.query_one(NoteLine).forget(REPLIES_COME)
             self.keep()
             if self.chat.turns[-1].failed and not self.box.text:
                 self.box.fill(typed_for(self.chat.turns[-1].prompt), selected=True)
@@ -326,9 +326,7 @@ class ChatScreen(Screen[None]):
 
     def tell(self, sentence: str, problem: bool = False) -> None:
         """Shows a sentence above the box until something else is done."""
-        note = self.query_one("#chat-note", Static)
-        note.display = bool(sentence)
-        note.update(Content.styled(("! " if problem else "") + clean(sentence), "$text-error" if problem else ""))
+        self.query_one(NoteLine).tell(sentence, problem)
 
     def refresh_all(self) -> None:
         """Draws everything anew."""
@@ -336,14 +334,4 @@ class ChatScreen(Screen[None]):
         self._lines()
 
     def _lines(self) -> None:
-        self.query_one("#chat-head", Static).update(head(self.chat, self._is_kept, self.app.size.width))
-        serial = None if self.focused_pane is None else self.focused_pane.serial
-        told = hint(self.chat, self.box.completions, self.box.text, serial)
-        self.query_one("#chat-hint", Static).update(Content(told))
-        roomy = self.app.size.height >= ROOMY
-        place = replying.place_of(self) if self.chat.turns and roomy else None
-        legend, lens = self.query_one("#chat-legend", Static), self.turns.lens
-        legend.display = lens != OFF and place is not None
-        if legend.display and place is not None:
-            legend.update(scale_of(lens, self.chat.candidates(place[0]).values()).legend())
-        self.query_one(Scrubber).show(self.chat, place, self.playground.start.ascii)
+        show_lines(self, self._is_kept)

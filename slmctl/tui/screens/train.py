@@ -25,7 +25,7 @@ from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.train_body import TrainBody
 from slmctl.watching.follower import WORKING
 from slmctl.watching.headline import alarm_texts, go_on_words
-from slmctl.watching.requests import Asked, progress, refusal
+from slmctl.watching.requests import Asked, Requests, refusal
 from slmctl.watching.sample_rows import paragraphs
 from slmctl.watching.story import Story
 from slmctl.watching.view import View
@@ -81,7 +81,7 @@ class TrainScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._watching: Watching | None = None
-        self._asked: dict[str, Asked] = {}
+        self._requests = Requests()
         self._zoom: ZoomScreen | None = None
 
     @property
@@ -150,13 +150,8 @@ class TrainScreen(Screen[None]):
     def _show_head(self) -> None:
         if self._watching is not None:
             now = time.time()
-            told = {story.name: self._progress(story, now) for story in self._watching.stories}
-            self._asked = {name: asked for name, asked in self._asked.items() if told.get(name)}
-            aside = self.query_one(TrainBody).aside
-            self.query_one(RunHead).look_at(self._watching, now, [*filter(None, told.values())], aside)
-
-    def _progress(self, story: Story, now: float) -> str:
-        return progress(story, self._asked[story.name], now) if story.name in self._asked else ""
+            told = self._requests.told(self._watching.stories, now)
+            self.query_one(RunHead).look_at(self._watching, now, told, self.query_one(TrainBody).aside)
 
     def _change(self, change: Callable[[Watching], object]) -> None:
         """Changes how the runs are looked at, and shows it."""
@@ -321,7 +316,7 @@ class TrainScreen(Screen[None]):
         if message.error:
             self._playground.say(f"{message.run}: cannot ask for {message.request}: {message.error}", "error")
             return
-        self._asked[message.run] = Asked(message.number, message.request, time.time())
+        self._requests.note(message.run, Asked(message.number, message.request, time.time()))
         self._following.look_now()
         self._show_head()
 
