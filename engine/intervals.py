@@ -17,9 +17,13 @@ def wilson(share: float, cases: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of `values`, and the ends of its 95 % interval by the normal approximation; of one value no width."""
-    spread = stdev(values) if len(values) > 1 else 0.0
-    mean, half = fmean(values), Z_95 * spread / math.sqrt(len(values))
+    """The mean of `values`, and the ends of its 95 % interval by the normal approximation.
+
+    NaN stands for what so few values do not tell: one value has no interval, none at all no mean.
+    """
+    if len(values) < 2:
+        return fmean(values) if values else math.nan, math.nan, math.nan
+    mean, half = fmean(values), Z_95 * stdev(values) / math.sqrt(len(values))
     return mean, mean - half, mean + half
 
 

@@ -1,11 +1,10 @@
 """Two policies on the same prompts, for `slmctl eval`: a judge's verdicts, KL and lengths as one object."""
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.evaluate import Answers, answer, component_means, distinct_2, win_rate
+from engine.evaluate import COMPONENTS, Answers, answer, distinct_2, win_rate
 from engine.intervals import mean_interval
 from engine.pocket.judge import judge as pocket_judge
 from engine.pocket.requests import draw, requests
@@ -37,8 +36,8 @@ def compare(
     """How B does against A on `prompts`, one response each, by the scores of `judge`.
 
     Without one the pocket judge says, and its components are there too. KL of B from A is there where both have one
-    tokenizer, rewards where a `scorer` is given. Means of tokens and rewards come with their 95 % intervals, and so
-    does what B has more than A.
+    tokenizer, rewards where a `scorer` is given. All means come with their 95 % intervals, and so does what B has more
+    than A.
     """
     shared = a.tokenizer.same_ids(b.tokenizer)
     first = answer(a.model, a.tokenizer, prompts, sampling, seed=seed, stream="eval/a", batch=BATCH)
@@ -55,7 +54,8 @@ def compare(
     if judge is None:
         worth, parts = _judged(prompts, first, second)
     else:
-        worth, parts = [judge.score(prompts, side.texts) for side in (first, second)], {}
+        worth = [judge.score(prompts, side.texts) for side in (first, second)]
+        parts = side_by_side("utility", *worth)
     kl, low, high = mean_interval(second.kl_nats) if shared else (None, None, None)
     rewards = [] if scorer is None else [scorer.score(prompts, side.texts) for side in (first, second)]
     return {
@@ -67,20 +67,19 @@ def compare(
         **side_by_side("tokens", first.tokens, second.tokens),
         **_numbers("a", first),
         **_numbers("b", second),
-        **(parts or {f"utility_{name}": fmean(scores) for name, scores in zip("ab", worth, strict=True)}),
+        **parts,
         **(side_by_side("reward", *rewards) if rewards else {}),
     }
 
 
 def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float]], dict[str, float]]:
-    """The pocket judge's utilities of each side, and the means of all that it says."""
+    """The pocket judge's utilities of each side, and all that it says side by side; right is what can be."""
     texts = [prompt_text(prompt) for prompt in prompts]
     judged = [[pocket_judge(prompt, text) for prompt, text in zip(texts, side.texts, strict=True)] for side in sides]
-    parts = {
-        quantity: mean
-        for name, own in zip("ab", judged, strict=True)
-        for quantity, mean in component_means(name, own).items()
-    }
+    parts = dict[str, float]()
+    for part in (*COMPONENTS, "correct"):
+        values = [[getattr(one, part) for one in own if getattr(one, part) is not None] for own in judged]
+        parts |= side_by_side(part, *values)
     return [[one.utility for one in own] for own in judged], parts
 
 

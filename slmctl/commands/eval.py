@@ -1,8 +1,9 @@
 """`slmctl eval`: which of two policies gives the better answers."""
 
 import json as json_module
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,7 +29,6 @@ How often B beats A, with a 95 % interval: by the pocket judge on the world's te
 may be a reward model or a function, and on --prompts of your own, or those that you labelled. KL of B from A, lengths,
 and with --reward what a reward model thinks of both."""
 TEST_PROMPTS = 500
-WITH_INTERVALS = ("tokens", "reward")
 
 
 def evaluate(
@@ -113,28 +113,23 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses ({by})")
     print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")
     if result["kl_nats"] is not None:
-        low, high = result["kl_nats_low"], result["kl_nats_high"]
-        print(f"KL of {b} from {a}: {result['kl_nats']:.2f} nats a response ({low:.2f} to {high:.2f})")
+        print(f"KL of {b} from {a}: {result['kl_nats']:.2f} nats a response {_interval(result, 'kl_nats')}")
     print()
-    _print_row("", [a, b], [a, b])
+    width = max(12, *(len(name) + 2 for name in (a, b)))
+    print(f"{'':<18}{a:>{width}}{b:>{width}}  {'difference (95 %)':>17}")
     for quantity, title in ROWS:
         values = [result.get(f"{quantity}_{side}") for side in "ab"]
-        if None not in values and quantity not in WITH_INTERVALS:
-            _print_row(title, [f"{value:.3f}" for value in values], [a, b])
-    for quantity in WITH_INTERVALS:
-        if f"{quantity}_difference" in result:
-            _print_means(quantity, result, [a, b])
+        if None not in values:
+            cells = "".join(f"{value:>{width}.3f}" for value in values)
+            print(f"{title:<18}{cells}  {_difference(result, quantity)}".rstrip())
 
 
-def _print_means(quantity: str, result: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Prints both means and their difference, a line each, with 95 % intervals."""
-    print(f"\n{dict(ROWS)[quantity]}, mean and 95 % interval")
-    width = max(12, *(len(name) + 2 for name in names))
-    for side, name in zip(("a", "b", "difference"), (*names, "difference"), strict=True):
-        mean, low, high = (result[f"{quantity}_{side}{end}"] for end in ("", "_low", "_high"))
-        print(f"  {name:<{width}}{mean:>8.2f} ({low:.2f} to {high:.2f})")
+def _difference(result: Mapping[str, Any], quantity: str) -> str:
+    """What B has more, with its interval; nothing where that is not known."""
+    more = result.get(f"{quantity}_difference")
+    return "" if more is None else f"{more:>+8.3f} {_interval(result, f'{quantity}_difference')}"
 
 
-def _print_row(title: str, cells: Sequence[str], names: Sequence[str]) -> None:
-    columns = [f"{cell:>{max(12, len(name) + 2)}}" for cell, name in zip(cells, names, strict=True)]
-    print(f"{title:<18}{''.join(columns)}")
+def _interval(result: Mapping[str, Any], name: str) -> str:
+    low, high = result[f"{name}_low"], result[f"{name}_high"]
+    return f"({low:.3f} to {high:.3f})" if math.isfinite(low) else "(too few for an interval)"

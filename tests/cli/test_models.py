@@ -1,6 +1,7 @@
 """`sample`, `score`, `chat` and `eval` on a model of random weights."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,25 +197,33 @@ def test_eval_shows_what_a_scorer_thinks_of_both(cli: Cli, run: RunDir, reward: 
     result = json.loads(cli(*command, "--json").out)
     if reward == "pocket:judge":
         assert (result["reward_a"], result["reward_b"]) == pytest.approx((result["utility_a"], result["utility_b"]))
-    text = cli(*command).out.partition("reward, mean and 95 % interval")[2]
-    shown = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line}
-    assert shown == pytest.approx(
-        {"tiny:sft": result["reward_a"], "tiny:ppo": result["reward_b"], "difference": result["reward_difference"]},
-        abs=0.005,
-    )
+    shown = row_of(cli(*command).out, "reward")
+    wanted = [result[f"reward_{name}"] for name in ("a", "b", "difference", "difference_low", "difference_high")]
+    assert shown == pytest.approx(wanted, abs=0.0005)
 
 
-def test_eval_says_how_sure_a_difference_in_length_is(cli: Cli, run: RunDir) -> None:
+def row_of(text: str, title: str) -> list[float]:
+    """The numbers in the row of this title."""
+    (row,) = [line for line in text.splitlines() if line.startswith(f"{title}  ")]
+    return [float(number) for number in re.findall(r"[-+]?\d+\.\d+", row)]
+
+
+def test_eval_says_how_sure_a_difference_is_in_length_and_in_what_the_judge_says(cli: Cli, run: RunDir) -> None:
     command = ("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "30")
     result = json.loads(cli(*command, "--json").out)
     for name in ("tokens_a", "tokens_b", "tokens_difference"):
         assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
     assert result["tokens_difference"] == pytest.approx(result["tokens_b"] - result["tokens_a"])
-    text = cli(*command).out.partition("tokens a response, mean and 95 % interval")[2]
-    said = [line.split(maxsplit=1) for line in text.splitlines() if line]
-    assert [name for name, _ in said] == ["tiny:sft", "tiny:ppo", "difference"]
-    ends = (result[f"tokens_difference{end}"] for end in ("", "_low", "_high"))
-    assert said[2][1] == "{:.2f} ({:.2f} to {:.2f})".format(*ends)
+    text = cli(*command).out
+    for name, title in (("tokens", "tokens a response"), ("concise", "concise"), ("utility", "judge utility")):
+        wanted = [result[f"{name}_{part}"] for part in ("a", "b", "difference", "difference_low", "difference_high")]
+        assert row_of(text, title) == pytest.approx(wanted, abs=0.0005)
+
+
+def test_one_prompt_gives_no_interval(cli: Cli, run: RunDir) -> None:
+    command = ("eval", "tiny:sft", "tiny:ppo", "-n", "1", "--max-new-tokens", "4")
+    assert json.loads(cli(*command, "--json").out)["tokens_difference_low"] is None
+    assert "(too few for an interval)" in cli(*command).out
 
 
 def test_the_difference_of_two_policies_is_taken_prompt_by_prompt() -> None:

@@ -142,4 +142,5 @@ def test_what_each_way_of_choosing_taught() -> None:
 
 def test_the_interval_of_a_mean() -> None:
     assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 1.959964 / 3**0.5, 2 + 1.959964 / 3**0.5))
-    assert mean_interval([1.0]) == (1.0, 1.0, 1.0)
+    for values, mean in (([1.5], 1.5), ([], math.nan)):
+        assert mean_interval(values) == pytest.approx((mean, math.nan, math.nan), nan_ok=True)
