@@ -72,7 +72,7 @@ class Watch:
             return None
         return (
             f"Since step {self.numbers['best_step']:.0f} the score rose from {score_then:.3g} to {score:.3g} while the "
-            f"judge's fell from {best:.3g} to {judge:.3g}: the policy pleases the reward, not the judge; raise kl_coef."
+            f"judge's fell from {best:.3g} to {judge:.3g}, both smoothed: it pleases the reward alone; raise kl_coef."
         )
 
     def _followed(self, name: str, mean: float, variance: float, count: int) -> tuple[float, float]:

@@ -191,8 +191,14 @@ async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> Async
     if code == INTERRUPTED:
         raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {shown(left[0])}")
     if code != 0:
-        last = started.said().splitlines()[-1:] or [f"it ended with code {code}"]
-        raise EngineError(f"{shown(left[0])}: {last[0].removeprefix('slmctl: ')}")
+        raise EngineError(f"{shown(left[0])}: {_reason(code, started.said())}")
+
+
+def _reason(code: int, said: str) -> str:
+    """Why a command ended with this code, given what it said; a killed one said nothing of it."""
+    if code < 0 or code > INTERRUPTED:
+        return f"it was killed (signal {abs(code) % 128})"
+    return (said.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("slmctl: ")
 
 
 def progress_of(run: RunDir, stage: str) -> Progress:

@@ -243,6 +243,16 @@ def test_other_models_join_a_conversation(home: Path) -> None:
     talk(home, script, models=("tiny:ppo",))
 
 
+def test_a_model_that_cannot_be_opened_takes_nobodys_seat(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.fail("nope", "there is no model directory nope")
+        await chat.send("/model tiny:sft nope")
+        await chat.until(lambda: "there is no model directory nope" in chat.note(), "the refusal")
+        assert chat.screen.chat.session.models == ("tiny:ppo",)
+
+    talk(home, script, models=("tiny:ppo",))
+
+
 def test_side_by_side_where_there_is_room_and_stacked_elsewhere(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")

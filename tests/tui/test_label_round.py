@@ -170,7 +170,8 @@ def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypa
         assert_harmless(app)
         monkeypatch.setattr(round_desk, "drive", fake_drive(RM, PPO))
         await pilot.press("N")
-        await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
+        await until(pilot, lambda: "! the disk is full" in told(app), "the reason")
+        assert "A new run, tiny-2:" in told(app) and "enter: go on with it · n: another round" in told(app)
         await pilot.press("enter")
         await until(pilot, lambda: "tiny-2 is ready" in screen_text(app), "the end")
 

@@ -44,7 +44,7 @@ async def _branch(screen: "ChatScreen", order: Order) -> None:
     count = len(screen.chat.turns)
     turns = int(words.pop(0)) if words and words[0].isdecimal() else count
     if not 0 < turns <= count:
-        raise Unfit(f"there are {count} turns to branch from; /branch {max(count, 1)} takes them all")
+        raise Unfit(f"turns to branch from: {count}; /branch {max(count, 1)} takes them all")
     session = await screen.keeper.do(screen.keeper.sessions.branch, screen.chat.session, turns, " ".join(words))
     screen.open_session(session)
     screen.tell(
@@ -110,6 +110,8 @@ async def _model(screen: "ChatScreen", order: Order) -> None:
     if not models:
         there = ", ".join(screen.there.models) or "none yet; slmctl run makes some"
         raise Unfit(f"type /model and one to four names (there are: {there}), or the path of a model")
+    for model in models:
+        await screen.sampler.load(model)  # whoever cannot answer takes nobody's seat
     screen.talk_to(models)
 
 

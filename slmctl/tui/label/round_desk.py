@@ -26,8 +26,8 @@ class RoundDesk:
         self.draft: RoundState | None = None  # one that may be started
 
     async def plan(self, session: LabelSession, again: bool = False) -> None:
-        """Drafts a round from this session where none runs or is done, or `again`; RoundPlanned says when."""
-        if again or self.state is None or not (self.state.running or self.state.done):
+        """Drafts a round from this session where there is none, or `again`; RoundPlanned says when."""
+        if again or self.state is None:
             try:
                 self.draft = await asyncio.to_thread(self._planned, session)
             except EngineError as error:

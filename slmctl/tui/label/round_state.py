@@ -9,6 +9,7 @@ from slmctl.report import duration
 from slmctl.runs.launch import shown
 
 NO_VOTES = Share(0, 0)
+FEW = 10  # held-out labels, of which a share says little
 STAGES = {"rm": "reward model", "ppo": "PPO"}
 
 
@@ -107,7 +108,8 @@ class RoundState:
         if right is None:
             return "done"
         return (
-            f"done  right on {right:.0%} of the {progress.held_out} newest labels, not learnt from{self.model_before}"
+            f"done  right on {right:.0%} of the {progress.held_out} newest labels, not learnt from"
+            f"{', too few to say much' if progress.held_out < FEW else ''}{self.model_before}"
         )
 
 

@@ -61,7 +61,7 @@ class RoundScreen(ModalScreen[str | None]):
 
     def action_again(self) -> None:
         """Plans another round from the pairs that are labelled now, in place of going on to the new policy."""
-        if self.state.done:
+        if self.state.done or self.state.error:
             self.dismiss("again")
 
     def action_copy(self) -> None:
@@ -74,4 +74,6 @@ class RoundScreen(ModalScreen[str | None]):
             return f"enter: label {clean(self.state.planned.models[0])} · n: another round · esc: back"
         if self.state.running:
             return "esc: back to the pairs, it runs on · s: stop it"
-        return "enter: start · esc: not now" if not self.state.error else "enter: again · esc: back to the pairs"
+        if self.state.error:
+            return "enter: go on with it · n: another round · esc: back"
+        return "enter: start · esc: not now"

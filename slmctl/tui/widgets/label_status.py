@@ -1,5 +1,6 @@
 """The line above the question: how far the labels are, how fast, and what habits they show."""
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
@@ -7,6 +8,7 @@ from engine.intervals import Share
 from slmctl.labelling.tallies import Tally, percent
 
 BAR = 12
+MARGINS = 2  # columns beside the line
 ENOUGH = 10  # votes before a habit is told
 
 
@@ -17,13 +19,15 @@ class LabelStatus(Static):
         super().__init__("", markup=False)
 
     def show(self, tally: Tally, goal: int, ascii_only: bool, extra: str = "") -> None:
-        """Writes the line; `extra` stands where a narrow terminal cannot cut it off."""
+        """Writes what there is room for, the most important first; `extra` is always there."""
         parts = [_progress(tally.labels, goal, ascii_only), *([extra] if extra else [])]
-        if tally.per_minute is not None:
-            parts.append(f"{tally.per_minute:.0f}/min")
-        parts += _habit("first wins", tally.first) + _habit("longer wins", tally.longer)
+        parts += _habit("longer wins", tally.longer) + _habit("first wins", tally.first)
         if tally.self_agreement.cases:
             parts.append(f"self {tally.self_agreement.count}/{tally.self_agreement.cases}")
+        if tally.per_minute is not None:
+            parts.append(f"{tally.per_minute:.0f}/min")
+        while len(parts) > 1 + bool(extra) and cell_len("  ".join(parts)) > self.app.size.width - MARGINS:
+            parts.pop()
         self.update(Content("  ".join(parts)))
 
 
