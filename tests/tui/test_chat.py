@@ -127,7 +127,7 @@ def test_a_branch_goes_on_in_a_copy(home: Path) -> None:
         assert [turn.prompt for turn in sessions.load("other way").turns] == ["One", "Three"]
         assert [turn.prompt for turn in sessions.load(first).turns] == ["One", "Two"]
         await chat.say("/branch 9")
-        assert "there are 2 turns" in chat.note()
+        assert "turns to branch from: 2" in chat.note()
 
     talk(home, script, models=("tiny:ppo",))
 
