@@ -176,6 +176,42 @@ def test_escape_leaves_the_edited_line_and_then_the_form(tmp_path: Path) -> None
     played(form(tmp_path), script)
 
 
+def test_escape_first_takes_the_filter_off_and_the_next_form_has_none(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pilot.press("n", "slash", *"kl_coef", "enter")
+        assert "sft.epochs" not in screen_text(app) and "preset" not in screen_text(app).splitlines()[4]
+        await pilot.press("escape")
+        assert isinstance(app.screen, FormScreen) and isinstance(app.focused, FieldTable)
+        assert app.screen.query_one(FieldTable).row_count > 90
+        await pilot.press("slash", *"kl_coef", "enter", "f2", "n")
+        assert app.screen.query_one(FieldTable).row_count > 90
+        await pilot.press("escape")
+        assert not isinstance(app.screen, FormScreen)
+
+    played(form(tmp_path), script)
+
+
+def test_a_value_that_was_refused_is_told_until_its_row_is_changed_and_nothing_starts_before(tmp_path: Path) -> None:
+    refusal = "dtype is 'half'; it must be one of"
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pilot.press("n")
+        await choose(pilot, "number format of the matrix", "half")
+        await choose(pilot, "seed", "3")
+        await until(pilot, lambda: "Makes the run tiny" in said(app), "the outlook")
+        assert refusal in said(app) and command(app) == "slmctl run --preset tiny --seed 3"
+        await pilot.press("ctrl+r")
+        assert refusal in [note.message for note in app._notifications][-1] and list(tmp_path.iterdir()) == []
+        await choose(pilot, "number format of the matrix", "bfloat16")
+        assert refusal not in said(app)
+        await choose(pilot, "number format of the matrix", "half")
+        assert refusal in said(app)
+        await pilot.press("backspace")
+        assert refusal not in said(app) and command(app) == "slmctl run --preset tiny --seed 3"
+
+    played(form(tmp_path), script)
+
+
 def test_g_goes_on_with_the_chosen_run(tmp_path: Path) -> None:
     run = prepare(RunRequest("run", run="a", overrides={"ppo.steps": "7"}), tmp_path, {"OMP_NUM_THREADS": "1"}).rundir
     run.final("pretrain").mkdir(parents=True)

@@ -44,6 +44,7 @@ class FormScreen(Screen[None]):
         Binding("ctrl+r", "start", "Start", id="form.start"),
         Binding("slash", "filter", "Filter", id="form.filter"),
         Binding("y", "copy", "Copy", id="form.copy"),
+        Binding("escape", "all", "All rows", id="form.all", show=False),
     ]
 
     def __init__(self, draft: Draft) -> None:
@@ -54,6 +55,8 @@ class FormScreen(Screen[None]):
         self._runs: tuple[Standing, ...] = ()
         self._filter = ""
         self._problem = ""
+        self._told = ("", False)
+        self._refused: dict[str, str] = {}  # by the row's key, why what was typed was not taken
         self._starting = False
 
     @property
@@ -82,9 +85,14 @@ class FormScreen(Screen[None]):
         self.set_focus(self.query_one(FieldTable))
         self._take(self._draft)
 
-    def begin(self, draft: Draft) -> None:
-        """Begins anew, with another draft."""
-        self._take(draft)
+    def begin(self, draft: Draft | None) -> None:
+        """Shows all rows, of another draft where there is one."""
+        self.query_one(FilterLine).empty()
+        self._filter = ""
+        self.set_focus(self.query_one(FieldTable))
+        if draft is not None:
+            self._refused.clear()
+        self._take(draft or self._draft)
 
     def on_screen_resume(self) -> None:
         """Looks which runs and models there are to choose from."""
@@ -135,8 +143,11 @@ class FormScreen(Screen[None]):
             self._tell(message.outlook, message.refused)
 
     def _tell(self, text: str, wrong: bool) -> None:
-        style = "bold $text-error" if wrong else ""
-        self.query_one("#form-outlook", Static).update(Content.styled(clean(text), style))
+        """Says something of the command, below what was refused and is not mended yet."""
+        self._told = (text, wrong)
+        lines = [*((sentence, True) for sentence in self._refused.values()), self._told]
+        parts = [Content.styled(clean(line), "bold $text-error" if bad else "") for line, bad in lines if line]
+        self.query_one("#form-outlook", Static).update(Content("\n").join(parts))
 
     def _show(self) -> None:
         changed = sum(row.changed for row in self._rows)
@@ -181,19 +192,34 @@ class FormScreen(Screen[None]):
 
     def action_reset(self) -> None:
         """Takes a choice back."""
-        if (row := self._chosen()) and row.free | row.changed and row.key != "what":
+        row = self._chosen()
+        if row is None:
+            return
+        if row.free | row.changed and row.key != "what":
             self._change(row, "")
+        elif self._refused.pop(row.key, ""):
+            self._tell(*self._told)
 
     def _change(self, row: Row, text: str) -> None:
+        self._refused.pop(row.key, None)
         if not row.free and text and text not in row.choices:
-            self._tell(f"{row.key} is {text!r}; it must be one of {', '.join(row.choices)}", True)
+            told = f"{row.key} is {text!r}; it must be one of {', '.join(row.choices)}"
+            self._refused[row.key] = f"{told}: not taken, change or reset that row"
+        self._tell(*self._told)
+        if row.key in self._refused:
             return
         before = next((setting.text for setting in self._settings if setting.name == row.key), "")
         self._take(changed(self._draft, row, text, before))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The filter's key is a character like others where text is typed."""
+        """The filter's key is a character like others where text is typed; it can be taken off where there is one."""
+        if action == "all":
+            return bool(self._filter)
         return action != "filter" or not isinstance(self.focused, Input)
+
+    def action_all(self) -> None:
+        """Takes the filter off."""
+        self.query_one(FilterLine).action_drop()
 
     def action_filter(self) -> None:
         """Opens the line that narrows the rows down."""
@@ -221,8 +247,9 @@ class FormScreen(Screen[None]):
         if self.query_one(EditLine).display:
             self._playground.say("first take what is being typed, by enter, or drop it, by esc", "warning")
             return
-        if self._starting or self._problem:
-            self._playground.say(self._problem or "it is starting already", "warning")
+        problem = next(iter(self._refused.values()), self._problem)
+        if self._starting or problem:
+            self._playground.say(problem or "it is starting already", "warning")
             return
         command = self._command()
         self._starting = True
@@ -234,7 +261,7 @@ class FormScreen(Screen[None]):
         """Shows the run at work; the form is free for another."""
         self._starting = False
         here = self.is_current
-        self._take(Draft(preset=DEFAULT_PRESET))
+        self.begin(Draft(preset=DEFAULT_PRESET))
         if here:
             await self._playground.open_mode("runs")
             await self._playground.open_train((message.run,))

@@ -226,7 +226,7 @@ class RunsScreen(Screen[None]):
 
         if not self.app.is_screen_installed("form"):
             self.app.install_screen(FormScreen(draft or Draft(preset=DEFAULT_PRESET)), "form")
-        elif draft is not None:
+        else:
             self.app.get_screen("form", FormScreen).begin(draft)
         self.app.push_screen("form")
 

@@ -44,8 +44,13 @@ class FilterLine(Input):
         self.display = bool(self.value)
         self.post_message(FilterChanged(self.value, done=True))
 
-    def action_drop(self) -> None:
-        """Drops the filter."""
+    def empty(self) -> None:
+        """Takes the text away and goes, and says nothing of it."""
         with self.prevent(Input.Changed):
             self.value = ""
+        self.display = False
+
+    def action_drop(self) -> None:
+        """Drops the filter."""
+        self.empty()
         self.action_keep()
