@@ -39,6 +39,18 @@ def test_responses_stand_side_by_side_where_there_is_room(home: Path, k: int) ->
     play(home, script, "tiny:sft", k=k)
 
 
+@pytest.mark.parametrize(("answers", "told"), [(("yes", "no"), True), (("a", "b", "c", "d"), False)])
+def test_fewer_responses_than_were_asked_for_are_explained(home: Path, answers: tuple[str, ...], told: bool) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        assert ("2 of 4, the others were alike" in words(app)) == told
+
+    (home / "prompts.txt").write_text("really?\n")
+    sampler = FakeSampler()
+    sampler.say("tiny:sft", "really?", *answers * 32)
+    play(home, script, "tiny:sft", sampler=sampler, k=4, prompts=str(home / "prompts.txt"))
+
+
 def test_what_is_loaded_is_said_until_the_first_pair_is_there(home: Path) -> None:
     sampler = FakeSampler()
     held = sampler.hold("tiny:sft")

@@ -54,8 +54,14 @@ class LabelSession:
 
     @property
     def marks(self) -> str:
-        """What the question is marked with."""
-        return "  ".join(["flagged"] * self.labelling.flagged + ["note"] * bool(self.labelling.note))
+        """What the question is marked with, and why it has fewer responses than were asked for."""
+        there = 0 if self.question is None else len(self.question)
+        fewer = [f"{there} of {self.sitting.recipe.k}, the others were alike"]
+        return "  ".join(
+            fewer * (0 < there < self.sitting.recipe.k)
+            + ["flagged"] * self.labelling.flagged
+            + ["note"] * bool(self.labelling.note)
+        )
 
     def earlier(self, judgement: Judgement) -> Judgement | None:
         """The judgement of which this one is a repeat."""
