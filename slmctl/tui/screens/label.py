@@ -231,6 +231,7 @@ class LabelScreen(Screen[None]):
             self.query_one(Responses).show(question)
             if self._shown is None or len(self._shown) != len(question):
                 self.refresh_bindings()
+                self.show_figures()
         self._shown = question
 
     def show_figures(self) -> None:
