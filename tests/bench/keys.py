@@ -78,14 +78,21 @@ class Terminal:
             pass
         sent = time.monotonic()
         os.write(self.screen, letter.encode())
+        handled = self._handled_since(sent)
         while letter not in SEQUENCE.sub("", self._read(TOO_LONG_S).decode(errors="replace")):
             assert time.monotonic() - sent < TOO_LONG_S, f"{letter!r} never came"
         painted = time.monotonic()
-        noted = struct.iter_unpack("d", os.read(self.notes, 2**12))
-        handled = min(at for (at,) in noted if at >= sent)  # before it are those of the last backspace
         os.write(self.screen, BACKSPACE)  # the letter must not stand there when it is typed again
         time.sleep(PAUSE_S)
         return handled - sent, painted - sent
+
+    def _handled_since(self, sent: float) -> float:
+        """When the handler got the key that was sent then; before it are those of the last backspace."""
+        while True:
+            assert select.select([self.notes], [], [], TOO_LONG_S)[0], "the key never reached its handler"
+            noted = [at for (at,) in struct.iter_unpack("d", os.read(self.notes, 2**12)) if at >= sent]
+            if noted:
+                return min(noted)
 
     def close(self) -> None:
         """Ends the playground."""
