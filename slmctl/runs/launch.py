@@ -25,11 +25,18 @@ _BEGIN = (
     "; from slmctl.cli import main; main()"
 )
 LAST_LINES = 12
+ASKED_FOR = ("pretrain", "sft", "rm", "ppo")  # stages that have a command of their own
 
 
 def shown(words: Sequence[str]) -> str:
     """The command as a person would type it into a shell."""
     return shlex.join(("slmctl", *words))
+
+
+def go_on_words(run: str, last: str) -> tuple[str, ...]:
+    """The words of the command that goes on with a run whose process was to end with the stage `last`: with no more
+    than was asked for, or with everything where that is not known."""
+    return (last if last in ASKED_FOR else "run", "--run", run)
 
 
 @dataclass

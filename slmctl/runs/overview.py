@@ -29,7 +29,8 @@ class Standing:
     """How one run stands.
 
     `state` is as engine.pulse.liveness has it; damaged, with `error`, where run.toml cannot be read. `at` is the unix
-    time of its last sign of life, `models` the finished stages with the directory of each.
+    time of its last sign of life, `models` the finished stages with the directory of each, `last` the stage that ends
+    what its process was started for.
     """
 
     run: str
@@ -46,6 +47,7 @@ class Standing:
     models: dict[str, str] = field(default_factory=dict)
     at: float = 0.0
     error: str = ""
+    last: str = ""
 
     @property
     def active(self) -> bool:
@@ -135,6 +137,7 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
         read.win_rate,
         {stage: str(path) for stage, path in read.finished.items() if stage != "eval"},
         status.get("at", read.changed_at),
+        last=str(status.get("last") or ""),
     )
 
 

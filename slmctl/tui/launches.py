@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 
 from engine.errors import EngineError
 from engine.rundir import RunDir
-from slmctl.runs.launch import Launched, launch, shown
+from slmctl.runs.launch import Launched, go_on_words, launch, shown
 from slmctl.stopping import INTERRUPTED
 from slmctl.tui.messages import LaunchBegun, LaunchRefused
 
@@ -48,6 +48,12 @@ class Launches:
         self._tended.append(_Tended(launched, told))
         if len(self._tended) == 1:
             self._app.run_worker(self._tend(), group="launches")
+
+    async def go_on(self, run: RunDir, last: str, told: MessagePump) -> None:
+        """Starts again what a run's process was started for, up to its stage `last`."""
+        words = go_on_words(run.name, last)
+        self._app.say(f"starting: {shown(words)}")
+        await self.start(words, run, told)
 
     def starting(self) -> set[str]:
         """The runs that have been started and are not at work yet."""

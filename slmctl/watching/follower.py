@@ -85,7 +85,6 @@ class About:
 
     shared: Mapping[str, Path] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
-    world: str = ""
     error: str = ""
 
 
@@ -214,7 +213,7 @@ def about_of(rundir: RunDir) -> About:
     limits = {"alarm_kl_nats": ppo.alarm_kl_nats}
     if ppo.kl_controller == "adaptive":
         limits["kl_target"] = ppo.kl_target
-    return About(shared, limits, record.config.world.name)
+    return About(shared, limits)
 
 
 def _touched(run: RunDir) -> float:

@@ -3,7 +3,6 @@
 All text that we did not write passes tui/safe.py here.
 """
 
-import shlex
 from collections.abc import Sequence
 from math import isfinite
 
@@ -12,6 +11,7 @@ from engine.pipeline import NAMES
 from engine.pulse import NOT_BEGUN
 from slmctl.plots.rows import Row, cut, fitted, width_of
 from slmctl.report import duration
+from slmctl.runs.launch import go_on_words, shown
 from slmctl.tui.safe import one_line
 from slmctl.watching.story import Story
 
@@ -72,7 +72,7 @@ def _stage_part(story: Story, name: str, number: int, shown: str, ascii: bool) -
 
 def explanation(story: Story, now: float) -> str:
     """What there is to say of how a run stands, in one or two sentences; nothing while it simply runs."""
-    word, again = story.pulse.word, shlex.join(("slmctl", *go_on_words(story)))
+    word, again = story.pulse.word, shown(go_on_words(story.name, story.pulse.last))
     at = _last_save(story)
     told = {
         "paused": f"Paused after {story.current} step {story.stage(story.current).step}.",
@@ -116,12 +116,6 @@ def _bar(step: int, steps: int, width: int, ascii: bool) -> Row:
 
 def _pace(step_s: float) -> str:
     return f"{step_s:.2g} s a step" if step_s >= 1 else f"{1 / step_s:.2g} steps/s"
-
-
-def go_on_words(story: Story) -> tuple[str, ...]:
-    """The words of the command that goes on with a run; without a world only its stage can be asked for."""
-    stage = story.current if story.current in ("pretrain", "sft", "rm", "ppo") else "rm"
-    return ("run" if story.about.world or not story.current else stage, "--run", story.name)
 
 
 def _last_save(story: Story) -> str:

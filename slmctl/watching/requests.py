@@ -11,7 +11,12 @@ from slmctl.watching.follower import WORKING
 from slmctl.watching.story import Story
 
 TOLD_FOR_S = 6.0
+BROKEN = ("dead", "failed", "stopped", "ended", NOT_BEGUN)  # there is no process, and more to do
 REASONS = {
+    "running": "it is at work",
+    "slow": "it is at work",
+    "starting": "its process is loading",
+    "damaged": "its run.toml cannot be read",
     "dead": "its process is gone",
     "finished": "it is finished",
     "failed": "it has failed",
@@ -31,11 +36,16 @@ class Asked:
     at: float
 
 
+def nothing_to(request: str, run: str, state: str) -> str:
+    """Why a run in a state has nothing to pause, to stop, to go on with."""
+    return f"nothing to {request} in {run}: {REASONS.get(state, state)}"
+
+
 def refusal(story: Story, request: str) -> str:
     """Why a request would change nothing; nothing where it would."""
     word = story.pulse.word
     if word not in WORKING:
-        return f"nothing to {request} in {story.name}: {REASONS.get(word, word)}"
+        return nothing_to(request, story.name, word)
     if request == "save" and story.current == "eval":
         return f"nothing to save in {story.name}: the evaluation keeps nothing before its end"
     return ""

@@ -92,7 +92,7 @@ class Terminal:
             assert select.select([self.notes], [], [], TOO_LONG_S)[0], "the key never reached its handler"
             noted = [at for (at,) in struct.iter_unpack("d", os.read(self.notes, 2**12)) if at >= sent]
             if noted:
-                return min(noted)
+                return float(min(noted))
 
     def close(self) -> None:
         """Ends the playground."""

@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.planning import RunRequest, prepare
+from engine.pulse import Heartbeat
 from engine.rundir import RunDir
 from slmctl.runs.drafts import INPUT_WORDS, TAKES, TARGETS, Draft, settings_of
 from slmctl.runs.overview import Standing
@@ -212,9 +213,12 @@ def test_a_value_that_was_refused_is_told_until_its_row_is_changed_and_nothing_s
     played(form(tmp_path), script)
 
 
-def test_g_goes_on_with_the_chosen_run(tmp_path: Path) -> None:
-    run = prepare(RunRequest("run", run="a", overrides={"ppo.steps": "7"}), tmp_path, {"OMP_NUM_THREADS": "1"}).rundir
+def test_g_opens_the_form_for_what_is_left_of_a_run_of_which_all_that_was_asked_is_done(tmp_path: Path) -> None:
+    run = prepare(RunRequest("sft", run="a", overrides={"ppo.steps": "7"}), tmp_path, {"OMP_NUM_THREADS": "1"}).rundir
     run.final("pretrain").mkdir(parents=True)
+    pulse = Heartbeat(run, "sft")
+    pulse.update(stage="sft", state="finished")
+    pulse._write()
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "a" in screen_text(app).splitlines()[3], "the run")

@@ -16,7 +16,7 @@ from textual.widgets import OptionList
 
 from engine.events import AlarmRaised, RunFailed, RunResumed
 from engine.planning import RunRequest, prepare
-from engine.pulse import process_start, read_status
+from engine.pulse import pending_requests, process_start, read_status
 from engine.rundir import RunDir, write_text
 from slmctl.runs.overview import Overview, Standing
 from slmctl.runs.particulars import Particulars, particulars
@@ -194,6 +194,41 @@ def test_enter_c_and_l_open_the_chosen_run_in_another_mode(tmp_path: Path, monke
 
     played(playground(tmp_path), script)
     assert said == [OpenRuns(("a",)), OpenChat(("a:sft", "a:ppo")), OpenLabel(("a:ppo",))]
+
+
+def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, at = make(tmp_path, "a", "stopped", last="ppo"), {"at": time.time() + 3600}
+    begun: list[tuple[str, ...]] = []
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        async def keep(words: tuple[str, ...], *_: object) -> None:
+            begun.append(words)
+
+        async def presses_g(state: str) -> str:
+            await until(pilot, lambda: f"{state}: " in screen_text(app), f"the {state} run")
+            await pilot.press("g")
+            await pilot.pause()
+            return [note.message for note in app._notifications][-1]
+
+        monkeypatch.setattr(app.launches, "start", keep)
+        assert await presses_g("stopped") == "starting: slmctl ppo --run a"
+        make(tmp_path, "a", "stopped", last="eval")
+        await until(pilot, lambda: standings(tmp_path)["a"].last == "eval", "the other target")
+        await pilot.pause(1.2)
+        assert await presses_g("stopped") == "starting: slmctl run --run a"
+        make(tmp_path, "a", "paused", **at)
+        await presses_g("paused")
+        await until(pilot, lambda: bool(pending_requests(run, 0)), "the request")
+        assert [request.request for request in pending_requests(run, 0)] == ["resume"]
+        make(tmp_path, "a", "running", **at)
+        assert await presses_g("running") == "nothing to go on with in a: it is at work"
+        make(tmp_path, "a", "finished", last="eval")
+        assert await presses_g("finished") == "nothing to go on with in a: it is finished"
+
+    played(playground(tmp_path), script)
+    assert begun == [("ppo", "--run", "a"), ("run", "--run", "a")]
 
 
 def test_the_filter_narrows_the_table_and_escape_drops_it(tmp_path: Path) -> None:

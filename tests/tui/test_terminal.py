@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.planning import RunRequest, prepare
-from engine.pulse import liveness, read_status
+from engine.pulse import Heartbeat, liveness, read_status
 from engine.rundir import RunDir
 from tests.pipeline.conftest import PRESET, wait_for
 from tests.tui.conftest import Open
@@ -134,6 +134,9 @@ def test_nothing_that_files_say_is_obeyed(terminal: Open, home: Path) -> None:
     run.run_toml.write_text(run.run_toml.read_text().replace('preset = "tiny"', f"preset = {text}"))
     event = {"schema": 1, "event": "AlarmRaised", "stage": EVIL, "step": 1, "alarm": "", "message": EVIL}
     run.events.write_text(json.dumps(event, separators=(",", ":")) + "\n")
+    pulse = Heartbeat(run, "sft")
+    pulse.update(stage="sft", state="finished")
+    pulse._write()
     run.path.rename(home / EVIL.replace("/", ""))
     (home / "torn").mkdir()
     (home / "torn" / "run.toml").write_text(f"x = {EVIL}")

@@ -99,7 +99,9 @@ def test_a_run_whose_process_is_gone_is_dead_and_the_command_to_go_on_is_named(t
         text = await see(app, pilot, " dead", "Its process is gone; saved last after ppo step 1.")
         assert "slmctl run --run tiny" in " ".join(text.split())
         assert "g Go on" in text and "p Pause" not in text
-        await pilot.press("p", "s", "x")
+        for key, what in (("p", "pause"), ("s", "save"), ("x", "stop")):
+            await pilot.press(key)
+            assert last_note(app) == f"nothing to {what} in tiny: its process is gone"
         assert not run.control.exists()
 
     watch(tmp_path, script)
@@ -116,6 +118,28 @@ def test_ends_are_told_apart_in_words(run: RunDir, state: str, word: str, told: 
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, f" {word}\n", told)
+
+    watch(run.path.parent, script)
+
+
+def last_note(app: Playground) -> str:
+    return [note.message for note in app._notifications][-1]
+
+
+def test_g_ends_a_pause_and_says_why_where_there_is_nothing_to_go_on_with(run: RunDir) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await see(app, pilot, " running\n")
+        await pilot.press("g")
+        assert last_note(app) == "nothing to go on with in tiny: it is at work"
+        beat(run, state="paused")
+        await see(app, pilot, "p Resume", "g Go on")
+        await pilot.press("g")
+        await see(app, pilot, "resume asked")
+        assert [request.request for request in pending_requests(run, 0)] == ["resume"]
+        beat(run, state="finished")
+        await see(app, pilot, " finished\n")
+        await pilot.press("g")
+        assert last_note(app) == "nothing to go on with in tiny: it is finished"
 
     watch(run.path.parent, script)
 

@@ -171,12 +171,11 @@ def test_the_stages_in_a_line() -> None:
 
 
 def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
-    story = told(StageStarted("ppo", 9, at=3.0), ppo_step(1), pulse=Pulse("dead", "ppo", 1, 9))
+    story = told(StageStarted("ppo", 9, at=3.0), ppo_step(1), pulse=Pulse("dead", "ppo", 1, 9, last="ppo"))
     assert (
         explanation(story, 0.0) == "Its process is gone; nothing of ppo was saved yet. To go on: slmctl ppo --run tiny"
     )
-    story.about = About(world="pocket")
-    story.name = "my run"
+    story.name, story.pulse = "my run", Pulse("dead", "ppo", 1, 9, last="eval")
     assert explanation(story, 0.0).endswith("To go on: slmctl run --run 'my run'")
     slow = told(ppo_step(1), pulse=Pulse("slow", "ppo", 1, 9, beat_at=100.0))
     assert explanation(slow, 115.0).startswith("No sign of life for 15 s, though its process")

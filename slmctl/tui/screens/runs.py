@@ -17,15 +17,17 @@ from engine.errors import FileError
 from engine.planning import DEFAULT_PRESET
 from engine.rundir import RunDir
 from slmctl.runs.drafts import Draft
-from slmctl.runs.launch import shown
+from slmctl.runs.launch import ASKED_FOR, shown
 from slmctl.runs.overview import Standing
 from slmctl.runs.particulars import Particulars, particulars
-from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, RunRead, RunsSeen
+from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, Requested, RunRead, RunsSeen
 from slmctl.tui.safe import one_line
+from slmctl.tui.train.following import requested
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.run_detail import RunDetail
 from slmctl.tui.widgets.runs_table import STARTING, RunsTable
 from slmctl.tui.widgets.welcome import Welcome
+from slmctl.watching.requests import BROKEN, nothing_to
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground
@@ -211,10 +213,26 @@ class RunsScreen(Screen[None]):
         """Opens the form as it was left."""
         self._open_form(None)
 
-    def action_go_on(self) -> None:
-        """Opens the form for what is left to do in the chosen run."""
-        if run := self._chosen():
+    async def action_go_on(self) -> None:
+        """Goes on with what was asked of the chosen run; where that is done, opens the form for what is left."""
+        if (run := self._chosen()) is None:
+            return
+        directory = RunDir(self._playground.start.home / run.run)
+        if run.state in BROKEN:
+            await self._playground.launches.go_on(directory, run.last, self)
+        elif run.state == "paused":
+            self.post_message(await asyncio.to_thread(requested, directory, "resume"))
+        elif run.state == "finished" and run.last in ASKED_FOR:
             self._open_form(Draft("run", run=run.run))
+        else:
+            self._playground.say(nothing_to("go on with", run.run, run.state), "warning")
+
+    def on_requested(self, message: Requested) -> None:
+        """Says that the paused run was told to go on."""
+        if message.error:
+            self._playground.say(f"{message.run}: cannot ask it to go on: {message.error}", "error")
+        else:
+            self._playground.say(f"{message.run} was asked to go on")
 
     def on_open_form(self, message: OpenForm) -> None:
         """Opens the form for a stage, from a parent if one is named."""
@@ -244,13 +262,17 @@ class RunsScreen(Screen[None]):
         await self._playground.launches.start(draft.words(), run, self)
 
     async def on_launch_begun(self, message: LaunchBegun) -> None:
-        """Shows the first run at work."""
+        """Shows the run at work, unless one has gone elsewhere."""
         self.query_one(Welcome).answer("")
-        await self._playground.open_train((message.run,))
+        if self.is_current:
+            await self._playground.open_train((message.run,))
 
     def on_launch_refused(self, message: LaunchRefused) -> None:
-        """Says why the first run did not begin."""
-        self.query_one(Welcome).answer(message.error)
+        """Says why the run did not begin."""
+        welcome = self.query_one(Welcome)
+        welcome.answer(message.error)
+        if not welcome.display:
+            self._playground.say(f"{message.run} does not go on: {message.error}", "error")
 
 
 def _fits(run: Standing, words: str) -> bool:

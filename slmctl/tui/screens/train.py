@@ -14,7 +14,6 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from engine.pulse import NOT_BEGUN
 from engine.rundir import RunDir
 from slmctl.tui import messages
 from slmctl.tui.safe import clean, one_line
@@ -24,8 +23,8 @@ from slmctl.tui.widgets.run_head import RunHead
 from slmctl.tui.widgets.sample_list import SampleList
 from slmctl.tui.widgets.train_body import TrainBody
 from slmctl.watching.follower import WORKING
-from slmctl.watching.headline import alarm_texts, go_on_words
-from slmctl.watching.requests import Asked, Requests, refusal
+from slmctl.watching.headline import alarm_texts
+from slmctl.watching.requests import BROKEN, Asked, Requests, nothing_to, refusal
 from slmctl.watching.sample_rows import paragraphs
 from slmctl.watching.story import Story
 from slmctl.watching.view import View
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.tui.screens.zoom import ZoomScreen
 
+CONTROLS = {"p": "pause", "s": "save", "x": "stop", "g": "go on with"}
 EMPTY = "There is no run in {} yet.\n\nTo begin one, type: slmctl run --preset tiny\nor press F2, then n."
-BROKEN = ("dead", "failed", "stopped", "ended", NOT_BEGUN)
 
 
 class TrainScreen(Screen[None]):
@@ -53,6 +52,7 @@ class TrainScreen(Screen[None]):
         Binding("s", "ask('save')", "Save", id="train.save"),
         Binding("x", "stop", "Stop", id="train.stop"),
         Binding("g", "go_on", "Go on", id="train.go_on"),
+        *(Binding(key, f"refuse('{what}')", show=False) for key, what in CONTROLS.items()),
         Binding("tab", "next_panel(1)", "Next", id="train.next"),
         Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
         Binding("v", "samples(True)", "Samples", id="train.samples"),
@@ -280,7 +280,7 @@ class TrainScreen(Screen[None]):
         """What nobody would hear is not offered."""
         word = self._watching.story.pulse.word if self._watching else ""
         if action == "go_on":
-            return word in BROKEN
+            return word in (*BROKEN, "paused")
         if action in ("samples", "filter"):
             at_samples = self.query_one(TrainBody).at_samples
             return at_samples is not None and parameters in ((), (not at_samples,))
@@ -320,13 +320,21 @@ class TrainScreen(Screen[None]):
         self._following.look_now()
         self._show_head()
 
+    def action_refuse(self, what: str) -> None:
+        """Says why a control that is not offered now would do nothing."""
+        if self._watching is not None:
+            story = self._watching.story
+            self._playground.say(nothing_to(what, story.name, story.pulse.word), "warning")
+
     async def action_go_on(self) -> None:
-        """Starts the run's process again where it was."""
+        """Ends the pause, or starts the run's process again where it was."""
         if self._watching is not None:
             story = self._watching.story
             run = RunDir(self._playground.start.home / story.name)
-            self._playground.say(f"starting: slmctl {' '.join(go_on_words(story))}")
-            await self._playground.launches.start(go_on_words(story), run, self)
+            if story.pulse.word == "paused":
+                self.action_ask("resume")
+            else:
+                await self._playground.launches.go_on(run, story.pulse.last, self)
 
     def on_launch_begun(self, message: messages.LaunchBegun) -> None:
         """Looks at once."""

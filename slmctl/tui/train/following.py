@@ -62,7 +62,7 @@ class Following:
 
     async def ask(self, name: str, request: str) -> None:
         """Writes a request for a run, and tells the screen its number."""
-        self._screen.post_message(await asyncio.to_thread(_requested, RunDir(self._home / name), request))
+        self._screen.post_message(await asyncio.to_thread(requested, RunDir(self._home / name), request))
 
 
 def _found(home: Path, names: tuple[str, ...]) -> RunsFound:
@@ -76,7 +76,8 @@ def _followed(turn: int, followers: Sequence[Follower]) -> RunsFollowed:
     return RunsFollowed(turn, tuple(follower.poll() for follower in followers))
 
 
-def _requested(run: RunDir, request: str) -> Requested:
+def requested(run: RunDir, request: str) -> Requested:
+    """Writes a request for a run: under which number, or why it could not be."""
     try:
         return Requested(run.name, request, make_request(run, request))
     except (OSError, EngineError) as error:
