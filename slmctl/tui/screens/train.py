@@ -295,11 +295,8 @@ class TrainScreen(Screen[None]):
         from slmctl.tui.screens.stop import StopScreen
 
         if self._watching is not None:
-            self.app.push_screen(StopScreen(self._watching.story.name), self._stop)
-
-    def _stop(self, sure: bool | None) -> None:
-        if sure:
-            self.action_ask("stop")
+            name = self._watching.story.name
+            self.app.push_screen(StopScreen(name), lambda sure: self.action_ask("stop") if sure else None)
 
     def action_ask(self, request: str) -> None:
         """Asks the chosen run to pause, resume, save or stop; it answers after its step."""
@@ -308,8 +305,8 @@ class TrainScreen(Screen[None]):
         story = self._watching.story
         if no := refusal(story, request):
             self._playground.say(no, "warning")
-            return
-        self.run_worker(self._following.ask(story.name, request), group="ask")
+        else:
+            self.run_worker(self._following.ask(story.name, request), group="ask")
 
     def on_requested(self, message: messages.Requested) -> None:
         """Shows how far the request has come."""
