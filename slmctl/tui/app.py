@@ -74,6 +74,7 @@ class Playground(App[None]):
         self.launches = Launches(self)
         self._keys = KeysInTurn(self, super().on_event)
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes that every screen gets
+        self.watched = ""  # the run that was watched last, until Runs has put its cursor there
         self.fault: BaseException | None = None
         self._sampler = sampler
         self._choices_file = choices

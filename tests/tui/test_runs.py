@@ -231,6 +231,24 @@ def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
     assert begun == [("ppo", "--run", "a"), ("run", "--run", "a")]
 
 
+def test_the_cursor_comes_back_on_the_run_that_was_watched(tmp_path: Path) -> None:
+    make(tmp_path, "old", "finished", at=NOW + 9)
+    make(tmp_path, "new", "finished")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        table = app.screen.query_one(RunsTable)
+        await until(pilot, lambda: table.chosen() == "old", "the runs")
+        await app.open_train(("new",))
+        await until(pilot, lambda: " new  " in screen_text(app), "the watched run")
+        await pilot.press("q")
+        await until(pilot, lambda: app.current_mode == "runs" and table.chosen() == "new", "the cursor")
+        await pilot.press("up", "f5", "f2")
+        await pilot.pause(1.2)
+        assert table.chosen() == "old"
+
+    played(playground(tmp_path), script)
+
+
 def test_the_filter_narrows_the_table_and_escape_drops_it(tmp_path: Path) -> None:
     for name in ("warm", "cold", "war"):
         make(tmp_path, name, "finished")
