@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from engine.errors import FileError
 from engine.events import AlarmRaised, Event, RunFailed, from_json
 from engine.references import reference_to
-from engine.rundir import RunDir, effective
+from engine.rundir import STAGES, RunDir, effective
 from slmctl.runs.overview import Standing
 
 TELLING = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
 SAVING = ("pretrain", "sft", "rm", "ppo")
 LOG_BYTES = 4000
+PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alarm at ")  # begins a line of a run that is well
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,12 @@ def _models(run: RunDir, standing: Standing) -> Iterator[str]:
 
 
 def _last_words(run: RunDir) -> str:
-    """The last line of log.txt."""
+    """The last line of log.txt; nothing where that tells of progress, since what ended the run had no words."""
     try:
         with run.log.open("rb") as file:
             file.seek(max(0, run.log.stat().st_size - LOG_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "" if PROGRESS.match(last) else last

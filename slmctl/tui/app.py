@@ -15,7 +15,6 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.filter import LineFilter
 from textual.message import Message
@@ -74,12 +73,12 @@ class Playground(App[None]):
         self.launches = Launches(self)
         self._keys = KeysInTurn(self, super().on_event)
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes that every screen gets
+        self.watched = ""  # the run that was watched last, until Runs has put its cursor there
         self.fault: BaseException | None = None
         self._sampler = sampler
         self._choices_file = choices
         self._choices = Choices()
         self._came_from: list[str] = []
-        self._clashes: set[str] = set()
 
     async def on_mount(self) -> None:
         """Opens the mode that was asked for."""
@@ -209,13 +208,14 @@ class Playground(App[None]):
         """Takes over keys and theme, tells what is wrong with their file, and keeps a theme that is chosen later."""
         if self._choices_file is None:
             return
-        from slmctl.tui.keymap import binding_ids, key_named
+        from slmctl.tui.keymap import binding_ids, clashes, key_named
 
         self._choices = read_choices(self._choices_file, self.available_themes, binding_ids, key_named)
         self.set_keymap(self._choices.keys)
         if self._choices.theme is not None:
             self.theme = self._choices.theme
-        for problem in self._choices.problems:
+        told = (f"{self._choices_file}: {clash}" for clash in clashes(self._choices.keys))
+        for problem in (*self._choices.problems, *told):
             self.say(problem, "warning", PROBLEM_S)
         self.theme_changed_signal.subscribe(self, partial(self._keep_theme, self._choices_file))
 
@@ -224,13 +224,6 @@ class Playground(App[None]):
             keep_theme(file, theme.name)
         except (OSError, ValueError) as error:
             self.say(f"the theme holds until you leave; {file} was not changed: {error}", "warning")
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Tells once what has lost its key to a key of the person's own."""
-        for binding in clashed_bindings:
-            if binding.id is not None and binding.id not in self._clashes:
-                self._clashes.add(binding.id)
-                self.say(f"{self._choices_file}: {binding.key} means something else now, so {binding.id} has no key")
 
     def end_with(self, fault: BaseException | None) -> None:
         """Has whoever opened the playground tell of an error once the terminal is back; of several the first."""

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
@@ -25,6 +25,26 @@ def binding_ids() -> set[str]:
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             importlib.import_module(module.name)
     return {binding.id for kind in _kinds(DOMNode) for binding in _bindings(kind) if binding.id is not None}
+
+
+def clashes(keys: Mapping[str, str]) -> list[str]:
+    """A sentence for each binding that meets another's key in the same place, where it has the keys of a person's own;
+    those that share a key anyway are never there at once."""
+    found: dict[str, None] = {}
+    for kind in _kinds(DOMNode) if keys else ():
+        usual = [(binding.id, binding.key) for binding in _bindings(kind) if binding.id is not None]
+        now = {(name, own) for name, key in usual for own in keys.get(name, key).split(",")}
+        for name, own in sorted(now):
+            for other, same in sorted(now):
+                ours = name in keys and (other not in keys or name < other)
+                if ours and own == same and name != other and not _share(usual, name, other):
+                    found[f"{own} is the key of both {name} and {other}; give one of them another"] = None
+    return list(found)
+
+
+def _share(usual: Sequence[tuple[str, str]], name: str, other: str) -> bool:
+    mine, theirs = ({key for whose, key in usual if whose == which} for which in (name, other))
+    return bool(mine & theirs)
 
 
 def key_named(typed: str) -> str | None:

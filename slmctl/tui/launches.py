@@ -81,13 +81,20 @@ class Launches:
         last = words.splitlines()[-1].removeprefix("slmctl: ") if words else ""
         if not one.begun:
             one.launched.forget()
-            one.told.post_message(LaunchRefused(run, words or f"{shown(one.launched.words)} ended with code {code}"))
+            one.told.post_message(LaunchRefused(run, words or f"{shown(one.launched.words)} {_ended(code)}"))
         elif code == 0:
             self._app.say(f"{run}: done")
         elif code == INTERRUPTED:
             self._app.say(f"{run}: stopped and saved")
+        elif code < 0:
+            self._app.say(f"{run} {_ended(code)}", "error")  # it had no time to say why
         else:
-            self._app.say(f"{run} ended with code {code}: {last}", "error")
+            self._app.say(f"{run} {_ended(code)}: {last}", "error")
+
+
+def _ended(code: int) -> str:
+    """How a process ended; one that a signal ended has that signal's number, negative, as its code."""
+    return f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
 
 
 def _look(launched: Launched) -> tuple[bool, int | None]:

@@ -238,14 +238,16 @@ def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
 def heading(panel: Panel, curves: Sequence[Curve], cursor: int | None, width: int, keys: str = "") -> Row:
     """Title and values, at the cursor or the newest; at the right unit, better way and keys, as room allows."""
     row: Row = [(f" {panel.title} ", "title")]
+    at = f" at {cursor}" if cursor is not None and curves else ""
     for curve in curves:
         value = _shown(curve, cursor)
         name = _name_beside(panel, curve)
         if value is not None:
-            nothing = NOTHING_HERE if len(curves) == 1 else "-"
-            _add(row, f" {name}{nothing if isnan(value) else short(value)}", pen_of(curve.rank).role, width)
+            nothing = "-" if len(curves) > 1 else "none" if at else NOTHING_HERE
+            _add(row, f" {name}{nothing if isnan(value) else short(value)}", pen_of(curve.rank).role, width - len(at))
     entry = meaning_of(panel.metrics[0]) if curves else None
-    row += [(f" at {cursor}", "note")] if cursor is not None and curves else []
+    if at:
+        _add(row, at, "note", width)
     if entry is None:
         return fitted(row, width)
     way = {"up": "higher is better", "down": "lower is better"}.get(entry.better, "")

@@ -152,6 +152,28 @@ def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
     played(Playground(Start(tmp_path), choices=file), script)
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ('"label.tie" = "1"', "1 is the key of both label.tie and label.choose_1; give one of them another"),
+        ('"runs.chat" = "f9"\n"runs.new" = "f9,x"', "f9 is the key of both runs.chat and runs.new; give one of them"),
+        ('"runs.chat" = "l"\n"runs.label" = "c"', ""),
+        ('"label.tie" = "t"\n"train.pause" = "k"\n"train.resume" = "k"\n"chat.newline" = "f9"', ""),
+    ],
+)
+def test_two_bindings_that_have_one_key_in_one_place_are_told_at_the_start(
+    tmp_path: Path, keys: str, told: str
+) -> None:
+    file = tmp_path / "playground.toml"
+    file.write_text(f"[keys]\n{keys}\n")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        notes = [note.message for note in app._notifications]
+        assert len(notes) == bool(told) and all(f"{file}: {told}" in note for note in notes)
+
+    played(Playground(Start(tmp_path), choices=file), script)
+
+
 def test_the_readme_names_bindings_that_there_are() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,10 +16,12 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from engine.events import AlarmRaised, RunFailed, RunResumed
+from engine.events import AlarmRaised, Event, RunFailed, RunResumed, StageStarted, StepCompleted
 from engine.planning import RunRequest, prepare
 from engine.pulse import pending_requests, process_start, read_status
 from engine.rundir import RunDir, write_text
+from slmctl.report import Lines
+from slmctl.runs.launch import Launched
 from slmctl.runs.overview import Overview, Standing
 from slmctl.runs.particulars import Particulars, particulars
 from slmctl.tui.app import Playground
@@ -152,6 +156,37 @@ def test_of_a_dead_run_the_log_has_the_last_word(tmp_path: Path) -> None:
     assert particulars(run, standings(tmp_path)["a"]).failure == "Killed"
 
 
+def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -> None:
+    run = make(tmp_path, "a", "running", pid=GONE)
+    said: list[Event] = [StageStarted("ppo", 200, at=1.0), StepCompleted("ppo", 66, {"ppo/score": 0.4}, at=9.0)]
+    said += [AlarmRaised("ppo", 66, "kl", "KL is 9", at=9.5), RunResumed("ppo", 60)]
+    for number in range(1, len(said) + 1):
+        with run.log.open("w") as file:
+            lines = Lines(file, "a")
+            for event in said[:number]:
+                lines.show(event)
+        assert len(run.log.read_text().splitlines()) == number
+        assert particulars(run, standings(tmp_path)["a"]).failure == ""
+
+
+def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(tmp_path, "a", "stopped")
+
+    def kills_itself(words: tuple[str, ...], run: RunDir, environ: object) -> Launched:
+        code = "import os; os.kill(os.getpid(), 9)"
+        return Launched(words, run, subprocess.Popen([sys.executable, "-c", code]), run.log)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        monkeypatch.setattr("slmctl.tui.launches.launch", kills_itself)
+        monkeypatch.setattr(Launched, "begun", lambda _: True)
+        run.log.write_text("ppo 66/200  score 0.4\n")
+        await app.launches.start(("ppo",), run, app)
+        await until(pilot, lambda: bool(app._notifications), "the note")
+        assert [note.message for note in app._notifications] == ["a was killed (signal 9)"]
+
+    played(playground(tmp_path), script)
+
+
 def playground(home: Path) -> Playground:
     return Playground(Start(home))
 
@@ -229,6 +264,24 @@ def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
 
     played(playground(tmp_path), script)
     assert begun == [("ppo", "--run", "a"), ("run", "--run", "a")]
+
+
+def test_the_cursor_comes_back_on_the_run_that_was_watched(tmp_path: Path) -> None:
+    make(tmp_path, "old", "finished", at=NOW + 9)
+    make(tmp_path, "new", "finished")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        table = app.screen.query_one(RunsTable)
+        await until(pilot, lambda: table.chosen() == "old", "the runs")
+        await app.open_train(("new",))
+        await until(pilot, lambda: " new  " in screen_text(app), "the watched run")
+        await pilot.press("q")
+        await until(pilot, lambda: app.current_mode == "runs" and table.chosen() == "new", "the cursor")
+        await pilot.press("up", "f5", "f2")
+        await pilot.pause(1.2)
+        assert table.chosen() == "old"
+
+    played(playground(tmp_path), script)
 
 
 def test_the_filter_narrows_the_table_and_escape_drops_it(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_a_panel_fills_the_screen_with_its_meaning_and_stays_live(run: RunDir) -
         await see(app, pilot, "score  4")
         await pilot.press("tab", "z")
         assert isinstance(app.screen, ZoomScreen)
+        await see(app, pilot, "l Log  ? Help ")
         await see(app, pilot, "distance from the reference policy, summed through EOS", "highest 2 at 40")
         say(run, ppo_step(41, kl_nats=2.5))
         await see(app, pilot, "highest 2.5 at 41")
@@ -283,5 +284,7 @@ def test_a_metric_without_a_value_at_a_step_is_said_in_words(run: RunDir) -> Non
         assert "nan" not in text
         await pilot.press("left")
         await see(app, pilot, "policy loss  0.1 at 2")
+        await pilot.press("right")
+        await see(app, pilot, "policy loss  none at 3", "value error  none at 3")
 
     watch(run.path.parent, script, size=(140, 45))

@@ -139,6 +139,10 @@ def test_a_heading_holds_whole_numbers_only() -> None:
         heading = plain(picture(panel_of("ppo/score"), "ppo", [story], View(), width, 5))[0]
         assert len(heading) == width
         assert "1.25" in heading or not any(char.isdigit() for char in heading)
+    story = told(*(ppo_step(step) for step in range(1234, 1237)))
+    for width in range(1, 60):
+        heading = plain(picture(panel_of("ppo/score"), "ppo", [story], View(cursor=1236), width, 5))[0]
+        assert "at 1236" in heading or " at" not in heading
 
 
 def test_pointing_draws_nothing_anew() -> None:

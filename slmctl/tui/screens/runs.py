@@ -119,6 +119,9 @@ class RunsScreen(Screen[None]):
             self.refresh_bindings()
             self.set_focus(self.query_one(OptionList if empty else RunsTable))
         self._show(message.error)
+        if self._playground.watched:
+            self.query_one(RunsTable).choose(self._playground.watched)
+            self._playground.watched = ""
 
     def _show(self, error: str = "") -> None:
         shown = [run for run in self._runs if _fits(run, self._filter)]

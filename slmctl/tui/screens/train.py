@@ -110,6 +110,10 @@ class TrainScreen(Screen[None]):
         if self.is_mounted:
             self._following.look_now()
 
+    def on_screen_suspend(self) -> None:
+        """Leaves word of the run that was watched."""
+        self._playground.watched = self._watching.story.name if self._watching else ""
+
     def on_runs_found(self, message: messages.RunsFound) -> None:
         """Follows what was found, or says what to do."""
         if not message.runs:

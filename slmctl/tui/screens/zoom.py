@@ -22,7 +22,7 @@ class ZoomScreen(Screen[None]):
         Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="zoom.narrower"),
         Binding("minus", "look('wider')", "More steps", id="zoom.wider"),
         Binding("m", "look('smooth')", "Smooth", id="zoom.smooth"),
-        Binding("l", "look('log')", "Log scale", id="zoom.log"),
+        Binding("l", "look('log')", "Log", id="zoom.log"),
         Binding("home", "look('oldest')", "First step", id="zoom.oldest", show=False),
         Binding("end", "look('newest')", "Newest step", id="zoom.newest", show=False),
         Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="zoom.alarm", show=False),
