@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
@@ -18,6 +18,7 @@ from engine.rundir import RunDir
 from slmctl.tui import messages
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.train.following import Following
+from slmctl.tui.train.keys import KEYS
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.run_head import RunHead
 from slmctl.tui.widgets.sample_list import SampleList
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.tui.screens.zoom import ZoomScreen
 
-CONTROLS = {"p": "pause", "s": "save", "x": "stop", "g": "go on with"}
 EMPTY = "There is no run in {} yet.\n\nTo begin one, type: slmctl run --preset tiny\nor press F2, then n."
 
 
@@ -46,37 +46,7 @@ class TrainScreen(Screen[None]):
         "Until one is pointed at, everything goes with the newest step."
     )
     AUTO_FOCUS = ""  # the first panel takes it, once there is one
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "ask('pause')", "Pause", id="train.pause"),
-        Binding("p", "ask('resume')", "Resume", id="train.resume"),
-        Binding("s", "ask('save')", "Save", id="train.save"),
-        Binding("x", "stop", "Stop", id="train.stop"),
-        Binding("g", "go_on", "Go on", id="train.go_on"),
-        *(Binding(key, f"refuse('{what}')", show=False) for key, what in CONTROLS.items()),
-        Binding("tab", "next_panel(1)", "Next", id="train.next"),
-        Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
-        Binding("v", "samples(True)", "Samples", id="train.samples"),
-        Binding("v", "samples(False)", "Charts", id="train.charts"),
-        Binding("z", "zoom", "Full screen", id="train.zoom", show=False),
-        Binding("slash", "filter", "Filter samples", id="train.filter", show=False),
-        Binding("escape", "all_samples", "All samples", id="train.all_samples", show=False),
-        Binding("left_square_bracket", "look('samples_before')", "Samples before", id="train.before", show=False),
-        Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.after", show=False),
-        Binding("m", "look('smooth')", "Smooth", id="train.smooth", show=False),
-        Binding("l", "look('log')", "Log scale", id="train.log", show=False),
-        Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
-        Binding("minus", "look('wider')", "More steps", id="train.wider", show=False),
-        Binding("home", "look('oldest')", "First step", id="train.oldest", show=False),
-        Binding("end", "look('newest')", "Newest step", id="train.newest", show=False),
-        Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="train.alarm", show=False),
-        Binding("c", "metrics", "Choose metrics", id="train.metrics", show=False),
-        Binding("a", "alarms", "All alarms", id="train.alarms", show=False),
-        Binding("r", "look('next_run')", "Next run", id="train.next_run", show=False),
-        Binding("y", "copy", "Copy", id="train.copy", show=False),
-        Binding("0", "stage(0)", "Go with the run", id="train.follow", show=False),
-        *(Binding(str(n), f"stage({n})", f"Stage {n}", id=f"train.stage{n}", show=False) for n in range(1, 7)),
-        Binding("q", "leave", "Leave", id="train.leave"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     def __init__(self) -> None:
         super().__init__()

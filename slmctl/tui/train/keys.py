@@ -1,0 +1,36 @@
+"""What each key of the Train mode does; Help (`?`) lists them by these names."""
+
+from textual.binding import Binding, BindingType
+
+CONTROLS = {"p": "pause", "s": "save", "x": "stop", "g": "go on with"}
+KEYS: list[BindingType] = [
+    Binding("p", "ask('pause')", "Pause", id="train.pause"),
+    Binding("p", "ask('resume')", "Resume", id="train.resume"),
+    Binding("s", "ask('save')", "Save", id="train.save"),
+    Binding("x", "stop", "Stop", id="train.stop"),
+    Binding("g", "go_on", "Go on", id="train.go_on"),
+    *(Binding(key, f"refuse('{what}')", show=False) for key, what in CONTROLS.items()),
+    Binding("tab", "next_panel(1)", "Next", id="train.next"),
+    Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
+    Binding("v", "samples(True)", "Samples", id="train.samples"),
+    Binding("v", "samples(False)", "Charts", id="train.charts"),
+    Binding("z", "zoom", "Full screen", id="train.zoom", show=False),
+    Binding("slash", "filter", "Filter samples", id="train.filter", show=False),
+    Binding("escape", "all_samples", "All samples", id="train.all_samples", show=False),
+    Binding("left_square_bracket", "look('samples_before')", "Samples before", id="train.before", show=False),
+    Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.after", show=False),
+    Binding("m", "look('smooth')", "Smooth", id="train.smooth", show=False),
+    Binding("l", "look('log')", "Log scale", id="train.log", show=False),
+    Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
+    Binding("minus", "look('wider')", "More steps", id="train.wider", show=False),
+    Binding("home", "look('oldest')", "First step", id="train.oldest", show=False),
+    Binding("end", "look('newest')", "Newest step", id="train.newest", show=False),
+    Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="train.alarm", show=False),
+    Binding("c", "metrics", "Choose metrics", id="train.metrics", show=False),
+    Binding("a", "alarms", "All alarms", id="train.alarms", show=False),
+    Binding("r", "look('next_run')", "Next run", id="train.next_run", show=False),
+    Binding("y", "copy", "Copy", id="train.copy", show=False),
+    Binding("0", "stage(0)", "Go with the run", id="train.follow", show=False),
+    *(Binding(str(n), f"stage({n})", f"Stage {n}", id=f"train.stage{n}", show=False) for n in range(1, 7)),
+    Binding("q", "leave", "Leave", id="train.leave"),
+]
