@@ -33,9 +33,10 @@ def _model_lines(taught: Mapping[str, Taught]) -> Iterator[str]:
     if not taught:
         return
     yield ""
-    yield "votes against what the scorer thought"
+    yield "the reward model had it the other way round"
     for name, one in taught.items():
-        yield _line(f"  {name} pairs", f"{_share(one.wrong)}; {percent(one.corrected)} of all pairs shown")
+        all_shown = f"{percent(one.corrected)} of all that were shown, ties and skips too"
+        yield _line(f"  {name} pairs", f"{_share(one.wrong)}; {all_shown}")
     if {"uncertainty", "control"} <= taught.keys():
         more = _more(taught["uncertainty"].corrected, taught["control"].corrected)
         yield f"  {more}"

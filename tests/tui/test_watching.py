@@ -205,10 +205,12 @@ def test_how_far_a_request_has_come() -> None:
     assert progress(told(*heard[:2], pulse=paused), asked, 201.0) == "save asked: it is heard when ppo step 2 ends"
     assert progress(told(*heard, pulse=paused), asked, 201.0) == "save heard: saving"
     saved = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=210.0), pulse=paused)
-    assert progress(saved, asked, 211.0) == "saved: ppo/step-000001"
+    assert progress(saved, asked, 211.0) == "saved: ppo/step-000001, kept until two more saves have come"
     assert progress(saved, asked, 220.0) == ""
     again = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=190.0), pulse=paused)
-    assert progress(again, asked, 201.0) == "saved: ppo/step-000001", "what is saved already is not written twice"
+    assert progress(again, asked, 201.0) == "saved: ppo/step-000001, kept until two more saves have come", (
+        "what is saved already is not written twice"
+    )
 
 
 def test_a_request_at_the_last_step_waits_for_the_next_stage_where_there_is_one() -> None:
