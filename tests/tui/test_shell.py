@@ -23,7 +23,7 @@ from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from slmctl.tui.widgets.runs_table import RunsTable
 from tests.tui.fakes import FakeSampler
-from tests.tui.playing import bar, go, played, typed_at_once, until
+from tests.tui.playing import bar, go, played, screen_text, typed_at_once, until
 from tests.tui.told import make_run
 
 BURSTS = {
@@ -214,7 +214,7 @@ def test_a_key_waits_for_what_the_one_before_it_says(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: isinstance(app.focused, RunsTable), "the table")
         typed_at_once(app, "slash", "t", "enter", "n")
-        await until(pilot, lambda: type(app.screen).__name__ == "FormScreen", "the form")
+        await until(pilot, lambda: "$ slmctl" in screen_text(app), "the form")
 
     played(Playground(Start(tmp_path), FakeSampler()), script)
 
