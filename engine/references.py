@@ -1,9 +1,8 @@
 """How a person names a model, the same everywhere, and the directory that is meant.
 
-A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step), `hf:ORG/NAME[@REVISION]` (of the hub, fetched once).
-Whether that answers or scores it says of itself.
-Opening what lies there needs torch and is done in pretrained.py; scorers that are not models (`pocket:judge`,
-`path.py:function`) are known to scoring.py.
+A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step), `hf:ORG/NAME[@REVISION]` (of the hub, hub.py). Whether
+that answers or scores it says of itself. Opening what lies there needs torch and is done in pretrained.py; scorers that
+are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
 """
 
 import json

@@ -287,7 +287,7 @@ def judge_of(bench: Bench) -> Scorer | None:
 
 
 def handed_scorer(bench: Bench, option: str) -> Scorer:
-    """The scorer that PPO was handed as `option`, else the run's reward model; models are frozen."""
+    """The scorer that PPO was handed as `option`, for a reward else the run's reward model; models are frozen."""
     given = bench.given("ppo").get(option)
     if given is not None and not is_model(given):
         return named_scorer(given)

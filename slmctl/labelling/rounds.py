@@ -23,7 +23,7 @@ from engine.runtoml import RunRecord, read_run_toml
 from engine.settings import load_preset, resolve
 from slmctl.labelling.asking import run_of
 from slmctl.report import numbers_of
-from slmctl.runs.launch import launch, shown
+from slmctl.runs.launch import killed_by, launch, shown
 from slmctl.stopping import INTERRUPTED
 
 FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
@@ -196,8 +196,8 @@ async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> Async
 
 def _reason(code: int, said: str) -> str:
     """Why a command ended with this code, given what it said; a killed one said nothing of it."""
-    if code < 0 or code > INTERRUPTED:
-        return f"it was killed (signal {abs(code) % 128})"
+    if signal := killed_by(code):
+        return f"it was killed (signal {signal})"
     return (said.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("slmctl: ")
 
 
@@ -235,9 +235,9 @@ def _compared(
 ) -> tuple[str, ...]:
     """How two policies of such a run are compared: on the world's test prompts, else on those that were labelled."""
     own = "prompts" in record.inputs.get("ppo", {}) or "data" in record.inputs.get("sft", {}) or prompts is not None
-    where = (
-        ("--reward", scorer) if record.config.world.name and not own else ("--prompts", str(labels), "--judge", scorer)
-    )
+    where: tuple[str, ...] = ("--reward", scorer)
+    if own or not record.config.world.name:
+        where = ("--prompts", str(labels), "--judge", scorer)
     length = longest or record.config.ppo.max_new_tokens
     return (*where, "--max-new-tokens", str(length)) if length != EvalConfig().max_new_tokens else where
 

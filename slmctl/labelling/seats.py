@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,12 +38,13 @@ class Seat:
 def seat_at(labels: Path, who: str) -> Seat | None:
     """The first free seat of this name, None where no locked file can be made beside the database."""
     name = sha256(who.encode(errors="replace")).hexdigest()[:NAME]
-    paths = (labels.with_name(f"{labels.name}-seat-{name}-{number}") for number in count())
+    number = 0
     try:
-        tried = ((number, path, _taken(path)) for number, path in enumerate(paths))
-        return next(Seat(number, path, handle) for number, path, handle in tried if handle is not None)
+        while (handle := _taken(path := labels.with_name(f"{labels.name}-seat-{name}-{number}"))) is None:
+            number += 1
     except OSError:
         return None
+    return Seat(number, path, handle)
 
 
 def _taken(path: Path) -> int | None:

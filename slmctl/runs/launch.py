@@ -17,6 +17,7 @@ import slmctl
 from engine.errors import FileError
 from engine.pulse import read_status
 from engine.rundir import RunDir
+from slmctl.stopping import INTERRUPTED
 
 POLITE = 10  # how far a run gives way to the screen that started it, and costs nothing on a machine that is idle
 _ROOT = str(Path(slmctl.__file__).resolve().parents[1])
@@ -25,6 +26,7 @@ _BEGIN = (
     "; from slmctl.cli import main; main()"
 )
 LAST_LINES = 12
+SHELL_SIGNAL = 128  # what a shell adds to the number of a signal
 ASKED_FOR = ("pretrain", "sft", "rm", "ppo")  # stages that have a command of their own
 
 
@@ -37,6 +39,11 @@ def go_on_words(run: str, last: str) -> tuple[str, ...]:
     """The words of the command that goes on with a run whose process was to end with the stage `last`: with no more
     than was asked for, or with everything where that is not known."""
     return (last if last in ASKED_FOR else "run", "--run", run)
+
+
+def killed_by(code: int) -> int:
+    """The signal that ended a process, told by its exit code, which a shell gives as 128 and more; 0 for none."""
+    return -code if code < 0 else code - SHELL_SIGNAL if code > INTERRUPTED else 0
 
 
 @dataclass
@@ -89,13 +96,13 @@ def launch(
     Raises: FileError where nothing can be written or started.
     """
     commands = [[sys.executable, "-P", "-c", _BEGIN, *each] for each in (words, *following)]
-    chain = ["sh", "-c", " && ".join(map(shlex.join, commands))]
+    command = ["sh", "-c", " && ".join(map(shlex.join, commands))] if following else commands[0]
     try:
         since = run.log.stat().st_size if run.log.exists() else 0
         handle, log = _log(run)
         try:
             process = subprocess.Popen(
-                chain if following else commands[0],
+                command,
                 env={**environ, "SLMCTL_RUNS": str(run.path.parent)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

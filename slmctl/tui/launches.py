@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 
 from engine.errors import EngineError
 from engine.rundir import RunDir
-from slmctl.runs.launch import Launched, go_on_words, launch, shown
+from slmctl.runs.launch import Launched, go_on_words, killed_by, launch, shown
 from slmctl.stopping import INTERRUPTED
 from slmctl.tui.messages import LaunchBegun, LaunchRefused
 
@@ -86,15 +86,15 @@ class Launches:
             self._app.say(f"{run}: done")
         elif code == INTERRUPTED:
             self._app.say(f"{run}: stopped and saved")
-        elif code < 0:
+        elif killed_by(code):
             self._app.say(f"{run} {_ended(code)}", "error")  # it had no time to say why
         else:
             self._app.say(f"{run} {_ended(code)}: {last}", "error")
 
 
 def _ended(code: int) -> str:
-    """How a process ended; one that a signal ended has that signal's number, negative, as its code."""
-    return f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
+    """How a process ended."""
+    return f"was killed (signal {signal})" if (signal := killed_by(code)) else f"ended with code {code}"
 
 
 def _look(launched: Launched) -> tuple[bool, int | None]:

@@ -85,11 +85,8 @@ def progress(story: Story, asked: Asked, now: float) -> str:
         saves = [save for save in stage.saves if save.at >= asked.at or save.step == stage.step]
         if not saves:
             return "save heard: saving" if story.pulse.word in WORKING else ""
-        return (
-            f"saved: {saves[0].path}, kept until two more saves have come"
-            if now - max(saves[0].at, asked.at) < TOLD_FOR_S
-            else ""
-        )
+        told = f"saved: {saves[0].path}, kept until two more saves have come"
+        return told if now - max(saves[0].at, asked.at) < TOLD_FOR_S else ""
     if request == "stop":
         return "stop heard: it saves and ends" if story.pulse.word in WORKING else ""
     if request == "resume":

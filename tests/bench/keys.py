@@ -8,9 +8,7 @@ in one call, so that their ratio means something.
 """
 
 import argparse
-import fcntl
 import os
-import pty
 import re
 import select
 import shutil
@@ -18,7 +16,6 @@ import statistics
 import struct
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +27,7 @@ from engine.rundir import RunDir
 from slmctl.runs.launch import launch
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
+from tests.bench.terminal import in_terminal
 
 ROWS, COLUMNS = 45, 140
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -58,12 +56,8 @@ class Terminal:
     def __init__(self, home: Path, model: str) -> None:
         self.notes, theirs = os.pipe()
         os.set_inheritable(theirs, True)
-        self.pid, self.screen = pty.fork()
-        if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
-            words = [sys.executable, "-m", "tests.bench.keys", "--child", str(theirs), str(home), model]
-            os.execv(sys.executable, words)
+        words = ("tests.bench.keys", "--child", str(theirs), str(home), model)
+        self.pid, self.screen = in_terminal(COLUMNS, ROWS, *words)
         os.close(theirs)
 
     def settle(self) -> None:

@@ -5,25 +5,24 @@ milliseconds from the follower's first read until the charts were painted, at 80
 """
 
 import argparse
-import fcntl
 import math
 import os
-import pty
 import random
 import select
 import statistics
 import struct
 import sys
 import tempfile
-import termios
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from engine.events import Event, RunFinished, RunStarted, SamplesDrawn, StageFinished, StageStarted, StepCompleted
 from engine.rundir import RunDir
 from slmctl.playing import play
 from slmctl.tui.start import Start
 from slmctl.watching.follower import Follower, News
+from tests.bench.terminal import in_terminal
 from tests.tui.told import make_run, sample, say
 
 SIZES = {(80, 24): "KL to the reference", (140, 45): "throughput"}
@@ -69,11 +68,8 @@ class Opened:
     def __init__(self, home: Path, columns: int, rows: int) -> None:
         self._notes, theirs = os.pipe()
         os.set_inheritable(theirs, True)
-        self._pid, self._screen = pty.fork()
-        if self._pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
-            os.execv(sys.executable, [sys.executable, "-m", "tests.bench.opening", "--child", str(theirs), str(home)])
+        words = ("tests.bench.opening", "--child", str(theirs), str(home))
+        self._pid, self._screen = in_terminal(columns, rows, *words)
         os.close(theirs)
 
     def painted_s(self, title: str) -> float:
@@ -102,8 +98,8 @@ def show(notes: int, home: Path) -> None:
         os.write(notes, struct.pack("d", time.monotonic()))
         return poll(follower)
 
-    Follower.poll = noted  # type: ignore[method-assign, assignment]
-    play(Start(home, "train"))
+    with patch.object(Follower, "poll", noted):
+        play(Start(home, "train"))
 
 
 def main() -> None:

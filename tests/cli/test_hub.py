@@ -11,6 +11,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,9 @@ REFUSALS = {
 class Hub(BaseHTTPRequestHandler):
     """Serves the files of a folder as the model nobody/words, and writes down in `asked` which files it gave."""
 
-    def __init__(self, folder: Path, asked: list[str], *given: object) -> None:
+    def __init__(self, folder: Path, asked: list[str], *given: Any) -> None:
         self.folder, self.asked = folder, asked
-        super().__init__(*given)  # type: ignore[arg-type]
+        super().__init__(*given)
 
     def do_GET(self) -> None:
         """The list of files, or one of them."""

@@ -9,6 +9,7 @@ from typing import cast
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from engine.preferences import Judgement, read_labels
 from engine.rundir import RunDir, write_text
 from slmctl.tui.app import Playground
 from slmctl.tui.screens.chat import ChatScreen
@@ -133,3 +134,8 @@ def talk(
     if app.fault is not None:
         raise app.fault
     return fake
+
+
+def labels(home: Path) -> list[Judgement]:
+    """What stands in the label database of the run."""
+    return read_labels(home / "tiny" / "labels.db")

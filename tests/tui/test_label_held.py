@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,17 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+async def vote_that_waits(app: Playground, pilot: Pilot[None]) -> None:
+    """Says that the first is better, and waits until the screen says that this waits."""
+    await pilot.press("1")
+    await until(pilot, lambda: WAITS in words(app), "what it waits for")
+
+
 def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         with locked(home / "tiny" / "labels.db"):
-            await pilot.press("1")
-            await until(pilot, lambda: WAITS in words(app), "what it waits for")
+            await vote_that_waits(app, pilot)
             for key in ("2", "0", "space", "backspace", "f"):
                 await pilot.press(key)
                 assert REFUSED in words(app)
@@ -70,8 +76,7 @@ def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         held.enter_context(locked(labels))
-        await pilot.press("1")
-        await until(pilot, lambda: WAITS in words(app), "what it waits for")
+        await vote_that_waits(app, pilot)
 
     LabelStore(labels).close()
     with ExitStack() as held:
@@ -88,8 +93,7 @@ def test_an_answer_that_waits_is_written_before_other_models_are_asked(home: Pat
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         with locked(home / "tiny" / "labels.db"):
-            await pilot.press("1")
-            await until(pilot, lambda: WAITS in words(app), "what it waits for")
+            await vote_that_waits(app, pilot)
             await app.open_mode("label", OpenLabel(("other:ppo",)))
             await until(pilot, lambda: ("other:ppo", False) in sampler.loads, "the other models")
             await pilot.pause(0.1)
@@ -109,11 +113,10 @@ def test_of_other_models_that_wait_the_latest_are_asked(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         with locked(home / "tiny" / "labels.db"):
-            await pilot.press("1")
-            await until(pilot, lambda: WAITS in words(app), "what it waits for")
+            await vote_that_waits(app, pilot)
             for model in ("other:ppo", "other:sft"):
                 await app.open_mode("label", OpenLabel((model,)))
-                await until(pilot, lambda name=model: (name, False) in sampler.loads, model)  # type: ignore[misc]
+                await until(pilot, partial(sampler.loads.__contains__, (model, False)), model)
         await until(pilot, lambda: asked_of(app) == ("other:sft",), "the latest")
 
     assert len(play(home, script, sampler=sampler)) == 1

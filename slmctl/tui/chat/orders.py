@@ -47,10 +47,8 @@ async def _branch(screen: "ChatScreen", order: Order) -> None:
         raise Unfit(f"turns to branch from: {count}; /branch {max(count, 1)} takes them all")
     session = await screen.keeper.do(screen.keeper.sessions.branch, screen.chat.session, turns, " ".join(words))
     screen.open_session(session)
-    screen.tell(
-        f"this is {session.name}, a copy of {'the first turn' if turns == 1 else f'the first {turns} turns'}; "
-        "the other one is kept as it was"
-    )
+    copied = "the first turn" if turns == 1 else f"the first {turns} turns"
+    screen.tell(f"this is {session.name}, a copy of {copied}; the other one is kept as it was")
 
 
 async def _system(screen: "ChatScreen", order: Order) -> None:

@@ -55,13 +55,10 @@ class LabelSession:
     @property
     def marks(self) -> str:
         """What the question is marked with, and why it has fewer responses than were asked for."""
-        there = 0 if self.question is None else len(self.question)
-        fewer = [f"{there} of {self.sitting.recipe.k}, the others were alike"]
-        return "  ".join(
-            fewer * (0 < there < self.sitting.recipe.k)
-            + ["flagged"] * self.labelling.flagged
-            + ["note"] * bool(self.labelling.note)
-        )
+        marks = ["flagged"] * self.labelling.flagged + ["note"] * bool(self.labelling.note)
+        if self.question is not None and (there := len(self.question)) < (wanted := self.sitting.recipe.k):
+            marks.insert(0, f"{there} of {wanted}, the others were alike")
+        return "  ".join(marks)
 
     def earlier(self, judgement: Judgement) -> Judgement | None:
         """The judgement of which this one is a repeat."""

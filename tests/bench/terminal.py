@@ -1,0 +1,18 @@
+"""A module of ours as a program in a pseudo-terminal of its own."""
+
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
+
+
+def in_terminal(columns: int, rows: int, module: str, *words: str) -> tuple[int, int]:
+    """Runs `python -m MODULE WORDS` in a terminal of this size: its process and the terminal's handle."""
+    pid, screen = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+        os.execv(sys.executable, [sys.executable, "-m", module, *words])
+    return pid, screen
