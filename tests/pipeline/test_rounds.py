@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.events import RunFinished
 from engine.preferences import LabelStore, read_labels
 from engine.rundir import RunDir
 from engine.runtoml import read_run_toml
@@ -73,19 +74,18 @@ def done(planned: Round, home: Path) -> list[Progress]:
     return asyncio.run(main())
 
 
-def test_a_round_goes_on_to_its_end_when_whoever_started_it_is_killed(reference: Reference, labels: Path) -> None:
-    home, code = (
-        reference.run.path.parent,
-        "import sys; from tests.pipeline.test_rounds import begin; begin(*sys.argv[1:])",
-    )
-    watcher = subprocess.Popen([sys.executable, "-c", code, str(labels), str(home)], env=environ(home))
-    run = RunDir(home / "reference-2")
+def test_a_round_goes_on_to_its_end_when_whoever_started_it_is_killed(
+    reference: Reference, labels: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(reference.run.path, tmp_path / reference.run.name)  # no other test's process writes there
+    code = "import sys; from tests.pipeline.test_rounds import begin; begin(*sys.argv[1:])"
+    watcher = subprocess.Popen([sys.executable, "-c", code, str(labels), str(tmp_path)], env=environ(tmp_path))
+    run = RunDir(tmp_path / "reference-2")
     wait_for(lambda: "rm" in run.started(), "the reward model")
     assert run.finished("rm") is None, "the second command has not begun"
     kill_nine(watcher.pid)
     watcher.wait()
-    wait_for(lambda: run.finished("ppo") is not None, "the new policy")
-    shutil.rmtree(run.path)
+    wait_for(lambda: isinstance(run.read_events()[-1], RunFinished) and run.finished("ppo") is not None, "the policy")
 
 
 def begin(labels: str, home: str) -> None:
