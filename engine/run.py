@@ -26,6 +26,7 @@ from engine.events import (
     StageFinished,
     StageStarted,
     StepCompleted,
+    rounded,
     stamp,
 )
 from engine.planning import Prepared
@@ -66,6 +67,8 @@ class Driver:
 
     def write(self, event: Event) -> Event:
         """The event with its time, appended to the run directory; the end of a stage with the memory it took."""
+        if isinstance(event, StepCompleted):
+            event = rounded(event)
         if isinstance(event, StageFinished):
             event = replace(event, metrics=event.metrics | {event.stage + PEAK: peak_rss_mb()})
         stamped = stamp(event, time.time())

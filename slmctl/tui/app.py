@@ -1,7 +1,7 @@
 """The playground: one app, a screen a mode, one sampler child that chat and label share.
 
 Wiring only: what a mode shows is its screen's job (screens/), what stands in it is a widget's (widgets/). A screen is
-imported when its mode is first opened. Every mode's screen gets the bar at the top and the footer from here.
+imported when its mode is first opened. The bar at the top and the keys at the bottom of a mode's screen come from here.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
-from textual.widgets import Footer
 
 from slmctl.runs.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
@@ -31,6 +30,7 @@ from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
+from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
 
@@ -113,14 +113,14 @@ class Playground(App[None]):
             self.screen.post_message(note)
 
     async def _show(self, mode: str) -> None:
-        """Switches to a mode; its first screen gets the bar and the footer, once."""
+        """Switches to a mode; its first screen gets the bar and the keys, once."""
         with self.batch_update():
             await self.switch_mode(mode)
             screen = self.screen_stack[0]
             if not screen.query(ModeBar):
                 await screen.mount(ModeBar(mode, self.key_of, str(self.start.home)))
-            if not screen.query(Footer):
-                await screen.mount(Footer())
+            if not screen.query(KeyLine):
+                await screen.mount(KeyLine())
             screen.refresh_bindings()  # it was mounted after the screen said what its keys are
 
     async def open_train(self, runs: Iterable[str]) -> None:

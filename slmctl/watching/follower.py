@@ -7,9 +7,10 @@ events.jsonl as our own writer makes it is split by a pattern, and only what is 
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import NoneType
 from typing import NamedTuple
@@ -24,9 +25,8 @@ GONE = "gone"  # the run directory is not there (any more)
 WORKING = ("running", "paused", "slow")  # there is, as far as we know, a process
 KEPT_TAIL = 64  # bytes before the offset by which a replaced file is told from a grown one
 
-_STEP = re.compile(
-    rb'\{"schema":1,"event":"StepCompleted","stage":"(\w+)","step":(\d+),"metrics":\{(.*)\},"at":(\d[0-9.]*)\}'
-)
+_STEP_LINE = b'{"schema":1,"event":"StepCompleted","stage":"%b","step":%b,"metrics":{%b},"at":%b}'
+_STEPS = re.compile(re.escape(_STEP_LINE) % (rb"(\w+)", rb"(\d+)", rb"(.*)", rb"(\d[0-9.]*)") + rb"\n|(.*)\n")
 _SAMPLES = re.compile(
     rb'\{"schema":1,"event":"SamplesDrawn","stage":"(\w+)","step":(\d+),"samples":\[.*\],"at":[0-9.eE+-]+\}'
 )
@@ -43,10 +43,6 @@ class Steps:
     steps: list[int] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
     metrics: list[bytes | Mapping[str, float]] = field(default_factory=list)
-
-
-Row = tuple[str, int, bytes | Mapping[str, float], float]
-"""One step: stage, step, metrics, time."""
 
 
 class Drawn(NamedTuple):
@@ -110,8 +106,8 @@ class Tail:
         """Begins the file again."""
         self._offset, self._inode, self._before = 0, 0, b""
 
-    def read(self) -> tuple[list[bytes], bool]:
-        """The new lines without their breaks, and whether the file is another one than was read before."""
+    def read(self) -> tuple[bytes, bool]:
+        """The new lines, and whether the file is another one than was read before."""
         try:
             with self._path.open("rb") as file:
                 stat = os.fstat(file.fileno())
@@ -120,17 +116,17 @@ class Tail:
                     self.rewind()
                 self._inode = stat.st_ino
                 if stat.st_size == self._offset:
-                    return [], anew
+                    return b"", anew
                 file.seek(self._offset)
                 data = file.read()
         except OSError:
             anew = self._offset > 0
             self.rewind()
-            return [], anew
+            return b"", anew
         end = data.rfind(b"\n") + 1
         self._offset += end
         self._before = (self._before + data[max(0, end - KEPT_TAIL) : end])[-KEPT_TAIL:]
-        return data[:end].split(b"\n")[:-1], anew
+        return data[:end], anew
 
     def _continues(self, file: BufferedReader, size: int) -> bool:
         """Whether what was read last still stands before the offset."""
@@ -232,34 +228,41 @@ def _of_parents(shared: Mapping[str, Path], said: list[Item], drawn: list[Item])
     return said, drawn
 
 
-def _steps_and_events(lines: Iterable[bytes]) -> list[Item]:
-    """What the lines of events.jsonl say; damaged ones, and kinds that this version does not know, are left out."""
+def _steps_and_events(data: bytes) -> list[Item]:
+    """What lines of events.jsonl say; damaged ones, and kinds that this version does not know, are left out."""
     found: list[Item] = []
-    batch = Steps("")
-    for line in lines:
-        match = _STEP.fullmatch(line)
-        if match is None or b"{" in match[3]:  # the latter where a crash ran two lines together
-            item = _slow(line)
-            if not isinstance(item, StepCompleted):
-                found += [] if item is None else [item]
-                batch = Steps("")
-                continue
-            row: Row = (item.stage, item.step, item.metrics, item.at)
+    for stage, lines in groupby(_STEPS.findall(data), _stage_of):
+        if stage:
+            _, steps, metrics, at, _ = zip(*lines, strict=True)
+            found += _ascending(Steps(stage.decode(), list(map(int, steps)), list(map(float, at)), list(metrics)))
         else:
-            row = match[1].decode(), int(match[2]), match[3], float(match[4])
-        if row[0] != batch.stage or row[1] <= batch.steps[-1]:
-            batch = Steps(row[0])
-            found.append(batch)
-        batch.steps.append(row[1])
-        batch.metrics.append(row[2])
-        batch.at.append(row[3])
+            events = (_slow(line[-1] or _STEP_LINE % line[:-1]) for line in lines)
+            found += [_as_steps(event) for event in events if event is not None]
     return found
 
 
-def _samples(lines: Iterable[bytes]) -> list[Item]:
-    """What the lines of samples.jsonl say, the samples themselves unparsed."""
+def _stage_of(line: Sequence[bytes]) -> bytes:
+    """The stage of a step as we write it; nothing for other lines, and where a crash ran two of them together."""
+    return b"" if b"{" in line[2] else line[0]
+
+
+def _ascending(batch: Steps) -> list[Steps]:
+    """The same, parted where a step does not come after the one before."""
+    cuts = [place for place, (a, b) in enumerate(pairwise(batch.steps), start=1) if b <= a]
+    parts = [slice(a, b) for a, b in pairwise([0, *cuts, len(batch.steps)])]
+    return [Steps(batch.stage, batch.steps[part], batch.at[part], batch.metrics[part]) for part in parts]
+
+
+def _as_steps(event: Event) -> Item:
+    if isinstance(event, StepCompleted):
+        return Steps(event.stage, [event.step], [event.at], [event.metrics])
+    return event
+
+
+def _samples(data: bytes) -> list[Item]:
+    """What lines of samples.jsonl say, the samples themselves unparsed."""
     found: list[Item] = []
-    for line in lines:
+    for line in data.split(b"\n")[:-1]:
         if match := _SAMPLES.fullmatch(line):
             found.append(Drawn(match[1].decode(), int(match[2]), line))
         elif (event := _slow(line)) is not None:

@@ -17,7 +17,16 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from engine.events import Event, RunFinished, RunStarted, SamplesDrawn, StageFinished, StageStarted, StepCompleted
+from engine.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    SamplesDrawn,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+    rounded,
+)
 from engine.rundir import RunDir
 from slmctl.playing import play
 from slmctl.tui.start import Start
@@ -53,7 +62,7 @@ def write_run(home: Path, steps: int) -> RunDir:
     said: list[Event] = [RunStarted(run.name, 0, {}, at=0.0), StageStarted("ppo", steps, at=1.0)]
     for step in range(1, steps + 1):
         at = 1.0 + STEP_S * step
-        said.append(StepCompleted("ppo", step, metrics_of(step, rng), at))
+        said.append(rounded(StepCompleted("ppo", step, metrics_of(step, rng), at)))
         if step % SAMPLES_EVERY == 0:
             rows = [sample(f"What is {step} and {n}?", f"The sum is {step + n}.") for n in range(SAMPLES_SHOWN)]
             said.append(SamplesDrawn("ppo", step, rows, at))

@@ -34,7 +34,7 @@ from tests.tui.told import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step
 
 def told(*events: Event, pulse: Pulse | None = None) -> Story:
     story = Story("tiny")
-    lines = lines_of(*events).split(b"\n")[:-1]
+    lines = lines_of(*events)
     story.take(News(_steps_and_events(lines), _samples(lines), pulse or Pulse(), About()))
     return story
 

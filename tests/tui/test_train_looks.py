@@ -119,7 +119,7 @@ def test_a_panel_fills_the_screen_with_its_meaning_and_stays_live(run: RunDir) -
         await see(app, pilot, "score  4")
         await pilot.press("tab", "z")
         assert isinstance(app.screen, ZoomScreen)
-        await see(app, pilot, "l Log  ? Help ")
+        await see(app, pilot, "l Log ", "? Help ")
         await see(app, pilot, "distance from the reference policy, summed through EOS", "highest 2 at 40")
         say(run, ppo_step(41, kl_nats=2.5))
         await see(app, pilot, "highest 2.5 at 41")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 from typing import get_args
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import events
-from engine.events import Event, StepCompleted, from_json, stamp, to_json, without_clock
+from engine.events import Event, StepCompleted, from_json, rounded, stamp, to_json, without_clock
 
 EXAMPLES: list[Event] = [
     events.RunStarted("tiny", 0, {"torch": "2.13.0"}, 1.5),
@@ -65,6 +66,13 @@ def test_a_line_that_is_no_event_is_a_value_error(line: str) -> None:
 
 def test_the_stamp_sets_the_time_alone() -> None:
     assert stamp(events.RunResumed("rm", 2), 9.5) == events.RunResumed("rm", 2, 9.5)
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_rounded_metrics_are_the_same_numbers_in_float32(value: float) -> None:
+    metrics = rounded(StepCompleted("ppo", 1, {"a": value})).metrics
+    assert struct.pack("f", metrics["a"]) == struct.pack("f", value)
+    assert len(to_json(StepCompleted("", 1, metrics))) <= len(to_json(StepCompleted("", 1, {"a": value})))
 
 
 def test_clock_fields_are_left_out_wherever_they_are() -> None:

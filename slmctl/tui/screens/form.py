@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Button, DataTable, Footer, Input, Static
+from textual.widgets import Button, DataTable, Input, Static
 
 from engine.errors import EngineError, FileError
 from engine.planning import DEFAULT_PRESET
@@ -27,6 +27,7 @@ from slmctl.tui.safe import clean, one_line
 from slmctl.tui.widgets.edit_line import EditLine
 from slmctl.tui.widgets.field_table import FieldTable
 from slmctl.tui.widgets.filter_line import FilterLine
+from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class FormScreen(Screen[None]):
                 yield Static("", markup=False, id="form-about")
                 yield Static("", markup=False, id="form-command")
                 yield Static("", markup=False, id="form-outlook")
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Shows the draft."""

@@ -47,7 +47,7 @@ class RunsScreen(Screen[None]):
         Binding("n", "new", "New", id="runs.new"),
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
-        Binding("y", "copy", "Copy name", id="runs.copy", show=False),
+        Binding("y", "copy", "Copy name", id="runs.copy"),
         Binding("escape", "all", "All runs", id="runs.all", show=False),
     ]
 

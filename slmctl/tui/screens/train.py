@@ -69,6 +69,9 @@ class TrainScreen(Screen[None]):
         start = self._playground.start
         self._show_empty("looking for runs")
         self._following = Following(self, start.home, start.runs)
+        self.call_after_refresh(self._follow)
+
+    def _follow(self) -> None:
         self.run_worker(self._following.run(lambda: self.app.screen_stack[0] is self), group="follow")
 
     def on_open_runs(self, message: messages.OpenRuns) -> None:
@@ -110,12 +113,12 @@ class TrainScreen(Screen[None]):
 
     def _show_empty(self, text: str) -> None:
         self.query_one("#train-empty", Static).update(Content(clean(text)))
-        self.set_class(True, "-empty")
+        self.query_one("#train-empty").display = True  # above the charts, which have their size before they are drawn
 
     def _show(self) -> None:
         if self._watching is None:
             return
-        self.set_class(False, "-empty")
+        self.query_one("#train-empty").display = False
         self.query_one(TrainBody).look_at(self._watching)
         self._show_head()
         if self._zoom is not None and self._zoom.is_attached:

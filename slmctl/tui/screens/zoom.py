@@ -5,10 +5,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from slmctl.tui.messages import CursorMoved, StepChosen
 from slmctl.tui.widgets.chart import Chart
+from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watching.panels import Panel, described
 from slmctl.watching.watched import LOOKS, Watching
@@ -36,7 +36,7 @@ class ZoomScreen(Screen[None]):
         """The panel above what it means."""
         yield Chart(id="zoom-chart")
         yield RowsView(id="zoom-about")
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Shows the panel."""

@@ -57,16 +57,16 @@ class ReplyPane(Static, can_focus=True):
         Binding("e", "screen.reply('edit')", "Edit", id="chat.edit"),
         Binding("t", "screen.reply('lens')", "Lens", id="chat.lens"),
         Binding("y", "screen.reply('copy')", "Copy", id="chat.copy"),
-        Binding("r", "screen.reply('regenerate')", "Answer again", id="chat.regenerate", show=False),
         Binding("left_square_bracket", "screen.reply('scrub', -1)", "Steps", id="chat.earlier", key_display="[ ]"),
         Binding("right_square_bracket", "screen.reply('scrub', 1)", "Next step", id="chat.later", show=False),
+        Binding("r", "screen.reply('regenerate')", "Answer again", id="chat.regenerate"),
         Binding("left", "left", "Token to the left", id="chat.token_left", show=False),
         Binding("right", "right", "Token to the right", id="chat.token_right", show=False),
         Binding("up", "screen.reply('turn', -1)", "Turn before", id="chat.turn_before", show=False),
         Binding("down", "screen.reply('turn', 1)", "Turn after", id="chat.turn_after", show=False),
         Binding("i,enter", "screen.reply('write')", "Write", id="chat.write", show=False),
-        Binding("ctrl+o", "screen.sampling", "Sampling", id="chat.sampling", show=False),  # the footer has no room
-        Binding("f4", "screen.editor", "$EDITOR", id="chat.editor", show=False),
+        Binding("ctrl+o", "screen.sampling", "Sampling", id="chat.sampling"),
+        Binding("f4", "screen.editor", "$EDITOR", id="chat.editor"),
     ]
 
     def __init__(self, serial: int, view: View) -> None:

@@ -28,7 +28,9 @@ class TrainBody(Container):
         """The charts above the samples."""
         yield ChartGrid()
         yield FilterLine("text in a prompt or a response, of all steps")
-        yield SamplePane()
+        pane = SamplePane()
+        pane.display = False  # until there are samples
+        yield pane
 
     def look_at(self, watching: Watching) -> None:
         """Shows what is watched."""

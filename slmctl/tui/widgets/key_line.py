@@ -1,0 +1,72 @@
+"""The line at the bottom of every screen: what the keys do now; a click presses one.
+
+In place of Textual's Footer, which makes a widget of each key anew whenever the focus moves: 15 ms at every move.
+"""
+
+from typing import Any
+
+from textual import events
+from textual.binding import ActiveBinding
+from textual.screen import Screen
+
+from slmctl.plots.rows import Row, width_of
+from slmctl.tui.safe import one_line
+from slmctl.tui.widgets.rows_view import RowsView
+
+AT_THE_END = ("help", "palette")
+THEIR_SHARE = 3  # of the width they take at most a third
+
+
+class KeyLine(RowsView):
+    """As many keys as fit whole, in the order of their bindings; at the right end Help, and the palette, have room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spans: list[tuple[int, int, str]] = []  # its first column, the column after its last, the key
+
+    def on_mount(self) -> None:
+        """Shows the keys, and again when they change."""
+        self.screen.bindings_updated_signal.subscribe(self, self._change)
+        self.paint(self._draw)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Presses the key that was clicked."""
+        for first, end, key in self._spans:
+            if first <= event.x < end:
+                self.app.simulate_key(key)
+
+    def _change(self, screen: Screen[Any]) -> None:
+        if self.app.app_focus and screen is self.screen:  # a window without the focus keeps what it showed
+            self.repaint()
+
+    def _draw(self, width: int, height: int) -> list[Row]:
+        shown: dict[str, ActiveBinding] = {}
+        for item in self.screen.active_bindings.values():
+            if item.binding.show or item.binding.id in AT_THE_END:
+                shown.setdefault(item.binding.action, item)
+        ends = [item for name in AT_THE_END for item in shown.values() if item.binding.id == name]
+        while ends and sum(width_of(self._parts(item)) for item in ends) > width // THEIR_SHARE:
+            ends.pop()
+        room = width - sum(width_of(self._parts(item)) for item in ends)
+        row: Row = []
+        self._spans = []
+        for item in shown.values():
+            if item.binding.id not in AT_THE_END:
+                if width_of(row) + width_of(self._parts(item)) > room:
+                    break
+                self._add(row, item)
+        row.append((" " * (room - width_of(row)), ""))
+        for item in ends:
+            self._add(row, item)
+        return [row]
+
+    def _add(self, row: Row, item: ActiveBinding) -> None:
+        start = width_of(row)
+        row += self._parts(item)
+        self._spans.append((start, width_of(row), item.binding.key))
+
+    def _parts(self, item: ActiveBinding) -> Row:
+        """A key and what it does."""
+        off = "" if item.enabled else " off"
+        key = one_line(self.app.get_key_display(item.binding))
+        return [(f" {key} ", f"key{off}"), (f"{one_line(item.binding.description)} ", f"does{off}")]
