@@ -89,6 +89,10 @@ class Chat:
         self.serials.append(self._next_serial())
         return self._all_models()
 
+    def beyond(self) -> list[str]:
+        """The models that the last turn asks for more than they have learnt: a second turn after single questions."""
+        return [model for model in self.around.single if len(self.turns) > 1 and model in self.session.models]
+
     def regenerate(self) -> list[Wanted]:
         """Has the last turn answered again from the next step of the seed, with the settings of now.
 

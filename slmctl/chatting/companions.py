@@ -23,12 +23,13 @@ VALUE = "value"
 @dataclass(frozen=True)
 class Around:
     """What was found around some models: by model its reference and the checkpoints along its run, by checkpoint its
-    value network; and the scorer of them all, "" for none."""
+    value network; the scorer of them all, "" for none; and those that have learnt from single questions alone."""
 
     refs: Mapping[str, str] = field(default_factory=dict)
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     scorer: str = ""
+    single: tuple[str, ...] = ()
 
 
 def look_around(models: Sequence[str], home: Path, ref: str = "", scorer: str = "") -> Around:
@@ -41,6 +42,7 @@ def look_around(models: Sequence[str], home: Path, ref: str = "", scorer: str = 
         steps,
         values,
         "" if scorer == NONE else scorer or usual_scorer(models, home),
+        tuple(model for model in models if learnt_single_questions(model, home)),
     )
 
 
@@ -80,6 +82,19 @@ def usual_scorer(models: Sequence[str], home: Path) -> str:
         if place[0].finished("rm"):
             return f"{place[0].name}:rm"
     return ""
+
+
+def learnt_single_questions(model: str, home: Path) -> bool:
+    """Whether a model was tuned on the embedded world alone, whose conversations have one turn."""
+    place = place_of(model, home)
+    if place is None or place[1] == "pretrain":
+        return False
+    try:
+        record = read_run_toml(place[0])
+    except FileError:
+        return False
+    own = "data" in record.inputs.get("sft", {}) or "prompts" in record.inputs.get("ppo", {})
+    return bool(record.config.world.name) and not own
 
 
 def value_of(model: str, home: Path) -> str:

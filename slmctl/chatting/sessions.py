@@ -170,7 +170,8 @@ def check_session_name(name: str) -> str:
     too_long = len(name.encode(errors="replace")) > LONGEST_NAME
     if not name or too_long or name.startswith((".", "-")) or not name.isprintable() or "/" in name:
         raise ConfigError(
-            f"{name[:LONGEST_NAME]!r} cannot name a session; use letters, digits, '-' and '_', such as greetings"
+            f"{name[:LONGEST_NAME]!r} cannot name a session, for it names a file: leave out '/', and '.' and '-' "
+            "at the start, as in greetings"
         )
     return name
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from statistics import fmean, median
 
 from engine.config import EvalConfig
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError, EngineError, FileError
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
 from engine.inputs import NONE
 from engine.pulse import make_request
 from engine.references import is_function, is_model, reference_to
-from engine.rows import Source, is_labels
-from engine.rundir import RunDir, check_name
+from engine.rows import Source, is_labels, labels_named
+from engine.rundir import RunDir, check_name, list_runs
 from engine.runtoml import RunRecord, read_run_toml
 from engine.settings import load_preset, resolve
 from slmctl.labelling.asking import run_of
@@ -162,6 +162,20 @@ def next_name(home: Path, name: str) -> str:
     while (home / f"{stem}-{following}").exists():
         following += 1
     return check_name(f"{stem}-{following}")
+
+
+def newest_round(labels: Path, home: Path) -> RunDir | None:
+    """The run of the newest round whose reward model learnt from a label database; None where there is none."""
+    found = [run for run in list_runs(home) if _learnt_from(run, labels)]
+    return max(found, key=lambda run: run.run_toml.stat().st_mtime, default=None)
+
+
+def _learnt_from(run: RunDir, labels: Path) -> bool:
+    try:
+        data = read_run_toml(run).inputs.get("rm", {}).get("data", "")
+    except FileError:
+        return False
+    return is_labels(data) and labels_named(data)[0].resolve() == labels.resolve()
 
 
 async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
+from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys, _character_to_key
@@ -29,8 +30,11 @@ def binding_ids() -> set[str]:
 
 def clashes(keys: Mapping[str, str]) -> list[str]:
     """A sentence for each binding that meets another's key in the same place, where it has the keys of a person's own;
-    those that share a key anyway are never there at once."""
+    those that share a key anyway are never there at once. A key that holds in every place must be no character."""
     found: dict[str, None] = {}
+    for name, own in _everywhere(keys):
+        if own not in _NAMED and _is_character(own):
+            found[f"{own} is the key of {name} in every mode, so it could not be typed; take one such as f7"] = None
     for kind in _kinds(DOMNode) if keys else ():
         usual = [(binding.id, binding.key) for binding in _bindings(kind) if binding.id is not None]
         now = {(name, own) for name, key in usual for own in keys.get(name, key).split(",")}
@@ -40,6 +44,12 @@ def clashes(keys: Mapping[str, str]) -> list[str]:
                 if ours and own == same and name != other and not _share(usual, name, other):
                     found[f"{own} is the key of both {name} and {other}; give one of them another"] = None
     return list(found)
+
+
+def _everywhere(keys: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each key of a person's own for what is heard before anything else, with the binding's id."""
+    own = {binding.id for kind in _kinds(App) for binding in _bindings(kind) if binding.priority}
+    return ((name, key) for name, typed in keys.items() if name in own for key in typed.split(","))
 
 
 def _share(usual: Sequence[tuple[str, str]], name: str, other: str) -> bool:

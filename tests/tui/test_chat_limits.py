@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
+from engine.rundir import write_text
 from slmctl.chatting.sessions import FOLDER
 from slmctl.worker.sampler import Draw
 from tests.tui.chats import Talk, make_run, talk
@@ -63,6 +64,22 @@ def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
         assert len(chat.panes()) == 2
 
     talk(home, script, models=("tiny:ppo",), fake=fake)
+
+
+def test_a_model_of_single_questions_says_so_at_the_second_turn(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_text(run.run_toml, 'schema = 1\n[config.world]\nname = "pocket"\n')
+
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        assert chat.note() == ""
+        await chat.say("And now?")
+        assert chat.note().startswith("tiny:sft and tiny:ppo learnt from single questions")
+        write_text(run.run_toml, 'schema = 1\n[config.world]\nname = "pocket"\n[inputs.sft]\ndata = "mine.jsonl"\n')
+        await chat.say("And now?")
+        assert chat.note() == ""
+
+    talk(tmp_path, script)
 
 
 def test_a_sampler_that_dies_is_told_and_the_next_prompt_starts_anew(home: Path) -> None:

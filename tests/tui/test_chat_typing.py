@@ -41,6 +41,7 @@ def test_settings_are_checked_in_sentences(home: Path) -> None:
 MISTAKES = [
     ("/regn", "did you mean 'regen'"),
     ("/regen", "nothing to regenerate"),
+    ("/regen 3", "/regen stands alone, and '3' was typed behind it"),
     ("/xyzzy", "/help lists them"),
     ("/save", "type /save and a name"),
     ("/save ../x", "cannot name a session"),
@@ -65,6 +66,17 @@ def test_mistakes_are_sentences_and_the_line_stays(home: Path) -> None:
             await chat.say(typed)
             assert sentence in chat.note()
             assert (chat.screen.box.text, chat.screen.chat.turns) == (typed, ())
+
+    talk(home, script)
+
+
+def test_one_key_empties_the_box_and_another_brings_the_text_back(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.screen.box.fill("a long\npaste\nof lines")
+        await chat.press("ctrl+u")
+        assert chat.screen.box.text == ""
+        await chat.press("ctrl+z")
+        assert chat.screen.box.text == "a long\npaste\nof lines"
 
     talk(home, script)
 

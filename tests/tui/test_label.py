@@ -232,6 +232,23 @@ def test_other_responses_are_drawn(home: Path) -> None:
     play(home, script)
 
 
+def test_a_vote_is_for_the_responses_that_stood_on_the_screen(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        screen = screen_of(app)
+        assert screen.session is not None and screen.session.question is not None
+        labelling = screen.session.labelling
+        assert await labelling.resample()  # the core has other responses before the screen has heard of it
+        screen.action_choose(0)
+        await until(pilot, lambda: "other responses came just then" in screen_text(app), "the refusal")
+        assert labelling.judged == []
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+
+    (vote,) = play(home, script)
+    assert vote.verdict == "choice"
+
+
 def test_the_next_pair_is_there_though_the_sampler_is_busy(home: Path) -> None:
     sampler = FakeSampler()
 

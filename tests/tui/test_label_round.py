@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from engine.errors import EngineError
 from engine.intervals import Share
+from engine.rundir import RunDir, write_text
 from slmctl.labelling.rounds import Progress, Round
 from slmctl.tui.app import Playground
 from slmctl.tui.label import round_desk
@@ -57,6 +58,25 @@ async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
         await pair(app, pilot, judged)
         await pilot.press("2" if judged % 2 else "1")
     await pair(app, pilot, count)
+
+
+@pytest.mark.parametrize(
+    ("finished", "said"),
+    [
+        (("sft", "rm"), "tiny-2 learns from these labels, or has stopped: see Runs."),
+        (("rm", "ppo"), "tiny-2 has learnt from these labels: l on it in Runs"),
+    ],
+)
+def test_a_round_that_another_screen_began_is_known(home: Path, finished: tuple[str, ...], said: str) -> None:
+    make_run(home, "tiny-2", *finished)
+    toml = RunDir(home / "tiny-2").run_toml
+    write_text(toml, f'{toml.read_text()}\n[inputs.rm]\ndata = "{home}/tiny/labels.db@70"\n')
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        assert said in words(app)
+
+    play(home, script)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 45), (60, 20)])

@@ -144,6 +144,21 @@ def test_g_ends_a_pause_and_says_why_where_there_is_nothing_to_go_on_with(run: R
     watch(run.path.parent, script)
 
 
+def test_a_remapped_control_says_too_why_it_would_do_nothing(run: RunDir, tmp_path: Path) -> None:
+    choices = tmp_path / "playground.toml"
+    choices.write_text('[keys]\n"train.pause" = "f9"\n')
+    beat(run, state="finished")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await see(app, pilot, " finished\n")
+        await pilot.press("p")
+        assert not app._notifications
+        await pilot.press("f9")
+        assert last_note(app) == "nothing to pause in tiny: it is finished"
+
+    played(Playground(Start(run.path.parent, "train"), choices=choices), script)
+
+
 def test_requests_reach_the_run_and_their_answers_the_screen(run: RunDir) -> None:
     say(run, ppo_step(1))
 

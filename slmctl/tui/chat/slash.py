@@ -76,7 +76,7 @@ class There:
 def order_of(text: str) -> Order | None:
     """The command that a text is; None for a prompt. Two slashes begin a prompt that has one.
 
-    Raises: Unfit with the nearest name for a command that there is not.
+    Raises: Unfit with the nearest name for a command that there is not, and for words behind one that takes none.
     """
     if not text.startswith(MARK) or text.startswith(MARK * 2):
         return None
@@ -87,7 +87,10 @@ def order_of(text: str) -> Order | None:
         raise Unfit(
             f"there is no command {'/' + head[:40]!r}{near}; /help lists them, and // begins a prompt with a slash"
         )
-    return Order(head, f"{more} {rest}".strip() if more else rest.strip())
+    words = f"{more} {rest}".strip() if more else rest.strip()
+    if words and BY_NAME[head].usage == MARK + head:
+        raise Unfit(f"/{head} stands alone, and {words[:40]!r} was typed behind it")
+    return Order(head, words)
 
 
 def prompt_of(text: str) -> str:

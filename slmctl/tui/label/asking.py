@@ -25,25 +25,25 @@ def ask_note(app: App[Any], labelling: Labelling, done: Callable[[], None]) -> N
     app.push_screen(AskScreen("note", "enter keeps it with your vote · esc leaves it", labelling.note), noted)
 
 
-def ask_order(app: App[Any], question: Question, done: Callable[[Answer], None]) -> None:
+def ask_order(app: App[Any], question: Question, done: Callable[[Answer, Question], None]) -> None:
     """Asks for an order of all responses."""
     count = len(question)
 
     def ordered(text: str | None) -> None:
         if text is not None:
-            done(ranking(parse_order(text, count)))
+            done(ranking(parse_order(text, count)), question)
 
     example = "2>1" if count == 2 else "2>1=3" if count == 3 else "2>1=3>4"
     hint = f"the best first: > is better, = as good; such as {example}"
     app.push_screen(AskScreen("order", hint, check=lambda text: parse_order(text, count)), ordered)
 
 
-def ask_edit(app: App[Any], question: Question, done: Callable[[Answer], None]) -> None:
+def ask_edit(app: App[Any], question: Question, done: Callable[[Answer, Question], None]) -> None:
     """Asks which response to begin with, and then for the better text."""
 
     def edited(text: str | None) -> None:
         if text is not None:
-            done(Answer("edit", edited=text))
+            done(Answer("edit", edited=text), question)
 
     def chosen(place: int | None) -> None:
         if place is not None:

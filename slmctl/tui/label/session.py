@@ -12,6 +12,7 @@ from engine.preferences import Judgement, LabelStore, read_labels
 from engine.records import prompt_text
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.figures import figure_lines
+from slmctl.labelling.rounds import newest_round
 from slmctl.labelling.session import Answer, Labelling
 from slmctl.labelling.sitting import Sitting, Wishes, policies, sit
 from slmctl.labelling.tallies import Tally, tally
@@ -30,6 +31,7 @@ from slmctl.tui.messages import (
 from slmctl.tui.safe import clean
 from slmctl.worker.sampler import Sampler
 
+CHANGED = "other responses came just then, and were not judged: look again"
 NOT_WRITTEN = "what you said last was not written"
 Post = Callable[[Message], object]
 
@@ -42,6 +44,7 @@ class LabelSession:
     sitting: Sitting
     labelling: Labelling
     post: Post
+    round: str = ""  # what has become of an earlier round with these labels
 
     @property
     def question(self) -> Question | None:
@@ -73,8 +76,9 @@ class LabelSession:
 
     @property
     def welcome(self) -> str:
-        """Where answers go, and whose they are."""
-        return f"Answers of {self.sitting.annotator} go to {self.sitting.labels}; h shows the guidelines."
+        """What an earlier round has made; where answers go, and whose they are."""
+        told = f"Answers of {self.sitting.annotator} go to {self.sitting.labels}; h shows the guidelines."
+        return f"{self.round} {told}".lstrip()
 
     @property
     def words(self) -> str:
@@ -95,9 +99,12 @@ class LabelSession:
             return f"No prompt gives another question.\n{left_out}\n\nShift+n starts a new round with your labels."
         return f"{questions.phase} ..."
 
-    async def answer(self, answer: Answer) -> None:
-        """Has the question answered."""
-        await self._keep(self.labelling.answer(answer))
+    async def answer(self, answer: Answer, question: Question) -> None:
+        """Has the question answered that stood on the screen; a better text also if other responses have come."""
+        if question is self.question or answer.verdict == "edit":
+            await self._keep(self.labelling.answer(answer))
+        else:
+            self.post(LabelUnkept(CHANGED))
 
     async def strengthen(self) -> None:
         """Makes the last choice a strong one."""
@@ -181,4 +188,14 @@ async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], po
     except BaseException:
         await labelling.close()
         raise
-    return LabelSession(wishes, sitting, labelling, post)
+    return LabelSession(wishes, sitting, labelling, post, await asyncio.to_thread(_round_of, sitting, home))
+
+
+def _round_of(sitting: Sitting, home: Path) -> str:
+    """How the newest round with these labels stands, which another screen may have begun; nothing without one."""
+    run = newest_round(sitting.labels, home)
+    if run is None:
+        return ""
+    if run.finished("ppo") is None:
+        return f"{run.name} learns from these labels, or has stopped: see Runs."
+    return f"{run.name} has learnt from these labels: l on it in Runs asks about its responses."

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from slmctl.worker.sampler import Sampler
 
 REPAINTS = 25  # a second, while replies stream
+BEYOND = "{} learnt from single questions, and never saw a second turn like this one; /new begins anew"
 JUST_ENDED_S = 1.0  # an esc that was meant to stop a reply and comes so late does not leave the chat
 
 
@@ -174,6 +175,8 @@ class ChatScreen(Screen[None]):
             if order is None:
                 await self.look_around()
                 self.begin(self.chat.send(prompt_of(text)))
+                if beyond := self.chat.beyond():
+                    self.tell(BEYOND.format(" and ".join(beyond)))
             else:
                 await obey(self, order)
         except EngineError as error:

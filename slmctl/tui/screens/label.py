@@ -112,7 +112,7 @@ class LabelScreen(Screen[None]):
 
     def _answerable(self) -> Question | None:
         """What a key can answer now."""
-        return self.session.question if self.session is not None and self._is_free() else None
+        return self._shown if self.session is not None and self._is_free() else None
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         self.run_worker(work, group="label")
@@ -240,11 +240,11 @@ class LabelScreen(Screen[None]):
             ascii_only = self._playground.start.ascii
             self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, session.marks)
 
-    def _keep(self, answer: Answer, pressed: tuple[int, float] | None = None) -> None:
-        """Has an answer kept; until it is, no other one is taken."""
+    def _keep(self, answer: Answer, question: Question, pressed: tuple[int, float] | None = None) -> None:
+        """Has an answer to a question kept; until it is, no other one is taken."""
         if self.session is not None and self._answerable() is not None:
             self._keeping.begin(pressed)
-            self._work(self.session.answer(answer))
+            self._work(self.session.answer(answer, question))
 
     def _strengthen(self) -> None:
         """Has the last choice made stronger."""
@@ -262,16 +262,17 @@ class LabelScreen(Screen[None]):
         if self._keeping.repeats(place, now):
             self._strengthen()
         elif (question := self._answerable()) is not None and place < len(question):
-            self._keep(choice(place, len(question), 2 if much else 1), (place, now))
+            self._keep(choice(place, len(question), 2 if much else 1), question, (place, now))
 
     def action_say_alike(self, verdict: str) -> None:
         """Says that no response is better."""
         if (question := self._answerable()) is not None:
-            self._keep(alike(verdict, len(question)))
+            self._keep(alike(verdict, len(question)), question)
 
     def action_skip(self) -> None:
         """Leaves the pair unjudged."""
-        self._keep(SKIP)
+        if (question := self._answerable()) is not None:
+            self._keep(SKIP, question)
 
     def action_undo(self) -> None:
         """Takes the last judgement back, and the one before it the next time."""

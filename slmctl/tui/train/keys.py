@@ -2,14 +2,14 @@
 
 from textual.binding import Binding, BindingType
 
-CONTROLS = {"p": "pause", "s": "save", "x": "stop", "g": "go on with"}
+CONTROLS = (("p", "pause", "pause"), ("s", "save", "save"), ("x", "stop", "stop"), ("g", "go_on", "go on with"))
 KEYS: list[BindingType] = [
     Binding("p", "ask('pause')", "Pause", id="train.pause"),
     Binding("p", "ask('resume')", "Resume", id="train.resume"),
     Binding("s", "ask('save')", "Save", id="train.save"),
     Binding("x", "stop", "Stop", id="train.stop"),
     Binding("g", "go_on", "Go on", id="train.go_on"),
-    *(Binding(key, f"refuse('{what}')", show=False) for key, what in CONTROLS.items()),
+    *(Binding(key, f"refuse('{what}')", id=f"train.{name}", show=False) for key, name, what in CONTROLS),
     Binding("tab", "next_panel(1)", "Next", id="train.next"),
     Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
     Binding("v", "samples(True)", "Samples", id="train.samples"),

@@ -15,12 +15,14 @@ class PromptBox(CleanArea):
 
     HELP = (
         "Type a prompt and press enter; ctrl+j begins a new line. Up, on the first line, brings back what you sent.\n"
+        "Ctrl+u empties the box, and ctrl+z brings back what stood in it.\n"
         "A line that begins with / is a command, and tab completes it; // begins a prompt that has a slash."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="chat.send", priority=True),
         Binding("ctrl+j,shift+enter", "new_line", "New line", id="chat.newline", priority=True, show=False),
         Binding("tab", "complete", "Replies", id="chat.complete", priority=True),
+        Binding("ctrl+u", "empty", "Empty", id="chat.empty"),
     ]
 
     def __init__(self, complete: Callable[[str], list[Completion]], id: str) -> None:
@@ -50,6 +52,10 @@ class PromptBox(CleanArea):
     def action_new_line(self) -> None:
         """Begins a new line."""
         self.call_later(self.insert, "\n")
+
+    def action_empty(self) -> None:
+        """Takes all of the text away."""
+        self.call_later(self.clear)
 
     def action_complete(self) -> None:
         """Completes a command, again the next way; with nothing to complete, leaves for the replies."""
