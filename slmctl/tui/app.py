@@ -24,12 +24,12 @@ from textual.theme import Theme
 
 from slmctl.runs.overview import Overview
 from slmctl.tui.choices import Choices, keep_theme, read_choices
-from slmctl.tui.contrast import Readable
 from slmctl.tui.keys_in_turn import KeysInTurn
 from slmctl.tui.launches import Launches
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.safe import clean, one_line
 from slmctl.tui.start import MODES, Start
+from slmctl.tui.uncoloured import Uncoloured
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
@@ -187,8 +187,8 @@ class Playground(App[None]):
         return self.get_key_display(Binding(first, mine.action)).upper()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """What is done to every line before it is drawn: without colour, words stay readable."""
-        return [*super().get_line_filters(), *([Readable()] if self.no_color else [])]
+        """What is done to every line before it is drawn."""
+        return [*super().get_line_filters(), *([Uncoloured()] if self.no_color else [])]
 
     def get_key_display(self, binding: Binding) -> str:
         """How a key is shown; in ASCII only where that was asked for."""

@@ -273,20 +273,20 @@ def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(t
     played(Playground(Start(tmp_path)), script)
 
 
-def test_without_colour_every_word_stands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colour_there_is_none_and_what_stood_out_is_reversed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await app.screen.mount(Static(Text("dead", "red")), Static(Text("live", "green")))
+        await app.screen.mount(Static(Text("dead", "red")), Static(Text("live", "white on green")))
         await pilot.pause()
         found = {}
         for line in app.screen._compositor.render_strips():
             for text, style, _ in line:
-                if style and style.color and style.color.triplet and style.bgcolor and style.bgcolor.triplet:
-                    found[text.strip()] = style.color.triplet.red, style.bgcolor.triplet.red, set(style.color.triplet)
-        assert {"dead", "live"} <= found.keys()
-        assert all(
-            abs(ink - paper) >= 96 and len(grey) == 1 for word, (ink, paper, grey) in found.items() if word.isalnum()
-        )
+                assert style is not None and style.color is not None and style.bgcolor is not None
+                assert style.color.is_default and style.bgcolor.is_default
+                found[text.strip()] = bool(style.reverse)
+        assert (found["dead"], found["live"]) == (False, True)
 
     played(Playground(Start(tmp_path)), script)

@@ -5,6 +5,7 @@ Nothing here sleeps and hopes: `wait` looks until what is expected is on the scr
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -113,3 +114,10 @@ class Terminal:
         done = subprocess.run(command, env=self._environ, capture_output=True, text=True, errors="replace", check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
+
+
+def colours_in(written: bytes) -> set[int]:
+    """The codes by which what was written to a terminal sets a colour."""
+    codes = {int(code) for codes in re.findall(rb"\x1b\[([\d;]*)m", written) for code in codes.split(b";") if code}
+    assert codes, "nothing was styled"
+    return codes & {code for first in (30, 40, 90, 100) for code in range(first, first + 9)}
