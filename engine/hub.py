@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from engine.errors import CheckpointError, ConfigError
 
@@ -90,6 +89,8 @@ def hub_in_reach() -> Iterator[bool]:
 
 
 def _answers(endpoint: str) -> bool:
+    from urllib.request import getproxies  # 17 ms, which only those who ask the hub need to wait
+
     hub = urlsplit(endpoint)
     if getproxies().keys() & {hub.scheme, "all"}:
         return True
