@@ -17,7 +17,8 @@ from textual.widgets import Static
 from slmctl.tui.safe import clean
 
 MODES = {
-    "runs": "Runs: every run in the folder, how it stands, and what can be done with it. New ones are started here.",
+    "runs": "Runs: every run in the folder, how it stands, and what can be done with it. New ones are started here. "
+    "Ctrl+p finds what can be done with each of its models.",
     "train": "Train: the numbers of one or more runs as they move, the samples of each step, alarms, and controls.",
     "chat": "Chat: talk to one policy, or to several side by side on the same prompt and seed.",
     "label": "Label: say which of two responses is better; a reward model learns from the labels.",
