@@ -41,6 +41,27 @@ PEAK = "/peak_rss_mb"
 
 
 @dataclass
+class Pace:
+    """How fast a stage goes since this process joined it, after `first_step` steps at `began`; pauses are left out."""
+
+    began: float
+    first_step: int
+    paused: float | None = None  # since when
+
+    def heed(self, event: ControlAcknowledged) -> None:
+        """Remembers when a pause begins, and at its end counts it out."""
+        if event.request == "pause" and self.paused is None:
+            self.paused = event.at
+        elif event.request == "resume" and self.paused is not None:
+            self.began += event.at - self.paused
+            self.paused = None
+
+    def step_s(self, event: StepCompleted) -> float:
+        """Seconds a step."""
+        return (event.at - self.began) / max(1, event.step - self.first_step)
+
+
+@dataclass
 class Driver:
     """A run while it is driven: what was asked of it, and the stage and step it is at."""
 
@@ -54,8 +75,7 @@ class Driver:
     steps: int = 0
     stopping: str = ""  # why, once it is
     saver: Saver | None = None  # of a stage that saves before its end
-    began: float = field(default_factory=time.time)
-    first_step: int = 0
+    pace: Pace = field(default_factory=lambda: Pace(time.time(), 0))
 
     @property
     def rundir(self) -> RunDir:
@@ -108,11 +128,12 @@ class Driver:
 
     def _beat(self, event: Event) -> None:
         if isinstance(event, StageStarted):
-            self.stage, self.steps, self.began, self.first_step = event.stage, event.steps, event.at, self.step
+            self.stage, self.steps, self.pace = event.stage, event.steps, Pace(event.at, self.step)
+        if isinstance(event, ControlAcknowledged):
+            self.pace.heed(event)
         if isinstance(event, StepCompleted):
-            self.step = event.step
-            pace = (event.at - self.began) / max(1, event.step - self.first_step)
-            self.heartbeat.update(self.stage, event.step, self.steps, pace, pace * (self.steps - event.step))
+            self.step, step_s = event.step, self.pace.step_s(event)
+            self.heartbeat.update(self.stage, event.step, self.steps, step_s, step_s * (self.steps - event.step))
 
 
 def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:
