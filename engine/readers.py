@@ -70,6 +70,8 @@ def load(source: Path | Source, kind: str, parse: Callable[[Any], R | None]) -> 
     """
     parsed = [placed(row, parse) for row in read_rows(source, kind)]
     records = [record for record in parsed if record is not None]
+    if not parsed:
+        raise DataError(f"{source} is empty")
     if not records:
         raise DataError(f"{source} holds no row that can be used ({len(parsed)} rows, all of them empty)")
     return Loaded(records, len(parsed) - len(records))

@@ -87,6 +87,8 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
         (["tiny:sft"], json.dumps({"prompt": "word " * 99}), 2, "a prompt has"),
         (["tiny:sft"], '{"prompt": " "}\n', 3, "stdin, line 1: the prompt is empty"),
+        (["tiny:sft"], "", 3, "stdin is empty; sample reads rows {prompt}, one a line, or --prompts FILE"),
+        (["tiny:sft"], "\n \n", 3, "stdin is empty"),
         (["tiny:sft", "-n", "0"], "", 2, "greater than or equal to 1"),
     ],
 )
@@ -129,6 +131,7 @@ def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:
     ("arguments", "stdin", "code", "sentence"),
     [
         (["pocket:judg"], "", 2, "did you mean 'judge'"),
+        (["tiny:rm"], "", 3, "stdin is empty; score reads rows {prompt, response}, one a line"),
         (["tiny:rm"], '{"prompt": "Hi"}\n', 3, "stdin, line 1: response must be text and is missing"),
         (["tiny:sft"], '{"prompt": "Hi", "response": "Yo"}\n', 3, "is a policy, and a reward model is needed here"),
     ],

@@ -194,7 +194,7 @@ def test_a_bad_row_names_file_line_field_and_what_was_expected(
         ("a.json", b'{"prompt": "Hi"}\n{"prompt": "Hi"}\n', "one object a line belongs in a .jsonl file"),
         ("a.json", b'{"prompt": "Hi"}', "expected a list of rows, [{...}, ...], and found an object"),
         ("a.json", b"[" * 100_000, "JSON"),
-        ("a.jsonl", b"", "holds no row that can be used"),
+        ("a.jsonl", b"\n", "a.jsonl is empty"),
         ("a.jsonl", b'{"prompt": "", "completion": ""}', "holds no row that can be used (1 rows, all of them empty)"),
     ],
 )
