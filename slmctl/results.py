@@ -139,6 +139,9 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         f"{result['losses']} losses; win rate {result['win_rate']:.1%} "
         f"({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%})"
     ]
+    if (longer := result.get("tokens_difference")) is not None:
+        low, high = (_number(result.get(f"tokens_difference_{end}")) for end in ("low", "high"))
+        lines.append(f"tokens a response, PPO's less SFT's: {longer:+.3f} ({low} to {high}, 95 %)")
     names = ("accuracy", "ceiling", "longer_baseline", "correctness_accuracy", "calibration_error")
     right, ceiling, longer, correctness, error = (_number(result.get(f"rm_{name}")) for name in names)
     lines += [

@@ -35,6 +35,7 @@ RESULT = {
     "win_rate": 0.82, "win_rate_low": 0.784, "win_rate_high": 0.851, "best_of_4_win_rate": 0.7, "kl_nats": 2.0,
     "rm_accuracy": 0.76, "rm_ceiling": 0.82, "rm_longer_baseline": 0.52, "rm_correctness_accuracy": 0.75,
     "utility_base": 0.3, "utility_sft": 0.6, "utility_best_of_8": 0.7, "utility_ppo": 0.8,
+    "tokens_difference": 0.5, "tokens_difference_low": -0.25, "tokens_difference_high": 1.25,
     "distinct_2_sft": 0.5, "alarms": ["kl"], "elapsed_s": 312.0, "peak_rss_mb": 900.0,
     "examples": [{"prompt": "Say \x1b]0;hacked\x07 hi", "sft": "[bold]Hi[/nope]", "ppo": "Hello!"}],
 }  # fmt: skip
@@ -69,6 +70,7 @@ def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_
         "0.800",
         "82.0%",
         "78.4% to 85.1%",
+        "tokens a response, PPO's less SFT's: +0.500 (-0.250 to 1.250, 95 %)",
         "alarms: kl",
         "5:12 min",
         "slmctl chat tiny:sft tiny:ppo",

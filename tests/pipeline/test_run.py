@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -78,9 +79,12 @@ def test_eval_rows_are_whole_and_agree_with_the_result(reference: Reference) -> 
     for verdict, count in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
         assert sum(row["verdict"] == verdict for row in judged) == result[count]
     for player in PLAYERS:
-        mean = sum(row[player]["utility"] for row in judged) / 20
-        assert result[f"utility_{player}"] == pytest.approx(mean)
+        assert result[f"utility_{player}"] == pytest.approx(mean(row[player]["utility"] for row in judged))
     assert result["kl_nats"] == pytest.approx(sum(row["kl_nats"] for row in judged) / 20)
+    longer = [row["ppo"]["tokens"] - row["sft"]["tokens"] for row in judged]
+    assert result["tokens_difference"] == pytest.approx(mean(longer))
+    half = (result["tokens_difference_high"] - result["tokens_difference_low"]) / 2
+    assert half == pytest.approx(1.96 * stdev(longer) / 20**0.5, rel=1e-3)
 
 
 def test_the_run_directory_is_the_one_that_was_promised(reference: Reference) -> None:
