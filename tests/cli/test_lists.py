@@ -107,6 +107,17 @@ def test_data_check_shows_what_it_found_within_eighty_columns(cli: Cli, tmp_path
     assert report["judgements"]["contradictions"][0]["places"] == [f"{file}, line 1", f"{file}, line 2"]
 
 
+def test_data_check_and_show_leave_out_what_was_judged_bad(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "kto.jsonl"
+    rows = [{"prompt": "Hi", "completion": text, "label": text == "Yo"} for text in ("Yo", "Go")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    checked = cli("data", "check", str(file))
+    assert checked.code == 0
+    assert "judged bad  1 rows with label false, left out: they are not to be learnt" in checked.out.splitlines()
+    shown = cli("data", "show", str(file), "--jsonl").out.splitlines()
+    assert [json.loads(line)["response"] for line in shown] == ["Yo"]
+
+
 def test_data_check_names_fields_that_prompts_do_not_have(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"prompt": "a", "answer": "b"}\n')
