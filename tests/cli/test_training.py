@@ -158,6 +158,23 @@ def test_a_stage_makes_its_parents_and_says_so(cli: Cli, engine_says: Install) -
     assert "rm/loss" in outcome.out
 
 
+def test_what_to_type_next_names_a_run_that_is_not_there_yet(cli: Cli, engine_says: Install, home: Path) -> None:
+    engine_says(whole)
+    assert "slmctl ppo --run tiny-2 --from tiny --set" in cli("run").out
+    (home / "tiny-2").mkdir()
+    assert "slmctl ppo --run tiny-3 --from tiny --set" in cli("run").out
+
+
+def test_after_data_of_ones_own_the_next_stage_is_not_of_the_world(
+    cli: Cli, engine_says: Install, tmp_path: Path
+) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text("".join(json.dumps({"prompt": text, "completion": "b"}) + "\n" for text in "ab"))
+    engine_says(whole)
+    assert "next: slmctl rm --run tiny --data FILE\n" in cli("sft", "--data", str(file)).out
+    assert "next: slmctl chat tiny:sft tiny:ppo\n" in cli("ppo").out
+
+
 def test_what_was_given_before_is_said_and_can_be_forgotten(cli: Cli, engine_says: Install, tmp_path: Path) -> None:
     def failing(_prepared: Prepared, _stop: Callable[[], bool]) -> Iterator[Event]:
         raise EngineError("it failed")
