@@ -52,6 +52,21 @@ def test_one_run_shows_where_its_models_lie(cli: Cli, home: Path) -> None:
     assert "no run named 'c'" in missing.err
 
 
+@pytest.mark.parametrize(
+    ("state", "told"), [("running", True), ("stopped", True), ("failed", True), ("finished", False)]
+)
+def test_a_run_that_has_ended_before_its_end_says_how_to_go_on(cli: Cli, home: Path, state: str, told: bool) -> None:
+    run = make_run(home, "a")
+    with Heartbeat(run, "rm") as beat:
+        beat.update(stage="sft", step=3, steps=9, state=state)
+        beat._write()
+        left = json.loads(run.status.read_text())
+    write_text(run.status, json.dumps(left | {"pid_started": "another"}))  # as a process that was killed leaves it
+    out = cli("runs", "a").out
+    assert ("to go on   slmctl rm --run a\n" in out) == told
+    assert ("dead" in out) == (state == "running")
+
+
 def test_presets(cli: Cli) -> None:
     assert "tiny" in cli("presets", "list").out
     assert set(json.loads(cli("presets", "list", "--json").out)) >= {"tiny"}
