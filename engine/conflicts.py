@@ -10,7 +10,7 @@ from engine.errors import ConfigError, RunConflictError
 from engine.inputs import input_entry, input_names, is_same_input
 from engine.pipeline import UNTIL_FINISHED, Change, Inputs
 from engine.references import run_and_place, stage_named
-from engine.rundir import STAGES
+from engine.rundir import STAGES, RunDir
 
 
 def refuse_settings(
@@ -67,20 +67,20 @@ def ways_on(stage: str, run: str) -> str:
     return f"{ways}, or slmctl {again} --run {run} --fresh with the change to do {again} and what follows again"
 
 
-def refuse_deleted(run: str, todo: Iterable[str], inputs: Inputs, dropped: Collection[str]) -> None:
+def refuse_deleted(run: RunDir, todo: Iterable[str], inputs: Inputs, dropped: Collection[str]) -> None:
     """Nothing where no stage to do starts from a model of this run that --fresh deletes and does not make before it.
 
     Raises: ConfigError naming the model.
     """
     for stage in todo:
         given = inputs.get(stage, {})
+        made = [early for early in dropped if STAGES.index(early) < STAGES.index(stage)]
         for option in input_names(given):
-            name, place = run_and_place(given[option]) or ("", "")
-            wanted, at, _ = place.partition("@")
-            if name != run or (wanted := stage_named(wanted)) not in dropped:
-                continue
-            if at or STAGES.index(wanted) >= STAGES.index(stage):
+            owner, place = run_and_place(given[option]) or ("", "")
+            named = stage_named(place.partition("@")[0]) if owner == run.name else ""
+            inside = any(Path(given[option]).is_relative_to(run.stage_dir(gone).resolve()) for gone in dropped)
+            if inside or (named in dropped and (named not in made or "@" in place)):
                 raise ConfigError(
                     f"--fresh deletes {given[option]}, which is the --{option} of {stage}; "
-                    f"make a new run: --run NEW --from {run}"
+                    f"make a new run: --run NEW --from {run.name}"
                 )

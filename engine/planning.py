@@ -139,7 +139,7 @@ def plan(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Plan:
     record = _with_inputs_of_now(record, todo, begun, request, rundir.name, home)
     prepared = Prepared(rundir, record, request.target, todo, made, request.inputs, dropped)
     check_supplies(todo, rundir.name, record)
-    refuse_deleted(rundir.name, todo, record.inputs, dropped)
+    refuse_deleted(rundir, todo, record.inputs, dropped)
     check_settings(record.config, record.inputs, request.inputs, todo)
     return Plan(prepared, before)
 

@@ -186,6 +186,7 @@ def test_fresh_does_it_again_and_ends_the_same(reference: Reference, nursery: Nu
         ("sft", ("--init", "reference:rm"), 3, "reference:rm is a reward model"),
         ("ppo", ("--ref", "reference:rm"), 3, "reference:rm is a reward model"),
         ("ppo", ("--init", "kept:ppo"), 2, "--fresh deletes kept:ppo, which is the --init of ppo"),
+        ("ppo", ("--init", "kept/ppo/final"), 2, "ppo/final, which is the --init of ppo"),
         ("rm", ("--data", "one.jsonl"), 3, "at least two different prompts"),
         ("ppo", ("--set", "ppo.max_new_tokens=95"), 2, "no prompt leaves room"),
     ],
@@ -196,7 +197,8 @@ def test_a_mistake_is_noticed_before_fresh_deletes_anything(
     (tmp_path / "one.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     shutil.rmtree(nursery.home / "kept", ignore_errors=True)
     kept = shutil.copytree(reference.run.path, nursery.home / "kept")
-    words_typed = [str(tmp_path / word) if word == "one.jsonl" else word for word in typed]
+    places = {"one.jsonl": tmp_path / "one.jsonl", "kept/ppo/final": kept / "ppo" / "final"}
+    words_typed = [str(places.get(word, word)) for word in typed]
     outcome = nursery.run(target, "--run", "kept", "--fresh", "--quiet", *words_typed)
     assert (outcome.code, outcome.err.count("\n")) == (code, 1) and words in outcome.err, outcome
     (kept / "lock").write_bytes((reference.run.path / "lock").read_bytes())  # it names the process that held it
