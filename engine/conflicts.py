@@ -6,10 +6,11 @@ Which stages have begun, and what a request changes, is planning.py's business.
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from engine.errors import RunConflictError
-from engine.inputs import input_entry, is_same_input
-from engine.pipeline import UNTIL_FINISHED, Change
-from engine.rundir import STAGES
+from engine.errors import ConfigError, RunConflictError
+from engine.inputs import input_entry, input_names, is_same_input
+from engine.pipeline import UNTIL_FINISHED, Change, Inputs
+from engine.references import run_and_place, stage_named
+from engine.rundir import STAGES, RunDir
 
 
 def refuse_settings(
@@ -64,3 +65,22 @@ def ways_on(stage: str, run: str) -> str:
         return ways
     again = "rm" if stage == "comparisons" else stage
     return f"{ways}, or slmctl {again} --run {run} --fresh with the change to do {again} and what follows again"
+
+
+def refuse_deleted(run: RunDir, todo: Iterable[str], inputs: Inputs, dropped: Collection[str]) -> None:
+    """Nothing where no stage to do starts from a model of this run that --fresh deletes and does not make before it.
+
+    Raises: ConfigError naming the model.
+    """
+    for stage in todo:
+        given = inputs.get(stage, {})
+        made = [early for early in dropped if STAGES.index(early) < STAGES.index(stage)]
+        for option in input_names(given):
+            owner, place = run_and_place(given[option]) or ("", "")
+            named = stage_named(place.partition("@")[0]) if owner == run.name else ""
+            inside = any(Path(given[option]).is_relative_to(run.stage_dir(gone).resolve()) for gone in dropped)
+            if inside or (named in dropped and (named not in made or "@" in place)):
+                raise ConfigError(
+                    f"--fresh deletes {given[option]}, which is the --{option} of {stage}; "
+                    f"make a new run: --run NEW --from {run.name}"
+                )

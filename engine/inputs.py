@@ -14,7 +14,7 @@ from engine.fields import map_text, parse_map
 from engine.hub import is_hub, pinned
 from engine.pipeline import INPUTS, READS
 from engine.preferences import read_database
-from engine.references import is_function, is_pocket, resolve_reference
+from engine.references import is_function, is_pocket, resolve_policy, resolve_reference, resolve_scorer
 from engine.rows import Source, is_labels, labels_named, read_rows
 from engine.runtoml import hash_path
 from engine.tables import absolute, dataset_hash, is_dataset, rows_hash
@@ -74,7 +74,8 @@ def input_entry(stage: str, name: str, value: str, home: Path) -> dict[str, str]
         path = Path(file).expanduser().resolve()
         return {name: f"{path}:{function}", name + HASH: hash_path(path)}
     value = pinned(value) if is_hub(value) else value
-    directory = resolve_reference(value, home)
+    resolve = resolve_scorer if name in SCORERS else resolve_reference if stage == "rm" else resolve_policy
+    directory = resolve(value, home)
     return {name: str(path) if path.is_dir() else value, name + HASH: hash_path(directory)}
 
 

@@ -29,6 +29,7 @@ from engine.evaluate import (
     win_rate,
 )
 from engine.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
+from engine.intervals import mean_interval
 from engine.pocket.judge import Judgement, judge
 from engine.pocket.probes import correctness_pairs
 from engine.pocket.requests import Request, draw
@@ -167,6 +168,9 @@ def compared(requests: Sequence[Request], players: Mapping[str, Player], config:
     kl = ppo.answers.kl_nats
     result |= {"kl_nats": fmean(kl) if kl else None, "tie_margin": config.tie_margin}
     result["length_ratio"] = ppo.answers.length_mean / sft.answers.length_mean
+    longer = [own - other for own, other in zip(ppo.answers.tokens, sft.answers.tokens, strict=True)]
+    ends = ("", "_low", "_high")
+    result |= {f"tokens_difference{end}": n for end, n in zip(ends, mean_interval(longer), strict=True)}
     for name, player in players.items():
         result |= component_means(name, player.judged)
         result[f"distinct_2_{name}"] = distinct_2(player.answers.texts)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.checks import check_files, check_settings
 from engine.config import Config
-from engine.conflicts import refuse_changed, refuse_inputs, refuse_settings
+from engine.conflicts import refuse_changed, refuse_deleted, refuse_inputs, refuse_settings
 from engine.errors import ConfigError, FileError, RunConflictError
 from engine.events import RunResumed
 from engine.inputs import handed, input_names, read_again
@@ -54,7 +54,7 @@ class Prepared:
     """A run directory that is ready, and the stages to do in it, in order; none where all is finished already.
 
     `made` are those of `stages` that were not asked for but that the target needs; `typed` is what was handed over in
-    this command, not in an earlier one.
+    this command, not in an earlier one. The results of `dropped` go first: `begin_afresh`.
     """
 
     rundir: RunDir
@@ -63,6 +63,7 @@ class Prepared:
     stages: tuple[str, ...]
     made: tuple[str, ...] = ()
     typed: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
     @property
     def last(self) -> str:
@@ -81,17 +82,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request would come to: `dropped` are the stages whose results go first, `before` is the run as it is."""
+    """What a request would come to, and the run as it is `before`."""
 
     prepared: Prepared
-    dropped: tuple[str, ...]
     before: RunRecord | None
 
 
 def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prepared:
-    """The run that a request means, its directory written or updated.
+    """The run that a request means, its directory written or updated once all of it is checked.
 
-    Nothing is written, and nothing deleted for --fresh, before all of it is checked.
+    Where something is to be deleted for --fresh nothing is written yet: that is left to `begin_afresh`.
 
     Raises: as `plan`; DataError for a row that cannot be used; RunConflictError where another process writes the run.
     """
@@ -100,9 +100,21 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     check_files(prepared.record.inputs, prepared.stages)
     if prepared.stages:
         _check_shared(prepared.rundir, prepared.record)
-    if prepared.record != planned.before or planned.dropped:
-        _write(prepared.rundir, prepared.record, planned.dropped)
+    if prepared.record != planned.before and not prepared.dropped:
+        with prepared.rundir.lock():
+            write_run_toml(prepared.rundir, prepared.record)
     return prepared
+
+
+def begin_afresh(prepared: Prepared) -> None:
+    """Deletes what is to be done afresh, and writes the run's record; the caller holds the run's lock."""
+    rundir = prepared.rundir
+    started = rundir.started()
+    for stage in reversed(prepared.dropped):  # what builds on a stage goes before it
+        _delete_stage(rundir, stage)
+        if stage in started:
+            rundir.append(RunResumed(stage, 0, fresh=True, at=time.time()))
+    write_run_toml(rundir, prepared.record)
 
 
 def plan(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Plan:
@@ -125,10 +137,11 @@ def plan(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Plan:
     made = () if request.target == "run" else tuple(name for name in todo if name != request.target)
     begun = rundir.started() - set(dropped) if before is not None else set()
     record = _with_inputs_of_now(record, todo, begun, request, rundir.name, home)
-    prepared = Prepared(rundir, record, request.target, todo, made, request.inputs)
+    prepared = Prepared(rundir, record, request.target, todo, made, request.inputs, dropped)
     check_supplies(todo, rundir.name, record)
+    refuse_deleted(rundir, todo, record.inputs, dropped)
     check_settings(record.config, record.inputs, request.inputs, todo)
-    return Plan(prepared, dropped, before)
+    return Plan(prepared, before)
 
 
 def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
@@ -311,16 +324,6 @@ def _check_shared(rundir: RunDir, record: RunRecord) -> None:
         if not path.is_dir() or hash_path(path) != entry["sha256"]:
             state = "has changed" if path.is_dir() else "is gone"
             raise FileError(f"the {NAMES[stage]} that run {rundir.name!r} shares with {entry['run']!r} {state}: {path}")
-
-
-def _write(rundir: RunDir, record: RunRecord, dropped: Iterable[str]) -> None:
-    with rundir.lock():
-        started = rundir.started()
-        for stage in reversed(tuple(dropped)):  # what builds on a stage goes before it
-            _delete_stage(rundir, stage)
-            if stage in started:
-                rundir.append(RunResumed(stage, 0, fresh=True, at=time.time()))
-        write_run_toml(rundir, record)
 
 
 def _delete_stage(rundir: RunDir, stage: str) -> None:

@@ -2,7 +2,8 @@
 
 The first bad row is an error that names file, line, field and what was expected; survey.py reports all of them. A field
 must hold text: a number is not taken for it, and null is a field that is not there. Rows with an empty prompt or
-response are left out and counted, of a ranking the empty responses alone. Ties stay in a ranking and make no pair. What
+response are left out and counted, of a ranking the empty responses alone; so are demonstrations that somebody judged to
+be bad, {prompt, completion, label: false}, since they would be learnt. Ties stay in a ranking and make no pair. What
 several annotators said of one prompt stays as many rows: contradictions are noise that the reward model expects. Files
 are rows.py's job, encoding the tokenizer's. A `margin` is checked and not used.
 """
@@ -26,10 +27,16 @@ CONVERT = "slmctl data convert FILE --out NEW.jsonl"
 
 @dataclass(frozen=True)
 class Loaded(Generic[R]):
-    """The records of a source, and how many rows were left out because a prompt or response was empty."""
+    """The records of a source, and how many rows were left out: a prompt or response was empty, or judged to be bad."""
 
     records: list[R]
     empty: int
+    judged_bad: int = 0
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many rows were left out, by reason."""
+        return {"empty": self.empty} | ({"judged_bad": self.judged_bad} if self.judged_bad else {})
 
 
 def read_demonstrations(source: Path | Source) -> Loaded[Demonstration]:
@@ -68,11 +75,22 @@ def load(source: Path | Source, kind: str, parse: Callable[[Any], R | None]) -> 
 
     Raises: FileError where it cannot be read; DataError at the first bad row, or where no row can be used.
     """
-    parsed = [placed(row, parse) for row in read_rows(source, kind)]
-    records = [record for record in parsed if record is not None]
+    rows = list(read_rows(source, kind))
+    if not rows:
+        raise DataError(f"{source} is empty")
+    parsed = [(record, row) for row in rows if (record := placed(row, parse)) is not None]
+    records = [record for record, row in parsed if not is_judged_bad(row.value, kind)]
+    loaded = Loaded(records, len(rows) - len(parsed), len(parsed) - len(records))
     if not records:
-        raise DataError(f"{source} holds no row that can be used ({len(parsed)} rows, all of them empty)")
-    return Loaded(records, len(parsed) - len(records))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in loaded.left_out.items())
+        raise DataError(f"{source} holds no row that can be used (of {len(rows)} rows left out: {reasons})")
+    return loaded
+
+
+def is_judged_bad(row: Any, kind: str) -> bool:
+    """Whether a row of this kind shows what is not to be done, as KTO learns from; in a .csv file its label is text."""
+    shaped = kind == "demonstrations" and isinstance(row, dict) and "completion" in row
+    return shaped and str(row.get("label")).lower() == "false"
 
 
 def parser(kind: str) -> Callable[[Any], Record | None]:

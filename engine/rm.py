@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 
 from engine.batching import EpochBatches, fork, shared_beginning
 from engine.config import RmConfig
-from engine.events import EvalCompleted, Event, StageStarted, StepCompleted
+from engine.events import AlarmRaised, EvalCompleted, Event, StageStarted, StepCompleted
 from engine.heads import ScalarModel
 from engine.losses import pairwise_loss
 from engine.optimiser import apply_gradients, check_finite, optimisers, schedule
@@ -58,11 +58,13 @@ def train_rm(
     steps: int,
     saver: Saver,
     should_stop: Callable[[], bool],
+    warning: str = "",
 ) -> Iterator[Event]:
     """Train `model` in place; yields the stage's events.
 
     `marked` pairs are learnt once before the rankings (Askell et al. 2021, preference model pretraining).
-    `demonstrations` set the bias, they are not trained on. `left_out` counts the rankings that are not used, by reason.
+    `demonstrations` set the bias, they are not trained on. `left_out` counts the rankings that are not used, by reason;
+    `warning` says before the first step that they are too few, where they are.
 
     Raises: DivergedError on a loss or gradient that is not finite.
     """
@@ -75,6 +77,8 @@ def train_rm(
     opening = Lesson(ranked_rows(marked, tokenizer, context), seed, "rm/marked", c.marked_batch) if marked else lesson
     about = {"rankings": len(rankings), "marked_pairs": len(marked), "validation": len(validation), **left_out}
     yield StageStarted("rm", steps, about)
+    if warning and start == 0:
+        yield AlarmRaised("rm", 1, "few_passes", warning)
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         items = opening.batch(step) if step <= first else lesson.batch(step - first)

@@ -29,7 +29,7 @@ from engine.events import (
     rounded,
     stamp,
 )
-from engine.planning import Prepared
+from engine.planning import Prepared, begin_afresh
 from engine.pulse import Heartbeat, pending_requests
 from engine.rundir import STAGES, RunDir, disk_error, write_text
 from engine.runtime import memory_error, peak_rss_mb, prepare_machine, versions
@@ -38,6 +38,27 @@ from engine.stages import OPENERS, Bench, make_saver
 
 PAUSE_POLL_S = 0.25
 PEAK = "/peak_rss_mb"
+
+
+@dataclass
+class Pace:
+    """How fast a stage goes since this process joined it, after `first_step` steps at `began`; pauses are left out."""
+
+    began: float
+    first_step: int
+    paused: float | None = None  # since when
+
+    def heed(self, event: ControlAcknowledged) -> None:
+        """Remembers when a pause begins, and at its end counts it out."""
+        if event.request == "pause" and self.paused is None:
+            self.paused = event.at
+        elif event.request == "resume" and self.paused is not None:
+            self.began += event.at - self.paused
+            self.paused = None
+
+    def step_s(self, event: StepCompleted) -> float:
+        """Seconds a step."""
+        return (event.at - self.began) / max(1, event.step - self.first_step)
 
 
 @dataclass
@@ -54,8 +75,7 @@ class Driver:
     steps: int = 0
     stopping: str = ""  # why, once it is
     saver: Saver | None = None  # of a stage that saves before its end
-    began: float = field(default_factory=time.time)
-    first_step: int = 0
+    pace: Pace = field(default_factory=lambda: Pace(time.time(), 0))
 
     @property
     def rundir(self) -> RunDir:
@@ -108,21 +128,48 @@ class Driver:
 
     def _beat(self, event: Event) -> None:
         if isinstance(event, StageStarted):
-            self.stage, self.steps, self.began, self.first_step = event.stage, event.steps, event.at, self.step
+            self.stage, self.steps, self.pace = event.stage, event.steps, Pace(event.at, self.step)
+        if isinstance(event, ControlAcknowledged):
+            self.pace.heed(event)
         if isinstance(event, StepCompleted):
-            self.step = event.step
-            pace = (event.at - self.began) / max(1, event.step - self.first_step)
-            self.heartbeat.update(self.stage, event.step, self.steps, pace, pace * (self.steps - event.step))
+            self.step, step_s = event.step, self.pace.step_s(event)
+            self.heartbeat.update(self.stage, event.step, self.steps, step_s, step_s * (self.steps - event.step))
 
 
 def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:
     """Do the prepared stages, and return whether they are done; `tell` is given every event once it is recorded.
 
-    Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event.
+    Asks `should_stop` each step: the stage finishes the step, saves, and RunPaused is the last event. What is to be
+    done afresh is deleted once the first stage has all that it needs.
     Raises: EngineError as a stage does, after RunFailed is recorded; RunConflictError if another process has the run.
     """
     rundir = prepared.rundir
-    with rundir.lock(), Heartbeat(rundir, prepared.last) as heartbeat:
+    with rundir.lock():
+        if prepared.dropped:
+            _rehearse(prepared, should_stop)
+            begin_afresh(prepared)
+        return _drive(prepared, should_stop, tell)
+
+
+def _rehearse(prepared: Prepared, should_stop: Callable[[], bool]) -> None:
+    """Nothing where the first stage finds all that it needs. Raises: EngineError as its opening does."""
+    stage = prepared.stages[0]
+    try:
+        _open(prepared, stage, make_saver(prepared, stage), should_stop)
+    except Exception as error:
+        if (told := _told(error, prepared.rundir, stage)) is error:
+            raise
+        raise told from error
+
+
+def _told(error: Exception, rundir: RunDir, stage: str) -> Exception:
+    """The error that a person is told: a sentence where one is known for it, else itself."""
+    return disk_error(error, rundir.path) or memory_error(error, stage) or error
+
+
+def _drive(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:
+    rundir = prepared.rundir
+    with Heartbeat(rundir, prepared.last) as heartbeat:
         heard = max((request.number for request in pending_requests(rundir, 0)), default=0)
         driver = Driver(prepared, heartbeat, should_stop, tell, heard)
         try:
@@ -139,7 +186,7 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[
             return True
         except Exception as error:  # a watcher must hear of our bugs too
             heartbeat.update(state="failed")
-            told = disk_error(error, rundir.path) or memory_error(error, driver.stage) or error
+            told = _told(error, rundir, driver.stage)
             sentence = str(told) if isinstance(told, EngineError) else f"a bug of ours: {error!r}"
             with suppress(OSError, FileError):  # on a full disk nobody can be told
                 if isinstance(error, DivergedError):  # for watchers; whoever drives hears the error itself
@@ -190,10 +237,14 @@ def _stage(driver: Driver, stage: str) -> None:
     saver = make_saver(driver.prepared, stage)
     driver.stage, driver.step, driver.saver = stage, saver.latest(), None if stage == "eval" else saver
     driver.heartbeat.update(stage=stage, step=driver.step, steps=0, step_s=0.0)
-    device = prepare_machine(driver.prepared.config)
-    bench = Bench(driver.prepared, device, saver, driver.should_stop, lambda numbers: publish(driver.prepared, numbers))
-    for event in OPENERS[stage](bench):
+    for event in _open(driver.prepared, stage, saver, driver.should_stop):
         driver.record(event)
+
+
+def _open(prepared: Prepared, stage: str, saver: Saver, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """A stage that has all that it needs, and has not begun."""
+    device = prepare_machine(prepared.config)
+    return OPENERS[stage](Bench(prepared, device, saver, should_stop, lambda numbers: publish(prepared, numbers)))
 
 
 def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:

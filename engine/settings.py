@@ -20,6 +20,7 @@ from engine.errors import ConfigError, FileError, nearest
 ENVIRONMENT_PREFIX = "SLMCTL_"
 RESERVED_VARIABLES = ("SLMCTL_RUNS",)
 DEFAULT = "default"
+TYPED = "--set"  # the origin of what a person typed
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def resolve(
     layers = [] if preset is None else [Layer(preset.values, origin=f"preset {preset.name}")]
     layers += [] if base is None else [base]
     layers.append(environment_layer(environ or {}))
-    layers.append(Layer({name: parse_value(text) for name, text in (overrides or {}).items()}, origin="--set"))
+    layers.append(Layer({name: parse_value(text) for name, text in (overrides or {}).items()}, origin=TYPED))
     options = {name: value for name, value in (flags or {}).items() if value is not None}
     layers.append(Layer(options, {name: "--" + name.rsplit(".", 1)[-1].replace("_", "-") for name in options}))
     values: dict[str, Any] = {}

@@ -102,7 +102,7 @@ def sft_examples(config: Config, data: Source | None, tokenizer: Tokenizer, cont
             f"{context} tokens; at least two must."
         )
     train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
-    return Divided(train, validation, {"empty": rows.empty, "overlong": overlong})
+    return Divided(train, validation, {**rows.left_out, "overlong": overlong})
 
 
 def comparisons(
@@ -125,7 +125,7 @@ def comparisons(
     lengths = longest_rows(untied, tokenizer)
     fitting = [ranking for ranking, length in zip(untied, lengths, strict=True) if length <= context]
     left_out = {
-        "empty": loaded.empty,
+        **loaded.left_out,
         "tied": len(loaded.records) - len(untied),
         "overlong": len(untied) - len(fitting),
     }

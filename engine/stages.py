@@ -19,19 +19,21 @@ from engine.errors import CheckpointError
 from engine.events import Event
 from engine.heads import ScalarModel, scalar_from
 from engine.judging import Contestants, evaluate_run
+from engine.passes import too_few
 from engine.pipeline import needs
 from engine.planning import Prepared
 from engine.ppo import train_ppo
 from engine.pretrain import train_base
 from engine.pretrained import is_reward_model, open_policy, open_scalar
 from engine.randomness import generator
-from engine.references import POCKET, is_model, resolve_reference
+from engine.references import POCKET, is_model, reference_to, resolve_reference
 from engine.rm import marked_steps, train_rm
 from engine.rows import Source, source_of
 from engine.rundir import RunDir
 from engine.runtoml import hash_path
 from engine.saving import Saver
 from engine.scoring import RewardModelScorer, Scorer, named_scorer, pocket_scorer
+from engine.settings import TYPED
 from engine.sft import train_sft
 from engine.tokenizer import Tokenizer
 from engine.transformer import Architecture, LanguageModel, initialise
@@ -191,6 +193,7 @@ def rm(bench: Bench) -> Iterator[Event]:
     given = bench.source("rm", "data")
     data = sources.comparisons(config, given, drawn, tokenizer, model.architecture.context)
     marked = sources.marked(config) if given is None else []
+    steps = marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
     demonstrations = sources.demonstrations(config, bench.source("sft", "data")).records
     return train_rm(
         model,
@@ -201,10 +204,9 @@ def rm(bench: Bench) -> Iterator[Event]:
         demonstrations[: sources.NORMALISING_DEMONSTRATIONS],
         config.rm,
         left_out=data.left_out,
+        warning="" if given is None else few_passes(bench, len(data.train), steps),
         seed=config.seed,
-        steps=bench.capped(
-            marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
-        ),
+        steps=bench.capped(steps),
         saver=bench.saver,
         should_stop=bench.should_stop,
     )
@@ -218,6 +220,17 @@ def reward_start(bench: Bench) -> tuple[ScalarModel, Tokenizer]:
     policy, tokenizer = bench.policy(directory)
     model = scalar_from(policy.model, generator(bench.config.seed, "rm/head"))
     return bench.computing(model.to(bench.device)), tokenizer
+
+
+def few_passes(bench: Bench, comparisons: int, steps: int) -> str:
+    """The sentence for comparisons that are seen too few times, with the reward model of the parent run to go on from
+    where the run goes on from none; empty where they are enough."""
+    record, home = bench.prepared.record, bench.prepared.rundir.path.parent
+    parents = [] if "init" in bench.given("rm") else record.parents
+    start = next((reference_to(run, "rm") for run in parents if RunDir(home / run).finished("rm")), "")
+    typed = [name for name, origin in record.origins.items() if origin == TYPED]
+    run, warm = bench.prepared.rundir.name, is_reward_model(bench.parent("rm", "sft"))
+    return too_few(run, bench.config.rm, comparisons, steps, typed=typed, start=start, warm=warm)
 
 
 def ppo(bench: Bench) -> Iterator[Event]:

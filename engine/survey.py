@@ -16,7 +16,7 @@ from typing import Any
 from engine.errors import ConfigError, DataError
 from engine.judgements import Judgements, compared
 from engine.preferences import read_database
-from engine.readers import KINDS, Record, parser, placed, table_of
+from engine.readers import KINDS, Record, is_judged_bad, parser, placed, table_of
 from engine.records import Demonstration, Prompt, Ranking, Text, normalised, prompt_text
 from engine.rows import Row, Source, is_labels, is_plain_text, labels_named, read_rows
 
@@ -52,17 +52,18 @@ class Shared:
 class Report:
     """What was found in one file.
 
-    `rows` counts all, `good` those that can be used, `empty` those left out; `duplicates` are good rows seen before,
-    `repeated` are responses that another row gives to the same prompt, duplicates aside; `ties` are pairs without a
-    preference; `shared` are good rows whose prompt is in the other split too, spaces and case aside; `unused` counts
-    the rows with a field that nothing reads, by its name; `against_problems` are rows of the other split without a
-    prompt that can be read.
+    `rows` counts all, `good` those that can be used, `empty` and `judged_bad` those left out; `duplicates` are good
+    rows seen before, `repeated` are responses that another row gives to the same prompt, duplicates aside; `ties` are
+    pairs without a preference; `shared` are good rows whose prompt is in the other split too, spaces and case aside;
+    `unused` counts the rows with a field that nothing reads, by its name; `against_problems` are rows of the other
+    split without a prompt that can be read.
     """
 
     kind: str
     rows: int = 0
     good: int = 0
     empty: int = 0
+    judged_bad: int = 0
     duplicates: int = 0
     repeated: int = 0
     pairs: int = 0
@@ -78,12 +79,13 @@ class Report:
 
 @dataclass
 class Sorted:
-    """A file's rows: the good records with their places, a sentence for each bad row, and how many are empty."""
+    """A file's rows: the good records with their places, a sentence for each bad row, and how many are left out."""
 
     records: list[Record] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     empty: int = 0
+    judged_bad: int = 0
     unused: Counter[str] = field(default_factory=Counter)
 
 
@@ -119,9 +121,10 @@ def check(source: Path | Source, kind: str, against: Source | None = None) -> Re
     rankings = ((place, one) for place, one in zip(found.places, records, strict=True) if isinstance(one, Ranking))
     return Report(
         kind=kind,
-        rows=len(records) + len(found.problems) + found.empty,
+        rows=len(records) + len(found.problems) + found.empty + found.judged_bad,
         good=len(records),
         empty=found.empty,
+        judged_bad=found.judged_bad,
         duplicates=len(records) - len(set(records)),
         repeated=_repeated(dict.fromkeys(records)),
         pairs=sum(decided + tied for decided, tied in pairs),
@@ -182,9 +185,12 @@ def sort_out(source: Path | Source, kind: str) -> Sorted:
         except DataError as error:
             found.problems.append(str(error))
             continue
+        judged_bad = is_judged_bad(watched, kind)
         found.unused.update(watched.unused() if watched is not None else ())
         if record is None:
             found.empty += 1
+        elif judged_bad:
+            found.judged_bad += 1
         else:
             found.records.append(record)
             found.places.append(row.place)

@@ -34,6 +34,7 @@ from slmctl.playing import can_draw, play
 from slmctl.tui.safe import clean
 
 BUG = 70
+DRAWING = ("chat", "label", "watch")  # commands that take --ascii, before their name or after it
 HELP = """\b
 slmctl                            the playground: watch, chat and label in the terminal
 slmctl run --preset tiny          base, SFT, reward model, PPO and evaluation in one go
@@ -99,9 +100,10 @@ def root(
     ascii: options.Ascii = False,
 ) -> None:
     """Opens the playground where no command is given, or prints help where there is no terminal for it."""
-    if ctx.invoked_subcommand is not None:
-        if ascii:
-            raise ConfigError("--ascii is the playground's: type slmctl --ascii, or put it after the command")
+    if (command := ctx.invoked_subcommand) is not None:
+        if ascii and command not in DRAWING:
+            raise ConfigError(f"{command} draws nothing, so --ascii goes with chat, label and watch alone")
+        ctx.default_map = {command: {"ascii": ascii}}
         return
     if not can_draw(os.environ):
         print(ctx.get_help())

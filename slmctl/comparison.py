@@ -79,7 +79,7 @@ def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float
     parts = dict[str, float]()
     for part in (*COMPONENTS, "correct"):
         values = [[getattr(one, part) for one in own if getattr(one, part) is not None] for own in judged]
-        parts |= side_by_side(part, *values)
+        parts |= side_by_side(part, *values) if all(values) else {}
     return [[one.utility for one in own] for own in judged], parts
 
 

@@ -23,6 +23,10 @@ def report_lines(file: str, report: "Report", against: str | None) -> Iterator[s
     counts = f"{report.kind}, {report.rows} rows, {report.good} good, {report.empty} empty and left out"
     whole = f"{one_line(file)}: {counts}"
     yield from [whole] if len(whole) <= WIDTH else [f"{one_line(file)}:", counts]
+    if report.judged_bad:
+        yield from entry(
+            "judged bad", f"{report.judged_bad} rows with label false, left out: they are not to be learnt"
+        )
     yield from entry("duplicates", f"{report.duplicates}")
     if report.repeated:
         yield from entry("repeated", f"{report.repeated} responses that another row gives to the same prompt")

@@ -78,7 +78,7 @@ def finite(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def print_stage(result: Mapping[str, Any], rundir: RunDir, world: str) -> None:
-    """Prints a stage's result and what to type next; without a world the next stage needs data."""
+    """Prints a stage's result and what to type next; without a world, as with data of one's own, that needs data."""
     print(f"{result['stage']} of run {result['run']!r} is in {clean(result['path'])}")
     for name, value in result["metrics"].items():
         print(f"  {name:<28} {value:,.0f}" if value >= 1000 else f"  {name:<28} {value:.4g}")
@@ -94,13 +94,13 @@ def _print_curve(points: Sequence[Mapping[str, float]]) -> None:
         print(f"  {point['tokens']:>11,.0f}   {point['bits_per_byte']:.3f}")
 
 
-def print_run(result: Mapping[str, Any], plain: bool, console: Console | None = None) -> None:
-    """Prints a run's table, its examples and what to type next."""
-    console = console or Console(no_color=plain or None, highlight=False, soft_wrap=False)
+def print_run(result: Mapping[str, Any], plain: bool, new: str) -> None:
+    """Prints a run's table, its examples and what to type next; `new` is a name for another run."""
+    console = Console(no_color=plain or None, highlight=False, soft_wrap=False)
     run = result["run"]
     following = (
         f"next: slmctl chat {run}:sft {run}:ppo",
-        f"      slmctl ppo --run round2 --from {run} --set ppo.kl_coef=0.1",
+        f"      slmctl ppo --run {new} --from {run} --set ppo.kl_coef=0.1",
         f"      slmctl eval {run}:sft {run}:ppo",
     )
     console.print(comparison_table(result, plain))
@@ -139,6 +139,9 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         f"{result['losses']} losses; win rate {result['win_rate']:.1%} "
         f"({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%})"
     ]
+    if (longer := result.get("tokens_difference")) is not None:
+        low, high = (_number(result.get(f"tokens_difference_{end}")) for end in ("low", "high"))
+        lines.append(f"tokens a response, PPO's less SFT's: {longer:+.3f} ({low} to {high}, 95 %)")
     names = ("accuracy", "ceiling", "longer_baseline", "correctness_accuracy", "calibration_error")
     right, ceiling, longer, correctness, error = (_number(result.get(f"rm_{name}")) for name in names)
     lines += [

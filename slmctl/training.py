@@ -102,6 +102,7 @@ def _drive(prepared: "Prepared", view: View) -> None:
 
 
 def _print_result(prepared: "Prepared", view: View) -> None:
+    from slmctl.labelling.rounds import next_name
     from slmctl.results import finite, print_run, print_stage, run_result, stage_result
 
     whole = prepared.target == "run"
@@ -111,6 +112,7 @@ def _print_result(prepared: "Prepared", view: View) -> None:
     elif view.json:
         print(json.dumps(finite(result)))
     elif whole:
-        print_run(result, view.plain)
+        print_run(result, view.plain, next_name(prepared.rundir.path.parent, prepared.rundir.name))
     else:
-        print_stage(result, prepared.rundir, prepared.config.world.name)
+        own = any("data" in prepared.inputs(stage) for stage in ("pretrain", "sft"))
+        print_stage(result, prepared.rundir, "" if own else prepared.config.world.name)

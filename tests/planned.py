@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.events import StageStarted, StepCompleted
-from engine.planning import Prepared, RunRequest, prepare
+from engine.planning import Prepared, RunRequest, begin_afresh, prepare
 from engine.rundir import RunDir
 
 ROWS = '[{"prompt": "a", "completion": "b", "chosen": "c", "rejected": "d"}]'
@@ -13,7 +13,10 @@ OTHER_ROWS = ROWS.replace('"a"', '"e"')
 
 
 def plan(home: Path, target: str = "run", environ: dict[str, str] | None = None, **fields: Any) -> Prepared:
-    return prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})
+    prepared = prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})
+    if prepared.dropped:
+        begin_afresh(prepared)
+    return prepared
 
 
 def start(run: RunDir, *stages: str) -> None:

@@ -126,11 +126,11 @@ def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
 
 
 def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:
-    from engine.readers import parser, placed
+    from engine.readers import is_judged_bad, parser, placed
     from engine.rows import read_rows
 
     parse = parser(kind)
-    records = (placed(row, parse) for row in read_rows(source, kind))
+    records = (placed(row, parse) for row in read_rows(source, kind) if not is_judged_bad(row.value, kind))
     shown = (asdict(record) for record in records if record is not None)
     return ({name: value for name, value in row.items() if name != "all_turns"} for row in shown)
 

@@ -60,6 +60,7 @@ def evaluate(
     from engine import threads as thread_settings
     from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
+    from engine.runtoml import hash_path
 
     home = runs_home(os.environ)
     directories = [resolve_reference(name, home) for name in (a, b)]
@@ -81,7 +82,8 @@ def evaluate(
     usual = EvalConfig()
     sampling = sampling_of(ctx.params, max_new_tokens=usual.max_new_tokens)
     numbers = compare(first, second, asked, sampling, seed or 0, usual.tie_margin, judging, scorer)
-    result = {"a": a, "b": b, "judge": judge or JUDGE, **numbers}
+    same = hash_path(directories[0]) == hash_path(directories[1])
+    result = {"a": a, "b": b, "judge": judge or JUDGE, "same_checkpoint": same, **numbers}
     if json:
         print(json_module.dumps(finite(result)))
     else:
@@ -109,6 +111,8 @@ def own_prompts(file: str | None, mapped: list[str] | None, n: int | None, judge
 def print_comparison(result: Mapping[str, Any]) -> None:
     """Prints who wins, how far apart the two are, and their numbers side by side."""
     a, b = one_line(result["a"]), one_line(result["b"])
+    if result["same_checkpoint"]:
+        print(f"{a} and {b} are the same checkpoint: whatever differs here is chance")
     by = f"by {one_line(result['judge'])} on {result['prompts']} prompts"
     print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses ({by})")
     print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")

@@ -4,7 +4,7 @@ import json as json_module
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from slmctl.report import LINE_EVERY_S
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
-    from slmctl.labelling.sitting import Wishes
+    from slmctl.labelling.sitting import Sitting, Wishes
 
 HELP = """\b
 slmctl label tiny:sft                         pairs of one policy's answers
@@ -172,7 +172,7 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     if params["json"]:
         print(json_module.dumps(report))
     else:
-        print_report(report, wishes.models, home)
+        print_report(report, sitting, home)
 
 
 class Teller:
@@ -188,15 +188,19 @@ class Teller:
             print(f"label {done}/{most}", file=sys.stderr, flush=True)
 
 
-def print_report(report: Mapping[str, Any], models: Sequence[str], home: Path) -> None:
-    """Prints what a simulated labeler did, and what to type next."""
-    from slmctl.labelling.asking import run_of
-    from slmctl.labelling.rounds import next_name
+def print_report(report: Mapping[str, Any], sitting: "Sitting", home: Path) -> None:
+    """Prints what a simulated labeler did, and the commands of a round that learns from it."""
+    from slmctl.labelling.rounds import FEWEST, plan_round
+    from slmctl.runs.launch import shown
 
-    labels = one_line(report["labels"])
-    print(f"{report['judged']} labels of {one_line(report['annotator'])} in {labels}")
+    print(f"{report['judged']} labels of {one_line(report['annotator'])} in {one_line(report['labels'])}")
     for name, title in REPORT_LINES.items():
         if (value := report[name]) is not None:
             print(f"  {title:<28} {value:.3g}")
-    if (run := run_of(models[0], home)) is not None:
-        print(f"next: slmctl rm --run {next_name(home, run.name)} --from {run.name} --data {labels}")
+    if report["judged"] < FEWEST:
+        return
+    recipe, longest = sitting.recipe, int(sitting.recipe.sampling["max_new_tokens"])
+    judged, labels, source = report["judged"], sitting.labels, sitting.source
+    planned = plan_round(recipe.models[0], recipe.scorer, labels, judged, home, source, longest)
+    for mark, command in zip(("next:", "then:"), planned.commands, strict=True):
+        print(f"{mark} {one_line(shown(command))}")

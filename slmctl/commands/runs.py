@@ -19,6 +19,7 @@ slmctl runs tiny
 slmctl runs --json
 
 The runs in ./runs (or $SLMCTL_RUNS): what is finished, what is going on, the win rate."""
+UNFINISHED = ("dead", "failed", "stopped", "ended")
 
 
 def runs(
@@ -39,7 +40,7 @@ def runs(
         for row in rows:
             print(json_module.dumps(row))
     elif name is not None:
-        _print_one(rows[0])
+        _print_one(rows[0], found[0].last)
     else:
         _print_all(rows, str(home))
 
@@ -78,10 +79,16 @@ def _print_all(rows: list[dict[str, Any]], home: str) -> None:
         print(f"{name:<16} {preset:<10} {seed:>4}  {row['state']:<11} {at:<18} {rate:>8}  {done}")
 
 
-def _print_one(row: dict[str, Any]) -> None:
+def _print_one(row: dict[str, Any], last: str) -> None:
+    """Prints a run; of one that has ended before the stage `last`, the end of what was asked for, how to go on."""
+    from slmctl.runs.launch import go_on_words
+    from slmctl.runs.launch import shown as typed
+
     for name, value in row.items():
         if name != "models":
             shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
             print(f"{name:<10} {one_line(shown) or '-'}")
+    if row["state"] in UNFINISHED:
+        print(f"to go on   {one_line(typed(go_on_words(row['run'], last)))}")
     for stage, path in row["models"].items():
         print(f"{row['run'] + ':' + stage:<18} {one_line(path)}")

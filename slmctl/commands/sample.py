@@ -90,20 +90,25 @@ def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator["Prompt
     if file not in (None, "-"):
         yield from (row.prompt for row in readers.read_prompts(named_source(file, mapped)).records)
         return
-    for row in stdin_rows():
+    for row in stdin_rows("sample reads rows {prompt}, one a line, or --prompts FILE"):
         prompt = readers.prompt_of(row)
         if prompt is None:
             raise DataError(f"{row.place}: the prompt is empty")
         yield prompt
 
 
-def stdin_rows() -> Iterator["Row"]:
-    """The JSON rows of stdin, as they come."""
+def stdin_rows(wanted: str) -> Iterator["Row"]:
+    """The JSON rows of stdin, as they come. Raises: DataError naming what is `wanted` where there is none."""
+    from engine.errors import DataError
     from engine.rows import json_row
 
+    found = False
     for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
+            found = True
             yield json_row(f"stdin, line {number}", line)
+    if not found:
+        raise DataError(f"stdin is empty; {wanted}")
 
 
 def repeated(prompts: Iterator["Prompt"], n: int) -> Iterator["Prompt"]:

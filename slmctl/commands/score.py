@@ -46,7 +46,7 @@ def score(
     from slmctl.models import opening_of
 
     scorer = opening_of(ctx.params).scorer(model, directory)
-    rows = iter(stdin_rows())
+    rows = stdin_rows("score reads rows {prompt, response}, one a line")
     while batch := list(islice(rows, BATCH)):
         exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]
         for row, added in zip(batch, scored(scorer, model, exchanges), strict=True):

@@ -20,10 +20,11 @@ edited responses of a label database.""",
     "rm": """\b
 slmctl rm --preset tiny
 slmctl rm --run mine --data comparisons.json
-slmctl rm --run round2 --from tiny --data runs/tiny/labels.db
+slmctl rm --run round2 --from tiny --data runs/tiny/labels.db --init tiny:rm --set rm.epochs=6
 
 Trains a reward model on comparisons: {prompt, chosen, rejected}, rankings, labels that people made, or those of the
-simulated labelers. Of labels the newest are held out for the accuracy, of files a random share.""",
+simulated labelers. Of labels the newest are held out for the accuracy, of files a random share. Where there are few,
+one pass over them teaches next to nothing: a note tells which settings fit.""",
     "ppo": """\b
 slmctl ppo --preset tiny
 slmctl ppo --run round2 --from tiny --set ppo.kl_coef=0.1

@@ -15,6 +15,7 @@ from engine.errors import ConfigError, EngineError, FileError
 from engine.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.fields import map_text
 from engine.inputs import NONE
+from engine.passes import passes, settings_for_few
 from engine.pulse import make_request
 from engine.references import is_function, is_model, reference_to
 from engine.rows import Source, is_labels, labels_named
@@ -29,10 +30,6 @@ from slmctl.stopping import INTERRUPTED
 FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
 OWN_PRESET = "slm-25m"  # settings for models that come with no run
 LOOK_EVERY_S = 0.5
-RM_LEARNT = 600  # labels that the reward model sees in all, each as often as it takes
-RM_EPOCHS_MOST = 10
-RM_LR_SHARE = 0.3
-RM_WARMUP_STEPS = 2
 RM_HELD_OUT = 0.15
 PPO_STEPS_SHARE = 0.6
 LENGTH = "ppo/response_tokens"
@@ -131,20 +128,13 @@ def plan_round(
 def settings_for(record: RunRecord, labels: int, warm: bool) -> tuple[dict[str, float], dict[str, float]]:
     """What a round sets otherwise than the run that it starts from, for the reward model and for PPO.
 
-    A hundred labels must neither be forgotten nor learnt by heart: so many passes that about RM_LEARNT labels are seen,
-    and for a `warm` reward model, which has learnt before, a third of the usual step. A run that came from a round has
-    these settings already. Measured on `tiny`: tests/bench/round.py.
+    A `warm` reward model has learnt before. A run that came from a round has these settings already, but for the
+    passes. Measured on `tiny`: tests/bench/round.py.
     """
     config = record.config
-    rm = {"rm.epochs": min(RM_EPOCHS_MOST, max(1.0, round(RM_LEARNT / labels, 1)))}
     if is_labels(record.inputs.get("rm", {}).get("data", "")):
-        return rm, {}
-    rm |= {"rm.lr": float(f"{RM_LR_SHARE * config.rm.lr:.2g}")} if warm else {}
-    rm |= {
-        "rm.muon_lr": 0.0,
-        "rm.warmup_steps": min(RM_WARMUP_STEPS, config.rm.warmup_steps),
-        "rm.validation_share": RM_HELD_OUT,
-    }
+        return {"rm.epochs": passes(labels)}, {}
+    rm = settings_for_few(config.rm, labels, warm) | {"rm.validation_share": RM_HELD_OUT}
     return rm, {"ppo.steps": max(1, round(PPO_STEPS_SHARE * config.ppo.steps))}
 
 

@@ -158,7 +158,7 @@ def outlook(draft: Draft, home: Path, environ: Mapping[str, str]) -> str:
 
 
 def _sentences(planned: Plan) -> str:
-    prepared, dropped = planned.prepared, planned.dropped
+    prepared, dropped = planned.prepared, planned.prepared.dropped
     run = prepared.rundir.name
     if not prepared.stages:
         return f"Nothing is left to do: {prepared.target} of {run} is finished."

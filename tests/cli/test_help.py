@@ -48,7 +48,7 @@ def test_the_version(cli: Cli) -> None:
         (["run", "--sed", "1"], "--seed"),
         (["run", "--seed", "x"], "integer"),
         (["eval"], "Missing argument"),
-        (["--ascii", "runs"], "put it after the command"),
+        (["--ascii", "runs"], "runs draws nothing, so --ascii goes with chat, label and watch alone"),
     ],
 )
 def test_usage_errors_are_exit_2_with_a_hint(cli: Cli, arguments: list[str], hint: str) -> None:

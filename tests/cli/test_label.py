@@ -93,6 +93,8 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
     again = cli(*command)
     assert again.code == 0 and "150 labels of simulated-concise" in again.out
     assert "next: slmctl rm --run tiny-3 --from tiny --data" in again.out, "tiny-2 is taken"
+    assert "--init tiny:rm --set rm.epochs=4 " in again.out, "as a round of the playground would learn from them"
+    assert "then: slmctl ppo --run tiny-3" in again.out
     assert read_labels(tiny / "labels.db") == judged, "nothing is added where there are enough"
 
 

@@ -52,6 +52,21 @@ def test_one_run_shows_where_its_models_lie(cli: Cli, home: Path) -> None:
     assert "no run named 'c'" in missing.err
 
 
+@pytest.mark.parametrize(
+    ("state", "told"), [("running", True), ("stopped", True), ("failed", True), ("finished", False)]
+)
+def test_a_run_that_has_ended_before_its_end_says_how_to_go_on(cli: Cli, home: Path, state: str, told: bool) -> None:
+    run = make_run(home, "a")
+    with Heartbeat(run, "rm") as beat:
+        beat.update(stage="sft", step=3, steps=9, state=state)
+        beat._write()
+        left = json.loads(run.status.read_text())
+    write_text(run.status, json.dumps(left | {"pid_started": "another"}))  # as a process that was killed leaves it
+    out = cli("runs", "a").out
+    assert ("to go on   slmctl rm --run a\n" in out) == told
+    assert ("dead" in out) == (state == "running")
+
+
 def test_presets(cli: Cli) -> None:
     assert "tiny" in cli("presets", "list").out
     assert set(json.loads(cli("presets", "list", "--json").out)) >= {"tiny"}
@@ -105,6 +120,17 @@ def test_data_check_shows_what_it_found_within_eighty_columns(cli: Cli, tmp_path
     report = json.loads(cli("data", "check", str(file), "--against", str(other), "--json").out)
     assert (report["repeated"], report["unused"], len(report["shared"])) == (2, {"source": 7}, 5)
     assert report["judgements"]["contradictions"][0]["places"] == [f"{file}, line 1", f"{file}, line 2"]
+
+
+def test_data_check_and_show_leave_out_what_was_judged_bad(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "kto.jsonl"
+    rows = [{"prompt": "Hi", "completion": text, "label": text == "Yo"} for text in ("Yo", "Go")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    checked = cli("data", "check", str(file))
+    assert checked.code == 0
+    assert "judged bad  1 rows with label false, left out: they are not to be learnt" in checked.out.splitlines()
+    shown = cli("data", "show", str(file), "--jsonl").out.splitlines()
+    assert [json.loads(line)["response"] for line in shown] == ["Yo"]
 
 
 def test_data_check_names_fields_that_prompts_do_not_have(cli: Cli, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from engine.checkpoint import save_model
 from engine.heads import ScalarModel
 from engine.pocket.judge import judge
+from engine.pocket.requests import requests
 from engine.randomness import generator
 from engine.rundir import RunDir, write_text
 from engine.tokenizer import train_tokenizer
@@ -87,6 +89,8 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
         (["tiny:sft"], json.dumps({"prompt": "word " * 99}), 2, "a prompt has"),
         (["tiny:sft"], '{"prompt": " "}\n', 3, "stdin, line 1: the prompt is empty"),
+        (["tiny:sft"], "", 3, "stdin is empty; sample reads rows {prompt}, one a line, or --prompts FILE"),
+        (["tiny:sft"], "\n \n", 3, "stdin is empty"),
         (["tiny:sft", "-n", "0"], "", 2, "greater than or equal to 1"),
     ],
 )
@@ -129,6 +133,7 @@ def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:
     ("arguments", "stdin", "code", "sentence"),
     [
         (["pocket:judg"], "", 2, "did you mean 'judge'"),
+        (["tiny:rm"], "", 3, "stdin is empty; score reads rows {prompt, response}, one a line"),
         (["tiny:rm"], '{"prompt": "Hi"}\n', 3, "stdin, line 1: response must be text and is missing"),
         (["tiny:sft"], '{"prompt": "Hi", "response": "Yo"}\n', 3, "is a policy, and a reward model is needed here"),
     ],
@@ -200,6 +205,26 @@ def test_eval_shows_what_a_scorer_thinks_of_both(cli: Cli, run: RunDir, reward: 
     shown = row_of(cli(*command).out, "reward")
     wanted = [result[f"reward_{name}"] for name in ("a", "b", "difference", "difference_low", "difference_high")]
     assert shown == pytest.approx(wanted, abs=0.0005)
+
+
+def test_eval_says_where_both_are_one_checkpoint(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+    shutil.copytree(run.final("sft"), tmp_path / "copy")
+    more = ("-n", "8", "--max-new-tokens", "4")
+    for other in ("tiny:sft", str(run.final("sft")), str(tmp_path / "copy")):
+        said = cli("eval", "tiny:sft", other, *more)
+        assert said.code == 0
+        assert f"tiny:sft and {other} are the same checkpoint: whatever differs here is chance" in said.out
+    assert json.loads(cli("eval", "tiny:sft", "tiny:sft", *more, "--json").out)["same_checkpoint"] is True
+    assert json.loads(cli("eval", "tiny:sft", "tiny:ppo", *more, "--json").out)["same_checkpoint"] is False
+    assert "same checkpoint" not in cli("eval", "tiny:sft", "tiny:ppo", *more).out
+
+
+def test_eval_says_nothing_of_right_answers_where_no_prompt_has_one(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+    stored(tmp_path / "l.db", *[judged(prompt=request.text) for request in requests("test") if request.kind == "gift"])
+    command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", str(tmp_path / "l.db"), "-n", "3", "--max-new-tokens", "4")
+    text = cli(*command).out
+    assert "helpful" in text and "right answers" not in text and "nan" not in text
+    assert not [name for name in json.loads(cli(*command, "--json").out) if name.startswith("correct")]
 
 
 def row_of(text: str, title: str) -> list[float]:

@@ -35,6 +35,7 @@ RESULT = {
     "win_rate": 0.82, "win_rate_low": 0.784, "win_rate_high": 0.851, "best_of_4_win_rate": 0.7, "kl_nats": 2.0,
     "rm_accuracy": 0.76, "rm_ceiling": 0.82, "rm_longer_baseline": 0.52, "rm_correctness_accuracy": 0.75,
     "utility_base": 0.3, "utility_sft": 0.6, "utility_best_of_8": 0.7, "utility_ppo": 0.8,
+    "tokens_difference": 0.5, "tokens_difference_low": -0.25, "tokens_difference_high": 1.25,
     "distinct_2_sft": 0.5, "alarms": ["kl"], "elapsed_s": 312.0, "peak_rss_mb": 900.0,
     "examples": [{"prompt": "Say \x1b]0;hacked\x07 hi", "sft": "[bold]Hi[/nope]", "ppo": "Hello!"}],
 }  # fmt: skip
@@ -69,6 +70,7 @@ def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_
         "0.800",
         "82.0%",
         "78.4% to 85.1%",
+        "tokens a response, PPO's less SFT's: +0.500 (-0.250 to 1.250, 95 %)",
         "alarms: kl",
         "5:12 min",
         "slmctl chat tiny:sft tiny:ppo",
@@ -154,6 +156,23 @@ def test_a_stage_makes_its_parents_and_says_so(cli: Cli, engine_says: Install) -
     assert "rm needs pretrain, then sft, then comparisons first: making it in run 'tiny'" in outcome.err
     assert "next: slmctl ppo --run tiny" in outcome.out
     assert "rm/loss" in outcome.out
+
+
+def test_what_to_type_next_names_a_run_that_is_not_there_yet(cli: Cli, engine_says: Install, home: Path) -> None:
+    engine_says(whole)
+    assert "slmctl ppo --run tiny-2 --from tiny --set" in cli("run").out
+    (home / "tiny-2").mkdir()
+    assert "slmctl ppo --run tiny-3 --from tiny --set" in cli("run").out
+
+
+def test_after_data_of_ones_own_the_next_stage_is_not_of_the_world(
+    cli: Cli, engine_says: Install, tmp_path: Path
+) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text("".join(json.dumps({"prompt": text, "completion": "b"}) + "\n" for text in "ab"))
+    engine_says(whole)
+    assert "next: slmctl rm --run tiny --data FILE\n" in cli("sft", "--data", str(file)).out
+    assert "next: slmctl chat tiny:sft tiny:ppo\n" in cli("ppo").out
 
 
 def test_what_was_given_before_is_said_and_can_be_forgotten(cli: Cli, engine_says: Install, tmp_path: Path) -> None:

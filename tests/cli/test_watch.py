@@ -48,6 +48,7 @@ def test_the_frame_is_as_wide_as_it_is_told_and_ascii_where_asked(
     for columns in ("140", "40", "20"):
         monkeypatch.setenv("COLUMNS", columns)
         lines = cli("watch", "--once", "--ascii").out.splitlines()
+        assert cli("--ascii", "watch", "--once").out.splitlines() == lines
         assert max(map(len, lines)) <= int(columns)
         assert all(line.isascii() for line in lines)
     monkeypatch.setenv("COLUMNS", "80")

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from engine.events import SamplesDrawn, StageStarted, StepCompleted
+from engine.events import AlarmRaised, SamplesDrawn, StageStarted, StepCompleted
 from engine.rundir import RunDir
 from tests.labelling import judged, stored
 from tests.pipeline.conftest import Kill, Nursery, Reference, arguments, cut_before
@@ -143,6 +143,23 @@ def test_twenty_labels_make_a_reward_model_and_its_edits_a_policy(
     stored(labels, judged(prompt="say more"))
     refused = nursery.run(*command)
     assert refused.code == 2 and "labels.db@28; use --run NEW" in refused.err and refused.err.count("\n") == 1
+
+
+def test_comparisons_seen_too_few_times_are_told_before_the_first_step_with_what_to_type(
+    nursery: Nursery, reference: Reference, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.db"
+    stored(labels, *[judged("yes", "it is said", prompt=f"say {i}") for i in range(20)])
+    run = RunDir(nursery.home / "few")
+    started = nursery.run("rm", "--run", "few", "--from", reference.run.name, "--data", str(labels))
+    assert started.code == 0, started.err
+    begun, warned = [type(event) for event in run.read_events()][1:3]
+    assert (begun, warned) == (StageStarted, AlarmRaised)
+    command = started.err.partition("type: slmctl ")[2].partition(" [")[0]
+    assert command.startswith(f"rm --run few --fresh --init {reference.run.name}:rm --set rm.epochs=10")
+    again = nursery.run(*command.split())
+    assert again.code == 0 and "few_passes" not in again.err
+    assert not [event for event in run.read_events() if isinstance(event, AlarmRaised)]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -35,6 +36,7 @@ CONTRACT = (
     "correct_ppo", "agreement", "alarms", "stage_s", "elapsed_s", "peak_rss_mb",
 )  # fmt: skip
 COMPONENTS = ("utility", "helpful", "honest", "harmless", "courteous", "concise")
+ABSENT = "cuda" if sys.platform == "darwin" else "mps"
 PLAYERS = ("base", "sft", "best_of_4", "ppo")
 
 
@@ -77,9 +79,12 @@ def test_eval_rows_are_whole_and_agree_with_the_result(reference: Reference) -> 
     for verdict, count in (("win", "wins"), ("tie", "ties"), ("loss", "losses")):
         assert sum(row["verdict"] == verdict for row in judged) == result[count]
     for player in PLAYERS:
-        mean = sum(row[player]["utility"] for row in judged) / 20
-        assert result[f"utility_{player}"] == pytest.approx(mean)
+        assert result[f"utility_{player}"] == pytest.approx(mean(row[player]["utility"] for row in judged))
     assert result["kl_nats"] == pytest.approx(sum(row["kl_nats"] for row in judged) / 20)
+    longer = [row["ppo"]["tokens"] - row["sft"]["tokens"] for row in judged]
+    assert result["tokens_difference"] == pytest.approx(mean(longer))
+    half = (result["tokens_difference_high"] - result["tokens_difference_low"]) / 2
+    assert half == pytest.approx(1.96 * stdev(longer) / 20**0.5, rel=1e-3)
 
 
 def test_the_run_directory_is_the_one_that_was_promised(reference: Reference) -> None:
@@ -170,6 +175,34 @@ def test_fresh_does_it_again_and_ends_the_same(reference: Reference, nursery: Nu
     assert_same_files(reference.run.final("ppo"), run.final("ppo"))
     assert rows(run.read_events(), "ppo") == rows(reference.run.read_events(), "ppo")
     assert not run.result.exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "typed", "code", "words"),
+    [
+        ("run", ("--device", ABSENT), 2, f"there is no device {ABSENT!r} here"),
+        ("ppo", ("--reward", "reference:sft"), 3, "reference:sft is a policy"),
+        ("run", ("--judge", "reference:sft"), 3, "reference:sft is a policy"),
+        ("sft", ("--init", "reference:rm"), 3, "reference:rm is a reward model"),
+        ("ppo", ("--ref", "reference:rm"), 3, "reference:rm is a reward model"),
+        ("ppo", ("--init", "kept:ppo"), 2, "--fresh deletes kept:ppo, which is the --init of ppo"),
+        ("ppo", ("--init", "kept/ppo/final"), 2, "ppo/final, which is the --init of ppo"),
+        ("rm", ("--data", "one.jsonl"), 3, "at least two different prompts"),
+        ("ppo", ("--set", "ppo.max_new_tokens=95"), 2, "no prompt leaves room"),
+    ],
+)
+def test_a_mistake_is_noticed_before_fresh_deletes_anything(
+    target: str, typed: tuple[str, str], code: int, words: str, reference: Reference, nursery: Nursery, tmp_path: Path
+) -> None:
+    (tmp_path / "one.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    shutil.rmtree(nursery.home / "kept", ignore_errors=True)
+    kept = shutil.copytree(reference.run.path, nursery.home / "kept")
+    places = {"one.jsonl": tmp_path / "one.jsonl", "kept/ppo/final": kept / "ppo" / "final"}
+    words_typed = [str(places.get(word, word)) for word in typed]
+    outcome = nursery.run(target, "--run", "kept", "--fresh", "--quiet", *words_typed)
+    assert (outcome.code, outcome.err.count("\n")) == (code, 1) and words in outcome.err, outcome
+    (kept / "lock").write_bytes((reference.run.path / "lock").read_bytes())  # it names the process that held it
+    assert_same_files(reference.run.path, kept)
 
 
 def test_what_is_finished_is_shown_without_torch(reference: Reference, nursery: Nursery) -> None:

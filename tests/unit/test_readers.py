@@ -122,6 +122,20 @@ def test_empty_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (ranked.records, ranked.empty) == ([Ranking("Hi", ("a", "b"), (0, 1))], 2)
 
 
+@pytest.mark.parametrize("no", [False, "false", "False"])
+def test_a_demonstration_that_was_judged_bad_is_left_out_and_counted(tmp_path: Path, no: Any) -> None:
+    rows = [{"prompt": "Hi", "completion": text, "label": label} for text, label in (("Yo", True), ("Go", no))]
+    file = jsonl(tmp_path / "kto.jsonl", *rows, {"prompt": "Hi", "completion": "", "label": no})
+    loaded = read_demonstrations(file)
+    assert loaded.records == [Demonstration("Hi", "Yo")]
+    assert loaded.left_out == {"empty": 1, "judged_bad": 1}
+    named = {"prompt": "Hi", "completion": "Yo", "label": "greeting"}
+    assert read_demonstrations(jsonl(tmp_path / "d.jsonl", named)).left_out == {"empty": 0}
+    assert len(read_prompts(file).records) == 3, "what was asked is the same"
+    with pytest.raises(DataError, match=r"no row that can be used \(of 1 rows left out: 0 empty, 1 judged_bad\)"):
+        read_demonstrations(jsonl(tmp_path / "none.jsonl", rows[1]))
+
+
 def test_two_annotators_who_contradict_each_other_are_two_rankings(tmp_path: Path) -> None:
     rows = [{"prompt": "Hi", "chosen": a, "rejected": b, "annotator": b} for a, b in ("xy", "yx", "xy")]
     read = read_rankings(jsonl(tmp_path / "c.jsonl", *rows)).records
@@ -194,8 +208,8 @@ def test_a_bad_row_names_file_line_field_and_what_was_expected(
         ("a.json", b'{"prompt": "Hi"}\n{"prompt": "Hi"}\n', "one object a line belongs in a .jsonl file"),
         ("a.json", b'{"prompt": "Hi"}', "expected a list of rows, [{...}, ...], and found an object"),
         ("a.json", b"[" * 100_000, "JSON"),
-        ("a.jsonl", b"", "holds no row that can be used"),
-        ("a.jsonl", b'{"prompt": "", "completion": ""}', "holds no row that can be used (1 rows, all of them empty)"),
+        ("a.jsonl", b"\n", "a.jsonl is empty"),
+        ("a.jsonl", b'{"prompt": "", "completion": ""}', "holds no row that can be used (of 1 rows left out: 1 empty)"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:

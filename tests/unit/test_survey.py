@@ -41,6 +41,12 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert [problem.split(": ")[0].rsplit(", ")[-1] for problem in report.problems] == ["line 5", "line 6"]
 
 
+def test_what_was_judged_bad_is_counted_and_its_label_is_read(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "completion": "b", "label": label} for label in (True, False, False)]
+    report = report_on(tmp_path / "kto.jsonl", "demonstrations", *rows)
+    assert (report.rows, report.good, report.judged_bad, report.duplicates, report.unused) == (3, 1, 2, 0, {})
+
+
 TURNS = [{"role": "user", "content": "  HI"}]
 REPLY = {"role": "assistant", "content": "a"}
 HH = "\n\nHuman: hi\n\nAssistant: "
