@@ -37,9 +37,11 @@ def play(start: "Start") -> None:
 
     from slmctl.tui.app import Playground
     from slmctl.tui.choices import choices_file
+    from slmctl.tui.pasting import guard_pastes
 
     narrow = "utf" not in (sys.stderr.encoding or "").lower()  # such a terminal knows no braille and no blocks
     app = Playground(replace(start, ascii=start.ascii or narrow), choices=choices_file(os.environ))
+    guard_pastes()
     gc.freeze()  # what is imported stays: searching it for garbage costs 40 ms whenever a long run is read
     with broken_pipes_raise():  # a sampler child that has died must not take the screen with it
         app.run()

@@ -122,6 +122,11 @@ class Labelling:
         """Whether nothing is left to ask."""
         return self.question is None and self.questions.exhausted and not self.questions.waiting
 
+    @property
+    def held(self) -> bool:
+        """Whether something waits to be written because another process holds the database."""
+        return self.busy and self._told
+
     async def answer(self, answer: Answer) -> Judgement:
         """The judgement that the question was given, once it is on the disk; the next question is asked then.
 

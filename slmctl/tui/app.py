@@ -36,6 +36,7 @@ from slmctl.worker.sampler import Sampler, SamplerGone
 
 CLOSING_S = 3.0
 PROBLEM_S = 20.0
+PROBLEMS = 3  # that a note has room for
 COPIED = 60
 SIDE_BY_SIDE = 120  # columns from which panes stand beside each other rather than stacked
 
@@ -158,6 +159,21 @@ class Playground(App[None]):
         else:
             await self._show(self._came_from.pop() if self._came_from else "runs")
 
+    def action_command_palette(self) -> None:
+        """Opens the command palette, unless it is open."""
+        from slmctl.tui.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Opens the palette of themes."""
+        from textual.theme import ThemeProvider
+
+        from slmctl.tui.palette import Palette
+
+        self.push_screen(Palette([ThemeProvider], placeholder="Search for themes..."))
+
     def action_help(self) -> None:
         """Shows what can be done now, from the widget that has the focus up to the app."""
         from slmctl.tui.screens.help import HelpScreen
@@ -214,9 +230,11 @@ class Playground(App[None]):
         self.set_keymap(self._choices.keys)
         if self._choices.theme is not None:
             self.theme = self._choices.theme
-        told = (f"{self._choices_file}: {clash}" for clash in clashes(self._choices.keys))
-        for problem in (*self._choices.problems, *told):
-            self.say(problem, "warning", PROBLEM_S)
+        problems = [*self._choices.problems, *clashes(self._choices.keys)]
+        if problems:
+            more = [f"... and {len(problems) - PROBLEMS} more"] * (len(problems) > PROBLEMS)
+            text = "\n".join([f"{self._choices_file}:", *problems[:PROBLEMS], *more])
+            self.say(text, "warning", PROBLEM_S)
         self.theme_changed_signal.subscribe(self, partial(self._keep_theme, self._choices_file))
 
     def _keep_theme(self, file: Path, theme: Theme) -> None:

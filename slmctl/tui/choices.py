@@ -45,14 +45,14 @@ def read_choices(
     except FileNotFoundError:
         return Choices()
     except (OSError, ValueError) as error:
-        return Choices(problems=(f"{file} cannot be read, so nothing of it holds: {one_line(error)}",))
-    problems = [f"{file}: there is no {name!r}{nearest(name, KNOWN)}" for name in table if name not in KNOWN]
+        return Choices(problems=(f"it cannot be read, so nothing of it holds: {one_line(error)}",))
+    problems = [f"there is no {name!r}{nearest(name, KNOWN)}" for name in table if name not in KNOWN]
     theme = table.get("theme")
     if theme is not None and (not isinstance(theme, str) or theme not in themes):
-        problems.append(f"{file}: there is no theme {theme!r}{nearest(str(theme), themes)}")
+        problems.append(f"there is no theme {theme!r}{nearest(str(theme), themes)}")
         theme = None
     keys, wrong = _read_keys(table.get("keys", {}), ids, key_named)
-    return Choices(theme, keys, (*problems, *(f"{file}: {problem}" for problem in wrong)))
+    return Choices(theme, keys, (*problems, *wrong))
 
 
 def _read_keys(

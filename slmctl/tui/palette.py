@@ -6,11 +6,12 @@ A run's name is anybody's text: displays are Content and never markup.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.style import Style
 
@@ -33,6 +34,14 @@ class Command:
 
     text: str
     do: Callable[[], Awaitable[None] | None]
+
+
+class Palette(CommandPalette):
+    """The palette; a page further in a list that has just come is no key."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError, IndexError):  # Textual knows the list's lines only once it is drawn
+            super()._action_command_list(action)
 
 
 class Commands(Provider):

@@ -59,9 +59,11 @@ def test_it_follows_the_focus(tmp_path: Path) -> None:
 
 def test_keys_of_ones_own_are_the_ones_that_stand_there(tmp_path: Path) -> None:
     choices = tmp_path / "config.toml"
-    choices.write_text('[keys]\n"help" = "f9"\n')
+    choices.write_text('[keys]\n"help" = "f9"\n"runs.chat" = "k"\n')
+    make_run(tmp_path, "tiny")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         assert last_line(app).endswith(f"f9 Help{PALETTE}")
+        assert " ⏎ Watch  k Chat  l Label " in last_line(app), "where it stood"
 
     played(Playground(Start(tmp_path), choices=choices), script)

@@ -15,7 +15,7 @@ from slmctl.tui.widgets.response_panel import ResponseHead, ResponsePanel
 from slmctl.worker.sampler import Draw, OnToken
 from tests.tui.fakes import FakeDrawing, FakeSampler
 from tests.tui.labels import NAMES, by_place, make_run, pair, play, screen_of, words
-from tests.tui.playing import screen_text, until
+from tests.tui.playing import screen_text, typed_at_once, until
 
 
 @pytest.fixture
@@ -230,6 +230,35 @@ def test_other_responses_are_drawn(home: Path) -> None:
         assert "other responses" in screen_text(app)
 
     play(home, script)
+
+
+def test_a_better_text_does_not_tell_whose_the_responses_are(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("e", "1")
+        await until(pilot, lambda: bool(app.screen.query(TextArea)), "the editor")
+        app.screen.query_one(TextArea).load_text("a better text")
+        await pilot.press("enter")
+        await pair(app, pilot, 1)
+        shown = screen_text(app)
+        assert "the pair can still be judged" in shown and "1: tiny:" not in shown and "says" not in shown
+        await pilot.press("1")
+        await pair(app, pilot, 2)
+        assert "1: tiny:" in screen_text(app)
+
+    play(home, script)
+
+
+def test_backspace_held_down_takes_one_judgement_back_after_the_other(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        for judged in range(5):
+            await pair(app, pilot, judged)
+            await pilot.press("2" if judged % 2 else "1")
+        await pair(app, pilot, 5)
+        typed_at_once(app, *["backspace"] * 4)
+        await pair(app, pilot, 1)
+
+    assert len(play(home, script)) == 1
 
 
 def test_a_vote_is_for_the_responses_that_stood_on_the_screen(home: Path) -> None:

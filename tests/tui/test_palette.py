@@ -80,3 +80,18 @@ def test_typing_before_the_runs_are_known_loses_no_command(tmp_path: Path) -> No
         await until(pilot, lambda: app.screen.query_one(OptionList).highlighted is not None, "a command")
 
     played(Playground(Start(tmp_path, "train")), script)
+
+
+def test_a_page_further_in_a_list_that_has_just_come_is_no_fault(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+p")
+        listed = app.screen.query_one(OptionList)
+        await until(pilot, lambda: listed.option_count > 3, "the commands")
+        listed.highlighted = 2
+        listed.add_option("one more")
+        await app.screen.run_action("command_list('page_down')")
+        await pilot.press("pagedown", "escape")
+
+    app = Playground(Start(tmp_path))
+    played(app, script)
+    assert app.fault is None

@@ -79,6 +79,10 @@ class Terminal:
         """What the program ended with; None while it runs."""
         return int(self._shown("#{pane_dead_status}") or 0) if self._shown("#{pane_dead}") == "1" else None
 
+    def send(self, text: str) -> None:
+        """Writes these very characters to the program, as a terminal does."""
+        self._tmux("send-keys", "-H", *(f"{byte:x}" for byte in text.encode()))
+
     def resize(self, columns: int, rows: int) -> None:
         """Gives the terminal another size."""
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))

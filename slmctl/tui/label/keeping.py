@@ -10,12 +10,25 @@ class Keeping:
     def __init__(self) -> None:
         self.busy = False  # an answer is on its way to the disk
         self.refused = False  # a key was pressed meanwhile, and not taken
+        self._undos = 0  # how many more judgements are to be taken back after the one that is now
+        self._undoing = False
         self._stronger = False  # its own number was
         self._pressed: tuple[int, float] | None = None  # the number that the last answer was given with, and when
 
     def begin(self, pressed: tuple[int, float] | None = None) -> None:
         """An answer sets out, given with a number at a time, or with another key."""
-        self.busy, self._pressed = True, pressed
+        self.busy, self._pressed, self._undoing = True, pressed, False
+
+    def begin_undo(self, held: bool) -> bool:
+        """Whether a judgement can be taken back now; while one is, the next follows by itself, unless the file is
+        `held` by another process, so that nobody sees what a press does."""
+        if self.busy and self._undoing and not held:
+            self._undos += 1
+        elif not self.refuse():
+            self.begin()
+            self._undoing = True
+            return True
+        return False
 
     def repeats(self, place: int, now: float) -> bool:
         """Whether a number is the last answer's once more, at once; however long it is held down, it stays that."""
@@ -40,3 +53,9 @@ class Keeping:
         again = self._stronger
         self.busy, self._stronger, self.refused = False, False, self.refused and again
         return again
+
+    def undoes_more(self) -> bool:
+        """Whether another judgement is to be taken back."""
+        more = self._undos > 0
+        self._undos -= more
+        return more

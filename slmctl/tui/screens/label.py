@@ -181,6 +181,8 @@ class LabelScreen(Screen[None]):
         self.show_figures()
         if message.withdrawn:
             self.query_one(Reveal).tell(f"taken back, and asked again{note}")
+            if self._keeping.undoes_more():
+                self.action_undo()
         elif self.session is not None:
             earlier = self.session.earlier(message.judgement)
             self.query_one(Reveal).show(message.judgement, self.session.sitting.recipe.scorer, earlier, note)
@@ -276,9 +278,12 @@ class LabelScreen(Screen[None]):
 
     def action_undo(self) -> None:
         """Takes the last judgement back, and the one before it the next time."""
-        if self.session is not None and self._is_free():
-            self._keeping.begin()
+        if self.session is None:
+            return
+        if self._keeping.begin_undo(self.session.labelling.held):
             self._work(self.session.undo())
+        elif self._keeping.refused:
+            self.query_one(Reveal).tell(REFUSED)
 
     def action_flag(self) -> None:
         """Marks the pair for somebody to look at, or takes the mark off; it is kept with the vote."""

@@ -3,10 +3,13 @@
 In place of Textual's Footer, which makes a widget of each key anew whenever the focus moves: 15 ms at every move.
 """
 
+from collections.abc import Iterable
+from functools import cache, partial
 from typing import Any
 
 from textual import events
-from textual.binding import ActiveBinding
+from textual.binding import ActiveBinding, Binding
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from slmctl.plots.rows import Row, width_of
@@ -41,7 +44,7 @@ class KeyLine(RowsView):
 
     def _draw(self, width: int, height: int) -> list[Row]:
         shown: dict[str, ActiveBinding] = {}
-        for item in self.screen.active_bindings.values():
+        for item in in_order(self.screen.active_bindings.values()):
             if item.binding.show or item.binding.id in AT_THE_END:
                 shown.setdefault(item.binding.action, item)
         ends = [item for name in AT_THE_END for item in shown.values() if item.binding.id == name]
@@ -70,3 +73,23 @@ class KeyLine(RowsView):
         off = "" if item.enabled else " off"
         key = one_line(self.app.get_key_display(item.binding))
         return [(f" {key} ", f"key{off}"), (f"{one_line(item.binding.description)} ", f"does{off}")]
+
+
+def in_order(active: Iterable[ActiveBinding]) -> list[ActiveBinding]:
+    """Bindings as their widgets declare them, widget by widget: a key of a person's own, or one that is heard first,
+    would stand elsewhere."""
+    nodes: dict[DOMNode, list[ActiveBinding]] = {}
+    for item in active:
+        nodes.setdefault(item.node, []).append(item)
+    return [item for node, mine in nodes.items() for item in sorted(mine, key=partial(_place, type(node)))]
+
+
+def _place(kind: type[DOMNode], item: ActiveBinding) -> int:
+    ids = _declared(kind)
+    return ids.index(item.binding.id) if item.binding.id in ids else len(ids)
+
+
+@cache
+def _declared(kind: type[DOMNode]) -> list[str | None]:
+    bindings = (binding for base in kind.__mro__ for binding in vars(base).get("BINDINGS", ()))
+    return [binding.id for binding in Binding.make_bindings(bindings)]

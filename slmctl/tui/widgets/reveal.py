@@ -28,10 +28,15 @@ class Reveal(Static):
         super().__init__("", markup=False)
 
     def show(self, judgement: Judgement, scorer: str, earlier: Judgement | None, note: str = "") -> None:
-        """Tells of a judgement; `earlier` is the one of which it is a repeat, the note comes last."""
-        first = Content.assemble(("kept: ", "$text-muted"), (in_words(judgement), "bold"), *_models(judgement), note)
-        second = "  ".join([*_opinion(judgement, scorer), *_again(judgement, earlier)])
-        self.update(Content("\n").join([first, Content(second)]))
+        """Tells of a judgement; `earlier` is the one of which it is a repeat, the note comes last.
+
+        After an edit the pair is still to be judged, blind.
+        """
+        blind = judgement.verdict == "edit"
+        models = () if blind else _models(judgement)
+        first = Content.assemble(("kept: ", "$text-muted"), (in_words(judgement), "bold"), *models, note)
+        second = () if blind else (*_opinion(judgement, scorer), *_again(judgement, earlier))
+        self.update(Content("\n").join([first, Content("  ".join(second))]))
 
     def tell(self, sentence: str) -> None:
         """Says something else, of any origin."""
@@ -62,9 +67,10 @@ def _opinion(judgement: Judgement, scorer: str) -> Iterator[str]:
     scores = [judgement.candidates[at].score for at in judgement.shown]
     if not scores or None in scores:
         return
-    shown = "  ".join(f"{place}: {score:+.2f}" for place, score in enumerate(scores, start=1))
+    numbers = [f"{score:+.2f}" for score in scores]
+    shown = "  ".join(f"{place}: {number}" for place, number in enumerate(numbers, start=1))
     says = {True: ", as you do", False: ", not as you do", None: ""}[agrees(judgement)]
-    yield f"{one_line(scorer, NAME)} says {shown}{says}"
+    yield f"{one_line(scorer, NAME)} says {shown}{says if len(set(numbers)) > 1 else ', hardly a difference'}"
 
 
 def _again(judgement: Judgement, earlier: Judgement | None) -> Iterator[str]:
