@@ -76,7 +76,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     from engine.references import is_function, is_model, resolve_policy, resolve_scorer
     from engine.rundir import runs_home
     from slmctl.chatting.conversation import check_models
-    from slmctl.chatting.sessions import Sessions
+    from slmctl.chatting.sessions import Sessions, check_session_name
     from slmctl.labelling.sitting import labels_of, login_name
     from slmctl.tui.start import Start
 
@@ -89,8 +89,9 @@ def open_chat(params: Mapping[str, Any]) -> None:
             resolve_policy(name, home)
     if (reward := params["reward"]) and reward != NONE and is_model(reward):
         resolve_scorer(reward, home)
-    if not models or params["session"] in Sessions(home).names():
-        Sessions(home).load(params["session"])
+    session, sessions = params["session"], Sessions(home)
+    if session is not None and (not models or check_session_name(session) in sessions.names()):
+        sessions.load(session)
     labels_of(params["db"], None)
     names = ("ref", "reward", "system", "session", "db", "template", "device", "dtype", "threads")
     chosen = {name: params[name] for name in names if params[name] is not None}

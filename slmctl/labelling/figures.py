@@ -5,15 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from engine.agreement import Between, Taught, between_annotators
 from engine.intervals import Share
 from engine.preferences import Judgement
-from slmctl.labelling.tallies import Tally, percent
+from slmctl.labelling.asking import ASKED
+from slmctl.labelling.tallies import COMPARED, Tally, percent
 
 LABEL = 28
 
 
-def figure_lines(tally: Tally, models: Sequence[str], everybody: Sequence[Judgement]) -> Iterator[str]:
-    """The lines; `everybody` are the judgements of all who labelled into the same database."""
+def figure_lines(tally: Tally, models: Sequence[str], everybody: Sequence[Judgement], annotator: str) -> Iterator[str]:
+    """The lines of one labeler; `everybody` are the judgements of all who labelled into the same database."""
     verdicts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in tally.verdicts.items() if count)
     yield _line("your labels", f"{tally.labels}" + (f" ({verdicts})" if verdicts else ""))
+    beside = [one for one in everybody if one.annotator == annotator and one.selection not in ASKED]
+    if votes := sum(one.verdict in COMPARED for one in beside):
+        yield _line("votes in Chat", f"{votes}, not among these; a round learns from them, too")
     if tally.per_minute is not None:
         yield _line("labels a minute", f"{tally.per_minute:.1f}")
     yield _line("the first shown won", _share(tally.first))

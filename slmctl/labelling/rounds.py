@@ -237,11 +237,12 @@ def _metrics(event: Event) -> Mapping[str, float]:
 def _compared(
     record: RunRecord, prompts: Source | None, labels: Path, scorer: str, longest: int | None
 ) -> tuple[str, ...]:
-    """How two policies of such a run are compared: on the world's test prompts, else on those that were labelled."""
+    """How two policies of such a run are compared: by the reward model that knows what was labelled, on the world's
+    test prompts, else on those that were labelled."""
     own = "prompts" in record.inputs.get("ppo", {}) or "data" in record.inputs.get("sft", {}) or prompts is not None
-    where: tuple[str, ...] = ("--reward", scorer)
+    where: tuple[str, ...] = ("--judge", scorer)
     if own or not record.config.world.name:
-        where = ("--prompts", str(labels), "--judge", scorer)
+        where = ("--prompts", str(labels), *where)
     length = longest or record.config.ppo.max_new_tokens
     return (*where, "--max-new-tokens", str(length)) if length != EvalConfig().max_new_tokens else where
 

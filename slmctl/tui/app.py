@@ -23,6 +23,7 @@ from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 
 from slmctl.runs.overview import Overview
+from slmctl.tui.ascii_marks import AsciiMarks
 from slmctl.tui.choices import Choices, keep_theme, read_choices
 from slmctl.tui.keys_in_turn import KeysInTurn
 from slmctl.tui.launches import Launches
@@ -204,7 +205,8 @@ class Playground(App[None]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What is done to every line before it is drawn."""
-        return [*super().get_line_filters(), *([Uncoloured()] if self.no_color else [])]
+        own = [*([Uncoloured()] if self.no_color else []), *([AsciiMarks()] if self.start.ascii else [])]
+        return [*super().get_line_filters(), *own]
 
     def get_key_display(self, binding: Binding) -> str:
         """How a key is shown; in ASCII only where that was asked for."""

@@ -109,6 +109,7 @@ MISTAKES = [
     (("a", "b", "c", "d", "e"), 2, "5 models are too many"),
     (("tiny:pop",), 2, "did you mean 'ppo'"),
     ((), 2, "name at least one model"),
+    (("tiny:ppo", "--session", "../evil"), 2, "'../evil' cannot name a session"),
     (("--session", "nothing"), 3, "there is no session 'nothing'"),
     (("tiny:ppo", "--reward", "tiny:rn"), 2, "no model of a stage 'rn'"),
     (("tiny:ppo", "--temperature", "-1"), 2, "--temperature is -1"),

@@ -104,7 +104,7 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
         result = told(app)
         assert "right on 80% of the 15 newest labels, not learnt from" in result and "enter: label tiny-2:ppo" in result
         assert "14.2 tokens from tiny:sft, 12.0 from tiny-2:ppo" in result
-        compare = "slmctl eval tiny:sft tiny-2:ppo --reward tiny-2:rm"
+        compare = "slmctl eval tiny:sft tiny-2:ppo --judge tiny-2:rm"
         assert compare in result
         await pilot.press("y")
         assert app.clipboard == compare

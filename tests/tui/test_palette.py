@@ -8,7 +8,7 @@ from textual.widgets import Input, OptionList
 
 from slmctl.runs.overview import Overview, Standing
 from slmctl.tui.app import Playground
-from slmctl.tui.palette import commands, found_at
+from slmctl.tui.palette import Palette, commands, found_at
 from slmctl.tui.screens.form import FormScreen
 from slmctl.tui.start import Start
 from tests.tui.playing import PATIENCE_S, played, until
@@ -84,13 +84,10 @@ def test_typing_before_the_runs_are_known_loses_no_command(tmp_path: Path) -> No
 
 def test_a_page_further_in_a_list_that_has_just_come_is_no_fault(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await pilot.press("ctrl+p")
-        listed = app.screen.query_one(OptionList)
-        await until(pilot, lambda: listed.option_count > 3, "the commands")
-        listed.highlighted = 2
-        listed.add_option("one more")
+        await app.push_screen(Palette([]))
+        app.screen.query_one(OptionList).add_options(["one", "two"]).highlighted = 1
         await app.screen.run_action("command_list('page_down')")
-        await pilot.press("pagedown", "escape")
+        await pilot.press("pageup", "escape")
 
     app = Playground(Start(tmp_path))
     played(app, script)

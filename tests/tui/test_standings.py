@@ -97,8 +97,7 @@ def test_small_words() -> None:
         "3 d",
         "-",
     ]
-    assert (bar(0.5, 4, True), bar(0.99, 4, True), bar(7.0, 4, True)) == ("##..", "###.", "####")
-    assert bar(1.0, 2, False) == "██"
+    assert (bar(0.5, 4), bar(0.99, 4), bar(7.0, 4)) == ("██░░", "███░", "████")
 
 
 def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> None:
@@ -139,7 +138,7 @@ def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -
 def test_no_text_of_a_run_gets_through_as_it_is(name: str, stage: str, error: str, at: float, step: int) -> None:
     run = Standing(name, "failed", stage, 0, stage, step, step, at, (), (name,), 0.5, {"ppo": ""}, at, error)
     found = Particulars(name, (f"{name}:ppo",), error, 2, error)
-    cells = [cell_of(column, run, 1.0, False).plain for column in COLUMNS]
+    cells = [cell_of(column, run, 1.0).plain for column in COLUMNS]
     details = [text.plain for _, text in detail_rows(run, found, 1.0)]
     for text in (*cells, *details):
         assert clean(text) == text and "\n" not in text

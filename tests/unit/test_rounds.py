@@ -162,7 +162,7 @@ def test_the_new_policy_is_compared_on_the_worlds_prompts_else_on_those_that_wer
     run = prepare(RunRequest("run"), tmp_path, ENVIRON).rundir
     run.final("sft").mkdir(parents=True)
     words = ("eval", "tiny:sft", "tiny-2:ppo")
-    assert plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path).comparison == (*words, "--reward", "tiny-2:rm")
+    assert plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path).comparison == (*words, "--judge", "tiny-2:rm")
     own = (*words, "--prompts", "l.db", "--judge", "tiny-2:rm")
     assert plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path, Source("mine.txt")).comparison == own
 

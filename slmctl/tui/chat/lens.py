@@ -23,7 +23,7 @@ SHADES = (
 )
 EDGES = {"kl": (0.1, 0.5, 2.0), "logprob": (0.1, 1.0, 3.0)}  # of the number's size, below which a shade holds
 CURSOR = "reverse"
-NEWLINE, ASCII_NEWLINE = "↵", "\\n"
+NEWLINE = "↵"
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def seen_through(lens: Sequence[LensToken], scale: Scale, cursor: int | None) ->
     return Content.assemble(*parts)
 
 
-def token_line(reply: Reply, kind: str, cursor: int, ascii: bool = False) -> str:
+def token_line(reply: Reply, kind: str, cursor: int) -> str:
     """The token under the cursor in words: which one, its text, the number looked at, then its other numbers."""
     lens, token = reply.lens, reply.lens[cursor]
-    text = clean(token.text).replace("\n", ASCII_NEWLINE if ascii else NEWLINE)
+    text = clean(token.text).replace("\n", NEWLINE)
     shown = f'"{text}"' if text else "no text of its own"
     order = sorted(SHORT, key=lambda other: other != kind)
     numbers = [f"{SHORT[name]} {number:+.3f}" for name in order if (number := number_of(name, token)) is not None]

@@ -28,4 +28,4 @@ def show_lines(screen: "ChatScreen", kept: bool) -> None:
     legend.display = lens != OFF and place is not None
     if legend.display and place is not None:
         legend.update(scale_of(lens, chat.candidates(place[0]).values()).legend())
-    screen.query_one(Scrubber).show(chat, place, screen.playground.start.ascii)
+    screen.query_one(Scrubber).show(chat, place)

@@ -67,9 +67,11 @@ class RoundState:
             yield ""
             yield "How sure is that? This command gives intervals (y copies it):"
             yield self.command
-            if "--judge" in self.planned.comparison:
-                yield ""
+            yield ""
+            if "--prompts" in self.planned.comparison:
                 yield "Its judge is what PPO was taught by: a --judge and --prompts of your own say more."
+            else:
+                yield "Its judge is what PPO was taught by; without --judge, the world's says what else has changed."
 
     def _lengths(self) -> Iterator[str]:
         """How long responses were and are, and which way the labels went."""

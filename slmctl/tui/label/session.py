@@ -150,7 +150,8 @@ class LabelSession:
         except EngineError as error:
             self.post(LabelFailed(str(error)))
         else:
-            self.post(FiguresRead("\n".join(figure_lines(self.tally(), self.sitting.recipe.models, everybody))))
+            lines = figure_lines(self.tally(), self.sitting.recipe.models, everybody, self.sitting.annotator)
+            self.post(FiguresRead("\n".join(lines)))
 
 
 async def begin(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post, opening: int) -> None:

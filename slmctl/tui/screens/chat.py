@@ -78,7 +78,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """What holds, the turns, what the shades mean, other checkpoints, the last sentence said, the box, its hint."""
         yield Static("", markup=False, id="chat-head")
-        yield Turns(self.chat, self.playground.start.ascii, id="chat-turns")
+        yield Turns(self.chat, id="chat-turns")
         yield Static("", markup=False, id="chat-legend")
         yield Scrubber(id="chat-scrubber")
         yield NoteLine("chat-note")

@@ -202,6 +202,7 @@ class FormScreen(Screen[None]):
             self._tell(*self._told)
 
     def _change(self, row: Row, text: str) -> None:
+        self.app.clear_notifications()  # they were about what stood there before
         self._refused.pop(row.key, None)
         if not row.free and text and text not in row.choices:
             told = f"{row.key} is {text!r}; it must be one of {', '.join(row.choices)}"

@@ -239,8 +239,7 @@ class LabelScreen(Screen[None]):
     def show_figures(self) -> None:
         """Shows the line of figures, with the marks of the question."""
         if (session := self.session) is not None:
-            ascii_only = self._playground.start.ascii
-            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, ascii_only, session.marks)
+            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, session.marks)
 
     def _keep(self, answer: Answer, question: Question, pressed: tuple[int, float] | None = None) -> None:
         """Has an answer to a question kept; until it is, no other one is taken."""

@@ -70,7 +70,7 @@ class RunsScreen(Screen[None]):
         yield Static("", markup=False, id="runs-summary")
         yield FilterLine()
         with Container(id="runs-body"):
-            yield RunsTable(start.ascii)
+            yield RunsTable()
             yield RunDetail()
         yield Welcome(str(start.home))
 

@@ -18,9 +18,9 @@ class LabelStatus(Static):
     def __init__(self) -> None:
         super().__init__("", markup=False)
 
-    def show(self, tally: Tally, goal: int, ascii_only: bool, extra: str = "") -> None:
+    def show(self, tally: Tally, goal: int, extra: str = "") -> None:
         """Writes what there is room for, the most important first; `extra` is always there."""
-        parts = [_progress(tally.labels, goal, ascii_only), *([extra] if extra else [])]
+        parts = [_progress(tally.labels, goal), *([extra] if extra else [])]
         parts += _habit("longer wins", tally.longer) + _habit("first wins", tally.first)
         if tally.self_agreement.cases:
             parts.append(f"self {tally.self_agreement.count}/{tally.self_agreement.cases}")
@@ -31,13 +31,12 @@ class LabelStatus(Static):
         self.update(Content("  ".join(parts)))
 
 
-def _progress(labels: int, goal: int, ascii_only: bool) -> str:
+def _progress(labels: int, goal: int) -> str:
     if not goal:
         return f"{labels} label{'s' * (labels != 1)}"
     full = min(BAR, BAR * labels // goal)
-    done, left = ("#", "-") if ascii_only else ("█", "░")
     reached = "  your goal: shift+n" if labels >= goal else ""
-    return f"{labels}/{goal} {done * full}{left * (BAR - full)}{reached}"
+    return f"{labels}/{goal} {'█' * full}{'░' * (BAR - full)}{reached}"
 
 
 def _habit(name: str, share: Share) -> list[str]:

@@ -13,7 +13,6 @@ from slmctl.tui.chat.lens import Scale, missing, number_of, seen_through, token_
 from slmctl.tui.safe import clean, one_line
 
 BETTER, BEST, DOT = "▲", "★", "·"
-ASCII_BETTER, ASCII_BEST, ASCII_DOT = "^", "*", "|"
 ONE_LINE = 66  # columns that a line of all numbers needs
 
 
@@ -33,7 +32,6 @@ class View:
     note: str = ""  # what was not measured
     opening: str = ""  # what a model without a template goes on from: it stands before the reply, as it was sent
     scale: Scale | None = None
-    ascii: bool = False
 
 
 class ReplyPane(Static, can_focus=True):
@@ -141,7 +139,7 @@ class ReplyPane(Static, can_focus=True):
             lines.append(Content.styled(clean(view.note), "italic $text-warning"))
         if lens and self.has_focus:
             assert view.scale is not None
-            lines.append(Content(token_line(reply, view.scale.kind, self._at(reply), view.ascii)))
+            lines.append(Content(token_line(reply, view.scale.kind, self._at(reply))))
         elif view.scale is not None and reply.lens and not _has_number(reply, view.scale):
             lines.append(Content.styled(missing(reply, view.scale.kind), "italic $foreground-muted"))
         return lines
@@ -155,10 +153,9 @@ def title(view: View, focused: bool) -> Content:
     if view.by != view.model:
         parts.append(Content.styled(f" in place of {one_line(view.model)}", "$foreground-muted"))
     if view.mark:
-        star = ASCII_BEST if view.ascii else BEST
-        parts.append(Content.styled(f"  {star} {view.mark}", "bold $text-success"))
+        parts.append(Content.styled(f"  {BEST} {view.mark}", "bold $text-success"))
     if view.waits:
-        parts.append(Content.styled("  …" if not view.ascii else "  ...", "$text-accent"))
+        parts.append(Content.styled("  …", "$text-accent"))
     return Content.assemble(*parts)
 
 
@@ -168,7 +165,7 @@ def measured(view: View, narrow: bool = False) -> str:
     assert reply is not None
     told, counted = [], []
     if reply.score is not None:
-        better = f" {ASCII_BETTER if view.ascii else BETTER}" if view.highest else ""
+        better = f" {BETTER}" if view.highest else ""
         told.append(f"reward {reply.score:+.2f}{better}")
     if reply.kl_nats is not None:
         told.append(f"KL {reply.kl_nats:.2f} nats")
@@ -178,7 +175,7 @@ def measured(view: View, narrow: bool = False) -> str:
     if reply.seconds > 0 and reply.tokens:
         counted.append(f"{reply.tokens / reply.seconds:.0f}/s")
     counted.append("ended" if reply.finished else "stopped" if reply.stopped else "cut off")
-    link = f" {DOT} " if not view.ascii else f" {ASCII_DOT} "
+    link = f" {DOT} "
     return ("\n" if narrow and told else link).join(filter(None, (link.join(told), link.join(counted))))
 
 

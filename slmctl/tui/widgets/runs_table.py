@@ -55,9 +55,8 @@ class RunsTable(DataTable[Text]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Watch", id="runs.watch")]
 
-    def __init__(self, ascii_only: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(cursor_type="row", id="runs-table")
-        self._ascii = ascii_only
         self._shown: dict[str, list[Text]] = {}
         self._columns: tuple[Column, ...] = ()
         self._last: tuple[Sequence[Standing], float] = ((), 0.0)
@@ -70,7 +69,7 @@ class RunsTable(DataTable[Text]):
         """Shows these runs; cells that are as they were are left alone."""
         self._last = (runs, now)
         columns = tuple(column for column in COLUMNS if self.size.width >= column.from_width)
-        rows = {run.run: [cell_of(column, run, now, self._ascii) for column in columns] for run in arranged(runs)}
+        rows = {run.run: [cell_of(column, run, now) for column in columns] for run in arranged(runs)}
         if columns != self._columns or list(rows) != list(self._shown):
             self._rebuild(columns, rows)
         for name, cells in rows.items():
@@ -123,10 +122,10 @@ def ago(seconds: float) -> str:
     return "-"
 
 
-def bar(share: float, width: int, ascii_only: bool) -> str:
+def bar(share: float, width: int) -> str:
     """A small bar of `width` characters."""
     full = max(0, min(width, int(share * width)))
-    return "#" * full + "." * (width - full) if ascii_only else "█" * full + "░" * (width - full)
+    return "█" * full + "░" * (width - full)
 
 
 def state_of(run: Standing) -> Text:
@@ -134,7 +133,7 @@ def state_of(run: Standing) -> Text:
     return Text(run.state, STATES.get(run.state, ""))
 
 
-def cell_of(column: Column, run: Standing, now: float, ascii_only: bool) -> Text:
+def cell_of(column: Column, run: Standing, now: float) -> Text:
     """What stands in a column for a run."""
     if column.key == "state":
         return state_of(run)
@@ -143,7 +142,7 @@ def cell_of(column: Column, run: Standing, now: float, ascii_only: bool) -> Text
         "run": run.run,
         "preset": run.preset or "-",
         "at": at_of(run),
-        "bar": bar(share, BAR, ascii_only) if run.stage and run.state != "finished" else "",
+        "bar": bar(share, BAR) if run.stage and run.state != "finished" else "",
         "wins": "-" if run.win_rate is None else f"{run.win_rate:.1%}",
         "done": f"{len(run.finished)}/{len(STAGES)}",
         "parents": ", ".join(run.parents) or "-",

@@ -11,7 +11,7 @@ from slmctl.chatting.chat import Chat
 from slmctl.tui.messages import CheckpointClicked
 from slmctl.tui.safe import one_line
 
-LINK, ASCII_LINK = " ─ ", " - "
+LINK = " ─ "
 KEYS = "   [ and ] move, in the replies"
 
 
@@ -20,15 +20,15 @@ class Scrubber(Static):
 
     def __init__(self, id: str) -> None:
         super().__init__(markup=False, id=id)
-        self._row: tuple[str, Sequence[str], str, bool] | None = None
+        self._row: tuple[str, Sequence[str], str] | None = None
         self._spans: list[tuple[int, int, str]] = []  # first and last column of a checkpoint
 
-    def show(self, chat: Chat, place: tuple[int, str] | None, ascii: bool) -> None:
+    def show(self, chat: Chat, place: tuple[int, str] | None) -> None:
         """Shows the checkpoints of the model whose reply stands in a `place`, turn and model, if in any."""
         places = chat.around.steps.get(place[1], ()) if place is not None else ()
         self.display = len(places) > 1
         if place is not None and self.display:
-            self._row = place[1], places, chat.looked_at.get(place, place[1]), ascii
+            self._row = place[1], places, chat.looked_at.get(place, place[1])
             self._draw(*self._row)
 
     def on_resize(self) -> None:
@@ -36,17 +36,16 @@ class Scrubber(Static):
         if self._row is not None:
             self._draw(*self._row)
 
-    def _draw(self, model: str, places: Sequence[str], looked_at: str, ascii: bool) -> None:
-        link = ASCII_LINK if ascii else LINK
+    def _draw(self, model: str, places: Sequence[str], looked_at: str) -> None:
         head = f"steps of {one_line(model.partition('@')[0], 24)}  "
         at = places.index(looked_at) if looked_at in places else len(places) - 1
         room = max(20, self.size.width - cell_len(head))
-        first, last = window([cell_len(short(place)) + len(link) for place in places], at, room)
+        first, last = window([cell_len(short(place)) + len(LINK) for place in places], at, room)
         parts, column = [Content.styled(head, "$foreground-muted")], cell_len(head)
         self._spans = []
         for i in range(first, last + 1):
             word = f"[{short(places[i])}]" if i == at else short(places[i])
-            lead = "" if i == first else link
+            lead = "" if i == first else LINK
             self._spans.append((column + len(lead), column + len(lead) + cell_len(word), places[i]))
             parts += [Content(lead), Content.styled(word, "bold reverse") if i == at else Content(word)]
             column += len(lead) + cell_len(word)

@@ -19,9 +19,9 @@ Key = tuple[int, str, str]
 class Turns(VerticalScroll, can_focus=False):
     """The turns of `chat`; `drawing` holds the keys of draws that are under way, `lens` what tokens are coloured by."""
 
-    def __init__(self, chat: Chat, ascii: bool, id: str) -> None:
+    def __init__(self, chat: Chat, id: str) -> None:
         super().__init__(id=id)
-        self._chat, self._ascii = chat, ascii
+        self._chat = chat
         self._texts: dict[Key, str] = {}
         self._blocks: dict[int, TurnBlock] = {}
         self.drawing: set[Key] = set()
@@ -100,7 +100,6 @@ class Turns(VerticalScroll, can_focus=False):
             note="" if reply is None or self._said_before(serial, model, reply.note) else reply.note,
             opening="" if chat.chatty.get(by, True) else turn.prompt,
             scale=scale,
-            ascii=self._ascii,
         )
 
     def _said_before(self, serial: int, model: str, note: str) -> bool:
