@@ -55,7 +55,7 @@ def label_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield from entry("length", f"the longer one won in {_told(found, 'labels')}")
     for selection, found in facts["against_reward_model"].items():
         chosen = one_line(selection, NAME_SHOWN)
-        yield from entry("taught", _told(found, f"labels chosen by {chosen} against the reward model"))
+        yield from entry("taught", _told(found, f"labels said otherwise than the reward model ({chosen} pairs)"))
 
 
 def _share(share: "Share") -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ PANEL_HEIGHT = 11
 TABLE_HEIGHT = 20
 LEAST_PANEL = 38
 SAMPLES = 5
+NAME = 20  # characters of a run in a heading
 ALARMS = 5
 NUMBERS = 22  # cells of score, KL and tokens before the texts
 
@@ -36,7 +37,7 @@ def frame(stories: Sequence[Story], now: float, width: int, view: View) -> list[
         rows += _wrapped(f"! {text}", width)
     if len(alarms) > ALARMS:
         rows += _wrapped(f"! and {len(alarms) - ALARMS} earlier alarms", width)
-    return [*rows, [], *_panels(stories, stage, view, width), *_samples(first, stage, width)]
+    return [*rows, [], *_panels(stories, stage, view, width), *_samples(first, stage, width, several)]
 
 
 def _panels(stories: Sequence[Story], stage: str, view: View, width: int) -> list[Row]:
@@ -52,12 +53,13 @@ def _panels(stories: Sequence[Story], stage: str, view: View, width: int) -> lis
     return rows
 
 
-def _samples(story: Story, stage: str, width: int) -> list[Row]:
+def _samples(story: Story, stage: str, width: int, named: bool) -> list[Row]:
     drawn = story.stage(stage).drawn
     samples = samples_of(drawn[-1]) if drawn else []
     if not samples:
         return []
-    title = f" samples of step {drawn[-1].step}, the first {min(SAMPLES, len(samples))} of {len(samples)}"
+    whose = f" of {one_line(story.name, NAME)}" if named else ""
+    title = f" samples{whose} of step {drawn[-1].step}, the first {min(SAMPLES, len(samples))} of {len(samples)}"
     rows: list[Row] = [fitted([(title, "title")], width), [("  score     KL  tokens", "axis")]]
     for sample in samples[:SAMPLES]:
         numbers = f"{sample.score:>7.2f} {sample.kl_nats:>6.2f} {sample.tokens:>7.0f}"

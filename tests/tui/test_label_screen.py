@@ -1,16 +1,21 @@
 """The Label screen: its layout, what it says while it waits or cannot go on, guidelines, figures, goal."""
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
-from engine.errors import FileError
-from engine.preferences import LabelStore
+from engine.errors import DataError, FileError
+from engine.preferences import LabelStore, read_labels
+from engine.records import prompt_text
+from slmctl.chatting.voting import SELECTION
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.start import Start
 from slmctl.tui.widgets.response_panel import ResponsePanel
+from slmctl.worker.sampler import Draw
 from tests.tui.fakes import FakeSampler
 from tests.tui.labels import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
 from tests.tui.playing import played, screen_text, until
@@ -210,6 +215,44 @@ def test_guidelines_and_figures_can_be_read(home: Path, tmp_path: Path) -> None:
         assert "1 (1 choice)" in screen_text(app)
 
     play(home, script, guidelines=str(tmp_path / "rules.txt"))
+
+
+class Short(FakeSampler):
+    """A model that reads few characters."""
+
+    async def check(self, wanted: Draw) -> None:
+        """Raises where a prompt is longer."""
+        if any(len(prompt_text(prompt)) > 20 for prompt in wanted.prompts):
+            raise DataError(f"the prompt is too long {HOSTILE}")
+        await super().check(wanted)
+
+
+def test_that_prompts_cannot_be_asked_is_told_and_the_figures_say_why(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("short\nfar too long a prompt to ask\nbrief\n")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await until(pilot, lambda: "prompts are left out: s says why" in screen_text(app), "the word of it")
+        await pilot.press("s")
+        await until(pilot, lambda: "left out: the prompt is too long" in screen_text(app), "the reason")
+        assert_harmless(app)
+
+    play(home, script, sampler=Short(), prompts=str(tmp_path / "prompts.txt"))
+
+
+def test_votes_in_chat_are_told_beside_the_labels(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+        labels = home / "tiny" / "labels.db"
+        (judgement,) = read_labels(labels)
+        with closing(LabelStore(labels)) as store:
+            store.add(replace(judgement, selection=SELECTION))
+        await pilot.press("s")
+        await until(pilot, lambda: "votes in Chat 1, not among these" in words(app), "the figures")
+
+    play(home, script)
 
 
 def test_the_goal_is_shown(home: Path) -> None:

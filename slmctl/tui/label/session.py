@@ -12,6 +12,7 @@ from engine.preferences import Judgement, LabelStore, read_labels
 from engine.records import prompt_text
 from slmctl.labelling.drawing import Question
 from slmctl.labelling.figures import figure_lines
+from slmctl.labelling.questions import ALIKE
 from slmctl.labelling.rounds import newest_round
 from slmctl.labelling.session import Answer, Labelling
 from slmctl.labelling.sitting import Sitting, Wishes, policies, sit
@@ -61,7 +62,13 @@ class LabelSession:
         marks = ["flagged"] * self.labelling.flagged + ["note"] * bool(self.labelling.note)
         if self.question is not None and (there := len(self.question)) < (wanted := self.sitting.recipe.k):
             marks.insert(0, f"{there} of {wanted}, the others were alike")
+        marks += ["prompts are left out: s says why"] * bool(self._unasked)
         return "  ".join(marks)
+
+    @property
+    def _unasked(self) -> list[str]:
+        """Why prompts could not be asked, other than that all responses to them were alike."""
+        return [reason for reason in self.labelling.questions.left_out if reason != ALIKE]
 
     def earlier(self, judgement: Judgement) -> Judgement | None:
         """The judgement of which this one is a repeat."""
@@ -151,7 +158,8 @@ class LabelSession:
             self.post(LabelFailed(str(error)))
         else:
             lines = figure_lines(self.tally(), self.sitting.recipe.models, everybody, self.sitting.annotator)
-            self.post(FiguresRead("\n".join(lines)))
+            why = [f"left out: {reason}" for reason in self._unasked]
+            self.post(FiguresRead("\n".join([*lines, *([""] * bool(why)), *why])))
 
 
 async def begin(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post, opening: int) -> None:
