@@ -118,14 +118,16 @@ class RunDir:
         if self.final(stage).is_dir() or (stage == "eval" and self.result.is_file()):
             return self.final(stage)
         shared = self.shared().get(stage)
-        return shared if shared is not None and shared.is_dir() else None
+        return shared if shared is not None and os.path.isdir(shared) else None
 
     def shared(self) -> dict[str, Path]:
-        """The stages that this run takes from a parent, with the directory of each."""
-        if not self.exists():
+        """The stages that this run takes from a parent, with the directory of each; none of a run.toml that is damaged,
+        of which runtoml.py says how."""
+        try:
+            entries = tomllib.loads(self.run_toml.read_text(encoding="utf-8")).get("shared", {})
+            return {stage: (self.path / entry["path"]).resolve() for stage, entry in entries.items()}
+        except (OSError, RuntimeError, ValueError, AttributeError, LookupError, TypeError):
             return {}
-        entries = tomllib.loads(self.run_toml.read_text(encoding="utf-8")).get("shared", {})
-        return {stage: (self.path / entry["path"]).resolve() for stage, entry in entries.items()}
 
     def saved_steps(self, stage: str) -> list[int]:
         """The steps at which whole checkpoints of a stage lie on disk, oldest first."""

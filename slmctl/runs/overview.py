@@ -152,7 +152,9 @@ def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
     found = {stage: run.final(stage) if run.final(stage).is_dir() else shared.get(stage) for stage in STAGES}
     if run.result.is_file():
         found["eval"] = run.final("eval")
-    return {stage: path for stage, path in found.items() if path is not None and (stage == "eval" or path.is_dir())}
+    return {
+        stage: path for stage, path in found.items() if path is not None and (stage == "eval" or os.path.isdir(path))
+    }
 
 
 def _win_rate(run: RunDir) -> float | None:

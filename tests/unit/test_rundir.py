@@ -195,6 +195,16 @@ def test_started_and_finished_stages(run: RunDir) -> None:
     assert run.finished("eval") is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["schema = ", "shared = 3", "[shared]\nsft = 4", "[shared.sft]\npath = 5", f"[shared.sft]\npath = '{'x' * 6000}'"],
+)
+def test_a_run_toml_that_is_damaged_shares_nothing(run: RunDir, text: str) -> None:
+    run.final("rm").mkdir(parents=True)
+    run.run_toml.write_text(text)
+    assert (run.finished("sft"), run.finished("rm")) == (None, run.final("rm"))
+
+
 def test_saved_steps_are_listed_oldest_first(run: RunDir) -> None:
     for number in (20, 5, 100):
         run.step_dir("ppo", number).mkdir(parents=True)
