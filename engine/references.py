@@ -7,6 +7,7 @@ are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from engine.errors import CheckpointError, ConfigError, nearest
@@ -127,7 +128,9 @@ def _final(name: str, stage: str, home: Path) -> Path:
     found = run.finished(stage)
     if found is None:
         read_run_toml(run)  # what is wrong with it, where it is damaged
-        raise CheckpointError(f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {name}")
+        raise CheckpointError(
+            f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {shlex.quote(name)}"
+        )
     return found
 
 

@@ -273,10 +273,20 @@ def check_name(name: str) -> str:
 
     Raises: ConfigError where it cannot be a directory's name or would be read as something else.
     """
-    unfit = len(name.encode(errors="replace")) > LONGEST_NAME or name in ("", *RESERVED)
-    if unfit or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
+    rules = {
+        "be empty": not name,
+        f"be longer than {LONGEST_NAME} bytes": len(name.encode(errors="replace")) > LONGEST_NAME,
+        f"be {' or '.join(RESERVED)}, with which other names begin": name in RESERVED,
+        "begin with '.' or '-'": name.startswith((".", "-")),
+        "begin or end with white space": name != name.strip(),
+        "hold / \\ : @ or a mark that cannot be printed": any(
+            mark in "/\\:@" or not mark.isprintable() for mark in name
+        ),
+    }
+    if broken := next((rule for rule, holds in rules.items() if holds), ""):
         raise ConfigError(
-            f"{name[:LONGEST_NAME]!r} cannot name a run; use letters, digits, '-' and '_', such as round2"
+            f"{name[:LONGEST_NAME]!r} cannot name a run: that also names its folder, and may not {broken}; "
+            "a name such as round2 can"
         )
     return name
 

@@ -233,9 +233,29 @@ def test_runs_are_found_by_name(tmp_path: Path) -> None:
         find_run(tmp_path, "c")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-x", "a:b", "a@1", "a\nb", "a\0"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-x", "a:b", "a@1", "a\nb", "a\0", " a", "a ", "a\x1b"])
 def test_names_that_are_no_directory_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a run"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a b", "[b]x", "a.b", "é", "a" * 200])
+def test_other_names_can_be_a_runs(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        (" a", "white space"),
+        ("a/b", r"hold / \\ : @"),
+        (".a", "begin with"),
+        ("a" * 201, "200 bytes"),
+        ("hf", "hf or pocket"),
+    ],
+)
+def test_of_a_name_that_is_refused_the_rule_is_said_that_it_breaks(name: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match=f"also names its folder, and may not .*{rule}"):
         check_name(name)
 
 
