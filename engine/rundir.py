@@ -268,6 +268,12 @@ def runs_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("SLMCTL_RUNS") or "runs")
 
 
+def check_home(home: Path) -> None:
+    """Nothing where runs can be looked for. Raises: FileError where a file is in the way."""
+    if home.exists() and not home.is_dir():
+        raise FileError(f"{home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS")
+
+
 def check_name(name: str) -> str:
     """The name itself.
 
@@ -305,7 +311,8 @@ def find_run(home: Path, name: str) -> RunDir:
 
 
 def list_runs(home: Path) -> list[RunDir]:
-    """All runs of a folder, by name."""
+    """All runs of a folder, by name; none where it is not there yet. Raises: FileError where it is no folder."""
+    check_home(home)
     if not home.is_dir():
         return []
     return [RunDir(entry) for entry in sorted(home.iterdir()) if RunDir(entry).exists()]

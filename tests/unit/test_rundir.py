@@ -233,6 +233,13 @@ def test_runs_are_found_by_name(tmp_path: Path) -> None:
         find_run(tmp_path, "c")
 
 
+def test_a_file_is_no_folder_of_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    for look in (list_runs, lambda home: find_run(home, "tiny")):
+        with pytest.raises(FileError, match=r"runs is a file, and no folder of runs: move it, or set SLMCTL_RUNS"):
+            look(tmp_path / "runs")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-x", "a:b", "a@1", "a\nb", "a\0", " a", "a ", "a\x1b"])
 def test_names_that_are_no_directory_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a run"):
