@@ -3,6 +3,7 @@
 Nothing here or in the commands loads torch before a command needs it.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ from slmctl.commands import (
     watch,
 )
 from slmctl.playing import can_draw, play
+from slmctl.stopping import INTERRUPTED
 from slmctl.tui.safe import clean
 
 BUG = 70
@@ -54,7 +56,15 @@ app = typer.Typer(
 
 
 def _command(function: Any, name: str, short: str, text: str, group: typer.Typer = app) -> None:
-    group.command(name, help=text, short_help=short)(function)
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        try:
+            function(**given)
+        except KeyboardInterrupt:
+            print("\nstopped by ctrl+c", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+    group.command(name, help=text, short_help=short)(command)
 
 
 def _wire() -> None:

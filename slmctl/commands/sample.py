@@ -112,6 +112,8 @@ def stdin_rows(wanted: str) -> Iterator["Row"]:
     from engine.rows import json_row
 
     found = False
+    if sys.stdin.isatty():
+        print(f"{wanted}; ctrl+d ends them", file=sys.stderr)
     for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
             found = True
