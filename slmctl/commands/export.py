@@ -15,8 +15,9 @@ slmctl export --db runs/tiny/labels.db --format trl --out preferences.jsonl
 slmctl export --db runs/tiny/labels.db --format sft --annotator ann > edits.jsonl
 
 trl is {prompt, chosen, rejected}, for DPO and reward models; hh {chosen, rejected}, as transcripts; kto {prompt,
-completion, label}; sft {prompt, completion}, of what was edited; rankings {prompt, responses, ranking}. Of a ranking
-every pair counts. A prompt that is text stays text, around which TRL puts no chat template; a conversation stays one.
+completion, label}; sft {prompt, completion}, of what was edited; rankings {prompt, responses, ranking, strength,
+flagged, note}, the one form that holds flags and notes. Of a ranking every pair counts. A prompt that is text stays
+text, around which TRL puts no chat template; a conversation stays one.
 What is left out is counted on stderr, with the reason. Existing files are not overwritten.
 Our own stages need no export: slmctl rm --data runs/tiny/labels.db."""
 
