@@ -32,6 +32,7 @@ from slmctl.commands import (
     watch,
 )
 from slmctl.playing import can_draw, play
+from slmctl.sentences import say
 from slmctl.stopping import INTERRUPTED
 from slmctl.tui.safe import clean
 
@@ -61,7 +62,7 @@ def _command(function: Any, name: str, short: str, text: str, group: typer.Typer
         try:
             function(**given)
         except KeyboardInterrupt:
-            print("\nstopped by ctrl+c", file=sys.stderr)
+            say("\nstopped by ctrl+c")
             sys.exit(INTERRUPTED)
 
     group.command(name, help=text, short_help=short)(command)
@@ -140,16 +141,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(sys.argv[1:] if arguments is None else arguments, prog_name="slmctl")
     except EngineError as error:
-        print(f"slmctl: {clean(str(error))}", file=sys.stderr)
+        say(f"slmctl: {clean(str(error))}")
         sys.exit(error.exit_code)
     except Exception as error:
         if disk := next((one for one in (error, error.__cause__) if is_disk_error(one)), None):
             place = disk.filename or "what this command prints"
-            print(
-                f"slmctl: cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}",
-                file=sys.stderr,
-            )
+            say(f"slmctl: cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}")
             sys.exit(FileError.exit_code)
         bug, kept = keep_traceback(error)
-        print(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})", file=sys.stderr)
+        say(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})")
         sys.exit(BUG)

@@ -3,7 +3,6 @@
 Loads torch: imported inside commands only, after the thread settings.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +20,7 @@ from engine.sampling import Sampling
 from engine.scoring import RewardModelScorer, Scorer, named_scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
+from slmctl.sentences import say
 from slmctl.tui.safe import clean
 
 BATCH = 64
@@ -118,7 +118,7 @@ def fitting(asked: Iterable[tuple[str, Prompt]], policies: Sequence[Policy]) -> 
     if left_out and not kept:
         raise DataError(f"no prompt leaves room for an answer: {named}")
     if left_out:
-        print(f"left out: {len(left_out)} of {kept + len(left_out)} prompts, too long: {clean(named)}", file=sys.stderr)
+        say(f"left out: {len(left_out)} of {kept + len(left_out)} prompts, too long: {clean(named)}")
 
 
 def _misfit(policy: Policy, ids: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from engine.events import EvalCompleted, Event, StageFinished
 from engine.rundir import RunDir
 from slmctl.report import duration
 from slmctl.runs.launch import shown
+from slmctl.sentences import say
 from slmctl.tui.safe import clean, one_line
 
 CURVE_LINES = 10
@@ -107,7 +108,7 @@ def print_run(result: Mapping[str, Any], plain: bool, new: str) -> None:
     )
     console.print(comparison_table(result, plain))
     for line in summary_lines(result):
-        console.print(Text(line), soft_wrap=True)
+        say(line, console.file)
     if result.get("examples"):
         console.print(examples_table(result["examples"], plain))
     for mark, words in zip(("next:", "     ", "     "), following, strict=True):

@@ -3,6 +3,7 @@
 import json as json_module
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from slmctl.commands import options
 from slmctl.commands.sample import prompts_in, sampling_of
 from slmctl.results import ROWS, finite
+from slmctl.sentences import say
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
@@ -120,12 +122,14 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     """Prints who wins, how far apart the two are, and their numbers side by side."""
     a, b = one_line(result["a"]), one_line(result["b"])
     if result["same_checkpoint"]:
-        print(f"{a} and {b} are the same checkpoint: whatever differs here is chance")
+        say(f"{a} and {b} are the same checkpoint: whatever differs here is chance", sys.stdout)
     by = f"by {one_line(result['judge'])} on {result['prompts']} prompts"
-    print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses ({by})")
+    verdicts = f"{result['wins']} wins, {result['ties']} ties, {result['losses']} losses"
+    say(f"{b} against {a}: {verdicts} ({by})", sys.stdout)
     print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")
     if result["kl_nats"] is not None:
-        print(f"KL of {b} from {a}: {result['kl_nats']:.2f} nats a response {_interval(result, 'kl_nats')}")
+        kl = f"{result['kl_nats']:.2f} nats a response {_interval(result, 'kl_nats')}"
+        say(f"KL of {b} from {a}: {kl}", sys.stdout)
     print()
     width = max(12, *(len(name) + 2 for name in (a, b)))
     print(f"{'':<18}{a:>{width}}{b:>{width}}  {'difference (95 %)':>17}")

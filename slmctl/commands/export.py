@@ -1,13 +1,13 @@
 """`slmctl export`: labels that people made, as rows for other programs."""
 
 import json as json_module
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from slmctl.commands.convert import new_file, write_files
+from slmctl.sentences import say
 from slmctl.tui.safe import one_line
 
 HELP = """\b
@@ -51,4 +51,4 @@ def export(
         write_files([(target, text)])
     labelled = len({number for number, _ in done.rows})
     for line in [f"{one_line(out or db)}: {form}, labels: {labelled}, rows: {len(done.rows)}", *reasons]:
-        print(line, file=sys.stderr)
+        say(line)

@@ -15,6 +15,7 @@ import typer
 from slmctl.commands import options
 from slmctl.playing import can_draw, play
 from slmctl.report import LINE_EVERY_S
+from slmctl.sentences import say
 from slmctl.stopping import INTERRUPTED
 from slmctl.tui.safe import one_line
 
@@ -171,7 +172,7 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     try:
         judged = asyncio.run(simulate(sitting, labeler, params["max_labels"], sampler, Teller()))
     except KeyboardInterrupt:
-        print(f"\nstopped by ctrl+c: {kept_in(sitting)}; the same command goes on", file=sys.stderr)
+        say(f"\nstopped by ctrl+c: {kept_in(sitting)}; the same command goes on")
         raise SystemExit(INTERRUPTED) from None
     report = {"labels": str(sitting.labels), "annotator": sitting.annotator, **report_of(judged, labeler)}
     if params["json"]:

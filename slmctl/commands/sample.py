@@ -10,6 +10,7 @@ import typer
 
 from slmctl.commands import options
 from slmctl.commands.data import named_source
+from slmctl.sentences import say
 from slmctl.tui.safe import clean
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def stdin_rows(wanted: str) -> Iterator["Row"]:
 
     found = False
     if sys.stdin.isatty():
-        print(f"{wanted}; ctrl+d ends them", file=sys.stderr)
+        say(f"{wanted}; ctrl+d ends them")
     for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
             found = True
