@@ -100,10 +100,15 @@ def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator[tuple[s
 
 
 def prompts_in(file: str, mapped: list[str] | None) -> list[tuple[str, "Prompt"]]:
-    """The prompts of a file or dataset, each with its place. Raises: FileError, DataError."""
+    """The prompts of a file or dataset, each with its place; empty ones are counted on stderr.
+
+    Raises: FileError, DataError.
+    """
     from engine import readers
 
     loaded = readers.read_prompts(named_source(file, mapped))
+    if loaded.empty:
+        say(f"left out: {loaded.empty} of {loaded.empty + len(loaded.records)} prompts, empty")
     return [(place, row.prompt) for place, row in zip(loaded.places, loaded.records, strict=True)]
 
 

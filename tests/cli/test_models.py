@@ -311,6 +311,12 @@ def test_prompts_that_are_too_long_are_left_out_and_counted(
     assert none.err.startswith(f"slmctl: no prompt leaves room for an answer: {own}, line 1 has ")
 
 
+def test_prompts_that_are_empty_are_left_out_and_counted(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": " "}\n')
+    found = cli("sample", "tiny:sft", "--prompts", str(tmp_path / "own.jsonl"), "--max-new-tokens", "4")
+    assert (found.code, found.err) == (0, "left out: 1 of 2 prompts, empty\n")
+
+
 def test_eval_counts_in_json_what_it_left_out(cli: Cli, run: RunDir, tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("Hi\n" + ("word " * 99 + "\n") * 5)
     command = ("eval", "tiny:sft", "tiny:ppo", "--judge", "tiny:rm", "--prompts", str(tmp_path / "own.txt"), "--json")
