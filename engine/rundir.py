@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
 
 from engine.errors import ConfigError, FileError, RunConflictError, nearest
 from engine.events import (
@@ -36,7 +35,6 @@ DIRECTORIES = {"pretrain": "base"}
 LABELS = "labels.db"
 RESERVED = ("hf", "pocket")  # what references to models and scorers begin with that are none of a run's
 LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
 
 
@@ -245,22 +243,6 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def is_disk_error(error: BaseException | None) -> TypeGuard[OSError]:
-    """Whether an error is the disk's: full, failing, or not ours to use."""
-    return isinstance(error, OSError) and error.errno in DISK_ERRORS
-
-
-def disk_error(error: BaseException | None, path: Path) -> FileError | None:
-    """The sentence for an error of the disk that a run met writing to `path`, or None for any other error."""
-    if not is_disk_error(error):
-        return None
-    why = os.strerror(error.errno or 0).lower()
-    place = error.filename or path
-    return FileError(
-        f"cannot write to {place}: {why}; the last save is kept: mend that, then type the same command again"
-    )
 
 
 def runs_home(environ: Mapping[str, str]) -> Path:

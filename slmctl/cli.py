@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import ConfigError, EngineError, FileError
-from engine.rundir import is_disk_error
+from engine.errors import ConfigError, EngineError, FileError, is_disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import (
     chat,
