@@ -3,6 +3,7 @@
 Which stages have begun, and what a request changes, is planning.py's business.
 """
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def refuse_changed(
 
 def ways_on(stage: str, run: str) -> str:
     """What to type where `stage` has started and should be another."""
+    run = shlex.quote(run)
     ways = f"use --run NEW, or --run NEW --from {run} to share its stages"
     if stage == "eval":
         return ways
@@ -82,5 +84,5 @@ def refuse_deleted(run: RunDir, todo: Iterable[str], inputs: Inputs, dropped: Co
             if inside or (named in dropped and (named not in made or "@" in place)):
                 raise ConfigError(
                     f"--fresh deletes {given[option]}, which is the --{option} of {stage}; "
-                    f"make a new run: --run NEW --from {run.name}"
+                    f"make a new run: --run NEW --from {shlex.quote(run.name)}"
                 )

@@ -5,7 +5,13 @@ that the command line ends with. Broken invariants are asserts instead, and are 
 """
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeGuard
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class EngineError(Exception):
@@ -50,6 +56,22 @@ class DivergedError(EngineError):
     """Training reached a loss or a gradient that is not a number; the last good checkpoint is kept."""
 
     exit_code = 4
+
+
+def is_disk_error(error: BaseException | None) -> TypeGuard[OSError]:
+    """Whether an error is the disk's: full, failing, or not ours to use."""
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+def disk_error(error: BaseException | None, path: Path) -> FileError | None:
+    """The sentence for an error of the disk that a run met writing to `path`, or None for any other error."""
+    if not is_disk_error(error):
+        return None
+    why = os.strerror(error.errno or 0).lower()
+    place = error.filename or path
+    return FileError(
+        f"cannot write to {place}: {why}; the last save is kept: mend that, then type the same command again"
+    )
 
 
 def one_line(error: object) -> str:

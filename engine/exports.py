@@ -1,6 +1,7 @@
 """Judgements as rows of data, in our own form and in those of TRL and of Anthropic's HH.
 
-    rankings  {prompt, responses, ranking}   all that a person ranked, ties too; the lowest rank is the best
+    rankings  {prompt, responses, ranking}   all that a person ranked, ties too; the lowest rank is the best; with it
+                                             go `strength`, 2 for much better, `flagged` and `note`
     trl       {prompt, chosen, rejected}     every pair with a preference
     hh        {chosen, rejected}             the same, as transcripts
     kto       {prompt, completion, label}    the best true, the worst false, between them nothing; both bad are false,
@@ -25,8 +26,10 @@ REPEAT = "a pair that came back"
 TAKEN_BACK = "taken back"
 UNRANKED = "skips and edits, which rank nothing"
 TIED = "ties, which prefer nothing"
+BOTH_BAD = "both bad, which prefers neither"
 SAME = "twice the same response"
 UNEDITED = "nothing was edited"
+MARKS = ("strength", "flagged", "note")  # fields of a ranking that say how a person meant it; nothing learns from them
 NO_TRANSCRIPT = "turns that no transcript can hold"
 
 
@@ -78,7 +81,8 @@ def _rankings(one: Judgement, turns: bool) -> list[JsonRow] | str:
     if ranking is None:
         return UNRANKED
     prompt = _prompt(one.prompt, turns)
-    return [{"prompt": prompt, "responses": list(ranking.responses), "ranking": list(ranking.ranks)}]
+    marks = {name: getattr(one, name) for name in MARKS}
+    return [{"prompt": prompt, "responses": list(ranking.responses), "ranking": list(ranking.ranks), **marks}]
 
 
 def _trl(one: Judgement, turns: bool) -> list[JsonRow] | str:
@@ -131,7 +135,8 @@ def _pairs(one: Judgement) -> list[tuple[str, str]] | str:
     if ranking is None:
         return UNRANKED
     pairs = [(ranking.responses[a], ranking.responses[b]) for a, b in ranking.pairs()]
-    return [(a, b) for a, b in pairs if a.strip() != b.strip()] or (SAME if pairs else TIED)
+    nothing = SAME if pairs else BOTH_BAD if one.verdict == "both_bad" else TIED
+    return [(a, b) for a, b in pairs if a.strip() != b.strip()] or nothing
 
 
 def _prompt(prompt: Prompt, turns: bool) -> str | list[JsonRow]:

@@ -121,9 +121,26 @@ def said(path: Path, hint: str = "") -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0)  # what Python itself finds wrong has none
         if code & 0xFF == sqlite3.SQLITE_BUSY:
             raise LockedError(f"{path} is locked by another process; try again when that has ended") from error
+        closed = code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        why = (_in_the_way(path) if closed else "") or error
+        raise FileError(f"the label database {path} cannot be used: {why}{hint}") from error
+    except OSError as error:
+        why = f"{error.filename}: {(error.strerror or '').lower()}"
+        raise FileError(f"the label database {path} cannot be used: {why}") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise FileError(f"the label database {path} cannot be used: {error}{hint}") from error
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        raise FileError(f"the label database {path} cannot be used: {error}{hint}") from error
+
+
+def _in_the_way(path: Path) -> str:
+    """What keeps a file from being opened or written, "" where that does not show."""
+    folder = path.parent
+    if path.is_dir():
+        return "it is a folder"
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"nothing can be written in its folder {folder}"
+    return "the file cannot be written" if path.exists() and not os.access(path, os.W_OK) else ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 A hundred must neither be forgotten nor learnt by heart. Measured on `tiny`: tests/bench/round.py. Torch-free.
 """
 
+import shlex
 from collections.abc import Collection
 
 from engine.config import RmConfig
@@ -42,9 +43,9 @@ def too_few(
         return ""
     fitting, now = settings_for_few(config, comparisons, warm or bool(start)), config.model_dump()
     others = [name for name in fitting if now[name.removeprefix("rm.")] != fitting[name] and name not in typed]
-    options = [f"--init {start}"] * bool(start)
+    options = [f"--init {shlex.quote(start)}"] * bool(start)
     options += [f"--set {name}={fitting[name]:g}" for name in dict.fromkeys(("rm.epochs", *others))]
     return (
         f"{comparisons} comparisons at rm.epochs {config.epochs:g} are {steps} steps, which teach next to nothing; "
-        f"to learn more from them, type: slmctl rm --run {run} --fresh {' '.join(options)}"
+        f"to learn more from them, type: slmctl rm --run {shlex.quote(run)} --fresh {' '.join(options)}"
     )

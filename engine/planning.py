@@ -6,6 +6,7 @@ job, and what depends on what stands in pipeline.py.
 """
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -152,7 +153,8 @@ def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
     if record.config.world.name:
         return
     parent, preset = next(iter(record.parents), None), record.preset_file or record.preset
-    named = (f"--from {parent}" if parent else f"--preset {preset}") + f" --run {run}"  # it may not be there yet
+    maker = ("--from", parent) if parent else ("--preset", preset)  # the run may not be there yet
+    named = shlex.join((*maker, "--run", run))
     for stage in todo:
         given = record.inputs.get(stage, {})
         source = "prompts" if stage == "ppo" else "data"

@@ -50,6 +50,11 @@ CANDIDATE: Mapping[str, Kinds] = {
     "score": (*NUMBER, NoneType),
 }
 TAKEN_BACK = "id IN (SELECT withdraws FROM judgements WHERE withdraws IS NOT NULL AND id <= :until)"
+REPLACED = (  # by the row before the one that withdraws them, which the same stroke added
+    "id IN (SELECT gone.withdraws FROM judgements gone JOIN judgements new ON new.id = gone.id - 1 "
+    "JOIN judgements old ON old.id = gone.withdraws WHERE new.withdraws IS NULL AND new.id <> old.id "
+    "AND new.annotator = gone.annotator AND new.prompt = old.prompt AND new.candidates = old.candidates)"
+)
 EVER = 2**63 - 1  # the highest number that a row can have
 
 
@@ -207,7 +212,8 @@ class LabelStore:
 class Labels:
     """The judgements of a label database: those that stand, and those that were taken back, oldest first.
 
-    `newest` is the number of its last row, 0 where it has none.
+    What another took the place of, as a stronger choice does of the first, is in neither. `newest` is the number of the
+    last row, 0 where there is none.
     """
 
     standing: list[Judgement]
@@ -231,7 +237,8 @@ def read_database(path: Path, until: int = EVER) -> Labels:
         raise FileError(f"there is no label database {path}")
     with reading(path) as connection:
         newest = connection.execute("SELECT max(id) FROM judgements WHERE id <= ?", (until,)).fetchone()[0] or 0
-        standing, withdrawn = (_select(connection, path, f"{word} {TAKEN_BACK}", until=until) for word in ("NOT", ""))
+        wanted = (f"NOT {TAKEN_BACK}", f"{TAKEN_BACK} AND NOT {REPLACED}")
+        standing, withdrawn = (_select(connection, path, one, until=until) for one in wanted)
         return Labels(standing, withdrawn, newest)
 
 

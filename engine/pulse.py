@@ -11,11 +11,13 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from engine.errors import ConfigError
+from engine.events import RunFailed, RunFinished, RunPaused, from_json
 from engine.rundir import RunDir, heal
 
 SCHEMA = 1
@@ -23,6 +25,8 @@ REQUESTS = ("pause", "resume", "stop", "save")
 SLOW_AFTER_S = 10.0
 NOT_BEGUN = "not begun"
 ENDINGS = ("finished", "failed", "stopped")  # that are said; without a word a run has "ended"
+LAST_SAID: dict[type, str] = {RunFinished: "finished", RunFailed: "failed", RunPaused: "stopped"}
+LAST_WORDS = 100_000  # bytes at the end of events.jsonl, many lines
 TOO_MUCH = 1e15  # no time and no count of ours is as large
 KINDS: dict[str, tuple[type, ...]] = {
     "state": (str,),
@@ -140,14 +144,31 @@ def read_status(rundir: RunDir) -> dict[str, Any] | None:
     return row if all(abs(number) < TOO_MUCH for number in numbers) else None
 
 
-def liveness(status: dict[str, Any] | None, now: float) -> str:
+def last_word(rundir: RunDir) -> str:
+    """How a run stands by what it said last, where no heartbeat tells: finished, failed, stopped, else ended; not begun
+    where it said nothing."""
+    try:
+        with rundir.events.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_WORDS))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return NOT_BEGUN
+    for line in reversed(lines):
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):  # other programs may write, too
+            if (event := from_json(line)) is not None:
+                return LAST_SAID.get(type(event), "ended")
+    return NOT_BEGUN
+
+
+def liveness(status: dict[str, Any] | None, now: float, said: str = NOT_BEGUN) -> str:
     """One word for how a run is doing at time `now`, the same wherever a person reads it.
 
     running; paused; slow (no beat for 10 s, though its process is there or on another machine); dead (its process is
-    gone); else the state it ended with: finished, failed, stopped, else ended; not begun without a heartbeat.
+    gone); else the state it ended with: finished, failed, stopped, else ended; without a heartbeat what it has `said`
+    (last_word).
     """
     if status is None:
-        return NOT_BEGUN
+        return said
     state = str(status.get("state"))
     if state not in ("running", "paused"):
         return state if state in ENDINGS else "ended"

@@ -9,7 +9,7 @@ are rows.py's job, encoding the tokenizer's. A `margin` is checked and not used.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -27,11 +27,13 @@ CONVERT = "slmctl data convert FILE --out NEW.jsonl"
 
 @dataclass(frozen=True)
 class Loaded(Generic[R]):
-    """The records of a source, and how many rows were left out: a prompt or response was empty, or judged to be bad."""
+    """The records of a source with their places, and how many rows were left out: a prompt or response was empty, or
+    judged to be bad."""
 
     records: list[R]
     empty: int
     judged_bad: int = 0
+    places: list[str] = field(default_factory=list)
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -79,9 +81,10 @@ def load(source: Path | Source, kind: str, parse: Callable[[Any], R | None]) -> 
     if not rows:
         raise DataError(f"{source} is empty")
     parsed = [(record, row) for row in rows if (record := placed(row, parse)) is not None]
-    records = [record for record, row in parsed if not is_judged_bad(row.value, kind)]
-    loaded = Loaded(records, len(rows) - len(parsed), len(parsed) - len(records))
-    if not records:
+    kept = [(record, row.place) for record, row in parsed if not is_judged_bad(row.value, kind)]
+    records, places = [record for record, _ in kept], [place for _, place in kept]
+    loaded = Loaded(records, len(rows) - len(parsed), len(parsed) - len(kept), places)
+    if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in loaded.left_out.items())
         raise DataError(f"{source} holds no row that can be used (of {len(rows)} rows left out: {reasons})")
     return loaded

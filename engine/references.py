@@ -7,11 +7,13 @@ are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from engine.errors import CheckpointError, ConfigError, nearest
 from engine.hub import hub_directory, is_hub
 from engine.rundir import DIRECTORIES, find_run
+from engine.runtoml import read_run_toml
 
 POCKET = "pocket:"
 GGUF = ".gguf"
@@ -122,9 +124,13 @@ def _directory(path: str) -> Path | None:
 
 
 def _final(name: str, stage: str, home: Path) -> Path:
-    found = find_run(home, name).finished(stage)
+    run = find_run(home, name)
+    found = run.finished(stage)
     if found is None:
-        raise CheckpointError(f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {name}")
+        read_run_toml(run)  # what is wrong with it, where it is damaged
+        raise CheckpointError(
+            f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {shlex.quote(name)}"
+        )
     return found
 
 

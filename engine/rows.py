@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import DataError, FileError
-from engine.exports import export
+from engine.exports import MARKS, export
 from engine.fields import FieldMap, parse_map, renamed
 from engine.preferences import EVER, Labels, read_database
 from engine.records import Prompt, plain_prompt
@@ -100,6 +100,8 @@ def labels_named(name: str) -> tuple[Path, int]:
 def _rows_of_labels(name: str, kind: str) -> Iterator[Row]:
     path, until = labels_named(name)
     labels = read_database(path, until)
+    if not (labels.standing or labels.withdrawn):
+        raise DataError(f"{path} holds no labels yet")
     if kind == "prompts":
         yield from _prompts_of_labels(path, labels)
         return
@@ -109,9 +111,9 @@ def _rows_of_labels(name: str, kind: str) -> Iterator[Row]:
     done = export(labels, FORMS[kind])
     if not done.rows:
         reasons = "; ".join(f"{count} left out: {reason}" for reason, count in done.left_out.most_common())
-        raise DataError(f"{path} holds no {kind} yet ({reasons or 'there are no labels'})")
+        raise DataError(f"{path} holds no {kind} yet ({reasons})")
     for number, row in done.rows:
-        yield Row(f"{path}, label {number}", row)
+        yield Row(f"{path}, label {number}", {name: value for name, value in row.items() if name not in MARKS})
 
 
 def _prompts_of_labels(path: Path, labels: Labels) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from engine.errors import DivergedError, EngineError, FileError
+from engine.errors import DivergedError, EngineError, FileError, disk_error
 from engine.events import (
     AlarmRaised,
     ControlAcknowledged,
@@ -31,7 +31,7 @@ from engine.events import (
 )
 from engine.planning import Prepared, begin_afresh
 from engine.pulse import Heartbeat, pending_requests
-from engine.rundir import STAGES, RunDir, disk_error, write_text
+from engine.rundir import STAGES, RunDir, write_text
 from engine.runtime import memory_error, peak_rss_mb, prepare_machine, versions
 from engine.saving import Saver
 from engine.stages import OPENERS, Bench, make_saver

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
 
 from engine.errors import ConfigError, FileError, RunConflictError, nearest
 from engine.events import (
@@ -36,7 +35,6 @@ DIRECTORIES = {"pretrain": "base"}
 LABELS = "labels.db"
 RESERVED = ("hf", "pocket")  # what references to models and scorers begin with that are none of a run's
 LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
 
 
@@ -118,14 +116,16 @@ class RunDir:
         if self.final(stage).is_dir() or (stage == "eval" and self.result.is_file()):
             return self.final(stage)
         shared = self.shared().get(stage)
-        return shared if shared is not None and shared.is_dir() else None
+        return shared if shared is not None and os.path.isdir(shared) else None
 
     def shared(self) -> dict[str, Path]:
-        """The stages that this run takes from a parent, with the directory of each."""
-        if not self.exists():
+        """The stages that this run takes from a parent, with the directory of each; none of a run.toml that is damaged,
+        of which runtoml.py says how."""
+        try:
+            entries = tomllib.loads(self.run_toml.read_text(encoding="utf-8")).get("shared", {})
+            return {stage: (self.path / entry["path"]).resolve() for stage, entry in entries.items()}
+        except (OSError, RuntimeError, ValueError, AttributeError, LookupError, TypeError):
             return {}
-        entries = tomllib.loads(self.run_toml.read_text(encoding="utf-8")).get("shared", {})
-        return {stage: (self.path / entry["path"]).resolve() for stage, entry in entries.items()}
 
     def saved_steps(self, stage: str) -> list[int]:
         """The steps at which whole checkpoints of a stage lie on disk, oldest first."""
@@ -245,25 +245,15 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def is_disk_error(error: BaseException | None) -> TypeGuard[OSError]:
-    """Whether an error is the disk's: full, failing, or not ours to use."""
-    return isinstance(error, OSError) and error.errno in DISK_ERRORS
-
-
-def disk_error(error: BaseException | None, path: Path) -> FileError | None:
-    """The sentence for an error of the disk that a run met writing to `path`, or None for any other error."""
-    if not is_disk_error(error):
-        return None
-    why = os.strerror(error.errno or 0).lower()
-    place = error.filename or path
-    return FileError(
-        f"cannot write to {place}: {why}; the last save is kept: mend that, then type the same command again"
-    )
-
-
 def runs_home(environ: Mapping[str, str]) -> Path:
     """The folder that holds all runs: $SLMCTL_RUNS, else ./runs."""
     return Path(environ.get("SLMCTL_RUNS") or "runs")
+
+
+def check_home(home: Path) -> None:
+    """Nothing where runs can be looked for. Raises: FileError where a file is in the way."""
+    if home.exists() and not home.is_dir():
+        raise FileError(f"{home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS")
 
 
 def check_name(name: str) -> str:
@@ -271,10 +261,20 @@ def check_name(name: str) -> str:
 
     Raises: ConfigError where it cannot be a directory's name or would be read as something else.
     """
-    unfit = len(name.encode(errors="replace")) > LONGEST_NAME or name in ("", *RESERVED)
-    if unfit or name.startswith((".", "-")) or any(mark in name for mark in "/\\:@\0\n\r\t"):
+    rules = {
+        "be empty": not name,
+        f"be longer than {LONGEST_NAME} bytes": len(name.encode(errors="replace")) > LONGEST_NAME,
+        f"be {' or '.join(RESERVED)}, with which other names begin": name in RESERVED,
+        "begin with '.' or '-'": name.startswith((".", "-")),
+        "begin or end with white space": name != name.strip(),
+        "hold / \\ : @ or a mark that cannot be printed": any(
+            mark in "/\\:@" or not mark.isprintable() for mark in name
+        ),
+    }
+    if broken := next((rule for rule, holds in rules.items() if holds), ""):
         raise ConfigError(
-            f"{name[:LONGEST_NAME]!r} cannot name a run; use letters, digits, '-' and '_', such as round2"
+            f"{name[:LONGEST_NAME]!r} cannot name a run: that also names its folder, and may not {broken}; "
+            "a name such as round2 can"
         )
     return name
 
@@ -293,7 +293,8 @@ def find_run(home: Path, name: str) -> RunDir:
 
 
 def list_runs(home: Path) -> list[RunDir]:
-    """All runs of a folder, by name."""
+    """All runs of a folder, by name; none where it is not there yet. Raises: FileError where it is no folder."""
+    check_home(home)
     if not home.is_dir():
         return []
     return [RunDir(entry) for entry in sorted(home.iterdir()) if RunDir(entry).exists()]

@@ -3,6 +3,7 @@
 Nothing here or in the commands loads torch before a command needs it.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -10,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import ConfigError, EngineError, FileError
-from engine.rundir import is_disk_error
+from engine.errors import ConfigError, EngineError, FileError, is_disk_error
 from slmctl.bugs import keep_traceback
 from slmctl.commands import (
     chat,
@@ -31,6 +31,8 @@ from slmctl.commands import (
     watch,
 )
 from slmctl.playing import can_draw, play
+from slmctl.sentences import say
+from slmctl.stopping import INTERRUPTED
 from slmctl.tui.safe import clean
 
 BUG = 70
@@ -54,7 +56,15 @@ app = typer.Typer(
 
 
 def _command(function: Any, name: str, short: str, text: str, group: typer.Typer = app) -> None:
-    group.command(name, help=text, short_help=short)(function)
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        try:
+            function(**given)
+        except KeyboardInterrupt:
+            say("\nstopped by ctrl+c")
+            sys.exit(INTERRUPTED)
+
+    group.command(name, help=text, short_help=short)(command)
 
 
 def _wire() -> None:
@@ -130,16 +140,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(sys.argv[1:] if arguments is None else arguments, prog_name="slmctl")
     except EngineError as error:
-        print(f"slmctl: {clean(str(error))}", file=sys.stderr)
+        say(f"slmctl: {clean(str(error))}")
         sys.exit(error.exit_code)
     except Exception as error:
         if disk := next((one for one in (error, error.__cause__) if is_disk_error(one)), None):
             place = disk.filename or "what this command prints"
-            print(
-                f"slmctl: cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}",
-                file=sys.stderr,
-            )
+            say(f"slmctl: cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}")
             sys.exit(FileError.exit_code)
         bug, kept = keep_traceback(error)
-        print(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})", file=sys.stderr)
+        say(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})")
         sys.exit(BUG)

@@ -3,7 +3,7 @@
 Loads torch: imported inside commands only, after the thread settings.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError
 from engine.pretrained import open_policy, open_scalar
 from engine.records import Prompt
 from engine.rollout import draw_episodes, ended, response_texts
@@ -20,9 +20,12 @@ from engine.sampling import Sampling
 from engine.scoring import RewardModelScorer, Scorer, named_scorer
 from engine.tokenizer import Tokenizer
 from engine.transformer import LanguageModel
+from slmctl.sentences import say
+from slmctl.tui.safe import clean
 
 BATCH = 64
 SHOWN = 60  # characters of a prompt that is refused
+NAMED = 3  # prompts that are left out, of which it is said where they stand
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,38 @@ class Answer:
 
 def encoded_prompts(policy: Policy, prompts: Sequence[Prompt]) -> list[list[int]]:
     """The ids of each prompt. Raises: ConfigError for a prompt that leaves no room for an answer, or is empty."""
-    context = policy.model.architecture.context
     encoded = policy.tokenizer.encode_prompts(prompts)
     for prompt, ids in zip(prompts, encoded, strict=True):
-        if not 0 < len(ids) < context:
+        if misfit := _misfit(policy, ids):
             text = prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
-            raise ConfigError(
-                f"a prompt has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}: {text[:SHOWN]!r}"
-            )
+            raise ConfigError(f"a prompt {misfit}: {text[:SHOWN]!r}")
     return encoded
+
+
+def fitting(asked: Iterable[tuple[str, Prompt]], policies: Sequence[Policy]) -> Iterator[Prompt]:
+    """Of prompts with their places those that leave every policy room for an answer, as they come.
+
+    The others are counted on stderr at the end. Raises: DataError where none is left.
+    """
+    kept, left_out = 0, list[str]()
+    for place, prompt in asked:
+        misfits = [_misfit(policy, policy.tokenizer.encode_prompts([prompt])[0]) for policy in policies]
+        if any(misfits):
+            left_out.append(f"{place} {next(filter(None, misfits))}")
+        else:
+            kept += 1
+            yield prompt
+    named = "; ".join(left_out[:NAMED]) + ("; ..." if len(left_out) > NAMED else "")
+    if left_out and not kept:
+        raise DataError(f"no prompt leaves room for an answer: {named}")
+    if left_out:
+        say(f"left out: {len(left_out)} of {kept + len(left_out)} prompts, too long: {clean(named)}")
+
+
+def _misfit(policy: Policy, ids: Sequence[int]) -> str:
+    """Why a policy cannot answer a prompt of these ids; "" where it can."""
+    context = policy.model.architecture.context
+    return "" if 0 < len(ids) < context else f"has {len(ids)} tokens, {policy.name} reads 1 to {context - 1}"
 
 
 def respond(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int = 0) -> list[Answer]:

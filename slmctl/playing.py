@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engine.rundir import check_home
 from slmctl.stopping import broken_pipes_raise
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def can_draw(environ: Mapping[str, str]) -> bool:
 def play(start: "Start") -> None:
     """Shows the playground until the person leaves it.
 
-    Raises: whatever went wrong inside, once the terminal is as it was.
+    Raises: FileError where there cannot be runs; whatever went wrong inside, once the terminal is as it was.
     """
+    check_home(start.home)
     from dataclasses import replace
 
     from slmctl.tui.app import Playground

@@ -14,6 +14,8 @@ from engine.errors import FileError
 from engine.events import EvalCompleted, Event, StageFinished
 from engine.rundir import RunDir
 from slmctl.report import duration
+from slmctl.runs.launch import shown
+from slmctl.sentences import say
 from slmctl.tui.safe import clean, one_line
 
 CURVE_LINES = 10
@@ -41,7 +43,8 @@ def run_result(rundir: RunDir) -> dict[str, Any]:
     try:
         result = json.loads(rundir.result.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FileError(f"run {rundir.name!r} has no result yet; type: slmctl run --run {rundir.name}") from error
+        again = shown(("run", "--run", rundir.name))
+        raise FileError(f"run {rundir.name!r} has no result yet; type: {again}") from error
     assert isinstance(result, dict), result
     return result
 
@@ -99,17 +102,17 @@ def print_run(result: Mapping[str, Any], plain: bool, new: str) -> None:
     console = Console(no_color=plain or None, highlight=False, soft_wrap=False)
     run = result["run"]
     following = (
-        f"next: slmctl chat {run}:sft {run}:ppo",
-        f"      slmctl ppo --run {new} --from {run} --set ppo.kl_coef=0.1",
-        f"      slmctl eval {run}:sft {run}:ppo",
+        ("chat", f"{run}:sft", f"{run}:ppo"),
+        ("ppo", "--run", new, "--from", run, "--set", "ppo.kl_coef=0.1"),
+        ("eval", f"{run}:sft", f"{run}:ppo"),
     )
     console.print(comparison_table(result, plain))
     for line in summary_lines(result):
-        console.print(Text(line), soft_wrap=True)
+        say(line, console.file)
     if result.get("examples"):
         console.print(examples_table(result["examples"], plain))
-    for line in following:
-        console.print(Text(line), soft_wrap=True)
+    for mark, words in zip(("next:", "     ", "     "), following, strict=True):
+        console.print(Text(f"{mark} {shown(words)}"), soft_wrap=True)
 
 
 def players(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -193,8 +196,8 @@ def _number(value: float | None) -> str:
 def _after_stage(stage: str, rundir: RunDir, world: str) -> str:
     run, following = rundir.name, {"pretrain": "sft", "sft": "rm", "comparisons": "rm", "rm": "ppo"}
     if stage not in following and rundir.finished("sft") is None:
-        return f"slmctl chat {run}:ppo"
+        return shown(("chat", f"{run}:ppo"))
     if stage not in following:
-        return f"slmctl {'eval' if world else 'chat'} {run}:sft {run}:ppo"
-    data = "" if world or stage == "rm" else " --data FILE"
-    return f"slmctl {following[stage]} --run {run}{data}"
+        return shown(("eval" if world else "chat", f"{run}:sft", f"{run}:ppo"))
+    data = () if world or stage == "rm" else ("--data", "FILE")
+    return shown((following[stage], "--run", run, *data))

@@ -10,6 +10,7 @@ from engine.errors import EngineError
 from slmctl.bugs import Bug
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
 from slmctl.report import UntilUnread, View, reporter
+from slmctl.sentences import say
 from slmctl.stopping import INTERRUPTED, StopFlag, broken_pipes_raise
 from slmctl.tui.safe import one_line
 
@@ -58,16 +59,16 @@ def request_of(target: str, options: Mapping[str, Any]) -> "RunRequest":
 def _announce(prepared: "Prepared", max_steps: int | None) -> None:
     if prepared.made:
         names = ", then ".join(prepared.made)
-        print(f"{prepared.target} needs {names} first: making it in run {prepared.rundir.name!r}", file=sys.stderr)
+        say(f"{prepared.target} needs {names} first: making it in run {prepared.rundir.name!r}")
     if not prepared.stages:
         limit = "; --max-steps changes nothing in it" if max_steps is not None else ""
-        print(f"run {prepared.rundir.name!r}: {prepared.target} is finished already{limit}", file=sys.stderr)
+        say(f"run {prepared.rundir.name!r}: {prepared.target} is finished already{limit}")
         return
     for name, value in remembered(prepared).items():
-        print(one_line(f"goes on with --{name} {value}, given before; --{name} none forgets it"), file=sys.stderr)
+        say(one_line(f"goes on with --{name} {value}, given before; --{name} none forgets it"))
     if prepared.config.max_steps and max_steps is None:
         steps = f"at most {prepared.config.max_steps} steps a stage, as --max-steps said before"
-        print(f"{steps}; --max-steps 0 takes that back", file=sys.stderr)
+        say(f"{steps}; --max-steps 0 takes that back")
 
 
 def remembered(prepared: "Prepared") -> dict[str, str]:

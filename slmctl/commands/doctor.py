@@ -4,6 +4,7 @@ import importlib.metadata
 import json as json_module
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 from slmctl.commands import options
@@ -43,15 +44,26 @@ def doctor(threads: options.Threads = None, json: options.Json = False) -> None:
 
 
 def _facts() -> dict[str, Any]:
-    from engine.rundir import list_runs, runs_home
+    from engine.rundir import runs_home
 
     home = runs_home(os.environ)
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "runs_home": str(home.resolve()),
-        "runs": len(list_runs(home)),
+        "runs": _count(home),
     }
+
+
+def _count(home: Path) -> int | str:
+    """How many runs there are, or why that cannot be said."""
+    from engine.errors import FileError
+    from engine.rundir import list_runs
+
+    try:
+        return len(list_runs(home))
+    except FileError as error:
+        return str(error)
 
 
 def _devices() -> dict[str, Any]:

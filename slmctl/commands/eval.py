@@ -3,15 +3,16 @@
 import json as json_module
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmctl.commands import options
-from slmctl.commands.data import named_source
-from slmctl.commands.sample import sampling_of
+from slmctl.commands.sample import prompts_in, sampling_of
 from slmctl.results import ROWS, finite
+from slmctl.sentences import say
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
@@ -70,40 +71,49 @@ def evaluate(
     thread_settings.apply(threads)
     from engine.config import EvalConfig
     from slmctl.comparison import JUDGE, compare, prompts_of_the_world
-    from slmctl.models import opening_of
+    from slmctl.models import fitting, opening_of
 
     if asked is None:
-        asked = prompts_of_the_world(n or TEST_PROMPTS, seed or 0)
+        asked = [(repr(prompt), prompt) for prompt in prompts_of_the_world(n or TEST_PROMPTS, seed or 0)]
     opening = opening_of(ctx.params)
     first, second = (opening.policy(*named) for named in zip((a, b), directories, strict=True))
+    fit = list(fitting(asked, (first, second)))
     scorers = {name: opening.scorer(name, at) for name, at in scorers_at.items()}
     judging = None if judge in (None, JUDGE) else scorers[judge]
     scorer = None if reward is None else scorers[reward]
     usual = EvalConfig()
     sampling = sampling_of(ctx.params, max_new_tokens=usual.max_new_tokens)
-    numbers = compare(first, second, asked, sampling, seed or 0, usual.tie_margin, judging, scorer)
+    numbers = compare(first, second, fit, sampling, seed or 0, usual.tie_margin, judging, scorer)
     same = hash_path(directories[0]) == hash_path(directories[1])
-    result = {"a": a, "b": b, "judge": judge or JUDGE, "same_checkpoint": same, **numbers}
+    result = {
+        "a": a,
+        "b": b,
+        "judge": judge or JUDGE,
+        "same_checkpoint": same,
+        "left_out": len(asked) - len(fit),
+        **numbers,
+    }
     if json:
         print(json_module.dumps(finite(result)))
     else:
         print_comparison(result)
 
 
-def own_prompts(file: str | None, mapped: list[str] | None, n: int | None, judge: str | None) -> "list[Prompt] | None":
-    """The prompts of a person's file, the first `n` where that is given; None where the world's are to be asked.
+def own_prompts(
+    file: str | None, mapped: list[str] | None, n: int | None, judge: str | None
+) -> "list[tuple[str, Prompt]] | None":
+    """The prompts of a person's file with their places, the first `n` where that is given; None for the world's.
 
     Raises: ConfigError without a judge where the world's knows nothing of one of them; FileError, DataError.
     """
     from engine.errors import ConfigError
     from engine.pocket.requests import find
-    from engine.readers import read_prompts
     from engine.records import prompt_text
 
     if file is None:
         return None
-    asked = [row.prompt for row in read_prompts(named_source(file, mapped)).records][:n]
-    if judge is None and not all(find(prompt_text(prompt)) for prompt in asked):
+    asked = prompts_in(file, mapped)[:n]
+    if judge is None and not all(find(prompt_text(prompt)) for _, prompt in asked):
         raise ConfigError("--prompts of your own need a --judge: a reward model such as mine:rm, or FILE.py:FUNCTION")
     return asked
 
@@ -112,12 +122,14 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     """Prints who wins, how far apart the two are, and their numbers side by side."""
     a, b = one_line(result["a"]), one_line(result["b"])
     if result["same_checkpoint"]:
-        print(f"{a} and {b} are the same checkpoint: whatever differs here is chance")
+        say(f"{a} and {b} are the same checkpoint: whatever differs here is chance", sys.stdout)
     by = f"by {one_line(result['judge'])} on {result['prompts']} prompts"
-    print(f"{b} against {a}: {result['wins']} wins, {result['ties']} ties, {result['losses']} losses ({by})")
+    verdicts = f"{result['wins']} wins, {result['ties']} ties, {result['losses']} losses"
+    say(f"{b} against {a}: {verdicts} ({by})", sys.stdout)
     print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")
     if result["kl_nats"] is not None:
-        print(f"KL of {b} from {a}: {result['kl_nats']:.2f} nats a response {_interval(result, 'kl_nats')}")
+        kl = f"{result['kl_nats']:.2f} nats a response {_interval(result, 'kl_nats')}"
+        say(f"KL of {b} from {a}: {kl}", sys.stdout)
     print()
     width = max(12, *(len(name) + 2 for name in (a, b)))
     print(f"{'':<18}{a:>{width}}{b:>{width}}  {'difference (95 %)':>17}")

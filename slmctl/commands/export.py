@@ -1,13 +1,13 @@
 """`slmctl export`: labels that people made, as rows for other programs."""
 
 import json as json_module
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from slmctl.commands.convert import new_file, write_files
+from slmctl.sentences import say
 from slmctl.tui.safe import one_line
 
 HELP = """\b
@@ -15,8 +15,9 @@ slmctl export --db runs/tiny/labels.db --format trl --out preferences.jsonl
 slmctl export --db runs/tiny/labels.db --format sft --annotator ann > edits.jsonl
 
 trl is {prompt, chosen, rejected}, for DPO and reward models; hh {chosen, rejected}, as transcripts; kto {prompt,
-completion, label}; sft {prompt, completion}, of what was edited; rankings {prompt, responses, ranking}. Of a ranking
-every pair counts. A prompt that is text stays text, around which TRL puts no chat template; a conversation stays one.
+completion, label}; sft {prompt, completion}, of what was edited; rankings {prompt, responses, ranking, strength,
+flagged, note}, the one form that holds flags and notes. Of a ranking every pair counts. A prompt that is text stays
+text, around which TRL puts no chat template; a conversation stays one.
 What is left out is counted on stderr, with the reason. Existing files are not overwritten.
 Our own stages need no export: slmctl rm --data runs/tiny/labels.db."""
 
@@ -50,4 +51,4 @@ def export(
         write_files([(target, text)])
     labelled = len({number for number, _ in done.rows})
     for line in [f"{one_line(out or db)}: {form}, labels: {labelled}, rows: {len(done.rows)}", *reasons]:
-        print(line, file=sys.stderr)
+        say(line)

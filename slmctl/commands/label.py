@@ -15,6 +15,8 @@ import typer
 from slmctl.commands import options
 from slmctl.playing import can_draw, play
 from slmctl.report import LINE_EVERY_S
+from slmctl.sentences import say
+from slmctl.stopping import INTERRUPTED
 from slmctl.tui.safe import one_line
 
 if TYPE_CHECKING:
@@ -167,12 +169,26 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     sitting = sit(replace(wishes, annotator=wishes.annotator or f"simulated-{params['simulate']}"), home)
     given = {"template": params["template"] or "auto", "dtype": params["dtype"] or "float32"}
     sampler = ChildSampler(home, threads=params["threads"], device=params["device"] or "auto", **given)
-    judged = asyncio.run(simulate(sitting, labeler, params["max_labels"], sampler, Teller()))
+    try:
+        judged = asyncio.run(simulate(sitting, labeler, params["max_labels"], sampler, Teller()))
+    except KeyboardInterrupt:
+        say(f"\nstopped by ctrl+c: {kept_in(sitting)}; the same command goes on")
+        raise SystemExit(INTERRUPTED) from None
     report = {"labels": str(sitting.labels), "annotator": sitting.annotator, **report_of(judged, labeler)}
     if params["json"]:
         print(json_module.dumps(report))
     else:
         print_report(report, sitting, home)
+
+
+def kept_in(sitting: "Sitting") -> str:
+    """How many labels of the annotator there are, and where."""
+    from engine.preferences import read_labels
+
+    count = 0
+    if sitting.labels.exists():
+        count = sum(one.annotator == sitting.annotator for one in read_labels(sitting.labels))
+    return f"{count} labels of {one_line(sitting.annotator)} are in {one_line(str(sitting.labels))}"
 
 
 class Teller:

@@ -10,6 +10,7 @@ import typer
 
 from slmctl.commands import options
 from slmctl.commands.data import named_source
+from slmctl.sentences import say
 from slmctl.tui.safe import clean
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def sample(
     from engine.rundir import runs_home
 
     directory = resolve_reference(model, runs_home(os.environ))
-    asked = repeated(read_prompts(prompts, map), n)
+    found = read_prompts(prompts, map)
     thread_settings.apply(threads, shared=True)
-    from slmctl.models import opening_of, respond_to_all
+    from slmctl.models import fitting, opening_of, respond_to_all
 
     policy = opening_of(ctx.params).policy(model, directory)
+    asked = repeated(fitting(found, [policy]), n)
     for prompt, answer in respond_to_all(policy, asked, sampling_of(ctx.params), seed or 0):
         if jsonl:
             row = {"prompt": plain_prompt(prompt), "response": answer.text}
@@ -79,22 +81,35 @@ def typed_sampling(params: Mapping[str, Any]) -> dict[str, Any]:
     return checked_sampling({name: params[name] for name in LIMITS if params.get(name) is not None}, True)
 
 
-def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator["Prompt"]:
-    """The prompts of a file or dataset, or of stdin where there is none or it is "-".
+def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator[tuple[str, "Prompt"]]:
+    """The prompts of a file or dataset, or of stdin where there is none or it is "-", each with its place.
 
     Raises: FileError, DataError.
     """
     from engine import readers
     from engine.errors import DataError
 
-    if file not in (None, "-"):
-        yield from (row.prompt for row in readers.read_prompts(named_source(file, mapped)).records)
+    if file is not None and file != "-":
+        yield from prompts_in(file, mapped)
         return
     for row in stdin_rows("sample reads rows {prompt}, one a line, or --prompts FILE"):
         prompt = readers.prompt_of(row)
         if prompt is None:
             raise DataError(f"{row.place}: the prompt is empty")
-        yield prompt
+        yield row.place, prompt
+
+
+def prompts_in(file: str, mapped: list[str] | None) -> list[tuple[str, "Prompt"]]:
+    """The prompts of a file or dataset, each with its place; empty ones are counted on stderr.
+
+    Raises: FileError, DataError.
+    """
+    from engine import readers
+
+    loaded = readers.read_prompts(named_source(file, mapped))
+    if loaded.empty:
+        say(f"left out: {loaded.empty} of {loaded.empty + len(loaded.records)} prompts, empty")
+    return [(place, row.prompt) for place, row in zip(loaded.places, loaded.records, strict=True)]
 
 
 def stdin_rows(wanted: str) -> Iterator["Row"]:
@@ -103,6 +118,8 @@ def stdin_rows(wanted: str) -> Iterator["Row"]:
     from engine.rows import json_row
 
     found = False
+    if sys.stdin.isatty():
+        say(f"{wanted}; ctrl+d ends them")
     for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
             found = True

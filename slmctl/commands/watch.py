@@ -3,6 +3,7 @@
 import json as json_module
 import math
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -115,9 +116,9 @@ def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
     from slmctl.watching.follower import WORKING, Follower, runs_to_watch
 
     if not can_draw(os.environ):
-        asked = " ".join(["slmctl watch", *names])
+        asked = shlex.join(("slmctl", "watch", *names))
         raise ConfigError(f"watch needs a terminal; type: {asked} --once for one frame, or --json for scripts")
     play(Start(home=home, mode="train", runs=names, ascii=ascii))
     for run in runs_to_watch(home, names, time.time()):
         if Follower(run).pulse().word in WORKING:
-            print(clean(f"{run.name} goes on; to come back: slmctl watch {run.name}"), file=sys.stderr)
+            print(clean(f"{run.name} goes on; to come back: slmctl watch {shlex.quote(run.name)}"), file=sys.stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import FileError
-from engine.pulse import liveness, read_status
+from engine.pulse import NOT_BEGUN, last_word, liveness, read_status
 from engine.references import reference_to
 from engine.rundir import STAGES, RunDir, list_runs
 from engine.runtoml import RunRecord, read_run_toml
@@ -70,6 +70,7 @@ class _Read:
     finished: dict[str, Path]
     changed_at: float
     error: str = ""
+    said: str = NOT_BEGUN
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
     status = read.status or {}
     return Standing(
         name,
-        liveness(read.status, now),
+        liveness(read.status, now, read.said),
         read.record.preset,
         read.record.config.seed,
         status.get("stage"),
@@ -143,7 +144,9 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
 
 def _read(run: RunDir) -> _Read:
     record = read_run_toml(run)
-    return _Read(record, read_status(run), _win_rate(run), _finished(run, record), _changed_at(run))
+    status = read_status(run)
+    said = last_word(run) if status is None else NOT_BEGUN
+    return _Read(record, status, _win_rate(run), _finished(run, record), _changed_at(run), said=said)
 
 
 def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
@@ -152,7 +155,9 @@ def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
     found = {stage: run.final(stage) if run.final(stage).is_dir() else shared.get(stage) for stage in STAGES}
     if run.result.is_file():
         found["eval"] = run.final("eval")
-    return {stage: path for stage, path in found.items() if path is not None and (stage == "eval" or path.is_dir())}
+    return {
+        stage: path for stage, path in found.items() if path is not None and (stage == "eval" or os.path.isdir(path))
+    }
 
 
 def _win_rate(run: RunDir) -> float | None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from engine.errors import FileError
 from engine.events import Event, SamplesDrawn, StepCompleted, from_json
-from engine.pulse import NOT_BEGUN, liveness, read_status
+from engine.pulse import NOT_BEGUN, last_word, liveness, read_status
 from engine.rundir import RunDir, find_run, list_runs
 from engine.runtoml import read_run_toml
 
@@ -181,7 +181,7 @@ class Follower:
             return Pulse(GONE)
         status = read_status(self.rundir)
         if status is None:
-            return Pulse()
+            return Pulse(last_word(self.rundir))
         stage, last = str(status["stage"] or ""), str(status.get("last") or "")
         return Pulse(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
 

@@ -1,6 +1,7 @@
 """`slmctl label` off a terminal: what it refuses, and a simulated labeler with a sampler by heart."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,23 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
     assert "--init tiny:rm --set rm.epochs=4 " in again.out, "as a round of the playground would learn from them"
     assert "then: slmctl ppo --run tiny-3" in again.out
     assert read_labels(tiny / "labels.db") == judged, "nothing is added where there are enough"
+
+
+def test_ctrl_c_says_how_many_labels_are_kept_and_where(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Varied):
+        def draw(self, wanted: Draw, on_token: OnToken | None = None) -> FakeDrawing:
+            if wanted.step > 60:
+                signal.raise_signal(signal.SIGINT)
+            return super().draw(wanted, on_token)
+
+    monkeypatch.setattr(client, "ChildSampler", lambda *_, **__: Interrupted())
+    stopped = cli("label", "tiny:sft", "--simulate", "concise", "--max-labels", "150")
+    kept = len(read_labels(tiny / "labels.db"))
+    assert (stopped.code, stopped.out) == (130, "") and 0 < kept < 150
+    said = (
+        f"stopped by ctrl+c: {kept} labels of simulated-concise are in {tiny / 'labels.db'}; the same command goes on"
+    )
+    assert stopped.err.splitlines()[-1] == said
 
 
 def test_the_same_seed_gives_the_same_labels_and_another_one_others(cli: Cli, tiny: Path, tmp_path: Path) -> None:

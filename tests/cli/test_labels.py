@@ -82,3 +82,31 @@ def test_a_database_is_checked_and_shown(cli: Cli, database: str) -> None:
     assert (found["rows"], found["labels"]["standing"], found["labels"]["self_agreement"]) == (2, 2, None)
     outcome = cli("data", "show", database, "--kind", "demonstrations")
     assert outcome.out == "prompt     Hi\nresponse   \ufffd31m ünique\n\n"
+
+
+def test_an_empty_database_holds_no_labels_yet(cli: Cli, tmp_path: Path) -> None:
+    stored(tmp_path / "l.db")
+    for words in (("data", "check"), ("data", "show")):
+        empty = cli(*words, str(tmp_path / "l.db"))
+        assert (empty.code, empty.err) == (3, f"slmctl: {tmp_path / 'l.db'} holds no labels yet\n")
+
+
+def test_flags_and_notes_are_counted_and_exported(cli: Cli, tmp_path: Path) -> None:
+    path = str(tmp_path / "l.db")
+    stored(tmp_path / "l.db", judged(flagged=True, note="rude"), judged("c", flagged=True), judged("d", strength=2))
+    checked = cli("data", "check", path).out
+    assert "marked      2 flagged, 1 with a note; export --format rankings tells which\n" in checked
+    assert "not used" not in checked
+    labels = json.loads(cli("data", "check", path, "--json").out)["labels"]
+    assert (labels["flagged"], labels["noted"]) == (2, 1)
+    rows = [json.loads(line) for line in cli("export", "--db", path, "--format", "rankings").out.splitlines()]
+    assert [(row["strength"], row["flagged"], row["note"]) for row in rows] == [
+        (1, True, "rude"),
+        (1, True, ""),
+        (2, False, ""),
+    ]
+    assert set(json.loads(cli("export", "--db", path, "--format", "trl").out.splitlines()[0])) == {
+        "prompt",
+        "chosen",
+        "rejected",
+    }

@@ -211,6 +211,15 @@ def test_a_preset_that_is_no_text_is_a_sentence(cli: Cli, tmp_path: Path) -> Non
     assert outcome.code == 3 and f"cannot read the preset {file}" in outcome.err
 
 
+def test_a_file_in_place_of_the_folder_of_runs_is_named(cli: Cli, home: Path) -> None:
+    home.write_text("")
+    for words in (("runs",), ("runs", "tiny"), ("watch", "--once"), ("chat", "tiny:sft")):
+        found = cli(*words)
+        assert (found.code, found.out) == (3, "")
+        assert found.err == f"slmctl: {home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS\n"
+    assert "is a file, and no folder" in cli("doctor").out
+
+
 def test_a_damaged_run_does_not_hide_the_others(cli: Cli, home: Path) -> None:
     for name, text in (("good", "schema = 1\n"), ("torn", "schema = ")):
         write_text(home / name / "run.toml", text)

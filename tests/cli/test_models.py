@@ -87,7 +87,12 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft", "--dtype", "float16"], "", 2, "--dtype is 'float16'; it must be float32 or bfloat16"),
         (["tiny:sft"], "Hi\n", 3, "stdin, line 1: this is not JSON"),
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
-        (["tiny:sft"], json.dumps({"prompt": "word " * 99}), 2, "a prompt has"),
+        (
+            ["tiny:sft"],
+            json.dumps({"prompt": "word " * 99}),
+            3,
+            "no prompt leaves room for an answer: stdin, line 1 has",
+        ),
         (["tiny:sft"], '{"prompt": " "}\n', 3, "stdin, line 1: the prompt is empty"),
         (["tiny:sft"], "", 3, "stdin is empty; sample reads rows {prompt}, one a line, or --prompts FILE"),
         (["tiny:sft"], "\n \n", 3, "stdin is empty"),
@@ -286,6 +291,38 @@ def test_eval_asks_what_was_labelled(cli: Cli, run: RunDir) -> None:
     refused = cli(*command)
     assert refused.code == 2 and "need a --judge" in refused.err
     assert json.loads(cli(*command, "--judge", "tiny:rm").out)["prompts"] == 3
+
+
+@pytest.mark.parametrize("command", [("sample", "tiny:sft"), ("eval", "tiny:sft", "tiny:ppo", "--judge", "tiny:rm")])
+def test_prompts_that_are_too_long_are_left_out_and_counted(
+    cli: Cli, run: RunDir, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("Hi\n" + "word " * 99 + "\nYo\n")
+    found = cli(*command, "--prompts", str(own), "--max-new-tokens", "4")
+    assert found.code == 0
+    assert re.fullmatch(
+        r"left out: 1 of 3 prompts, too long: \S+own.txt, line 2 has \d+ tokens, tiny:sft reads 1 to 63\n", found.err
+    )
+    assert "on 2 prompts" in found.out if command[0] == "eval" else len(found.out.split("\n")) >= 3
+    own.write_text("word " * 99 + "\n")
+    none = cli(*command, "--prompts", str(own))
+    assert (none.code, none.out) == (3, "")
+    assert none.err.startswith(f"slmctl: no prompt leaves room for an answer: {own}, line 1 has ")
+
+
+def test_prompts_that_are_empty_are_left_out_and_counted(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": " "}\n')
+    found = cli("sample", "tiny:sft", "--prompts", str(tmp_path / "own.jsonl"), "--max-new-tokens", "4")
+    assert (found.code, found.err) == (0, "left out: 1 of 2 prompts, empty\n")
+
+
+def test_eval_counts_in_json_what_it_left_out(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text("Hi\n" + ("word " * 99 + "\n") * 5)
+    command = ("eval", "tiny:sft", "tiny:ppo", "--judge", "tiny:rm", "--prompts", str(tmp_path / "own.txt"), "--json")
+    found = cli(*command, "--max-new-tokens", "4")
+    assert {name: json.loads(found.out)[name] for name in ("prompts", "left_out")} == {"prompts": 1, "left_out": 5}
+    assert found.err.startswith("left out: 5 of 6 prompts") and found.err.endswith("; ...\n")
 
 
 def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:

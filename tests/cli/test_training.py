@@ -165,6 +165,17 @@ def test_what_to_type_next_names_a_run_that_is_not_there_yet(cli: Cli, engine_sa
     assert "slmctl ppo --run tiny-3 --from tiny --set" in cli("run").out
 
 
+def test_what_to_type_next_quotes_the_name_of_a_run(cli: Cli, engine_says: Install) -> None:
+    engine_says(whole)
+    assert "next: slmctl ppo --run 'my run'\n" in cli("rm", "--run", "my run").out
+    assert "next: slmctl eval 'my run:sft' 'my run:ppo'\n" in cli("ppo", "--run", "my run").out
+    assert "slmctl ppo --run 'my run-2' --from tiny " in cli("run", "--run", "my run").out
+    changed = cli("sft", "--run", "my run", "--set", "sft.lr=0.5")
+    assert (
+        changed.code == 2 and "--from 'my run' " in changed.err and "slmctl sft --run 'my run' --fresh" in changed.err
+    )
+
+
 def test_after_data_of_ones_own_the_next_stage_is_not_of_the_world(
     cli: Cli, engine_says: Install, tmp_path: Path
 ) -> None:

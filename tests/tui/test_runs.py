@@ -233,7 +233,8 @@ def test_hundreds_of_runs_do_not_stall_the_loop(tmp_path: Path) -> None:
 
 def test_what_files_say_of_a_run_is_harmless_in_the_table_and_the_detail(tmp_path: Path) -> None:
     evil = "\x1b]0;pwned\x07[@click=app.quit()]x[/]"
-    run = make(tmp_path, "[bold]\x1b[31mred", "failed", stage=evil)
+    named = make(tmp_path, "red", "failed", stage=evil)
+    run = RunDir(named.path.rename(tmp_path / "[bold]\x1b[31mred"))  # no run of ours has such a name
     run.append(RunFailed("ppo", evil))
     run.run_toml.write_text(run.run_toml.read_text().replace('preset = "tiny"', 'preset = "\\u001b[2J[/nope]"'))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.events import AlarmRaised, Event, RunFailed, RunResumed, StageStarted, StepCompleted
+from engine.events import AlarmRaised, Event, RunFailed, RunFinished, RunResumed, StageStarted, StepCompleted
 from engine.rundir import RunDir, write_text
 from slmctl.report import Lines
 from slmctl.runs.overview import Overview, Standing
@@ -45,6 +45,15 @@ def test_every_state_has_its_word(tmp_path: Path, state: str, status: dict[str, 
     assert standings(tmp_path, now)["a"].state == word
     watched = Follower(RunDir(tmp_path / "a"), clock=lambda: now).pulse().word
     assert watched == word, "the same word wherever a person reads it"
+
+
+@pytest.mark.parametrize(("said", "word"), [(RunFinished("eval"), "finished"), (StepCompleted("ppo", 3, {}), "ended")])
+def test_where_the_heartbeat_cannot_be_read_the_last_event_tells(tmp_path: Path, said: Event, word: str) -> None:
+    run = RunDir(tmp_path / "a")
+    make(tmp_path, "a", "finished")
+    run.append(said)
+    run.status.write_text("{")
+    assert (standings(tmp_path)["a"].state, Follower(run).pulse().word) == (word, word)
 
 
 @pytest.mark.parametrize(

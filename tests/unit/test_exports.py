@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
-from engine.exports import FORMS, NO_TRANSCRIPT, REPEAT, SAME, TAKEN_BACK, TIED, UNEDITED, UNRANKED, export
+from engine.exports import BOTH_BAD, FORMS, NO_TRANSCRIPT, REPEAT, SAME, TAKEN_BACK, TIED, UNEDITED, UNRANKED, export
 from engine.preferences import Candidate, Judgement, Labels
 from engine.readers import read_demonstrations, read_rankings
 from engine.records import Demonstration, Message, Prompt, Ranking
@@ -89,9 +89,11 @@ def test_edits_for_sft() -> None:
 
 
 def test_rankings_are_told_as_they_are() -> None:
-    assert rows_of("rankings", judged(ranks=TIE, prompt=TALK), THREE) == [
-        {"prompt": TURNS, "responses": ["a", "b"], "ranking": [0, 0]},
-        {"prompt": "Hi", "responses": ["x", "y", "z"], "ranking": [1, 0, 1]},
+    plain = {"strength": 1, "flagged": False, "note": ""}
+    marked: dict[str, Any] = {"strength": 2, "flagged": True, "note": "rude"}
+    assert rows_of("rankings", judged(ranks=TIE, prompt=TALK), replace(THREE, **marked)) == [
+        {"prompt": TURNS, "responses": ["a", "b"], "ranking": [0, 0], **plain},
+        {"prompt": "Hi", "responses": ["x", "y", "z"], "ranking": [1, 0, 1], **marked},
     ]
 
 
@@ -105,12 +107,13 @@ def test_what_is_left_out_is_counted_by_reason() -> None:
         judged(id=6, repeats=3),  # and this one was skipped
         replace(EDIT, id=7, repeats=1),
         judged(" a", "a", id=8),
+        judged(ranks=TIE, verdict="both_bad", id=9),
     ]
     labels = Labels(standing, [judged(id=99), judged(id=100, annotator="bob")])
     done = export(labels, "trl")
     assert [number for number, _ in done.rows] == [1, 5, 6]
-    assert done.left_out == {TAKEN_BACK: 2, REPEAT: 1, UNRANKED: 2, TIED: 1, SAME: 1}
-    assert export(labels, "sft").left_out == {TAKEN_BACK: 2, UNEDITED: 7}
+    assert done.left_out == {TAKEN_BACK: 2, REPEAT: 1, UNRANKED: 2, TIED: 1, BOTH_BAD: 1, SAME: 1}
+    assert export(labels, "sft").left_out == {TAKEN_BACK: 2, UNEDITED: 8}
     done = export(labels, "trl", ["bob"])
     assert ([number for number, _ in done.rows], done.left_out) == ([5], {TAKEN_BACK: 1})
     with pytest.raises(ConfigError, match=r"nobody named 'bop' made labels; did you mean 'bob'\? \(names: ann, bob\)"):

@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ def test_what_is_no_database_or_not_yet_one(tmp_path: Path) -> None:
         with pytest.raises(FileError, match=words):
             read_labels(tmp_path / name)
     assert (tmp_path / "empty.db").stat().st_size == 0 and not (tmp_path / "none.db").exists()
-    for name in ("text.db", "folder.db"):
-        with pytest.raises(FileError, match="cannot be used"):
+    for name, words in {"text.db": "not a database", "folder.db": "it is a folder"}.items():
+        with pytest.raises(FileError, match=f"cannot be used: .*{words}"):
             LabelStore(tmp_path / name)
     assert stored(tmp_path / "empty.db", judged()) == [1]
 
@@ -178,12 +179,26 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same() -> None:
         try:
             before = state(folder)
             assert as_nobody(lambda: len(read_labels(path))) == "2"
-            said = as_nobody(lambda: LabelStore(path))
-            assert "cannot be used: attempt to write a readonly database" in said
-            assert "cannot be used" in as_nobody(lambda: LabelStore(folder / "new.db"))
+            for file in (path, folder / "new.db"):
+                said = as_nobody(partial(LabelStore, file))
+                assert (
+                    said == f"the label database {file} cannot be used: nothing can be written in its folder {folder}"
+                )
+            deep = as_nobody(lambda: LabelStore(folder / "a" / "new.db"))
+            assert deep.endswith(f"new.db cannot be used: {folder / 'a'}: permission denied")
             assert state(folder) == before
         finally:
             folder.chmod(0o755)
+
+
+def test_a_file_that_cannot_be_written_is_said_to_be_one() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        stored(folder / "labels.db", judged())
+        (folder / "labels.db").chmod(0o444)
+        said = as_nobody(lambda: LabelStore(folder / "labels.db").add(judged()))
+        assert said.endswith("labels.db cannot be used: the file cannot be written")
 
 
 def test_a_log_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:

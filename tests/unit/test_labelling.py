@@ -90,10 +90,9 @@ def test_seconds_are_those_that_the_question_was_looked_at(tmp_path: Path) -> No
 def test_much_better_takes_the_place_of_better(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", first, second, stronger, stronger)
     database = read_database(tmp_path / "l.db")
-    assert [one.strength for one in database.standing] == [1, 2]
-    assert [one.strength for one in database.withdrawn] == [1]
+    assert [(one.id, one.strength) for one in database.standing] == [(1, 1), (3, 2)]
+    assert (database.withdrawn, database.newest) == ([], 4), "the stronger one is there before the other goes"
     assert [one.id for one in session.judged] == [one.id for one in database.standing]
-    assert database.standing[1].id > database.withdrawn[0].id, "the stronger one is there before the other goes"
 
 
 def test_only_a_choice_can_be_made_stronger(tmp_path: Path) -> None:

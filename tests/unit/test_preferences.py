@@ -70,6 +70,19 @@ def test_any_judgement_comes_back_as_it_was(made: list[Judgement]) -> None:
         assert all(one.at > 1.7e9 for one in found)
 
 
+def test_what_a_stronger_one_took_the_place_of_was_not_taken_back(tmp_path: Path) -> None:
+    with LabelStore(tmp_path / "l.db") as store:
+        stronger = store.add(judged(strength=2), instead_of=store.add(judged()))
+        store.add(judged(prompt="Ho"))
+        store.withdraw(store.add(judged("c", "d")), "ann")
+        found = read_database(tmp_path / "l.db")
+        assert ([one.strength for one in found.standing], [one.prompt for one in found.withdrawn]) == ([2, 1], ["Hi"])
+        assert found.withdrawn[0].candidates[0].text == "c"
+        store.withdraw(stronger, "ann")
+    withdrawn = read_database(tmp_path / "l.db").withdrawn
+    assert [(one.candidates[0].text, one.strength) for one in withdrawn] == [("a", 2), ("c", 1)]
+
+
 HALF = "\ud83d"
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
+from engine.events import Event, RunFailed, RunFinished, RunPaused, RunResumed, StepCompleted
 from engine.pulse import (
     ALMOST_DONE,
     Heartbeat,
     Request,
+    last_word,
     liveness,
     make_request,
     pending_requests,
@@ -104,6 +106,30 @@ def test_no_heartbeat_and_a_damaged_one(run: RunDir) -> None:
     assert liveness(None, 0.0) == "not begun"
     run.status.write_text("{")
     assert read_status(run) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ([], "not begun"),
+        ([StepCompleted("ppo", 3, {})], "ended"),
+        ([StepCompleted("ppo", 3, {}), RunFinished("eval")], "finished"),
+        ([RunFinished("ppo"), RunResumed("eval", 0)], "ended"),
+        ([RunPaused("ppo", 3, "asked")], "stopped"),
+        ([RunFailed("ppo", "It failed.")], "failed"),
+    ],
+)
+@pytest.mark.parametrize("status", ["{", "", None])
+def test_where_no_heartbeat_tells_a_run_stands_as_it_said_last(
+    run: RunDir, said: list[Event], word: str, status: str | None
+) -> None:
+    for event in said:
+        run.append(event)
+    with run.events.open("ab") as file:
+        file.write(b'{"schema":1,"event":"RunSt')  # as a crash leaves it
+    if status is not None:
+        run.status.write_text(status)
+    assert liveness(read_status(run), 0.0, last_word(run)) == word
 
 
 def test_process_start_tells_processes_apart() -> None:

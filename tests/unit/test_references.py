@@ -78,6 +78,12 @@ def test_a_run_made_from_another_opens_its_stages(home: Path) -> None:
     assert resolve_reference("round2:ppo", home) == (home / "tiny" / "ppo" / "final").resolve()
 
 
+def test_of_a_run_that_is_damaged_it_is_told_how(home: Path) -> None:
+    write_text(home / "torn" / "run.toml", "schema = ")
+    with pytest.raises(FileError, match=r"cannot read \S+/torn/run.toml: Invalid value"):
+        resolve_reference("torn:ppo", home)
+
+
 def test_a_model_that_scores_is_told_from_one_that_answers(home: Path) -> None:
     run = RunDir(home / "tiny")
     for stage, kind in (("ppo", "LlamaForCausalLM"), ("rm", "LlamaForSequenceClassification")):

@@ -195,6 +195,16 @@ def test_started_and_finished_stages(run: RunDir) -> None:
     assert run.finished("eval") is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["schema = ", "shared = 3", "[shared]\nsft = 4", "[shared.sft]\npath = 5", f"[shared.sft]\npath = '{'x' * 6000}'"],
+)
+def test_a_run_toml_that_is_damaged_shares_nothing(run: RunDir, text: str) -> None:
+    run.final("rm").mkdir(parents=True)
+    run.run_toml.write_text(text)
+    assert (run.finished("sft"), run.finished("rm")) == (None, run.final("rm"))
+
+
 def test_saved_steps_are_listed_oldest_first(run: RunDir) -> None:
     for number in (20, 5, 100):
         run.step_dir("ppo", number).mkdir(parents=True)
@@ -223,9 +233,36 @@ def test_runs_are_found_by_name(tmp_path: Path) -> None:
         find_run(tmp_path, "c")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-x", "a:b", "a@1", "a\nb", "a\0"])
+def test_a_file_is_no_folder_of_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    for look in (list_runs, lambda home: find_run(home, "tiny")):
+        with pytest.raises(FileError, match=r"runs is a file, and no folder of runs: move it, or set SLMCTL_RUNS"):
+            look(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-x", "a:b", "a@1", "a\nb", "a\0", " a", "a ", "a\x1b"])
 def test_names_that_are_no_directory_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a run"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a b", "[b]x", "a.b", "é", "a" * 200])
+def test_other_names_can_be_a_runs(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        (" a", "white space"),
+        ("a/b", r"hold / \\ : @"),
+        (".a", "begin with"),
+        ("a" * 201, "200 bytes"),
+        ("hf", "hf or pocket"),
+    ],
+)
+def test_of_a_name_that_is_refused_the_rule_is_said_that_it_breaks(name: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match=f"also names its folder, and may not .*{rule}"):
         check_name(name)
 
 
