@@ -290,3 +290,21 @@ def test_without_colour_there_is_none_and_what_stood_out_is_reversed(
         assert (found["dead"], found["live"]) == (False, True)
 
     played(Playground(Start(tmp_path)), script)
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "told"),
+    [("f2", "runs", "is a file, and no folder"), ("f3", "train", "is a file, and no folder"),
+     ("f5", "chat", "There are: none yet"), ("f6", "label", "is a file, and no folder")],
+)  # fmt: skip
+def test_a_folder_of_runs_that_has_become_a_file_ends_no_mode(tmp_path: Path, key: str, mode: str, told: str) -> None:
+    home = tmp_path / "runs"
+    home.write_text("no folder")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await go(app, pilot, key, mode)
+        await until(pilot, lambda: told in " ".join(screen_text(app).split()), "the word of it")
+
+    app = Playground(Start(home))
+    played(app, script)
+    assert app.fault is None

@@ -173,8 +173,11 @@ async def begin(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post
 
 
 async def find_policies(home: Path, post: Post) -> None:
-    """Looks for what there is to label; PoliciesFound says what."""
-    post(PoliciesFound(tuple(await asyncio.to_thread(policies, home))))
+    """Looks for what there is to label; PoliciesFound says what, LabelFailed why it is not known."""
+    try:
+        post(PoliciesFound(tuple(await asyncio.to_thread(policies, home))))
+    except EngineError as error:
+        post(LabelFailed(str(error)))
 
 
 async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], post: Post) -> LabelSession:

@@ -164,7 +164,10 @@ class ChatScreen(Screen[None]):
         self._lines()
 
     async def _look_about(self) -> None:
-        self.there = await self.keeper.do(names_there, self.playground.start.home)
+        try:
+            self.there = await self.keeper.do(names_there, self.playground.start.home)
+        except EngineError as error:
+            self.tell(str(error), problem=True)
 
     async def on_prompt_sent(self, message: PromptSent) -> None:
         """Sends a prompt or does what a command says; what cannot be done returns to the box with a sentence."""
