@@ -2,9 +2,9 @@
 engine/survey.py's business.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slmctl.tui.safe import one_line
 
@@ -16,7 +16,6 @@ WIDTH = 80
 LABEL = 12
 PROBLEMS_SHOWN = 20
 EXAMPLES_SHOWN = 3
-MARKED = {"flagged": "flagged", "noted": "with a note"}
 
 
 def report_lines(file: str, report: "Report", against: str | None) -> Iterator[str]:
@@ -63,12 +62,6 @@ def fit_line(model: str, context: int, over_long: int, kind: str) -> str:
         "text": "longer documents are cut into rows",
     }[kind]
     return "\n".join(entry("too long", f"{over_long} rows for the {context} tokens of {one_line(model)}; {fate}"))
-
-
-def mark_lines(labels: Mapping[str, Any]) -> list[str]:
-    """How many labels of a database are flagged or have a note, nothing where none has."""
-    counts = [f"{labels[name]} {words}" for name, words in MARKED.items() if labels[name]]
-    return entry("marked", f"{', '.join(counts)}; export --format rankings tells which") if counts else []
 
 
 def _pair_lines(report: "Report") -> Iterator[str]:

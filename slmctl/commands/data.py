@@ -56,7 +56,7 @@ def check(
     """Prints a report on a file."""
     from engine.survey import check as survey
     from engine.survey import guess_kind
-    from slmctl.findings import fit_line, mark_lines, report_lines
+    from slmctl.findings import fit_line, report_lines
     from slmctl.labelling.report import label_lines
 
     source = named_source(file, map)
@@ -67,8 +67,7 @@ def check(
     if json:
         print(json_module.dumps({"file": file, **asdict(report), **fit, **({"labels": labels} if labels else {})}))
     else:
-        said = [*label_lines(labels), *mark_lines(labels)] if labels else []
-        print("\n".join([*report_lines(file, report, against), *said]))
+        print("\n".join([*report_lines(file, report, against), *(label_lines(labels) if labels else ())]))
         if fit:
             print(fit_line(fit["model"], fit["context"], fit["over_long"], kind))
     if report.problems or report.against_problems:
@@ -111,11 +110,7 @@ def _labels(source: "Source") -> dict[str, Any] | None:
     from engine.rows import is_labels, labels_named
     from slmctl.labelling.report import label_facts
 
-    if not is_labels(source.name):
-        return None
-    labels = read_database(*labels_named(source.name))
-    flagged, noted = (sum(bool(getattr(one, mark)) for one in labels.standing) for mark in ("flagged", "note"))
-    return {**label_facts(labels), "flagged": flagged, "noted": noted}
+    return label_facts(read_database(*labels_named(source.name))) if is_labels(source.name) else None
 
 
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:

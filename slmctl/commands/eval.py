@@ -58,34 +58,44 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Prints the comparison of two policies."""
+    result = compared(ctx.params)
+    if json:
+        print(json_module.dumps(finite(result)))
+    else:
+        print_comparison(result)
+
+
+def compared(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of the comparison that these options ask for. Raises: EngineError."""
     from engine import threads as thread_settings
     from engine.references import is_model, resolve_reference
     from engine.rundir import runs_home
     from engine.runtoml import hash_path
 
-    home = runs_home(os.environ)
+    home, seed = runs_home(os.environ), params["seed"] or 0
+    a, b, judge, reward = params["a"], params["b"], params["judge"], params["reward"]
     directories = [resolve_reference(name, home) for name in (a, b)]
     named = [name for name in dict.fromkeys((judge, reward)) if name is not None]
     scorers_at = {name: resolve_reference(name, home) if is_model(name) else None for name in named}
-    asked = own_prompts(prompts, map, n, judge)
-    thread_settings.apply(threads)
+    asked = own_prompts(params["prompts"], params["map"], params["n"], judge)
+    thread_settings.apply(params["threads"])
     from engine.config import EvalConfig
     from slmctl.comparison import JUDGE, compare, prompts_of_the_world
     from slmctl.models import fitting, opening_of
 
     if asked is None:
-        asked = [(repr(prompt), prompt) for prompt in prompts_of_the_world(n or TEST_PROMPTS, seed or 0)]
-    opening = opening_of(ctx.params)
+        asked = [(repr(prompt), prompt) for prompt in prompts_of_the_world(params["n"] or TEST_PROMPTS, seed)]
+    opening = opening_of(params)
     first, second = (opening.policy(*named) for named in zip((a, b), directories, strict=True))
     fit = list(fitting(asked, (first, second)))
     scorers = {name: opening.scorer(name, at) for name, at in scorers_at.items()}
     judging = None if judge in (None, JUDGE) else scorers[judge]
     scorer = None if reward is None else scorers[reward]
     usual = EvalConfig()
-    sampling = sampling_of(ctx.params, max_new_tokens=usual.max_new_tokens)
-    numbers = compare(first, second, fit, sampling, seed or 0, usual.tie_margin, judging, scorer)
+    sampling = sampling_of(params, max_new_tokens=usual.max_new_tokens)
+    numbers = compare(first, second, fit, sampling, seed, usual.tie_margin, judging, scorer)
     same = hash_path(directories[0]) == hash_path(directories[1])
-    result = {
+    return {
         "a": a,
         "b": b,
         "judge": judge or JUDGE,
@@ -93,10 +103,6 @@ def evaluate(
         "left_out": len(asked) - len(fit),
         **numbers,
     }
-    if json:
-        print(json_module.dumps(finite(result)))
-    else:
-        print_comparison(result)
 
 
 def own_prompts(

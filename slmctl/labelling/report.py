@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from engine.preferences import Labels
 
 NAME_SHOWN = 20
+MARKED = {"flagged": "flagged", "noted": "with a note"}
 
 
 def label_facts(labels: "Labels") -> dict[str, Any]:
@@ -35,6 +36,8 @@ def label_facts(labels: "Labels") -> dict[str, Any]:
         "against_reward_model": {
             selection: _share(one.corrected) for selection, one in agreement.taught_by_selection(made).items()
         },
+        "flagged": sum(one.flagged for one in made),
+        "noted": sum(bool(one.note) for one in made),
     }
 
 
@@ -56,6 +59,8 @@ def label_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for selection, found in facts["against_reward_model"].items():
         chosen = one_line(selection, NAME_SHOWN)
         yield from entry("taught", _told(found, f"labels said otherwise than the reward model ({chosen} pairs)"))
+    if marked := [f"{facts[name]} {words}" for name, words in MARKED.items() if facts[name]]:
+        yield from entry("marked", f"{', '.join(marked)}; export --format rankings tells which")
 
 
 def _share(share: "Share") -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ class LabelSession:
     sitting: Sitting
     labelling: Labelling
     post: Post
-    round: str = ""  # what has become of an earlier round with these labels
+    earlier_round: str = ""  # what has become of one with these labels
 
     @property
     def question(self) -> Question | None:
@@ -85,7 +85,7 @@ class LabelSession:
     def welcome(self) -> str:
         """What an earlier round has made; where answers go, and whose they are."""
         told = f"Answers of {self.sitting.annotator} go to {self.sitting.labels}; h shows the guidelines."
-        return f"{self.round} {told}".lstrip()
+        return f"{self.earlier_round} {told}".lstrip()
 
     @property
     def words(self) -> str:
