@@ -72,7 +72,11 @@ class TrainScreen(Screen[None]):
         self.call_after_refresh(self._follow)
 
     def _follow(self) -> None:
-        self.run_worker(self._following.run(lambda: self.app.screen_stack[0] is self), group="follow")
+        self.run_worker(self._following.run(self._is_below_all), group="follow")
+
+    def _is_below_all(self) -> bool:
+        """Whether this mode is shown; while the playground ends there may be no screen any more."""
+        return self.app.screen_stack[:1] == [self]
 
     def on_open_runs(self, message: messages.OpenRuns) -> None:
         """Follows other runs."""
