@@ -100,6 +100,7 @@ def test_an_answer_that_waits_is_written_before_other_models_are_asked(home: Pat
             await pilot.press("2")
             assert REFUSED in words(app)
         await until(pilot, lambda: asked_of(app) == ("other:ppo",), "the other models")
+        await until(pilot, lambda: not list(home.glob("tiny/*-seat-*")), "the end of the first session")
 
     (kept,) = play(home, script, sampler=sampler)
     assert by_place(kept) == [0, 1]
