@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.errors import ConfigError, EngineError, FileError, is_disk_error
-from slmctl.bugs import keep_traceback
+from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError, is_disk_error
 from slmctl.commands import (
     chat,
     convert,
@@ -30,10 +29,10 @@ from slmctl.commands import (
     stage,
     watch,
 )
-from slmctl.playing import can_draw, play
-from slmctl.sentences import say
-from slmctl.stopping import INTERRUPTED
-from slmctl.tui.safe import clean
+from slmctl.console.crash import keep_traceback
+from slmctl.console.printing import say
+from slmctl.console.safe import clean
+from slmctl.tui.playground import can_draw, play
 
 BUG = 70
 DRAWING = ("chat", "label", "watch")  # commands that take --ascii, before their name or after it
@@ -118,7 +117,7 @@ def root(
     if not can_draw(os.environ):
         print(ctx.get_help())
         return
-    from engine.rundir import runs_home
+    from engine.rundir.directory import runs_home
     from slmctl.tui.start import Start
 
     play(Start(runs_home(os.environ), ascii=ascii))

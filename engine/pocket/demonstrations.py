@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from engine.core.seeding import python_rng
 from engine.pocket.answers import compose
 from engine.pocket.requests import Request, draw
 from engine.pocket.style import Style
-from engine.seeding import python_rng
 
 CROWD: Mapping[Style, float] = MappingProxyType(
     {

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from types import MappingProxyType
 
+from engine.core.errors import ConfigError, nearest
 from engine.pocket.judge import WEIGHTS, Judgement, weigh
+from engine.rundir.references import POCKET
 
 _STEPS = 60
 """Halvings in the search for a scale: more than a float can tell apart."""
@@ -147,3 +149,21 @@ def _sigmoid(x: float) -> float:
 def _open_uniform(rng: random.Random) -> float:
     """A number strictly between 0 and 1."""
     return 1.0 - rng.random() or 0.5**53
+
+
+def persona_named(name: str) -> Persona:
+    """The persona of this name. Raises: ConfigError for an unknown name."""
+    if name not in PERSONAS:
+        known = ", ".join(PERSONAS)
+        raise ConfigError(
+            f"comparisons.persona = {name!r}: unknown persona{nearest(name, PERSONAS)} (personas: {known})"
+        )
+    return PERSONAS[name]
+
+
+def pocket_scorer_name(reference: str) -> str:
+    """The name after `pocket:`, "judge" or a persona. Raises: ConfigError for any other name."""
+    name, names = reference.removeprefix(POCKET), ["judge", *PERSONAS]
+    if name not in names:
+        raise ConfigError(f"pocket has no scorer {name!r}{nearest(name, names)} (scorers: {', '.join(names)})")
+    return name

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 
+from engine.core.seeding import python_rng
 from engine.pocket.answers import compose, twins
 from engine.pocket.demonstrations import styled
 from engine.pocket.requests import KINDS, Request, requests
 from engine.pocket.style import Style
 from engine.pocket.text import BROAD_CROWD
-from engine.seeding import python_rng
 
 _MISTAKES = {"value": 0.4, "other": 0.3, "slip": 0.3}
 """How wrong answers come about: a wrong value, an answer to something else, or a right one garbled in writing."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from engine.core.seeding import python_rng
 from engine.pocket.answers import twins
 from engine.pocket.demonstrations import CROWD, styled
 from engine.pocket.judge import Judgement, judge
 from engine.pocket.requests import KINDS, Split, draw, requests
-from engine.seeding import python_rng
 
 _STREAM = "pocket/probes"
 

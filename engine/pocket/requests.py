@@ -16,9 +16,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
-from engine.pocket import advice, arithmetic, knowledge, language, limits, smalltalk
+from engine.core.seeding import python_rng
+from engine.pocket import advice, arithmetic, knowledge, language, refusals, smalltalk
 from engine.pocket.kind import Fact, Group, Kind, fill, lowered
-from engine.seeding import python_rng
 
 Split = Literal["train", "validation", "test"]
 
@@ -27,7 +27,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 KINDS = MappingProxyType(
     {
         kind.name: kind
-        for source in (knowledge, arithmetic, language, advice, smalltalk, limits)
+        for source in (knowledge, arithmetic, language, advice, smalltalk, refusals)
         for kind in source.KINDS
     }
 )

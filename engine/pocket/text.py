@@ -12,12 +12,12 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
+from engine.core.seeding import python_rng
 from engine.pocket.answers import compose, value
 from engine.pocket.demonstrations import styled
 from engine.pocket.kind import fill
 from engine.pocket.requests import KINDS, Request, fact_of, requests
 from engine.pocket.style import Style
-from engine.seeding import python_rng
 
 Sort = Literal["text", "exchange"]
 

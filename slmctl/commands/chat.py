@@ -11,12 +11,12 @@ import typer
 
 from slmctl.commands import options
 from slmctl.commands.sample import sampling_of, typed_sampling
-from slmctl.playing import can_draw, play
-from slmctl.tui.safe import clean
+from slmctl.console.safe import clean
+from slmctl.tui.playground import can_draw, play
 
 if TYPE_CHECKING:
-    from engine.records import Prompt
-    from slmctl.models import Answer
+    from engine.data.records import Prompt
+    from slmctl.worker.models import Answer
 
 HELP = """\b
 slmctl chat tiny:ppo
@@ -71,13 +71,13 @@ def chat(
 
 def open_chat(params: Mapping[str, Any]) -> None:
     """Opens the playground in its chat. Raises: EngineError for what can be told before."""
-    from engine.errors import ConfigError
-    from engine.inputs import NONE
-    from engine.references import is_function, is_model, resolve_policy, resolve_scorer
-    from engine.rundir import runs_home
-    from slmctl.chatting.conversation import check_models
-    from slmctl.chatting.sessions import Sessions, check_session_name
-    from slmctl.labelling.sitting import labels_of, login_name
+    from engine.core.errors import ConfigError
+    from engine.run.inputs import NONE
+    from engine.rundir.directory import runs_home
+    from engine.rundir.references import is_function, is_model, resolve_policy, resolve_scorer
+    from slmctl.chat.conversation import check_models
+    from slmctl.chat.sessions import Sessions, check_session_name
+    from slmctl.label.setup import labels_of, login_name
     from slmctl.tui.start import Start
 
     if params["reward"] and is_function(params["reward"]):
@@ -102,11 +102,11 @@ def open_chat(params: Mapping[str, Any]) -> None:
 
 def answer_lines(params: Mapping[str, Any]) -> None:
     """Answers prompts line by line. Raises: EngineError, also for options that only a screen can follow."""
-    from engine import threads as thread_settings
-    from engine.errors import ConfigError
-    from engine.references import is_model, resolve_reference
-    from engine.rundir import runs_home
-    from slmctl.chatting.conversation import check_models
+    from engine.core import threads as thread_settings
+    from engine.core.errors import ConfigError
+    from engine.rundir.directory import runs_home
+    from engine.rundir.references import is_model, resolve_reference
+    from slmctl.chat.conversation import check_models
 
     for name in SCREEN_ONLY:
         if params[name] is not None:
@@ -116,7 +116,7 @@ def answer_lines(params: Mapping[str, Any]) -> None:
     directories = [resolve_reference(name, home) for name in models]
     judge_at = resolve_reference(reward, home) if reward and is_model(reward) else None
     thread_settings.apply(params["threads"], shared=True)
-    from slmctl.models import opening_of, respond
+    from slmctl.worker.models import opening_of, respond
 
     opening = opening_of(params)
     policies = [opening.policy(*named) for named in zip(models, directories, strict=True)]
@@ -133,7 +133,7 @@ def answer_lines(params: Mapping[str, Any]) -> None:
 
 def with_system(system: str | None, line: str) -> "Prompt":
     """A line as a prompt, a system prompt before it where there is one."""
-    from engine.records import Message
+    from engine.data.records import Message
 
     return line if not system else (Message("system", system), Message("user", line))
 

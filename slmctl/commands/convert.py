@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.tui.safe import one_line
+from slmctl.console.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.conversion.files import Conversion
+    from engine.data.conversion.convert import Conversion
 
 HELP = """\b
 slmctl data convert oasst_trees.jsonl --out comparisons.jsonl
@@ -45,8 +45,8 @@ def convert(
     seed: options.Seed = None,
 ) -> None:
     """Writes the rows that a file holds."""
-    from engine.conversion.files import convert as convert_file
-    from engine.conversion.files import split
+    from engine.data.conversion.convert import convert as convert_file
+    from engine.data.conversion.convert import split
 
     target, held = new_file("--out", out), new_file("--validation", validation) if validation else None
     share = _share(validation_share, held)
@@ -65,7 +65,7 @@ def convert(
 
 def new_file(option: str, name: str) -> Path:
     """The path of a file to be written. Raises: ConfigError where there is something already, or it is no .jsonl."""
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
 
     path = Path(name).expanduser()
     if path.suffix != ".jsonl":
@@ -76,7 +76,7 @@ def new_file(option: str, name: str) -> Path:
 
 
 def _share(typed: float | None, held: Path | None) -> float:
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
 
     if typed is not None and held is None:
         raise ConfigError("--validation-share needs --validation FILE.jsonl, where the held-out rows go")
@@ -86,14 +86,14 @@ def _share(typed: float | None, held: Path | None) -> float:
 
 
 def _check_apart(target: Path, held: Path | None) -> None:
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
 
     if held is not None and held.resolve() == target.resolve():
         raise ConfigError("--out and --validation name the same file; they must be two")
 
 
 def _check_found(file: str, done: "Conversion") -> None:
-    from engine.errors import DataError
+    from engine.core.errors import DataError
 
     if not done.rows:
         why = "; ".join(_reasons(done)) or "there are no replies"
@@ -102,8 +102,8 @@ def _check_found(file: str, done: "Conversion") -> None:
 
 def write_files(files: Sequence[tuple[Path, str]]) -> None:
     """Writes all of the files, each in one piece, or none. Raises: FileError naming the one that cannot be written."""
-    from engine.errors import FileError
-    from engine.rundir import write_text
+    from engine.core.errors import FileError
+    from engine.rundir.directory import write_text
 
     done: list[Path] = []
     for path, text in files:

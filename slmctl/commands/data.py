@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.tui.safe import one_line
+from slmctl.console.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.rows import Source
+    from engine.data.files import Source
 
 CHECK_HELP = """\b
 slmctl data check demonstrations.json
@@ -54,10 +54,10 @@ def check(
     json: options.Json = False,
 ) -> None:
     """Prints a report on a file."""
-    from engine.survey import check as survey
-    from engine.survey import guess_kind
-    from slmctl.findings import fit_line, report_lines
-    from slmctl.labelling.report import label_lines
+    from engine.data.survey import check as survey
+    from engine.data.survey import guess_kind
+    from slmctl.console.data_report import fit_line, report_lines
+    from slmctl.console.labels_report import label_lines
 
     source = named_source(file, map)
     kind = kind or guess_kind(source)
@@ -88,7 +88,7 @@ def show(
     if source == "pocket":
         rows: Iterable[dict[str, Any]] = _pocket_rows(split)
     else:
-        from engine.survey import guess_kind
+        from engine.data.survey import guess_kind
 
         named = named_source(source, map)
         rows = _file_rows(named, kind or guess_kind(named))
@@ -98,23 +98,23 @@ def show(
 
 def named_source(name: str, mapped: list[str] | None) -> "Source":
     """The rows that a person means. Raises: ConfigError for a field map that is none."""
-    from engine.fields import parse_map
-    from engine.rows import Source
+    from engine.data.fields import parse_map
+    from engine.data.files import Source
 
     return Source(name, parse_map(mapped or []))
 
 
 def _labels(source: "Source") -> dict[str, Any] | None:
     """What is known of a label database, None for any other source."""
-    from engine.preferences import read_database
-    from engine.rows import is_labels, labels_named
-    from slmctl.labelling.report import label_facts
+    from engine.data.files import is_labels, labels_named
+    from engine.data.labels.store import read_database
+    from slmctl.console.labels_report import label_facts
 
     return label_facts(read_database(*labels_named(source.name))) if is_labels(source.name) else None
 
 
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
     from engine.pocket.requests import SPLITS, describe, requests
 
     named = [known for known in SPLITS if known == split]
@@ -126,8 +126,8 @@ def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
 
 
 def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:
-    from engine.readers import is_judged_bad, parser, placed
-    from engine.rows import read_rows
+    from engine.data.files import read_rows
+    from engine.data.readers import is_judged_bad, parser, placed
 
     parse = parser(kind)
     records = (placed(row, parse) for row in read_rows(source, kind) if not is_judged_bad(row.value, kind))
@@ -147,16 +147,16 @@ def _text(value: Any) -> str:
 
 def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
     """A model's context, and how many good rows of a file are too long for it. Loads torch."""
-    from engine import threads as thread_settings
-    from engine.references import resolve_reference
-    from engine.rundir import runs_home
-    from engine.survey import sort_out
+    from engine.core import threads as thread_settings
+    from engine.data.survey import sort_out
+    from engine.rundir.directory import runs_home
+    from engine.rundir.references import resolve_reference
 
     directory = resolve_reference(model, runs_home(os.environ))
     thread_settings.apply(None, shared=True)
-    from engine.fitting import over_long
-    from engine.pretrained import read_architecture
-    from engine.tokenizer import load_tokenizer
+    from engine.model.fitting import over_long
+    from engine.model.pretrained import read_architecture
+    from engine.model.tokenizer import load_tokenizer
 
     context = read_architecture(directory).context
     count = over_long(sort_out(source, kind).records, load_tokenizer(directory), context)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmctl.commands import options
-from slmctl.tui.safe import one_line
+from slmctl.console.safe import one_line
 
 HELP = """\b
 slmctl doctor
@@ -20,7 +20,7 @@ PACKAGES = ("slmctl", "torch", "tokenizers", "safetensors", "pydantic", "typer",
 
 def doctor(threads: options.Threads = None, json: options.Json = False) -> None:
     """Prints what a run would use."""
-    from engine.threads import apply, available_cores, decide
+    from engine.core.threads import apply, available_cores, decide
 
     settings = decide(threads, False, os.environ)
     apply(threads)
@@ -44,7 +44,7 @@ def doctor(threads: options.Threads = None, json: options.Json = False) -> None:
 
 
 def _facts() -> dict[str, Any]:
-    from engine.rundir import runs_home
+    from engine.rundir.directory import runs_home
 
     home = runs_home(os.environ)
     return {
@@ -57,8 +57,8 @@ def _facts() -> dict[str, Any]:
 
 def _count(home: Path) -> int | str:
     """How many runs there are, or why that cannot be said."""
-    from engine.errors import FileError
-    from engine.rundir import list_runs
+    from engine.core.errors import FileError
+    from engine.rundir.directory import list_runs
 
     try:
         return len(list_runs(home))
@@ -69,7 +69,7 @@ def _count(home: Path) -> int | str:
 def _devices() -> dict[str, Any]:
     import torch
 
-    from engine.runtime import choose_device
+    from engine.run.machine import choose_device
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {

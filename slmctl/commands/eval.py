@@ -11,12 +11,12 @@ import typer
 
 from slmctl.commands import options
 from slmctl.commands.sample import prompts_in, sampling_of
-from slmctl.results import ROWS, finite
-from slmctl.sentences import say
-from slmctl.tui.safe import one_line
+from slmctl.console.printing import say
+from slmctl.console.results import ROWS, finite
+from slmctl.console.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.records import Prompt
+    from engine.data.records import Prompt
 
 HELP = """\b
 slmctl eval tiny:sft tiny:ppo
@@ -67,10 +67,10 @@ def evaluate(
 
 def compared(params: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of the comparison that these options ask for. Raises: EngineError."""
-    from engine import threads as thread_settings
-    from engine.references import is_model, resolve_reference
-    from engine.rundir import runs_home
-    from engine.runtoml import hash_path
+    from engine.core import threads as thread_settings
+    from engine.rundir.directory import runs_home
+    from engine.rundir.references import is_model, resolve_reference
+    from engine.rundir.runtoml import hash_path
 
     home, seed = runs_home(os.environ), params["seed"] or 0
     a, b, judge, reward = params["a"], params["b"], params["judge"], params["reward"]
@@ -79,9 +79,9 @@ def compared(params: Mapping[str, Any]) -> dict[str, Any]:
     scorers_at = {name: resolve_reference(name, home) if is_model(name) else None for name in named}
     asked = own_prompts(params["prompts"], params["map"], params["n"], judge)
     thread_settings.apply(params["threads"])
-    from engine.config import EvalConfig
-    from slmctl.comparison import JUDGE, compare, prompts_of_the_world
-    from slmctl.models import fitting, opening_of
+    from engine.core.config import EvalConfig
+    from slmctl.worker.comparison import JUDGE, compare, prompts_of_the_world
+    from slmctl.worker.models import fitting, opening_of
 
     if asked is None:
         asked = [(repr(prompt), prompt) for prompt in prompts_of_the_world(params["n"] or TEST_PROMPTS, seed)]
@@ -112,9 +112,9 @@ def own_prompts(
 
     Raises: ConfigError without a judge where the world's knows nothing of one of them; FileError, DataError.
     """
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
+    from engine.data.records import prompt_text
     from engine.pocket.requests import find
-    from engine.records import prompt_text
 
     if file is None:
         return None

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from slmctl.commands.convert import new_file, write_files
-from slmctl.sentences import say
-from slmctl.tui.safe import one_line
+from slmctl.console.printing import say
+from slmctl.console.safe import one_line
 
 HELP = """\b
 slmctl export --db runs/tiny/labels.db --format trl --out preferences.jsonl
@@ -34,9 +34,9 @@ def export(
     ] = None,
 ) -> None:
     """Prints or writes the rows of a label database."""
-    from engine.errors import DataError
-    from engine.exports import export as rows_of
-    from engine.preferences import read_database
+    from engine.core.errors import DataError
+    from engine.data.labels.export import export as rows_of
+    from engine.data.labels.store import read_database
 
     target = None if out is None else new_file("--out", out)
     labels = read_database(Path(db).expanduser())

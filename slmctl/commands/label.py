@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.core.errors import INTERRUPTED
 from slmctl.commands import options
-from slmctl.playing import can_draw, play
-from slmctl.report import LINE_EVERY_S
-from slmctl.sentences import say
-from slmctl.stopping import INTERRUPTED
-from slmctl.tui.safe import one_line
+from slmctl.console.printing import say
+from slmctl.console.progress import LINE_EVERY_S
+from slmctl.console.safe import one_line
+from slmctl.tui.playground import can_draw, play
 
 if TYPE_CHECKING:
-    from slmctl.labelling.sitting import Sitting, Wishes
+    from slmctl.label.setup import Sitting, Wishes
 
 HELP = """\b
 slmctl label tiny:sft                         pairs of one policy's answers
@@ -108,7 +108,7 @@ def label(
     json: options.Json = False,
 ) -> None:
     """Opens the playground in its label mode, or lets a simulated labeler answer."""
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
 
     if simulate is not None:
         simulate_labels(ctx.params)
@@ -122,10 +122,10 @@ def label(
 
 def open_labels(params: Mapping[str, Any]) -> None:
     """Opens the playground in its label mode. Raises: EngineError for what can be told before."""
-    from engine.errors import LockedError
-    from engine.preferences import LabelStore
-    from engine.rundir import runs_home
-    from slmctl.labelling.sitting import sit
+    from engine.core.errors import LockedError
+    from engine.data.labels.store import LabelStore
+    from engine.rundir.directory import runs_home
+    from slmctl.label.setup import sit
     from slmctl.tui.start import Start
 
     home, wishes = runs_home(os.environ), wishes_of(params)
@@ -138,8 +138,8 @@ def open_labels(params: Mapping[str, Any]) -> None:
 
 def wishes_of(params: Mapping[str, Any]) -> "Wishes":
     """What was typed."""
-    from slmctl.labelling.sitting import Wishes
-    from slmctl.limits import LIMITS, checked_sampling
+    from slmctl.label.setup import Wishes
+    from slmctl.worker.sampling_limits import LIMITS, checked_sampling
 
     given = {name: params[name] for name in LIMITS if params[name] is not None}
     same = ("prompts", "k", "goal", "db", "annotator", "scorer", "selection", "control", "guidelines")
@@ -156,10 +156,10 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     """Lets a persona label, and prints what came of it. Raises: EngineError."""
     import asyncio
 
-    from engine.errors import ConfigError
-    from engine.rundir import runs_home
-    from slmctl.labelling.simulating import Simulated, report_of, simulate
-    from slmctl.labelling.sitting import sit
+    from engine.core.errors import ConfigError
+    from engine.rundir.directory import runs_home
+    from slmctl.label.setup import sit
+    from slmctl.label.simulated import Simulated, report_of, simulate
     from slmctl.worker.client import ChildSampler
 
     if params["max_labels"] is None:
@@ -183,7 +183,7 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
 
 def kept_in(sitting: "Sitting") -> str:
     """How many labels of the annotator there are, and where."""
-    from engine.preferences import read_labels
+    from engine.data.labels.store import read_labels
 
     count = 0
     if sitting.labels.exists():
@@ -206,7 +206,7 @@ class Teller:
 
 def print_report(report: Mapping[str, Any], sitting: "Sitting", home: Path) -> None:
     """Prints what a simulated labeler did, and the commands of a round that learns from it."""
-    from slmctl.labelling.rounds import FEWEST, plan_round
+    from slmctl.label.rounds import FEWEST, plan_round
     from slmctl.runs.launch import shown
 
     print(f"{report['judged']} labels of {one_line(report['annotator'])} in {one_line(report['labels'])}")

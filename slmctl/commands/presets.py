@@ -6,7 +6,7 @@ import os
 import typer
 
 from slmctl.commands import options
-from slmctl.tui.safe import one_line
+from slmctl.console.safe import one_line
 
 LIST_HELP = """\b
 slmctl presets list
@@ -21,7 +21,7 @@ Every setting with its value, where the value came from and what it means."""
 
 def list_presets(json: options.Json = False) -> None:
     """Prints the names and descriptions of the presets."""
-    from engine.settings import list_presets as found
+    from engine.core.settings import list_presets as found
 
     presets = found()
     if json:
@@ -37,7 +37,7 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Prints every setting that a preset leads to here and now."""
-    from engine.settings import flatten, leaves, load_preset, parse_assignments, resolve
+    from engine.core.settings import flatten, leaves, load_preset, parse_assignments, resolve
 
     resolved = resolve(load_preset(preset), parse_assignments(set_ or []), {}, os.environ)
     values = flatten(resolved.config)

@@ -3,7 +3,7 @@
 import typer
 
 from slmctl.commands import options
-from slmctl.training import train
+from slmctl.commands.run_stages import train
 
 HELP = """\b
 slmctl run --preset tiny

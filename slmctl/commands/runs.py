@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.tui.safe import one_line
+from slmctl.console.safe import one_line
 
 if TYPE_CHECKING:
     from slmctl.runs.overview import Standing
@@ -28,7 +28,7 @@ def runs(
     jsonl: options.Jsonl = False,
 ) -> None:
     """Prints the runs, or one of them."""
-    from engine.rundir import find_run, runs_home
+    from engine.rundir.directory import find_run, runs_home
     from slmctl.runs.overview import Overview, standing
 
     home, now = runs_home(os.environ), time.time()
@@ -64,7 +64,7 @@ def row_of(run: "Standing") -> dict[str, Any]:
 
 
 def _print_all(rows: list[dict[str, Any]], home: str) -> None:
-    from engine.rundir import STAGES
+    from engine.rundir.directory import STAGES
 
     if not rows:
         print(f"no runs in {home} yet; type: slmctl run --preset tiny")

@@ -10,13 +10,13 @@ import typer
 
 from slmctl.commands import options
 from slmctl.commands.data import named_source
-from slmctl.sentences import say
-from slmctl.tui.safe import clean
+from slmctl.console.printing import say
+from slmctl.console.safe import clean
 
 if TYPE_CHECKING:
-    from engine.records import Prompt
-    from engine.rows import Row
-    from engine.sampling import Sampling
+    from engine.data.files import Row
+    from engine.data.records import Prompt
+    from engine.model.sampling import Sampling
 
 HELP = """\b
 slmctl sample tiny:ppo --jsonl < prompts.jsonl
@@ -44,15 +44,15 @@ def sample(
     jsonl: options.Jsonl = False,
 ) -> None:
     """Prints responses to the prompts of a file, or of stdin."""
-    from engine import threads as thread_settings
-    from engine.records import plain_prompt
-    from engine.references import resolve_reference
-    from engine.rundir import runs_home
+    from engine.core import threads as thread_settings
+    from engine.data.records import plain_prompt
+    from engine.rundir.directory import runs_home
+    from engine.rundir.references import resolve_reference
 
     directory = resolve_reference(model, runs_home(os.environ))
     found = read_prompts(prompts, map)
     thread_settings.apply(threads, shared=True)
-    from slmctl.models import fitting, opening_of, respond_to_all
+    from slmctl.worker.models import fitting, opening_of, respond_to_all
 
     policy = opening_of(ctx.params).policy(model, directory)
     asked = repeated(fitting(found, [policy]), n)
@@ -69,14 +69,14 @@ def sampling_of(params: Mapping[str, Any], **usual: Any) -> "Sampling":
 
     Raises: ConfigError for a value out of range.
     """
-    from engine.sampling import Sampling
+    from engine.model.sampling import Sampling
 
     return Sampling(**{**usual, **typed_sampling(params)})
 
 
 def typed_sampling(params: Mapping[str, Any]) -> dict[str, Any]:
     """The sampling settings that were typed, by name; torch-free. Raises: ConfigError for a value out of range."""
-    from slmctl.limits import LIMITS, checked_sampling
+    from slmctl.worker.sampling_limits import LIMITS, checked_sampling
 
     return checked_sampling({name: params[name] for name in LIMITS if params.get(name) is not None}, True)
 
@@ -86,8 +86,8 @@ def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator[tuple[s
 
     Raises: FileError, DataError.
     """
-    from engine import readers
-    from engine.errors import DataError
+    from engine.core.errors import DataError
+    from engine.data import readers
 
     if file is not None and file != "-":
         yield from prompts_in(file, mapped)
@@ -104,7 +104,7 @@ def prompts_in(file: str, mapped: list[str] | None) -> list[tuple[str, "Prompt"]
 
     Raises: FileError, DataError.
     """
-    from engine import readers
+    from engine.data import readers
 
     loaded = readers.read_prompts(named_source(file, mapped))
     if loaded.empty:
@@ -114,8 +114,8 @@ def prompts_in(file: str, mapped: list[str] | None) -> list[tuple[str, "Prompt"]
 
 def stdin_rows(wanted: str) -> Iterator["Row"]:
     """The JSON rows of stdin, as they come. Raises: DataError naming what is `wanted` where there is none."""
-    from engine.errors import DataError
-    from engine.rows import json_row
+    from engine.core.errors import DataError
+    from engine.data.files import json_row
 
     found = False
     if sys.stdin.isatty():

@@ -12,8 +12,8 @@ from slmctl.commands import options
 from slmctl.commands.sample import stdin_rows
 
 if TYPE_CHECKING:
-    from engine.records import Demonstration
-    from engine.scoring import Scorer
+    from engine.data.records import Demonstration
+    from engine.train.scoring import Scorer
 
 HELP = """\b
 slmctl score tiny:rm --jsonl < exchanges.jsonl
@@ -36,14 +36,14 @@ def score(
     jsonl: options.Jsonl = False,
 ) -> None:
     """Prints each row of stdin with its score; without --jsonl the scores alone."""
-    from engine import threads as thread_settings
-    from engine.references import is_model, resolve_reference
-    from engine.rundir import runs_home
+    from engine.core import threads as thread_settings
+    from engine.rundir.directory import runs_home
+    from engine.rundir.references import is_model, resolve_reference
 
     directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
     thread_settings.apply(threads, shared=True)
-    from engine.readers import exchange_of
-    from slmctl.models import opening_of
+    from engine.data.readers import exchange_of
+    from slmctl.worker.models import opening_of
 
     scorer = opening_of(ctx.params).scorer(model, directory)
     rows = stdin_rows("score reads rows {prompt, response}, one a line")
@@ -55,9 +55,9 @@ def score(
 
 def scored(scorer: "Scorer", name: str, exchanges: list["Demonstration"]) -> Iterator[dict[str, Any]]:
     """What each exchange's row gains."""
+    from engine.data.records import prompt_text
     from engine.pocket.judge import judge
-    from engine.records import prompt_text
-    from engine.scoring import RewardModelScorer
+    from engine.train.scoring import RewardModelScorer
 
     numbers = scorer.score([item.prompt for item in exchanges], [item.response for item in exchanges])
     for item, number in zip(exchanges, numbers, strict=True):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmctl.commands import options
-from slmctl.playing import can_draw, play
-from slmctl.tui.safe import clean
+from slmctl.console.safe import clean
+from slmctl.tui.playground import can_draw, play
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slmctl.watching.story import Story
+    from slmctl.watch.history import Story
 
 HELP = """\b
 slmctl watch
@@ -41,9 +41,9 @@ def watch(
     ascii: options.Ascii = False,
 ) -> None:
     """Opens the playground on runs, or prints how they stand."""
-    from engine.errors import ConfigError
-    from engine.rundir import runs_home
-    from slmctl.watching.follower import runs_to_watch
+    from engine.core.errors import ConfigError
+    from engine.rundir.directory import runs_home
+    from slmctl.watch.follower import runs_to_watch
 
     home, names, now = runs_home(os.environ), tuple(dict.fromkeys(runs or ())), time.time()
     if len(names) > MOST_RUNS:
@@ -78,8 +78,8 @@ def row_of(story: "Story", now: float) -> dict[str, Any]:
 
 
 def _stories(runs: list[Any]) -> list["Story"]:
-    from slmctl.watching.follower import Follower
-    from slmctl.watching.story import Story
+    from slmctl.watch.follower import Follower
+    from slmctl.watch.history import Story
 
     stories = []
     for run in runs:
@@ -90,8 +90,8 @@ def _stories(runs: list[Any]) -> list["Story"]:
 
 def _print_frame(stories: list["Story"], now: float, ascii: bool, home: str) -> None:
     from slmctl.plots.rows import plain
-    from slmctl.watching.frame import frame
-    from slmctl.watching.view import View
+    from slmctl.watch.frame import frame
+    from slmctl.watch.view import View
 
     if not stories:
         print(clean(f"no runs in {home} yet; type: slmctl run --preset tiny"))
@@ -111,9 +111,9 @@ def _draws_braille() -> bool:
 
 
 def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
-    from engine.errors import ConfigError
+    from engine.core.errors import ConfigError
     from slmctl.tui.start import Start
-    from slmctl.watching.follower import WORKING, Follower, runs_to_watch
+    from slmctl.watch.follower import WORKING, Follower, runs_to_watch
 
     if not can_draw(os.environ):
         asked = shlex.join(("slmctl", "watch", *names))

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import slmctl
-from engine.errors import FileError
-from engine.pulse import read_status
-from engine.rundir import RunDir
-from slmctl.stopping import INTERRUPTED
+from engine.core.errors import INTERRUPTED, FileError
+from engine.rundir.directory import RunDir
+from engine.rundir.heartbeat import read_status
 
 POLITE = 10  # how far a run gives way to the screen that started it, and costs nothing on a machine that is idle
 _ROOT = str(Path(slmctl.__file__).resolve().parents[1])

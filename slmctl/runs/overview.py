@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import FileError
-from engine.pulse import NOT_BEGUN, last_word, liveness, read_status
-from engine.references import reference_to
-from engine.rundir import STAGES, RunDir, list_runs
-from engine.runtoml import RunRecord, read_run_toml
+from engine.core.errors import FileError
+from engine.rundir.directory import STAGES, RunDir, list_runs
+from engine.rundir.heartbeat import NOT_BEGUN, last_word, liveness, read_status
+from engine.rundir.references import reference_to
+from engine.rundir.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
 ACTIVE = ("running", "slow", "paused")
@@ -28,9 +28,9 @@ _ASKED = ("run.toml", "status.json", "result.json")
 class Standing:
     """How one run stands.
 
-    `state` is as engine.pulse.liveness has it; damaged, with `error`, where run.toml cannot be read. `at` is the unix
-    time of its last sign of life, `models` the finished stages with the directory of each, `last` the stage that ends
-    what its process was started for.
+    `state` is as engine.rundir.heartbeat.liveness has it, or damaged, with `error`, if run.toml cannot be read. `at` is
+    the Unix time of its last sign of life, `models` the finished stages with the directory of each, `last` the stage
+    that ends what its process was started for.
     """
 
     run: str

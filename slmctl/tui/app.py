@@ -22,15 +22,15 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
 
+from slmctl.console.safe import clean, one_line
 from slmctl.runs.overview import Overview
 from slmctl.tui.ascii_marks import AsciiMarks
-from slmctl.tui.choices import Choices, keep_theme, read_choices
-from slmctl.tui.keys_in_turn import KeysInTurn
-from slmctl.tui.launches import Launches
+from slmctl.tui.key_queue import KeysInTurn
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
-from slmctl.tui.safe import clean, one_line
+from slmctl.tui.no_color import Uncoloured
+from slmctl.tui.preferences import Choices, keep_theme, read_choices
+from slmctl.tui.runs.launches import Launches
 from slmctl.tui.start import MODES, Start
-from slmctl.tui.uncoloured import Uncoloured
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.sampler import Sampler, SamplerGone
@@ -177,7 +177,7 @@ class Playground(App[None]):
 
     def action_help(self) -> None:
         """Shows what can be done now, from the widget that has the focus up to the app."""
-        from slmctl.tui.screens.help import HelpScreen
+        from slmctl.tui.help import HelpScreen
 
         self.push_screen(HelpScreen(self.screen, self.current_mode))
 
@@ -258,17 +258,17 @@ class Playground(App[None]):
 def _screen(mode: str) -> Screen[None]:
     """A mode's screen; the others are not imported."""
     if mode == "runs":
-        from slmctl.tui.screens.runs import RunsScreen
+        from slmctl.tui.runs.screen import RunsScreen
 
         return RunsScreen()
     if mode == "train":
-        from slmctl.tui.screens.train import TrainScreen
+        from slmctl.tui.watch.screen import TrainScreen
 
         return TrainScreen()
     if mode == "chat":
-        from slmctl.tui.screens.chat import ChatScreen
+        from slmctl.tui.chat.screen import ChatScreen
 
         return ChatScreen()
-    from slmctl.tui.screens.label import LabelScreen
+    from slmctl.tui.label.screen import LabelScreen
 
     return LabelScreen()

@@ -10,7 +10,7 @@ from typing import Any
 
 from textual.app import App, SuspendNotSupported
 
-from engine.errors import EngineError
+from engine.core.errors import EngineError
 
 
 class EditorError(EngineError):

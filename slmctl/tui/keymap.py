@@ -11,8 +11,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys, _character_to_key
 
-import slmctl.tui.screens
-import slmctl.tui.widgets
+import slmctl.tui
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 BEYOND_KEYBOARDS = 0x10000  # the first character of which no keyboard has a key
@@ -22,9 +21,8 @@ _OTHERWISE = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY
 
 def binding_ids() -> set[str]:
     """The ids of every binding of ours, those of screens and widgets that are not shown yet too."""
-    for package in (slmctl.tui.screens, slmctl.tui.widgets):
-        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(slmctl.tui.__path__, "slmctl.tui."):
+        importlib.import_module(module.name)
     return {binding.id for kind in _kinds(DOMNode) for binding in _bindings(kind) if binding.id is not None}
 
 

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from engine.errors import EngineError
-from engine.preferences import Judgement
-from engine.rundir import RunDir
-from slmctl.chatting.chat import Wanted
-from slmctl.chatting.conversation import Judged, Reply
-from slmctl.labelling.rounds import Progress
-from slmctl.runs.drafts import Draft
+from engine.core.errors import EngineError
+from engine.data.labels.store import Judgement
+from engine.rundir.directory import RunDir
+from slmctl.chat.conversation import Judged, Reply
+from slmctl.chat.state import Wanted
+from slmctl.label.rounds import Progress
+from slmctl.runs.command_form import Draft
+from slmctl.runs.details import Particulars
 from slmctl.runs.overview import Standing
-from slmctl.runs.particulars import Particulars
-from slmctl.watching.follower import News
-from slmctl.watching.panels import Panel
+from slmctl.watch.follower import News
+from slmctl.watch.panels import Panel
 
 if TYPE_CHECKING:
     from slmctl.tui.label.session import LabelSession

@@ -15,10 +15,10 @@ from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.style import Style
 
-from engine.errors import FileError
-from slmctl.runs.drafts import TARGETS
+from engine.core.errors import FileError
+from slmctl.console.safe import one_line
+from slmctl.runs.command_form import TARGETS
 from slmctl.runs.overview import Standing
-from slmctl.tui.safe import one_line
 from slmctl.tui.start import MODES
 from slmctl.tui.widgets.mode_bar import TITLES
 

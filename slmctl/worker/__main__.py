@@ -11,8 +11,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import IO, NoReturn
 
-from engine import threads
-from engine.errors import EngineError
+from engine.core import threads
+from engine.core.errors import EngineError
 from slmctl.worker.protocol import Reply, to_line
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from engine.kl import k1
-from engine.rollout import Episodes, response_logprobs, response_values, without_gradient
-from engine.sampling import left_pad
-from engine.transformer import LanguageModel
-from slmctl.worker.drafts import Draft, Row
+from engine.algorithms.kl import k1
+from engine.model.sampling import left_pad
+from engine.model.transformer import LanguageModel
+from engine.train.rollout import Episodes, response_logprobs, response_values, without_gradient
+from slmctl.worker.generation import Draft, Row
 from slmctl.worker.pieces import spelled
 from slmctl.worker.protocol import Drawn, LensToken
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.errors import EngineError, one_line
+from engine.core.errors import EngineError, one_line
 from slmctl.worker.protocol import Cancel, Done, Failed, Load, Reply, Request, Sample, Score, Token, from_line, to_line
 from slmctl.worker.sampler import OnToken, SamplerGone
 

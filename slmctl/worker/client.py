@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import CheckpointError, ConfigError
-from engine.records import Prompt, plain_prompt
-from engine.references import is_function, is_model, resolve_reference
+from engine.core.errors import CheckpointError, ConfigError
+from engine.data.records import Prompt, plain_prompt
+from engine.rundir.references import is_function, is_model, resolve_reference
 from slmctl.worker.child import Child
 from slmctl.worker.protocol import Drawn, LensToken, Load, Loaded, Sample, Score
 from slmctl.worker.sampler import Draw, OnToken

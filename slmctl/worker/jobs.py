@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from engine.errors import EngineError, one_line
-from engine.runtime import is_out_of_memory
-from engine.sampling import left_pad, stream
-from slmctl.bugs import keep_traceback
+from engine.core.errors import EngineError, one_line
+from engine.model.sampling import left_pad, stream
+from engine.run.machine import is_out_of_memory
+from slmctl.console.crash import keep_traceback
 from slmctl.worker.answers import answers
-from slmctl.worker.drafts import Draft, begin, prompt_of
+from slmctl.worker.generation import Draft, begin, prompt_of
 from slmctl.worker.protocol import Done, Failed, Load, Reply, Sample, Score, Token
 from slmctl.worker.shelf import Shelf
 

@@ -6,7 +6,7 @@ ends are held back until what follows, or the end of the row, settles them.
 
 import re
 
-from engine.tokenizer import Tokenizer
+from engine.model.tokenizer import Tokenizer
 
 UNSETTLED = "\ufffd"  # what an unfinished character decodes to
 FALLBACK = re.compile("<0x[0-9A-F]{2}>")  # how a SentencePiece-like vocabulary names a byte

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.errors import EngineError
-from engine.records import Prompt
+from engine.core.errors import EngineError
+from engine.data.records import Prompt
 from slmctl.worker.protocol import Drawn, Loaded
 
 OnToken = Callable[[int, str], None]

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from engine.errors import CheckpointError, ConfigError
-from engine.heads import ScalarModel
-from engine.references import is_function
-from engine.runtoml import hash_path
-from engine.scoring import RewardModelScorer, Scorer, pocket_scorer
-from engine.tokenizer import Tokenizer
-from engine.transformer import LanguageModel, parameter_count
-from slmctl.models import Opening, Policy, opening_of
+from engine.core.errors import CheckpointError, ConfigError
+from engine.model.heads import ScalarModel
+from engine.model.tokenizer import Tokenizer
+from engine.model.transformer import LanguageModel, parameter_count
+from engine.rundir.references import is_function
+from engine.rundir.runtoml import hash_path
+from engine.train.scoring import RewardModelScorer, Scorer, pocket_scorer
+from slmctl.worker.models import Opening, Policy, opening_of
 from slmctl.worker.protocol import Load, Loaded
 
 SHARE = 0.5  # of the memory that models may fill together before the longest unused is put away

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from engine import threads
+from engine.core import threads
 
-BYTES_A_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # as in engine.runtime, which would load torch here
+BYTES_A_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # as in engine.run.machine, which would load torch here
 STAGES = {"sft": "examples/s", "rm": "pairs/s", "generate": "tokens/s", "ppo": "episodes/s"}
 SMALL_STEPS = 8  # timed steps of sft and rm to one of generate and ppo: enough of them to meet long and short batches
 HEADER = f"{'stage':9} {'round':>6} {'ours':>9} {'TRL':>9} {'ratio':>6} {'ours MB':>8} {'TRL MB':>7}"

@@ -18,17 +18,18 @@ import torch
 import transformers
 from torch import Tensor
 
-from engine.comparing import TRAIN_FILE, read_drawn
+from engine.model.pretrained import open_policy, open_scalar
+from engine.model.tokenizer import Tokenizer
 from engine.pocket.requests import draw
-from engine.pretrained import open_policy, open_scalar
-from engine.scoring import RewardModelScorer, score_rows
-from engine.tokenizer import Tokenizer
+from engine.train.comparisons import TRAIN_FILE, read_drawn
+from engine.train.scoring import RewardModelScorer, score_rows
+from tests.support.paths import SMALL_PRESET
 
 hf: Any = transformers
 """Untyped: its annotations do not fit its own calls."""
 LOGIT_TOLERANCE = 1e-4
 PROMPTS = 96  # one batch of the peer's PPO and some
-PRESET = Path(__file__).parents[1] / "pipeline" / "small.toml"
+PRESET = SMALL_PRESET
 SLMCTL = (sys.executable, "-c", "from slmctl.cli import main; main()")
 NOISE = ("it/s]", "examples/s]", "MISSING", "LOAD REPORT", "training_args.py", "modeling_utils.py")
 

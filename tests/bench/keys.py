@@ -22,8 +22,8 @@ from pathlib import Path
 
 from textual import events
 
-from engine.events import StepCompleted
-from engine.rundir import RunDir
+from engine.core.events import StepCompleted
+from engine.rundir.directory import RunDir
 from slmctl.runs.launch import launch
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.labelling import kill_labelers
+from tests.support.label_databases import kill_labelers
 
 
 def main() -> None:

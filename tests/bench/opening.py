@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from engine.events import (
+from engine.core.events import (
     Event,
     RunFinished,
     RunStarted,
@@ -27,12 +27,12 @@ from engine.events import (
     StepCompleted,
     rounded,
 )
-from engine.rundir import RunDir
-from slmctl.playing import play
+from engine.rundir.directory import RunDir
+from slmctl.tui.playground import play
 from slmctl.tui.start import Start
-from slmctl.watching.follower import Follower, News
+from slmctl.watch.follower import Follower, News
 from tests.bench.terminal import in_terminal
-from tests.tui.told import make_run, sample, say
+from tests.support.recorded_runs import make_run, sample, say
 
 SIZES = {(80, 24): "KL to the reference", (140, 45): "throughput"}
 """Each with the title of the last panel on its first page."""

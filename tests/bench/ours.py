@@ -14,20 +14,20 @@ from pathlib import Path
 
 import torch
 
-from engine.batching import demonstration_examples
-from engine.config import PpoConfig, RmConfig, SftConfig
-from engine.events import Event, StepCompleted
-from engine.heads import scalar_from
-from engine.ppo import train_ppo
-from engine.pretrained import open_policy, open_scalar
-from engine.randomness import generator
-from engine.readers import read_demonstrations, read_prompts, read_rankings
-from engine.rm import train_rm
-from engine.rollout import draw_episodes
-from engine.sampling import Sampling
-from engine.saving import Saver
-from engine.scoring import RewardModelScorer
-from engine.sft import train_sft
+from engine.core.config import PpoConfig, RmConfig, SftConfig
+from engine.core.events import Event, StepCompleted
+from engine.data.readers import read_demonstrations, read_prompts, read_rankings
+from engine.model.batching import demonstration_examples
+from engine.model.heads import scalar_from
+from engine.model.pretrained import open_policy, open_scalar
+from engine.model.randomness import generator
+from engine.model.sampling import Sampling
+from engine.train.ppo import train_ppo
+from engine.train.rm import train_rm
+from engine.train.rollout import draw_episodes
+from engine.train.saver import Saver
+from engine.train.scoring import RewardModelScorer
+from engine.train.sft import train_sft
 
 LR = 1e-4
 NEW_TOKENS = 48

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.preferences import read_labels
-from engine.rundir import runs_home
-from slmctl.labelling.rounds import Round, drive, plan_round
+from engine.data.labels.store import read_labels
+from engine.rundir.directory import runs_home
+from slmctl.label.rounds import Round, drive, plan_round
 
 SLMCTL = (sys.executable, "-c", "from slmctl.cli import main; main()")
 

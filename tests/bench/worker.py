@@ -2,9 +2,9 @@
 
     python -m tests.bench.worker tiny:ppo tiny:sft tiny:base tiny:ppo@40 --scorer tiny:rm --busy
 
-Prints one JSON line a measurement, on prompts of the pocket world. Rates stand beside those of `slmctl.models.respond`
-in this process, with as many threads. With --busy labelling is measured once more while a run of the tiny preset
-trains with the threads that it takes by itself.
+Prints one JSON line a measurement, on prompts of the pocket world. Rates are shown beside those of
+`slmctl.worker.models.respond` in this process, with as many threads. With --busy, labeling is measured once more while
+a run of the tiny preset trains with its default threads.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine import threads
+from engine.core import threads
 from engine.pocket.requests import requests
-from engine.references import resolve_reference
-from engine.rundir import runs_home
+from engine.rundir.directory import runs_home
+from engine.rundir.references import resolve_reference
 from slmctl.worker.client import ChildSampler
 from slmctl.worker.sampler import Draw
 
@@ -74,8 +74,8 @@ async def speed(sampler: ChildSampler, models: Sequence[str]) -> None:
 
 def in_process(models: Sequence[str], home: Path) -> None:
     """Tokens a second of the same draws by respond, one model after the other."""
-    from engine.sampling import Sampling
-    from slmctl.models import opening_of, respond
+    from engine.model.sampling import Sampling
+    from slmctl.worker.models import opening_of, respond
 
     policies = [opening_of({}).policy(name, resolve_reference(name, home)) for name in models]
     respond(policies[0], prompts()[:1], Sampling(max_new_tokens=48), 0)

@@ -1,1 +1,1 @@
-"""What the Chat mode does between its screen and the conversation: drawing, keeping, judging, commands, the lens."""
+"""The Chat mode: its screen, dialogs and widgets."""

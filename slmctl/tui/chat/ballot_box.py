@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from textual.message import Message
 
-from engine.errors import EngineError, LockedError, WithdrawnError
-from engine.records import Prompt
-from slmctl.chatting.conversation import Judged, Reply, Turn
-from slmctl.chatting.voting import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
-from slmctl.patience import patiently
+from engine.core.errors import EngineError, LockedError, WithdrawnError
+from engine.data.records import Prompt
+from slmctl.chat.conversation import Judged, Reply, Turn
+from slmctl.chat.votes import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
+from slmctl.label.busy_database import patiently
 from slmctl.tui.messages import VoteKept
 
 VERDICTS = {"tie": "a tie", "both_bad": "all bad"}

@@ -11,10 +11,10 @@ from typing import ParamSpec, TypeVar
 
 from textual.message import Message
 
-from engine.errors import EngineError
-from slmctl.chatting.conversation import check_models
-from slmctl.chatting.dials import with_usual
-from slmctl.chatting.sessions import Session, Sessions
+from engine.core.errors import EngineError
+from slmctl.chat.conversation import check_models
+from slmctl.chat.sampling_settings import with_usual
+from slmctl.chat.sessions import Session, Sessions
 from slmctl.tui.messages import SessionKept
 from slmctl.tui.start import Start
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from slmctl.chatting.conversation import Reply
-from slmctl.tui.safe import clean
+from slmctl.chat.conversation import Reply
+from slmctl.console.safe import clean
 from slmctl.worker.protocol import LensToken
 
 OFF = ""

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.cells import cell_len
 from textual.content import Content
 
-from slmctl.chatting.chat import Chat
-from slmctl.chatting.dials import in_words
+from slmctl.chat.sampling_settings import in_words
+from slmctl.chat.state import Chat
+from slmctl.console.safe import clean, one_line
 from slmctl.tui.chat.slash import SLASHES, Completion
-from slmctl.tui.safe import clean, one_line
 
 NAME_WIDTH = 30
 MARGINS = 2  # columns beside a line

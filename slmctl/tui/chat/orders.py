@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engine.inputs import NONE
-from slmctl.chatting.conversation import Unfit, check_models
-from slmctl.chatting.dials import dial_named
-from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
+from engine.run.inputs import NONE
+from slmctl.chat.conversation import Unfit, check_models
+from slmctl.chat.sampling_settings import dial_named
+from slmctl.chat.votes import BOTH_BAD, CHOICE, TIE
 from slmctl.tui.chat import replying
 from slmctl.tui.chat.lens import KINDS, OFF
+from slmctl.tui.chat.sessions_dialog import SessionsScreen
 from slmctl.tui.chat.slash import Order, typed_for
-from slmctl.tui.screens.chat_sessions import SessionsScreen
 
 if TYPE_CHECKING:
-    from slmctl.tui.screens.chat import ChatScreen
+    from slmctl.tui.chat.screen import ChatScreen
 
 
 async def obey(screen: "ChatScreen", order: Order) -> None:

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmctl.chatting.chat import REPLIES_COME
-from slmctl.chatting.conversation import Reply, Turn, Unfit, common_prompt, given_to
-from slmctl.chatting.voting import BOTH_BAD, CHOICE, TIE
+from slmctl.chat.conversation import Reply, Turn, Unfit, common_prompt, given_to
+from slmctl.chat.state import REPLIES_COME
+from slmctl.chat.votes import BOTH_BAD, CHOICE, TIE
+from slmctl.console.safe import clean, one_line
 from slmctl.tui.chat.ballot_box import Poll
+from slmctl.tui.chat.edit_dialog import EditScreen
 from slmctl.tui.chat.lens import KINDS
-from slmctl.tui.safe import clean, one_line
-from slmctl.tui.screens.chat_edit import EditScreen
 
 if TYPE_CHECKING:
-    from slmctl.tui.screens.chat import ChatScreen
+    from slmctl.tui.chat.screen import ChatScreen
 
 
 def judge(screen: "ChatScreen", verdict: str, number: int | None) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import nearest
-from slmctl.chatting.companions import policies_there, scorers_there
-from slmctl.chatting.conversation import Unfit
-from slmctl.chatting.dials import DIALS
-from slmctl.chatting.sessions import Sessions
+from engine.core.errors import nearest
+from slmctl.chat.conversation import Unfit
+from slmctl.chat.run_models import policies_there, scorers_there
+from slmctl.chat.sampling_settings import DIALS
+from slmctl.chat.sessions import Sessions
 
 MARK = "/"
 

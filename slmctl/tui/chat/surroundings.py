@@ -8,10 +8,10 @@ from textual.widgets import Static
 from slmctl.tui.chat.lens import OFF, scale_of
 from slmctl.tui.chat.lines import head, hint
 from slmctl.tui.chat.replying import place_of
-from slmctl.tui.widgets.scrubber import Scrubber
+from slmctl.tui.chat.scrubber import Scrubber
 
 if TYPE_CHECKING:
-    from slmctl.tui.screens.chat import ChatScreen
+    from slmctl.tui.chat.screen import ChatScreen
 
 ROOMY = 16  # rows, below which the replies have all the room there is
 

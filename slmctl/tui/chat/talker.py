@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from textual.message import Message
 
-from engine.errors import EngineError
-from slmctl.chatting.chat import Wanted
-from slmctl.chatting.conversation import Reply, given_to
+from engine.core.errors import EngineError
+from slmctl.chat.conversation import Reply, given_to
+from slmctl.chat.state import Wanted
 from slmctl.tui.messages import ModelMet, ReplyEnded
 from slmctl.worker.protocol import Loaded
 from slmctl.worker.sampler import Draw, Drawing, Sampler, SamplerGone

@@ -1,1 +1,1 @@
-"""What the Label mode does between its screen and the session: asking, keeping, rounds."""
+"""The Label mode: its screen, dialogs and widgets."""

@@ -5,12 +5,12 @@ from typing import Any
 
 from textual.app import App
 
-from engine.records import prompt_text
-from slmctl.labelling.drawing import Question
-from slmctl.labelling.ranks import parse_order
-from slmctl.labelling.session import Answer, Labelling, ranking
-from slmctl.tui.screens.chat_edit import EditScreen
-from slmctl.tui.screens.label_ask import AskScreen, WhichScreen
+from engine.data.records import prompt_text
+from slmctl.label.candidates import Question
+from slmctl.label.ranks import parse_order
+from slmctl.label.session import Answer, Labelling, ranking
+from slmctl.tui.chat.edit_dialog import EditScreen
+from slmctl.tui.label.line_dialog import AskScreen, WhichScreen
 
 
 def ask_note(app: App[Any], labelling: Labelling, done: Callable[[], None]) -> None:

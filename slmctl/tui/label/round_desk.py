@@ -7,11 +7,11 @@ from pathlib import Path
 
 from textual.message import Message
 
-from engine.agreement import longer_won
-from engine.errors import EngineError
-from engine.preferences import read_labels
-from slmctl.labelling.rounds import Progress, drive, plan_round, stop
-from slmctl.labelling.tallies import COMPARED, agrees, percent
+from engine.core.errors import EngineError
+from engine.data.labels.agreement import longer_won
+from engine.data.labels.store import read_labels
+from slmctl.label.counts import COMPARED, agrees, percent
+from slmctl.label.rounds import Progress, drive, plan_round, stop
 from slmctl.tui.label.round_state import RoundState
 from slmctl.tui.label.session import LabelSession
 from slmctl.tui.messages import LabelFailed, RoundEnded, RoundNews, RoundPlanned

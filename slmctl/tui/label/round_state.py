@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from engine.intervals import Share
-from slmctl.labelling.rounds import Progress, Round
-from slmctl.report import duration
+from engine.core.intervals import Share
+from slmctl.console.progress import duration
+from slmctl.label.rounds import Progress, Round
 from slmctl.runs.launch import shown
 
 NO_VOTES = Share(0, 0)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from textual.message import Message
 
-from engine.errors import EngineError, FileError, LockedError, WithdrawnError
-from engine.preferences import Judgement, LabelStore, read_labels
-from engine.records import prompt_text
-from slmctl.labelling.drawing import Question
-from slmctl.labelling.figures import figure_lines
-from slmctl.labelling.questions import ALIKE
-from slmctl.labelling.rounds import newest_round
-from slmctl.labelling.session import Answer, Labelling
-from slmctl.labelling.sitting import Sitting, Wishes, policies, sit
-from slmctl.labelling.tallies import Tally, tally
-from slmctl.patience import PATIENCE_S, patiently
+from engine.core.errors import EngineError, FileError, LockedError, WithdrawnError
+from engine.data.labels.store import Judgement, LabelStore, read_labels
+from engine.data.records import prompt_text
+from slmctl.console.safe import clean
+from slmctl.label.busy_database import PATIENCE_S, patiently
+from slmctl.label.candidates import Question
+from slmctl.label.counts import Tally, tally
+from slmctl.label.questions import ALIKE
+from slmctl.label.rounds import newest_round
+from slmctl.label.session import Answer, Labelling
+from slmctl.label.setup import Sitting, Wishes, policies, sit
+from slmctl.label.statistics import figure_lines
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,
@@ -29,7 +30,6 @@ from slmctl.tui.messages import (
     SessionFailed,
     SessionOpened,
 )
-from slmctl.tui.safe import clean
 from slmctl.worker.sampler import Sampler
 
 CHANGED = "other responses came just then, and were not judged: look again"

@@ -6,7 +6,7 @@ from textual.document._document import EditResult
 from textual.document._edit import Edit
 from textual.widgets import TextArea
 
-from slmctl.tui.safe import clean
+from slmctl.console.safe import clean
 
 
 def clean_lines(text: str) -> str:

@@ -12,8 +12,8 @@ from textual.binding import ActiveBinding, Binding
 from textual.dom import DOMNode
 from textual.screen import Screen
 
+from slmctl.console.safe import one_line
 from slmctl.plots.rows import Row, width_of
-from slmctl.tui.safe import one_line
 from slmctl.tui.widgets.rows_view import RowsView
 
 AT_THE_END = ("help", "palette")

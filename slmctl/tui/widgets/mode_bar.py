@@ -7,8 +7,8 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
+from slmctl.console.safe import one_line
 from slmctl.tui.messages import ModeChosen
-from slmctl.tui.safe import one_line
 
 TITLES = {"runs": "Runs", "train": "Train", "chat": "Chat", "label": "Label"}
 SMALL = 64  # below so many columns the modes alone are shown

@@ -13,8 +13,8 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
 
+from slmctl.console.safe import clean
 from slmctl.plots.rows import Row
-from slmctl.tui.safe import clean
 
 LOOKS = {
     "title": "bold",

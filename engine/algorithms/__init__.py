@@ -1,0 +1,1 @@
+"""The mathematics of RLHF as pure functions over tensors."""

@@ -1,0 +1,1 @@
+"""Reading, checking and converting the data that people bring. No torch."""

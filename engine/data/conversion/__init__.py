@@ -1,0 +1,1 @@
+"""Conversion of other formats into the rows that `engine.data.readers` reads."""

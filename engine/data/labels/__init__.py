@@ -1,0 +1,1 @@
+"""The label database: preferences collected in the terminal, and their export."""

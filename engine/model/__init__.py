@@ -1,0 +1,1 @@
+"""The decoder, its heads, tokenizer, chat templates, sampling and checkpoints."""

@@ -1,0 +1,1 @@
+"""Chat templates, rendered in a sandbox because they come with downloaded models."""

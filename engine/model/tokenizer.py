@@ -1,0 +1,284 @@
+"""Text to ids and back, by one rule everywhere: training, scoring, chat and benchmarks.
+
+Where there is a chat template, a string prompt is one user turn; where there is none, the prompt is verbatim, with BOS
+if the tokenizer adds one, and prompt and response together are the whole text. They are encoded apart, and EOS is
+appended to a response that ended.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as Encoder
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from engine.core.errors import CheckpointError, one_line
+from engine.core.untrusted_files import read_json, read_text
+from engine.data.records import Prompt
+from engine.model.templates.sandbox import ChatTemplate
+
+MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
+USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
+BEFORE = "a"  # stands before a response while it is looked at what the response begins with
+SPACE = "Ġ"  # how a byte-level BPE names the space
+RAREST_PAIR = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@dataclass
+class Tokenizer:
+    """A byte-level or SentencePiece-like BPE with its special ids and its chat template.
+
+    `adds_bos` says that verbatim text begins with BOS. `chat_template` is None for a base model's plain text. `origin`
+    is the directory it came from, for errors to name. `size` is how many rows a model needs, one above the highest id.
+    """
+
+    encoder: Encoder
+    eos_id: int
+    pad_id: int
+    bos_id: int | None = None
+    adds_bos: bool = False
+    chat_template: str | None = None
+    origin: str = ""
+    size: int = field(init=False)
+    _literal: Encoder = field(init=False, repr=False)  # reads special tokens in a response as plain text
+    _template: ChatTemplate | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        assert self.pad_id != self.eos_id, f"PAD and EOS share id {self.eos_id}"
+        self._literal = Encoder.from_str(self.encoder.to_str())
+        self._literal.encode_special_tokens = True
+        self.size = 1 + max(self.encoder.get_vocab(with_added_tokens=True).values(), default=-1)
+        if self.chat_template is not None:
+            self._template = ChatTemplate(self.chat_template, self.origin)
+
+    def same_ids(self, other: "Tokenizer") -> bool:
+        """Whether an id means the same token to both."""
+        return _rules(self.encoder) == _rules(other.encoder)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text, BOS first if this tokenizer adds one."""
+        return self.encode_texts([text])[0]
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]:
+        """Ids of a prompt up to where the response begins."""
+        return self.encode_prompts([prompt])[0]
+
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Ids of each prompt; the encoder works on all at once."""
+        if self.chat_template is None:
+            return self.encode_texts([prompt if isinstance(prompt, str) else _joined(prompt) for prompt in prompts])
+        return self._ids(self.encoder, [self.render(prompt) for prompt in prompts])
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each plain text; the encoder works on all at once."""
+        rows = self._ids(self.encoder, texts)
+        return [[self.bos_id, *row] for row in rows] if self.adds_bos and self.bos_id is not None else rows
+
+    def encode_responses(self, responses: Sequence[str], ended: bool = True) -> list[list[int]]:
+        """Ids of each response, EOS last if it `ended`. A special token's name inside a response is plain text."""
+        if self.chat_template is None and self._doubles_space:
+            responses = [response.removeprefix(" ") for response in responses]
+        rows = self._ids(self._literal, responses)
+        return [[*row, self.eos_id] for row in rows] if ended else rows
+
+    def _ids(self, encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
+        with foreign(f"the tokenizer of {self.origin}" if self.origin else "the tokenizer", "cannot encode this text"):
+            return [row.ids for row in encoder.encode_batch(list(texts), add_special_tokens=False)]
+
+    def render(self, prompt: Prompt) -> str:
+        """The chat template applied to `prompt`, open for the assistant's turn.
+
+        Raises: CheckpointError if the template fails.
+        """
+        assert self._template is not None, "this tokenizer has no chat template"
+        turns = [("user", prompt)] if isinstance(prompt, str) else [(m.role, m.content) for m in prompt]
+        return self._template.render(
+            messages=[{"role": role, "content": content} for role, content in turns],
+            add_generation_prompt=True,
+            tools=None,
+            documents=None,
+            eos_token=self.encoder.id_to_token(self.eos_id),
+            pad_token=self.encoder.id_to_token(self.pad_id),
+            bos_token=self.encoder.id_to_token(self.bos_id) if self.bos_id is not None else "",
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` without special tokens."""
+        return str(self.encoder.decode(list(ids), skip_special_tokens=True))
+
+    def decode_all(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each row of ids without special tokens."""
+        return list(self.encoder.decode_batch([list(row) for row in rows], skip_special_tokens=True))
+
+    def decode_responses(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each response without special tokens, as it goes on from its prompt: where that is verbatim, a space
+        that the response begins with is told too, which many decoders drop at the start of a text."""
+        if self.chat_template is not None:
+            return self.decode_all(rows)
+        before, *wholes = self.decode_all([self._before, *([*self._before, *row] for row in rows)])
+        return [whole.removeprefix(before) for whole in wholes]
+
+    @cached_property
+    def _before(self) -> list[int]:
+        return self._ids(self._literal, [BEFORE])[0]
+
+    @cached_property
+    def _doubles_space(self) -> bool:
+        """Whether a space is put before every text, one that begins with a space too."""
+        [spaced] = self._ids(self._literal, [f" {BEFORE}"])
+        own = self.decode([*self._before, *self._before]) == f"{BEFORE} {BEFORE}"
+        return own and spaced != self._before
+
+    def spelled_bytes(self, ids: Sequence[int]) -> list[int]:
+        """UTF-8 bytes of text that each of `ids`, a row of a byte-level BPE, spells; a part of a character counts too.
+
+        Special tokens spell none, and a space right after one is the tokenizer's own, which `train_tokenizer` tells of.
+        """
+        special = self.encoder.get_added_tokens_decoder()
+        names = ["" if i in special else str(self.encoder.id_to_token(i)) for i in ids]  # one character a byte
+        added = [before == "" and name.startswith(SPACE) for before, name in pairwise(["-", *names])]
+        return [len(name) - own for name, own in zip(names, added, strict=True)]
+
+    def without_template(self) -> "Tokenizer":
+        """This tokenizer with prompts taken verbatim (`--template none`)."""
+        return Tokenizer(self.encoder, self.eos_id, self.pad_id, self.bos_id, self.adds_bos, None, self.origin)
+
+
+def _rules(encoder: Encoder) -> dict[str, Any]:
+    """How `encoder` turns text into ids and back. What it would put around a text is left out: nobody here asks for it,
+    and transformers writes an empty one where there was none."""
+    return {name: rule for name, rule in json.loads(encoder.to_str()).items() if name != "post_processor"}
+
+
+@contextmanager
+def foreign(name: str, cannot: str) -> Iterator[None]:
+    """A room for the tokenizers library, whose Rust side raises bare Exception, and where it panics worse than that.
+
+    Raises: CheckpointError, saying that `name` `cannot`, in place of whatever it raises.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, CheckpointError):
+        raise
+    except BaseException as error:
+        raise CheckpointError(f"{name} {cannot}: {one_line(error)}") from error
+
+
+def _joined(messages: Iterable[Any]) -> str:
+    """Messages as plain text, for a tokenizer without a chat template."""
+    return "\n".join(message.content for message in messages)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE of at most `vocab_size` ids learnt from `texts`, fewer where they are short, with this project's
+    chat template.
+
+    Every byte has an id: nothing is unknown. A text is read as if a space stood before it, so that a word has the same
+    ids at the start of a text as inside it.
+    """
+    encoder = Encoder(models.BPE())
+    encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    encoder.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=RAREST_PAIR,
+        special_tokens=[PAD, EOS, USER, ASSISTANT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    encoder.train_from_iterator(texts, trainer)
+    return Tokenizer(encoder, eos_id=1, pad_id=0, chat_template=CHAT_TEMPLATE)
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json as transformers reads them."""
+    (directory / "tokenizer.json").write_text(tokenizer.encoder.to_str(pretty=True), encoding="utf-8")
+    names = {"eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id, "bos_token": tokenizer.bos_id}
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": tokenizer.adds_bos,
+        "clean_up_tokenization_spaces": False,
+        **{name: tokenizer.encoder.id_to_token(i) for name, i in names.items() if i is not None},
+    }
+    if tokenizer.chat_template is not None:
+        settings["chat_template"] = tokenizer.chat_template
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (directory / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer of a Hugging Face directory. PAD is never EOS: another token is named, or one is added.
+
+    Raises: CheckpointError if a file is missing, malformed, or names no EOS.
+    """
+    path = directory / "tokenizer.json"
+    text = read_text(path)
+    with foreign(str(path), "cannot be read as a tokenizer"):
+        encoder = Encoder.from_str(text)
+        highest = max(encoder.get_vocab(with_added_tokens=True).values(), default=0)
+        if highest >= MOST_IDS:  # the library counts up to it when it copies a tokenizer
+            raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MOST_IDS}.")
+        encoder.no_padding()  # a file may keep those of somebody's last call
+        encoder.no_truncation()
+        settings = _settings(directory / "tokenizer_config.json")
+        template = _chat_template(directory, settings)
+        ids = {name: _special_id(encoder, settings.get(f"{name}_token")) for name in ("eos", "bos", "pad", "unk")}
+        eos = ids["eos"]
+        if eos is None:
+            raise CheckpointError(
+                f"{directory / 'tokenizer_config.json'} names no eos_token that tokenizer.json holds."
+            )
+        pad = ids["pad"] if ids["pad"] not in (None, eos) else ids["unk"]
+        if pad is None or pad == eos:
+            pad = _added_pad(path, encoder)
+        adds_bos = ids["bos"] is not None and encoder.encode("a").ids[:1] == [ids["bos"]]
+        return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, template, str(directory))
+
+
+def _added_pad(path: Path, encoder: Encoder) -> int:
+    """The id of a PAD token that is added to `encoder`. Raises: CheckpointError if that would be another token's id."""
+    taken = {name: i for name, i in encoder.get_vocab(with_added_tokens=True).items() if name != PAD}
+    encoder.add_special_tokens([PAD])
+    pad = encoder.token_to_id(PAD)
+    assert isinstance(pad, int), f"{PAD} was just added"
+    if pad in taken.values():
+        raise CheckpointError(
+            f"{path} has no token for padding, and its ids leave gaps, so that none can be added: name a pad_token."
+        )
+    return pad
+
+
+def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | None:
+    """The chat template, from either of the two files where transformers has kept it; of several, the default one."""
+    own = directory / "chat_template.jinja"
+    if own.exists():
+        return read_text(own)
+    template = settings.get("chat_template")
+    if isinstance(template, list) and all(isinstance(item, dict) for item in template):
+        template = next((item.get("template") for item in template if item.get("name") == "default"), None)
+    if not isinstance(template, str | None):
+        raise CheckpointError(
+            f"{directory / 'tokenizer_config.json'}: chat_template must be text, or a list of named texts."
+        )
+    return template
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, empty if there is no such file."""
+    return read_json(path) if path.exists() else {}
+
+
+def _special_id(encoder: Encoder, token: Any) -> int | None:
+    """The id of a special token given as a string or as transformers' token object."""
+    name = token.get("content") if isinstance(token, dict) else token
+    return encoder.token_to_id(name) if isinstance(name, str) else None

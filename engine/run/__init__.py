@@ -1,0 +1,1 @@
+"""Planning and driving a run: which stages are left, with which inputs, on which machine."""

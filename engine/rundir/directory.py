@@ -1,0 +1,342 @@
+"""The run directory: its paths, its lock, its append-only files and how they are read back.
+
+It is the interface between processes: one writer (under `lock`), any number of readers. Which stage to run with which
+settings is planning.py's business; the heartbeat and the requests of a screen are in pulse.py.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.core.errors import ConfigError, FileError, RunConflictError, nearest
+from engine.core.events import (
+    CheckpointSaved,
+    Event,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    SamplesDrawn,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+    from_json,
+    to_json,
+)
+
+STAGES = ("pretrain", "sft", "comparisons", "rm", "ppo", "eval")
+DIRECTORIES = {"pretrain": "base"}
+LABELS = "labels.db"
+RESERVED = ("hf", "pocket")  # what references to models and scorers begin with that are none of a run's
+LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
+_DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
+
+
+class RunDir:
+    """One run's directory: `runs/NAME`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._healed: set[Path] = set()
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is its directory's."""
+        return self.path.name
+
+    @property
+    def run_toml(self) -> Path:
+        """The resolved configuration, its origins, inputs and parents."""
+        return self.path / "run.toml"
+
+    @property
+    def events(self) -> Path:
+        """One event a line: the source of truth."""
+        return self.path / "events.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Prompts, responses and scores by step."""
+        return self.path / "samples.jsonl"
+
+    @property
+    def eval(self) -> Path:
+        """Every judged row of the evaluation."""
+        return self.path / "eval.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """The numbers of the finished run: what `slmctl run --json` prints."""
+        return self.path / "result.json"
+
+    @property
+    def status(self) -> Path:
+        """The heartbeat."""
+        return self.path / "status.json"
+
+    @property
+    def control(self) -> Path:
+        """Numbered requests from a screen."""
+        return self.path / "control.jsonl"
+
+    @property
+    def labels(self) -> Path:
+        """The label database: what people said of this run's responses."""
+        return self.path / LABELS
+
+    @property
+    def log(self) -> Path:
+        """stderr of a detached child, and tracebacks."""
+        return self.path / "log.txt"
+
+    def exists(self) -> bool:
+        """Whether the run has been set up."""
+        return self.run_toml.is_file()
+
+    def stage_dir(self, stage: str) -> Path:
+        """Where a stage keeps its checkpoints; `pretrain` keeps them in base/."""
+        return self.path / DIRECTORIES.get(stage, stage)
+
+    def step_dir(self, stage: str, step: int) -> Path:
+        """Where a stage saves after `step` steps."""
+        return self.stage_dir(stage) / f"step-{step:06d}"
+
+    def final(self, stage: str) -> Path:
+        """Where this run writes a stage's result."""
+        return self.stage_dir(stage) / "final"
+
+    def finished(self, stage: str) -> Path | None:
+        """A finished stage's result, this run's own or the one shared from its parent; None where there is none."""
+        if self.final(stage).is_dir() or (stage == "eval" and self.result.is_file()):
+            return self.final(stage)
+        shared = self.shared().get(stage)
+        return shared if shared is not None and os.path.isdir(shared) else None
+
+    def shared(self) -> dict[str, Path]:
+        """The stages that this run takes from a parent, with the directory of each; none of a run.toml that is damaged,
+        of which runtoml.py says how."""
+        try:
+            entries = tomllib.loads(self.run_toml.read_text(encoding="utf-8")).get("shared", {})
+            return {stage: (self.path / entry["path"]).resolve() for stage, entry in entries.items()}
+        except (OSError, RuntimeError, ValueError, AttributeError, LookupError, TypeError):
+            return {}
+
+    def saved_steps(self, stage: str) -> list[int]:
+        """The steps at which whole checkpoints of a stage lie on disk, oldest first."""
+        names = (entry.name for entry in self.stage_dir(stage).glob("step-*") if entry.is_dir())
+        return sorted(int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the directory for the one writer it may have; the lock ends with the process, however that ends.
+
+        Raises: RunConflictError naming the process that holds it; FileError where nothing can be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise FileError(f"cannot write to {self.path}: {error.strerror}") from error
+        try:
+            _take(handle, self.name)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def append(self, event: Event) -> None:
+        """Appends one event with one write; samples go to samples.jsonl, and a resume is noted in both files.
+
+        Events that promise something (a checkpoint, an end) are on the disk when this returns.
+        """
+        line = (to_json(event) + "\n").encode()
+        if isinstance(event, (SamplesDrawn, RunResumed)):
+            self._write(self.samples, line, sync=False)
+        if isinstance(event, _DURABLE) and self.samples.exists():
+            _sync(self.samples)
+        if not isinstance(event, SamplesDrawn):
+            self._write(self.events, line, sync=isinstance(event, _DURABLE))
+
+    def read_events(self) -> list[Event]:
+        """The events that still hold, oldest first: what a resume superseded is dropped, a torn line is ignored."""
+        return effective(_parse(self.events))
+
+    def all_events(self) -> list[Event]:
+        """Every event ever said, also those that a resume superseded."""
+        return list(_parse(self.events))
+
+    def read_samples(self) -> list[SamplesDrawn]:
+        """The samples that still hold, oldest first."""
+        return [event for event in effective(_parse(self.samples)) if isinstance(event, SamplesDrawn)]
+
+    def started(self) -> set[str]:
+        """The stages that have something to lose in this run, a completed step or a file; shared ones do not count."""
+        begun = {event.stage for event in self.read_events() if isinstance(event, StepCompleted)}
+        return begun | {stage for stage in STAGES if any(self.stage_dir(stage).glob("*"))}
+
+    def owes_words(self, stage: str) -> bool:
+        """Whether a finished `stage` was cut off before the run said that it is done."""
+        said = self.read_events()
+        return bool(said) and getattr(said[-1], "stage", None) == stage and not isinstance(said[-1], RunFinished)
+
+    def _write(self, path: Path, line: bytes, sync: bool) -> None:
+        if path not in self._healed:
+            heal(path)
+            self._healed.add(path)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            written = os.write(handle, line)
+            if written != len(line):
+                self._healed.discard(path)
+                raise FileError(f"could not write to {path}: is the disk full?")
+            if sync:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def effective(events: Iterable[Event]) -> list[Event]:
+    """The events that hold after every RunResumed is applied.
+
+    RunResumed(stage, n) takes back what that stage said past step n, and its StageFinished; with n = 0 all it said.
+    A stage that announces itself again after a resume is heard once, a run that does so counts from then.
+    """
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, RunResumed):
+            kept = [old for old in kept if not _superseded(old, event)]
+        if isinstance(event, RunStarted):
+            kept = [old for old in kept if not isinstance(old, RunStarted)]
+        if isinstance(event, StageStarted) and any(
+            isinstance(old, StageStarted) and old.stage == event.stage for old in kept
+        ):
+            continue
+        kept.append(event)
+    return kept
+
+
+def heal(path: Path) -> None:
+    """Cuts off the unfinished last line that a crash may have left, so that the next append starts a line."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        whole = path.read_bytes()
+        file.truncate(whole.rfind(b"\n") + 1)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file in one piece: a reader, or a crash, sees the old text or the new, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def runs_home(environ: Mapping[str, str]) -> Path:
+    """The folder that holds all runs: $SLMCTL_RUNS, else ./runs."""
+    return Path(environ.get("SLMCTL_RUNS") or "runs")
+
+
+def check_home(home: Path) -> None:
+    """Nothing where runs can be looked for. Raises: FileError where a file is in the way."""
+    if home.exists() and not home.is_dir():
+        raise FileError(f"{home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS")
+
+
+def check_name(name: str) -> str:
+    """The name itself.
+
+    Raises: ConfigError where it cannot be a directory's name or would be read as something else.
+    """
+    rules = {
+        "be empty": not name,
+        f"be longer than {LONGEST_NAME} bytes": len(name.encode(errors="replace")) > LONGEST_NAME,
+        f"be {' or '.join(RESERVED)}, with which other names begin": name in RESERVED,
+        "begin with '.' or '-'": name.startswith((".", "-")),
+        "begin or end with white space": name != name.strip(),
+        "hold / \\ : @ or a mark that cannot be printed": any(
+            mark in "/\\:@" or not mark.isprintable() for mark in name
+        ),
+    }
+    if broken := next((rule for rule, holds in rules.items() if holds), ""):
+        raise ConfigError(
+            f"{name[:LONGEST_NAME]!r} cannot name a run: that also names its folder, and may not {broken}; "
+            "a name such as round2 can"
+        )
+    return name
+
+
+def find_run(home: Path, name: str) -> RunDir:
+    """An existing run.
+
+    Raises: FileError, with the runs there are, where none has that name.
+    """
+    run = RunDir(home / check_name(name))
+    if not run.exists():
+        names = [other.name for other in list_runs(home)]
+        there = ", ".join(names) or "none yet"
+        raise FileError(f"there is no run named {name!r} in {home}{nearest(name, names)} (runs there: {there})")
+    return run
+
+
+def list_runs(home: Path) -> list[RunDir]:
+    """All runs of a folder, by name; none where it is not there yet. Raises: FileError where it is no folder."""
+    check_home(home)
+    if not home.is_dir():
+        return []
+    return [RunDir(entry) for entry in sorted(home.iterdir()) if RunDir(entry).exists()]
+
+
+def _superseded(old: Event, resumed: RunResumed) -> bool:
+    if isinstance(old, RunResumed) or getattr(old, "stage", None) != resumed.stage:
+        return False
+    if isinstance(old, (RunPaused, RunFinished, RunFailed)):
+        return False
+    if resumed.from_step == 0 or isinstance(old, StageFinished):
+        return True
+    return not isinstance(old, StageStarted) and getattr(old, "step", 0) > resumed.from_step
+
+
+def _parse(path: Path) -> Iterator[Event]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            try:
+                event = from_json(line)
+            except ValueError:
+                continue
+            if event is not None:
+                yield event
+
+
+def _take(handle: int, name: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise FileError(f"cannot lock run {name!r}: {error.strerror}") from error
+        owner = os.pread(handle, 200, 0).decode(errors="replace").split()
+        who = f"process {owner[0]} on {owner[1]}" if len(owner) > 1 else "another process"
+        raise RunConflictError(f"run {name!r} is being written by {who}; wait for it, or stop it first") from None
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,230 @@
+"""Signs of life and requests: the heartbeat that a run writes, and the numbered requests that a screen makes.
+
+status.json is rewritten every second by a thread, so that a dead run can be told from a slow one; control.jsonl is
+appended by screens and read by the run, which acknowledges each request with an event.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from engine.core.errors import ConfigError
+from engine.core.events import RunFailed, RunFinished, RunPaused, from_json
+from engine.rundir.directory import RunDir, heal
+
+SCHEMA = 1
+REQUESTS = ("pause", "resume", "stop", "save")
+SLOW_AFTER_S = 10.0
+NOT_BEGUN = "not begun"
+ENDINGS = ("finished", "failed", "stopped")  # that are said; without a word a run has "ended"
+LAST_SAID: dict[type, str] = {RunFinished: "finished", RunFailed: "failed", RunPaused: "stopped"}
+LAST_WORDS = 100_000  # bytes at the end of events.jsonl, many lines
+TOO_MUCH = 1e15  # no time and no count of ours is as large
+KINDS: dict[str, tuple[type, ...]] = {
+    "state": (str,),
+    "at": (float, int),
+    "pid": (int,),
+    "step": (int,),
+    "steps": (int,),
+    "stage": (str, type(None)),
+    "eta_s": (float, int, type(None)),
+}
+ENDED = "Z"  # what /proc calls a process that has ended and that its parent has not asked after
+ALMOST_DONE = 0.99  # how far within a step `progress`, which is told from the time a step takes, may go
+
+
+@dataclass(frozen=True)
+class Request:
+    """One numbered request of control.jsonl."""
+
+    number: int
+    request: str
+
+
+class Heartbeat:
+    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts.
+
+    `last` is the stage that ends what was asked for.
+    """
+
+    def __init__(self, rundir: RunDir, last: str = "", interval_s: float = 1.0) -> None:
+        self._rundir = rundir
+        self._interval_s = interval_s
+        self._done = threading.Event()
+        self._guard = threading.Lock()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._step_s, self._step_at = 0.0, 0.0
+        self._row: dict[str, Any] = {
+            "schema": SCHEMA,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "pid_started": process_start(os.getpid()),
+            "state": "running",
+            "stage": None,
+            "last": last,
+            "step": 0,
+            "steps": 0,
+            "progress": 0.0,
+            "eta_s": None,
+        }
+
+    def __enter__(self) -> Self:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        with self._guard:
+            if self._row["state"] == "running":
+                self._row["state"] = "ended"
+        self._write()
+
+    def update(
+        self,
+        stage: str | None = None,
+        step: int | None = None,
+        steps: int | None = None,
+        step_s: float | None = None,
+        eta_s: float | None = None,
+        state: str | None = None,
+    ) -> None:
+        """Sets what the next beat says; with `step_s`, the seconds that a step takes, a step has ended just now.
+
+        `state` is running, paused, finished, failed or stopped.
+        """
+        given = {
+            "stage": stage,
+            "step": step,
+            "steps": steps,
+            "eta_s": eta_s,
+            "state": state,
+        }
+        with self._guard:
+            self._row.update((name, value) for name, value in given.items() if value is not None)
+            if step_s is not None:
+                self._step_s, self._step_at = step_s, time.time()
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._interval_s):
+            self._write()
+
+    def _write(self) -> None:
+        now = time.time()
+        with self._guard:
+            if self._step_s and self._row["state"] == "running":
+                self._row["progress"] = min(ALMOST_DONE, (now - self._step_at) / self._step_s)
+            text = json.dumps({**self._row, "at": now})
+        temporary = self._rundir.path / ".status.json.tmp"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, self._rundir.status)
+        except OSError:
+            return  # a full disk or a folder taken away must not end the training; the silence itself tells
+
+
+def read_status(rundir: RunDir) -> dict[str, Any] | None:
+    """The last heartbeat, or None where there is none, it cannot be read, or a value in it is of no use."""
+    try:
+        row = json.loads(rundir.status.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), kinds) for name, kinds in KINDS.items()):
+        return None
+    numbers = [row[name] for name in KINDS if isinstance(row.get(name), int | float)]
+    return row if all(abs(number) < TOO_MUCH for number in numbers) else None
+
+
+def last_word(rundir: RunDir) -> str:
+    """How a run stands by what it said last, where no heartbeat tells: finished, failed, stopped, else ended; not begun
+    where it said nothing."""
+    try:
+        with rundir.events.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_WORDS))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return NOT_BEGUN
+    for line in reversed(lines):
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):  # other programs may write, too
+            if (event := from_json(line)) is not None:
+                return LAST_SAID.get(type(event), "ended")
+    return NOT_BEGUN
+
+
+def liveness(status: dict[str, Any] | None, now: float, said: str = NOT_BEGUN) -> str:
+    """One word for how a run is doing at time `now`, the same wherever a person reads it.
+
+    running; paused; slow (no beat for 10 s, though its process is there or on another machine); dead (its process is
+    gone); else the state it ended with: finished, failed, stopped, else ended; without a heartbeat what it has `said`
+    (last_word).
+    """
+    if status is None:
+        return said
+    state = str(status.get("state"))
+    if state not in ("running", "paused"):
+        return state if state in ENDINGS else "ended"
+    here = status.get("host") == socket.gethostname()
+    if here and process_start(int(status.get("pid", -1))) != status.get("pid_started"):
+        return "dead"
+    return state if now - float(status.get("at", 0.0)) < SLOW_AFTER_S else "slow"
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this machine started, in the system's own words; None where there is no such process.
+
+    Together with the pid it names one process, though pids are used again. One that has ended, and that its parent has
+    not asked after yet, is no process.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        words = stat.read_text(errors="replace").rsplit(")", 1)[1].split()
+        return None if words[0] == ENDED else words[19]
+    except (OSError, IndexError):
+        pass
+    if Path("/proc/self/stat").exists() or pid < 1:
+        return None
+    asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+def make_request(rundir: RunDir, request: str) -> int:
+    """Appends a request to control.jsonl and returns its number, counted from 1.
+
+    Raises: ConfigError for a request that no run understands.
+    """
+    if request not in REQUESTS:
+        raise ConfigError(f"{request!r} is not a request; a run understands {', '.join(REQUESTS)}")
+    handle = os.open(rundir.control, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        heal(rundir.control)
+        number = max((old.number for old in pending_requests(rundir, 0)), default=0) + 1
+        os.write(handle, (json.dumps({"schema": SCHEMA, "number": number, "request": request}) + "\n").encode())
+    finally:
+        os.close(handle)
+    return number
+
+
+def pending_requests(rundir: RunDir, after: int) -> list[Request]:
+    """The requests with a number above `after`, in order; lines that are torn or unknown are skipped."""
+    if not rundir.control.exists():
+        return []
+    found = []
+    for line in rundir.control.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            row = json.loads(line)
+            entry = Request(int(row["number"]), str(row["request"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+        if entry.number > after and entry.request in REQUESTS:
+            found.append(entry)
+    return found

@@ -1,1 +1,0 @@
-"""Chat templates, which come from strangers: sandbox.py is the door."""

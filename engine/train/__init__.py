@@ -1,0 +1,1 @@
+"""The training stages as generators of events, and the evaluation."""

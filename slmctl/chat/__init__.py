@@ -1,0 +1,1 @@
+"""Conversations with models: turns, saved sessions, votes."""

@@ -1,0 +1,1 @@
+"""Text output of the command line: safe text, progress, results, reports, signals."""

@@ -1,0 +1,1 @@
+"""Collecting preferences: pair selection, sessions, simulated labelers, new rounds."""

@@ -1,0 +1,266 @@
+"""A new round: the reward model learns from the labels, PPO goes on from the policy that was labelled, in a new run.
+
+Each round is two commands that a person could type, one after the other in processes of their own; how they stand is
+read from the run directory. Torch-free.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, median
+
+from engine.core.config import EvalConfig
+from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError
+from engine.core.events import Event, StageFinished, StageStarted, StepCompleted
+from engine.core.few_comparisons import passes, settings_for_few
+from engine.core.settings import load_preset, resolve
+from engine.data.fields import map_text
+from engine.data.files import Source, is_labels, labels_named
+from engine.run.inputs import NONE
+from engine.rundir.directory import RunDir, check_name, list_runs
+from engine.rundir.heartbeat import make_request
+from engine.rundir.references import is_function, is_model, reference_to
+from engine.rundir.runtoml import RunRecord, read_run_toml
+from slmctl.console.progress import numbers_of
+from slmctl.label.selection import run_of
+from slmctl.runs.launch import killed_by, launch, shown
+
+FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
+OWN_PRESET = "slm-25m"  # settings for models that come with no run
+LOOK_EVERY_S = 0.5
+RM_HELD_OUT = 0.15
+PPO_STEPS_SHARE = 0.6
+LENGTH = "ppo/response_tokens"
+LENGTH_STEPS = 3  # steps that the length of responses is the mean of: one alone is noise
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a new round will do: the commands that make run `name`, and what its policy and reward model start from.
+
+    `seconds` is what PPO will take, by the pace of the run that it starts from; None where that is not known.
+    `comparison` is the command that says how the new policy differs from the one before, with intervals.
+    """
+
+    name: str
+    policy: str
+    reward: str
+    labels: int
+    commands: tuple[tuple[str, ...], ...]
+    seconds: float | None = None
+    comparison: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What is labelled next."""
+        return (f"{self.name}:ppo",)
+
+    @property
+    def scorer(self) -> str:
+        """The reward model that the round trains."""
+        return f"{self.name}:rm"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a round stands: the stage that runs now, its step, and the two or three numbers that matter."""
+
+    stage: str
+    step: int = 0
+    steps: int = 0
+    numbers: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    held_out: int = 0  # labels that the reward model is tested on
+    done: bool = False
+    lengths: tuple[float, float] | None = None  # mean tokens of PPO's responses: of its first steps, of the last
+
+
+def plan_round(
+    policy: str,
+    scorer: str,
+    labels: Path,
+    count: int,
+    home: Path,
+    prompts: Source | None = None,
+    longest: int | None = None,
+) -> Round:
+    """The round that starts from `policy` with `count` labels of a database.
+
+    The reward model goes on from `scorer`, where that is one, else from the run's own, else from the policy. `prompts`
+    are those that were asked, where a person brought them, `longest` the tokens that responses could have.
+    Raises: ConfigError for too few labels; FileError.
+    """
+    if count < FEWEST:
+        raise ConfigError(
+            f"a round needs {FEWEST} labels at least, and there are {count}; from about 50 on it is worth it"
+        )
+    parent = run_of(policy, home)
+    reward = scorer if scorer and is_model(scorer) else ""
+    if parent is None:
+        name, origin = first_name(home, Path(policy).resolve().name.partition("@")[0]), ["--preset", OWN_PRESET]
+        record = RunRecord(OWN_PRESET, resolve(load_preset(OWN_PRESET)).config, {})
+    else:
+        name, origin, record = next_name(home, parent.name), ["--from", parent.name], read_run_toml(parent)
+        reward = reward or (f"{parent.name}:rm" if parent.finished("rm") is not None else "")
+    given = record.inputs.get("ppo", {})
+    from_sft = parent is not None and policy == reference_to(parent.name, "sft")
+    start = [] if from_sft and "init" not in given else ["--init", policy]
+    start += ["--reward", NONE] if "reward" in given else []
+    start += ["--judge", NONE] if is_function(given.get("judge", "")) else []
+    start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]
+    rm, ppo = settings_for(record, count, warm=bool(reward))
+    if longest is not None and longest != record.config.ppo.max_new_tokens:
+        ppo["ppo.max_new_tokens"] = longest
+    data = ["--data", str(labels), "--init", reward or policy]
+    return Round(
+        name,
+        policy,
+        reward,
+        count,
+        (("rm", "--run", name, *origin, *data, *_set(rm)), ("ppo", "--run", name, *start, *_set(ppo))),
+        None if parent is None else _seconds(parent, int(ppo.get("ppo.steps", record.config.ppo.steps))),
+        ("eval", policy, f"{name}:ppo", *_compared(record, prompts, labels, f"{name}:rm", longest)),
+    )
+
+
+def settings_for(record: RunRecord, labels: int, warm: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """What a round sets otherwise than the run that it starts from, for the reward model and for PPO.
+
+    A `warm` reward model has learnt before. A run that came from a round has these settings already, but for the
+    passes. Measured on `tiny`: tests/bench/round.py.
+    """
+    config = record.config
+    if is_labels(record.inputs.get("rm", {}).get("data", "")):
+        return {"rm.epochs": passes(labels)}, {}
+    rm = settings_for_few(config.rm, labels, warm) | {"rm.validation_share": RM_HELD_OUT}
+    return rm, {"ppo.steps": max(1, round(PPO_STEPS_SHARE * config.ppo.steps))}
+
+
+def first_name(home: Path, name: str) -> str:
+    """The name itself where it is free, else the next free one after it."""
+    return next_name(home, name) if (home / name).exists() else check_name(name)
+
+
+def next_name(home: Path, name: str) -> str:
+    """The next free name after `name`: tiny-2 after tiny, tiny-3 after tiny-2."""
+    stem, _, number = name.rpartition("-")
+    if not (stem and number.isdigit()):
+        stem, number = name, "1"
+    following = int(number) + 1
+    while (home / f"{stem}-{following}").exists():
+        following += 1
+    return check_name(f"{stem}-{following}")
+
+
+def newest_round(labels: Path, home: Path) -> RunDir | None:
+    """The run of the newest round whose reward model learnt from a label database; None where there is none."""
+    found = [run for run in list_runs(home) if _learnt_from(run, labels)]
+    return max(found, key=lambda run: run.run_toml.stat().st_mtime, default=None)
+
+
+def _learnt_from(run: RunDir, labels: Path) -> bool:
+    try:
+        data = read_run_toml(run).inputs.get("rm", {}).get("data", "")
+    except FileError:
+        return False
+    return is_labels(data) and labels_named(data)[0].resolve() == labels.resolve()
+
+
+async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
+    """Has the commands done one after the other; yields how it stands whenever that changes.
+
+    They outlive whoever waits here, the second one too. Raises: EngineError with what a command said where it fails.
+    """
+    run, left = RunDir(home / planned.name), list(planned.commands)
+    started = await asyncio.to_thread(launch, left[0], run, environ, left[1:])
+    said = Progress(left[0][0])
+    yield said
+    while True:
+        code = await asyncio.to_thread(started.ended)
+        await asyncio.to_thread(started.settle)
+        now = await asyncio.to_thread(progress_of, run, left[0][0])
+        if now != said:
+            said = now
+            yield now
+        if now.done and len(left) > 1:
+            del left[0]
+            said = Progress(left[0][0])
+            yield said
+        elif code is not None:
+            break
+        else:
+            await asyncio.sleep(LOOK_EVERY_S)
+    if code == INTERRUPTED:
+        raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {shown(left[0])}")
+    if code != 0:
+        raise EngineError(f"{shown(left[0])}: {_reason(code, started.said())}")
+
+
+def _reason(code: int, said: str) -> str:
+    """Why a command ended with this code, given what it said; a killed one said nothing of it."""
+    if signal := killed_by(code):
+        return f"it was killed (signal {signal})"
+    return (said.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("slmctl: ")
+
+
+def progress_of(run: RunDir, stage: str) -> Progress:
+    """How a stage of a run stands."""
+    said = [event for event in run.read_events() if getattr(event, "stage", None) == stage] if run.exists() else []
+    tokens = []
+    steps, held_out, step, done = 0, 0, 0, False
+    metrics: dict[str, float] = {}
+    for event in said:
+        if isinstance(event, StageStarted):
+            steps, held_out = event.steps, int(event.about.get("validation", 0))
+        elif isinstance(event, StepCompleted):
+            step = event.step
+            tokens += [event.metrics[LENGTH]] if LENGTH in event.metrics else []
+        done |= isinstance(event, StageFinished)
+        metrics |= _metrics(event)
+    ends = [fmean(some) for some in (tokens[:LENGTH_STEPS], tokens[-LENGTH_STEPS:]) if some]
+    lengths = (ends[0], ends[1]) if ends else None
+    return Progress(stage, step, steps, numbers_of(stage, metrics), metrics, held_out, done, lengths)
+
+
+def stop(planned: Round, home: Path) -> None:
+    """Asks the round's process to finish its step, save and end. Raises: FileError where nothing runs yet."""
+    make_request(RunDir(home / planned.name), "stop")
+
+
+def _metrics(event: Event) -> Mapping[str, float]:
+    metrics: Mapping[str, float] = getattr(event, "metrics", {})
+    return metrics
+
+
+def _compared(
+    record: RunRecord, prompts: Source | None, labels: Path, scorer: str, longest: int | None
+) -> tuple[str, ...]:
+    """How two policies of such a run are compared: by the reward model that knows what was labelled, on the world's
+    test prompts, else on those that were labelled."""
+    own = "prompts" in record.inputs.get("ppo", {}) or "data" in record.inputs.get("sft", {}) or prompts is not None
+    where: tuple[str, ...] = ("--judge", scorer)
+    if own or not record.config.world.name:
+        where = ("--prompts", str(labels), *where)
+    length = longest or record.config.ppo.max_new_tokens
+    return (*where, "--max-new-tokens", str(length)) if length != EvalConfig().max_new_tokens else where
+
+
+def _mapped(source: Source) -> list[str]:
+    return ["--map", map_text(source.fields)] if source.fields else []
+
+
+def _set(settings: Mapping[str, float]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value:g}")]
+
+
+def _seconds(run: RunDir, steps: int) -> float | None:
+    """What so many PPO steps will take, by those of the run or of the one whose PPO it shares."""
+    done = run.finished("ppo")
+    trained = run if done is None else RunDir(done.parents[1])
+    paces = [
+        event.metrics["ppo/step_s"]
+        for event in trained.read_events()
+        if isinstance(event, StepCompleted) and event.stage == "ppo" and "ppo/step_s" in event.metrics
+    ]
+    return median(paces) * steps if paces else None

@@ -1,1 +1,0 @@
-"""Collecting preferences: what is asked, how it is drawn, what was answered, simulated labelers, new rounds."""

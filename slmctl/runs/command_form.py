@@ -1,0 +1,206 @@
+"""A command that is being made up, as the form that starts a stage holds it: its words, its settings, what it would do.
+
+Torch-free and screen-free. engine.core.settings and engine.run.planning decide what is allowed; nothing is written
+here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from engine.core.errors import ConfigError
+from engine.core.settings import flatten, leaves, load_preset, parse_value, resolve
+from engine.data.datasets import is_dataset
+from engine.pocket.labelers import PERSONAS
+from engine.run.pipeline import COMMON, INPUTS, NAMES, SECTIONS, needs
+from engine.run.planning import DEFAULT_PRESET, Plan, RunRequest, plan, resolve_on
+from engine.rundir.directory import RunDir, check_name
+from engine.rundir.runtoml import RunRecord, read_run_toml
+
+TARGETS = {
+    "run": "everything, from base model to evaluation",
+    "pretrain": "the base model",
+    "sft": "fine-tuning on demonstrations",
+    "rm": "the reward model",
+    "ppo": "the policy, by PPO",
+}
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+TAKES: dict[str, tuple[str, ...]] = {"run": ("reward", "judge"), **INPUTS}
+INPUT_WORDS = {
+    "data": "your own rows: .jsonl, .json, .csv, .parquet, .gz, or hf:ORG/NAME",
+    "map": "names of fields in your rows, such as prompt=question",
+    "prompts": "your own prompts: a file of rows, or .txt with one a line",
+    "init": "model to start from, in place of the run's: a folder or NAME:sft",
+    "ref": "reference policy, in place of the start",
+    "reward": "scorer, in place of the run's reward model: NAME:rm, pocket:judge, FILE.py:FUNCTION",
+    "judge": "scorer that only watches, and gives the alarm where it falls while the reward rises",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What has been chosen so far; "" is nothing chosen. `settings` are texts by dotted name, as they were typed."""
+
+    target: str = "run"
+    preset: str = ""
+    run: str = ""
+    parent: str = ""
+    fresh: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The run that the command works on."""
+        return self.run or Path(self.preset).stem or DEFAULT_PRESET
+
+    def request(self) -> RunRequest:
+        """What the command would ask for."""
+        common = {name: parse_value(text) for name, text in self.settings.items() if name in COMMON}
+        others = {name: text for name, text in self.settings.items() if name not in COMMON}
+        return RunRequest(
+            self.target,
+            self.preset or None,
+            self.run or None,
+            self.parent or None,
+            self.fresh,
+            common,
+            others,
+            self._inputs(),
+        )
+
+    def words(self) -> tuple[str, ...]:
+        """The command's words after `slmctl`."""
+        given = {"preset": self.preset, "run": self.run, "from": self.parent, **self._inputs()}
+        given |= {name.replace("_", "-"): text for name, text in self.settings.items() if name in COMMON}
+        words = [self.target, *(word for name, text in given.items() if text for word in (f"--{name}", text))]
+        for name, text in self.settings.items():
+            words += ["--set", f"{name}={text}"] if name not in COMMON else []
+        return (*words, "--fresh") if self.fresh else tuple(words)
+
+    def _inputs(self) -> dict[str, str]:
+        """What is handed over, of what the target takes."""
+        return {name: self.inputs[name] for name in TAKES[self.target] if self.inputs.get(name)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its value as text, where that came from, what it means, what is allowed."""
+
+    name: str
+    text: str
+    origin: str
+    meaning: str
+    allowed: str
+    choices: tuple[str, ...]
+
+
+def settings_of(draft: Draft, home: Path, environ: Mapping[str, str]) -> list[Setting]:
+    """Every setting as the command would have it, those that matter most to its target first.
+
+    Raises: ConfigError, FileError as engine.core.settings and engine.rundir.runtoml do.
+    """
+    record, request = record_of(draft, home), draft.request()
+    if record is not None:
+        resolved = resolve_on(record, request, environ)
+    else:
+        resolved = resolve(load_preset(draft.preset or DEFAULT_PRESET), request.overrides, request.flags, environ)
+    values, known = flatten(resolved.config), leaves()
+    return [
+        Setting(
+            name,
+            text_of(values[name]),
+            resolved.origins[name],
+            known[name].description or "",
+            _allowed(known[name]),
+            _choices(name, known[name]),
+        )
+        for name in sorted(known, key=lambda name: _rank(name, draft.target))
+    ]
+
+
+def record_of(draft: Draft, home: Path) -> RunRecord | None:
+    """What the settings start from: the run that there is already, else its parent; None for a preset.
+
+    Raises: ConfigError for a name that no run can have; FileError where run.toml cannot be read.
+    """
+    for name in (draft.name, draft.parent):
+        run = RunDir(home / check_name(name)) if name else None
+        if run is not None and run.exists():
+            return read_run_toml(run)
+    return None
+
+
+def fitted(draft: Draft, home: Path) -> Draft:
+    """The same without a preset where a run or parent has one of its own, and without what the target does not take."""
+    try:
+        record = record_of(draft, home)
+    except ConfigError:
+        record = None
+    return replace(draft, preset="") if record is not None and draft.run else draft
+
+
+def outlook(draft: Draft, home: Path, environ: Mapping[str, str]) -> str:
+    """What the command would do, in sentences; nothing is written.
+
+    Raises: EngineError with the command's own sentence, where it would refuse. Rows are not read, and datasets are not
+    loaded: what is wrong with those, the command says itself.
+    """
+    record = record_of(draft, home)
+    given = [dict(draft.inputs), *(record.inputs.values() if record else ())]
+    files = [entry[name] for entry in given for name in ("data", "prompts") if entry.get(name)]
+    if any(map(is_dataset, files)):
+        return "The command checks its dataset when it starts."
+    return _sentences(plan(draft.request(), home, environ))
+
+
+def _sentences(planned: Plan) -> str:
+    prepared, dropped = planned.prepared, planned.prepared.dropped
+    run = prepared.rundir.name
+    if not prepared.stages:
+        return f"Nothing is left to do: {prepared.target} of {run} is finished."
+    first = f"Makes the run {run}" if planned.before is None else f"Goes on with the run {run}"
+    shared = ", ".join(NAMES[stage] for stage in prepared.record.shared)
+    gone = ", ".join(NAMES[stage] for stage in dropped if stage in prepared.rundir.started())
+    done = ", ".join(NAMES[stage] for stage in prepared.stages)
+    return (
+        first
+        + (f", which shares {shared} with {' and '.join(prepared.record.parents)}" if shared else "")
+        + f". Does: {done}."
+        + (f" Deletes first: {gone}." if gone else "")
+    )
+
+
+def text_of(value: Any) -> str:
+    """A value as it would be typed."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _rank(name: str, target: str) -> int:
+    """Where a setting stands: the target's own, then common ones, then those of what it works from."""
+    section = name.partition(".")[0] if "." in name else ""
+    if target not in SECTIONS or not section:
+        return 1
+    near = (*SECTIONS[target], *needs(target, {}))
+    return 0 if section in SECTIONS[target][1:] else 2 if section in near else 3
+
+
+def _allowed(info: FieldInfo) -> str:
+    bounds = {type(item).__name__.lower(): item for item in info.metadata}
+    found = [f"{words} {getattr(bounds[name], name):g}" for name, words in BOUNDS.items() if name in bounds]
+    return ", ".join(found)
+
+
+def _choices(name: str, info: FieldInfo) -> tuple[str, ...]:
+    if name == "comparisons.persona":
+        return tuple(PERSONAS)
+    if info.annotation is bool:
+        return ("true", "false")
+    return tuple(get_args(info.annotation)) if get_origin(info.annotation) is Literal else ()

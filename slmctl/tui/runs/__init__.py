@@ -1,0 +1,1 @@
+"""The Runs mode: its screen, the form that starts a stage, and their widgets."""

@@ -1,0 +1,1 @@
+"""The Train mode: its screen, dialogs and widgets."""

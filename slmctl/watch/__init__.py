@@ -1,0 +1,1 @@
+"""Following runs and drawing them as text, with no screen."""

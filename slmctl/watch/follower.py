@@ -1,0 +1,288 @@
+"""Following a run directory: what was appended since the last look, and how its process stands.
+
+Knows no widget and no torch. What is made of the news is story.py's job. A step's metrics stay bytes here: a line of
+events.jsonl as our own writer makes it is split by a pattern, and only what is shown is ever parsed.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BufferedReader
+from itertools import groupby, pairwise
+from pathlib import Path
+from types import NoneType
+from typing import NamedTuple
+
+from engine.core.errors import FileError
+from engine.core.events import Event, SamplesDrawn, StepCompleted, from_json
+from engine.rundir.directory import RunDir, find_run, list_runs
+from engine.rundir.heartbeat import NOT_BEGUN, last_word, liveness, read_status
+from engine.rundir.runtoml import read_run_toml
+
+GONE = "gone"  # the run directory is not there (any more)
+WORKING = ("running", "paused", "slow")  # there is, as far as we know, a process
+KEPT_TAIL = 64  # bytes before the offset by which a replaced file is told from a grown one
+
+_STEP_LINE = b'{"schema":1,"event":"StepCompleted","stage":"%b","step":%b,"metrics":{%b},"at":%b}'
+_STEPS = re.compile(re.escape(_STEP_LINE) % (rb"(\w+)", rb"(\d+)", rb"(.*)", rb"(\d[0-9.]*)") + rb"\n|(.*)\n")
+_SAMPLES = re.compile(
+    rb'\{"schema":1,"event":"SamplesDrawn","stage":"(\w+)","step":(\d+),"samples":\[.*\],"at":[0-9.eE+-]+\}'
+)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Completed steps of one stage in a row, ascending; thousands come at once, so they come as columns.
+
+    Each of `metrics` is the inside of a JSON object, or the object where a line was an unusual one.
+    """
+
+    stage: str
+    steps: list[int] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
+    metrics: list[bytes | Mapping[str, float]] = field(default_factory=list)
+
+
+class Drawn(NamedTuple):
+    """A line of samples, kept as it lies in the file."""
+
+    stage: str
+    step: int
+    line: bytes
+
+
+Item = Steps | Drawn | Event
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """How a run's process stands.
+
+    `word` is gone, or as engine.rundir.heartbeat.liveness has it. `beat_at` is the time of the last beat, `last` the
+    stage that ends what the process was started for.
+    """
+
+    word: str = NOT_BEGUN
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    beat_at: float = 0.0
+    last: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """What run.toml says that a watcher needs: stages shared with another run, limits to draw; or why it is not read.
+
+    `shared` maps a stage to that run's directory; `limits` has alarm_kl_nats and, where the controller aims, kl_target.
+    """
+
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class News:
+    """What one poll found. `anew` says that all before is void: the files were replaced or cut."""
+
+    said: list[Item]
+    drawn: list[Item]
+    pulse: Pulse
+    about: About
+    anew: bool = False
+
+
+class Tail:
+    """The whole lines appended to a file since the last read; an unfinished last line waits."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begins the file again."""
+        self._offset, self._inode, self._before = 0, 0, b""
+
+    def read(self) -> tuple[bytes, bool]:
+        """The new lines, and whether the file is another one than was read before."""
+        try:
+            with self._path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                anew = self._offset > 0 and (stat.st_ino != self._inode or not self._continues(file, stat.st_size))
+                if anew:
+                    self.rewind()
+                self._inode = stat.st_ino
+                if stat.st_size == self._offset:
+                    return b"", anew
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            anew = self._offset > 0
+            self.rewind()
+            return b"", anew
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        self._before = (self._before + data[max(0, end - KEPT_TAIL) : end])[-KEPT_TAIL:]
+        return data[:end], anew
+
+    def _continues(self, file: BufferedReader, size: int) -> bool:
+        """Whether what was read last still stands before the offset."""
+        if size < self._offset:
+            return False
+        file.seek(self._offset - len(self._before))
+        return file.read(len(self._before)) == self._before
+
+
+class Follower:
+    """One run directory, followed; each poll says what is new since the last."""
+
+    def __init__(self, rundir: RunDir, clock: Callable[[], float] = time.time) -> None:
+        self.rundir = rundir
+        self._clock = clock
+        self._events, self._samples = Tail(rundir.events), Tail(rundir.samples)
+        self._toml_mark: tuple[int, int] | None = None
+        self._about = About()
+        self._first = True
+
+    def poll(self) -> News:
+        """What was appended since the last poll, with how the process stands now."""
+        renewed = self._read_about()
+        lines, anew = self._events.read()
+        drawn, other = self._samples.read()
+        begins = self._first or renewed or anew or other
+        if begins and not self._first:
+            self._events.rewind()
+            self._samples.rewind()
+            lines, drawn = self._events.read()[0], self._samples.read()[0]
+        said, told = _steps_and_events(lines), _samples(drawn)
+        if begins and self._about.shared:
+            said, told = _of_parents(self._about.shared, said, told)
+        anew, self._first = begins and not self._first, False
+        return News(said, told, self.pulse(), self._about, anew)
+
+    def _read_about(self) -> bool:
+        """Reads run.toml where it has changed; whether other stages are shared than before."""
+        try:
+            stat = self.rundir.run_toml.stat()
+        except OSError:
+            return False
+        if (mark := (stat.st_mtime_ns, stat.st_size)) == self._toml_mark:
+            return False
+        self._toml_mark, before = mark, self._about
+        self._about = about_of(self.rundir)
+        return self._about.shared != before.shared
+
+    def pulse(self) -> Pulse:
+        """How the process stands now."""
+        if not self.rundir.path.is_dir():
+            return Pulse(GONE)
+        status = read_status(self.rundir)
+        if status is None:
+            return Pulse(last_word(self.rundir))
+        stage, last = str(status["stage"] or ""), str(status.get("last") or "")
+        return Pulse(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
+
+
+def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
+    """The runs of those names; without names the one that is worked on, else the newest; none where there are no runs.
+
+    Raises: FileError, with the runs there are, for a name that none has; ConfigError for one that cannot be a name.
+    """
+    if names:
+        return [find_run(home, name) for name in dict.fromkeys(names)]
+    runs = sorted(list_runs(home), key=_touched)
+    working = [run for run in runs if Follower(run, lambda: now).pulse().word in WORKING]
+    return (working or runs)[-1:]
+
+
+def about_of(rundir: RunDir) -> About:
+    """What run.toml says; where it cannot be read, only why."""
+    try:
+        record = read_run_toml(rundir)
+        shared = {stage: (rundir.path / entry["path"]).resolve().parents[1] for stage, entry in record.shared.items()}
+    except (FileError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return About(error=str(error))
+    ppo = record.config.ppo
+    limits = {"alarm_kl_nats": ppo.alarm_kl_nats}
+    if ppo.kl_controller == "adaptive":
+        limits["kl_target"] = ppo.kl_target
+    return About(shared, limits)
+
+
+def _touched(run: RunDir) -> float:
+    """When a run last wrote something."""
+    found = [path.stat().st_mtime for path in (run.events, run.status, run.run_toml) if path.exists()]
+    return max(found, default=0.0)
+
+
+def _of_parents(shared: Mapping[str, Path], said: list[Item], drawn: list[Item]) -> tuple[list[Item], list[Item]]:
+    """The same, after what the parents of a run said of the stages that it shares with each."""
+    for home in dict.fromkeys(shared.values()):
+        stages, parent = {stage for stage, place in shared.items() if place == home}, RunDir(home)
+        before = _steps_and_events(Tail(parent.events).read()[0]), _samples(Tail(parent.samples).read()[0])
+        theirs, sampled = ([item for item in told if getattr(item, "stage", None) in stages] for told in before)
+        said, drawn = theirs + said, sampled + drawn
+    return said, drawn
+
+
+def _steps_and_events(data: bytes) -> list[Item]:
+    """What lines of events.jsonl say; damaged ones, and kinds that this version does not know, are left out."""
+    found: list[Item] = []
+    for stage, lines in groupby(_STEPS.findall(data), _stage_of):
+        if stage:
+            _, steps, metrics, at, _ = zip(*lines, strict=True)
+            found += _ascending(Steps(stage.decode(), list(map(int, steps)), list(map(float, at)), list(metrics)))
+        else:
+            events = (_slow(line[-1] or _STEP_LINE % line[:-1]) for line in lines)
+            found += [_as_steps(event) for event in events if event is not None]
+    return found
+
+
+def _stage_of(line: Sequence[bytes]) -> bytes:
+    """The stage of a step as we write it; nothing for other lines, and where a crash ran two of them together."""
+    return b"" if b"{" in line[2] else line[0]
+
+
+def _ascending(batch: Steps) -> list[Steps]:
+    """The same, parted where a step does not come after the one before."""
+    cuts = [place for place, (a, b) in enumerate(pairwise(batch.steps), start=1) if b <= a]
+    parts = [slice(a, b) for a, b in pairwise([0, *cuts, len(batch.steps)])]
+    return [Steps(batch.stage, batch.steps[part], batch.at[part], batch.metrics[part]) for part in parts]
+
+
+def _as_steps(event: Event) -> Item:
+    if isinstance(event, StepCompleted):
+        return Steps(event.stage, [event.step], [event.at], [event.metrics])
+    return event
+
+
+def _samples(data: bytes) -> list[Item]:
+    """What lines of samples.jsonl say, the samples themselves unparsed."""
+    found: list[Item] = []
+    for line in data.split(b"\n")[:-1]:
+        if match := _SAMPLES.fullmatch(line):
+            found.append(Drawn(match[1].decode(), int(match[2]), line))
+        elif (event := _slow(line)) is not None:
+            found.append(Drawn(event.stage, event.step, line) if isinstance(event, SamplesDrawn) else event)
+    return found
+
+
+def _slow(line: bytes) -> Event | None:
+    """The event of any line; None for a damaged one and for a kind that this version does not know."""
+    try:
+        event = from_json(line.decode("utf-8", errors="replace"))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return event if event is not None and _sound(event) else None
+
+
+def _sound(event: Event) -> bool:
+    """Whether the fields are of the kinds that they are declared to be; other programs may write, too."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "stage": (str, NoneType), "step": (int,), "steps": (int,), "from_step": (int,), "number": (int,),
+        "at": (int, float), "about": (dict,), "metrics": (dict,), "samples": (list,),
+    }  # fmt: skip
+    return all(isinstance(value, kinds.get(name, (object,))) for name, value in vars(event).items())

@@ -1,0 +1,47 @@
+"""The registry holds what stages report, each with its meaning."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import engine
+from engine.core.config import Config
+from engine.core.errors import ConfigError
+from engine.core.metrics import REGISTRY, describe, unregistered
+
+STAGE_FILES = ("pretrain", "sft", "rm", "ppo", "comparisons")
+
+
+def test_every_metric_says_what_it_means() -> None:
+    assert all(metric.meaning and metric.name == name for name, metric in REGISTRY.items())
+    assert all(metric.better in ("up", "down", "none") for metric in REGISTRY.values())
+
+
+def test_names_are_stage_and_quantity() -> None:
+    sections = set(Config.model_fields)
+    assert all(name.split("/")[0] in sections and name.count("/") == 1 for name in REGISTRY)
+
+
+def test_units_are_in_the_names_that_have_one() -> None:
+    assert all(metric.unit == "s" for name, metric in REGISTRY.items() if re.search(r"(?<!per)_s$", name))
+    assert all("nats" in metric.unit for name, metric in REGISTRY.items() if name.endswith("_nats"))
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    assert unregistered(["ppo/kl_nats", "ppo/kl_furlongs"]) == ["ppo/kl_furlongs"]
+    with pytest.raises(ConfigError, match="kl_furlongs"):
+        describe("ppo/kl_furlongs")
+
+
+def test_the_n_of_best_of_n_is_a_setting() -> None:
+    assert unregistered(["eval/best_of_4_win_rate", "eval/utility_best_of_16", "eval/best_of_win_rate"]) == [
+        "eval/best_of_win_rate"
+    ]
+
+
+@pytest.mark.parametrize("stage", STAGE_FILES)
+def test_what_a_stage_file_reports_is_registered(stage: str) -> None:
+    source = (Path(engine.__file__).parent / "train" / f"{stage}.py").read_text(encoding="utf-8")
+    keys = re.findall(r'"((?:pretrain|sft|comparisons|rm|ppo)/\w+)"\s*:', source)
+    assert unregistered(keys) == []

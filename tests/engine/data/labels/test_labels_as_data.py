@@ -1,0 +1,178 @@
+"""A label database in place of a data file: its rows, its name in run.toml, and which of its labels are held out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.core.config import Config, RmConfig
+from engine.core.errors import DataError, FileError, RunConflictError
+from engine.data.files import Row, Source, is_labels, read_rows
+from engine.data.labels.store import Judgement, LabelStore
+from engine.data.readers import read_demonstrations, read_prompts, read_rankings, read_texts
+from engine.data.records import Demonstration, Message, PromptRow, Ranking
+from engine.data.survey import check
+from engine.run.sources import comparisons, newest_apart
+from tests.support.label_databases import judged, stored
+from tests.support.planned_runs import ROWS, finish, plan, start
+from tests.support.tiny import word_tokenizer
+
+A, TIE, B = (0, 1), (0, 0), (1, 0)
+EDIT = judged(ranks=None, verdict="edit", edited="better")
+
+
+@pytest.mark.parametrize("name", ["labels.db", "labels.sqlite", "a.b.db"])
+def test_what_is_ranked_are_comparisons_and_what_is_edited_demonstrations(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    stored(path, judged(), judged(ranks=None), EDIT, judged(ranks=TIE), judged(repeats=1))
+    assert is_labels(str(path))
+    assert list(read_rows(Source(str(path)), "comparisons")) == [
+        Row(f"{path}, label 1", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [0, 1]}),
+        Row(f"{path}, label 4", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [0, 0]}),
+    ]
+    assert read_rankings(path).records == [Ranking("Hi", ("a", "b"), A), Ranking("Hi", ("a", "b"), TIE)]
+    assert read_demonstrations(path).records == [Demonstration("Hi", "better")]
+    with pytest.raises(FileError, match="it holds comparisons, demonstrations and prompts, and no text"):
+        read_texts(path)
+
+
+def test_what_was_judged_are_prompts_each_once_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    stored(path, judged(prompt="skipped", ranks=None))
+    with pytest.raises(DataError, match=r"holds no prompts yet \(no label in it judges anything\)"):
+        read_prompts(path)
+    turns = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Who?"))
+    stored(path, judged(prompt="B"), judged(prompt=turns), judged(prompt="A", ranks=TIE), judged(prompt="B", repeats=2))
+    assert read_prompts(path).records == [PromptRow("B"), PromptRow(turns), PromptRow("A")]
+    assert read_prompts(Source(f"{path}@2")).records == [PromptRow("B")]
+    assert next(read_rows(path, "prompts")).place == f"{path}, label 2"
+
+
+def test_a_database_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    with LabelStore(path) as store:
+        numbers = [store.add(judged(text)) for text in "xyz"]
+        assert store.withdraw(numbers[0], "ann") == 4
+
+    def winners(name: str) -> list[str]:
+        return [ranking.responses[0] for ranking in read_rankings(Source(name)).records]
+
+    assert winners(f"{path}") == winners(f"{path}@4") == winners(f"{path}@99") == ["y", "z"]
+    assert winners(f"{path}@3") == ["x", "y", "z"] and winners(f"{path}@1") == ["x"]
+
+
+def test_nothing_of_a_kind_is_a_sentence_that_says_what_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    with LabelStore(path):
+        pass
+    with pytest.raises(DataError, match=r"labels\.db holds no labels yet$"):
+        read_rankings(path)
+    stored(path, EDIT, judged(ranks=None))
+    with pytest.raises(
+        DataError, match=r"holds no comparisons yet \(2 left out: skips and edits, which rank nothing\)"
+    ):
+        check(path, "comparisons")
+    with pytest.raises(FileError, match="there is no label database"):
+        read_rankings(tmp_path / "none.db")
+    (tmp_path / "text.db").write_text("no database" * 100)
+    with pytest.raises(FileError, match="cannot be used"):
+        read_rankings(tmp_path / "text.db")
+
+
+def inputs(home: Path, stage: str, **fields: Any) -> dict[str, str]:
+    return plan(home, stage, **fields).inputs(stage)
+
+
+def test_a_stage_goes_on_with_the_labels_it_began_with(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    stored(path, judged(), judged(prompt="Ho"))
+    given = {"data": str(path)}
+    prepared = plan(tmp_path, "rm", inputs=given)
+    first = prepared.inputs("rm")
+    assert first["data"] == f"{path}@2" and len(first["data_sha256"]) == 64
+    start(prepared.rundir, "pretrain", "sft", "rm")
+    stored(path, judged(ranks=None), EDIT)  # what ranks nothing is no other data
+    assert inputs(tmp_path, "rm", inputs=given)["data_sha256"] == first["data_sha256"]
+    stored(path, judged(prompt="Hu"))
+    with pytest.raises(RunConflictError, match=r"started rm with .*labels\.db@4, and now it is .*@5; use --run NEW"):
+        plan(tmp_path, "rm", inputs=given)
+    assert inputs(tmp_path, "rm") == {**first, "data": f"{path}@4"}  # as far as it had got
+    with LabelStore(path) as store:
+        store.withdraw(1, "ann")
+    assert inputs(tmp_path, "rm")["data_sha256"] == first["data_sha256"]
+    path.unlink()
+    stored(path, *[judged(prompt="Another")] * 4)
+    with pytest.raises(RunConflictError, match=r"started rm with .*labels\.db@4, which has changed since"):
+        plan(tmp_path, "rm")
+
+
+def test_what_has_not_begun_takes_the_newest_labels(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    stored(path, judged())
+    run = plan(tmp_path, "rm", inputs={"data": str(path)}).rundir
+    stored(path, judged(prompt="Ho"))
+    assert inputs(tmp_path, "rm")["data"] == f"{path}@2"
+    finish(run, "pretrain", "sft", "rm")
+    stored(path, judged(prompt="Hu"))
+    assert inputs(tmp_path, "rm", run="b", parent="tiny", overrides={"rm.lr": "0.1"})["data"] == f"{path}@3"
+    assert inputs(tmp_path, "rm", fresh=True)["data"] == f"{path}@3"
+
+
+def test_a_later_edit_does_not_hurt_what_builds_on_earlier_ones(tmp_path: Path) -> None:
+    path = tmp_path / "labels.db"
+    stored(path, EDIT, judged())
+    run = plan(tmp_path, "sft", inputs={"data": str(path)}).rundir
+    start(run, "pretrain", "sft")
+    stored(path, judged(prompt="Hu"))  # no other data to SFT, which reads edits alone
+    assert plan(tmp_path, "sft", inputs={"data": str(path)}).inputs("sft")["data"] == f"{path}@3"
+    finish(run, "pretrain", "sft")
+    stored(path, EDIT, judged(prompt="Ho"))
+    prepared = plan(tmp_path, "rm", inputs={"data": str(path)})
+    assert (prepared.inputs("sft")["data"], prepared.inputs("rm")["data"]) == (f"{path}@3", f"{path}@5")
+    assert prepared.inputs("sft")["data_sha256"] != prepared.inputs("rm")["data_sha256"]
+
+
+def held_out(path: Path, share: float = 0.15) -> tuple[list[Ranking], list[Ranking]]:
+    """What is trained on and what is held out of a source."""
+    config = Config(rm=RmConfig(validation_share=share))
+    data = comparisons(config, Source(str(path)), None, word_tokenizer(), 1000)
+    return data.train, data.validation
+
+
+def of(prompt: str, **fields: Any) -> Judgement:
+    return judged("red", "blue", prompt=prompt, **fields)
+
+
+def test_the_newest_labels_are_held_out_by_whole_prompts(tmp_path: Path) -> None:
+    prompts = [f"number {number}" for number in range(20)]
+    stored(tmp_path / "labels.db", *map(of, prompts), of(prompts[3], ranks=B), of("tied", ranks=TIE))
+    train, validation = held_out(tmp_path / "labels.db")  # 3 of 20 prompts
+    assert [ranking.prompt for ranking in validation] == [prompts[3], prompts[18], prompts[19], prompts[3]]
+    assert [ranking.prompt for ranking in train] == [*prompts[:3], *prompts[4:18]]
+
+
+@pytest.mark.parametrize(("labels", "share", "held"), [(2, 0.01, 1), (2, 0.99, 1), (20, 0.08, 2), (20, 0.99, 19)])
+def test_few_labels_are_cut_into_some_to_train_and_some_to_hold_out(
+    tmp_path: Path, labels: int, share: float, held: int
+) -> None:
+    stored(tmp_path / "labels.db", *[of(f"number {number}") for number in range(labels)])
+    assert list(map(len, held_out(tmp_path / "labels.db", share))) == [labels - held, held]
+
+
+@given(st.lists(st.sampled_from("abcdef"), min_size=2).filter(lambda drawn: len(set(drawn)) > 1), st.floats(0, 1))
+def test_what_is_held_out_was_judged_after_all_that_is_trained_on(prompts: list[str], share: float) -> None:
+    rankings = [Ranking(prompt, (f"{place}", ""), A) for place, prompt in enumerate(prompts)]
+    train, validation = newest_apart(rankings, share)
+    assert sorted([*train, *validation], key=lambda one: int(one.responses[0])) == rankings and train and validation
+    kept, held = ({one.prompt for one in side} for side in (train, validation))
+    assert not kept & held
+    newest = {one.prompt: int(one.responses[0]) for one in rankings}
+    assert max(newest[prompt] for prompt in map(str, kept)) < min(newest[prompt] for prompt in map(str, held))
+    assert len(held) == min(len(newest) - 1, max(1, round(len(newest) * share)))
+
+
+def test_files_are_still_cut_at_random(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text("".join(ROWS[1:-1].replace('"a"', f'"{i}"') + "\n" for i in range(40)))
+    assert [one.prompt for one in held_out(tmp_path / "c.jsonl", 0.1)[1]] != [f"{i}" for i in range(36, 40)]

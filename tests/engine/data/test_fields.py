@@ -1,0 +1,61 @@
+"""Field maps: typed, recorded, applied."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.core.errors import ConfigError, DataError
+from engine.data.fields import FIELDS, map_text, parse_map, renamed
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "expected"),
+    [
+        ({"q": "Hi"}, {"prompt": "q"}, {"prompt": "Hi"}),
+        ({"q": {"text": ["a", "b"]}}, {"prompt": "q.text.1"}, {"prompt": "b"}),
+        (
+            {"q.text": "Hi", "q": {"text": "no"}},
+            {"prompt": "q.text"},
+            {"q": {"text": "no"}, "prompt": "Hi"},
+        ),
+        ({"messages": [], "q": "Hi"}, {"messages": "", "prompt": "q"}, {"prompt": "Hi"}),
+        ({"prompt": "old", "q": None}, {"prompt": "q"}, {"prompt": None}),
+        (
+            {"chosen": "a", "rejected": "b"},
+            {"chosen": "rejected", "rejected": "chosen"},
+            {"chosen": "b", "rejected": "a"},
+        ),
+        ("a line of text", {"prompt": "q"}, "a line of text"),
+    ],
+)
+def test_renamed_by_hand(row: Any, fields: dict[str, str], expected: Any) -> None:
+    assert renamed(row, fields) == expected
+
+
+@pytest.mark.parametrize("path", ["r", "q.2", "q.x", "q.0.y", "q.-1"])
+def test_a_field_that_is_not_there_is_named(path: str) -> None:
+    with pytest.raises(DataError, match=r"which --map names for prompt; found the fields q$"):
+        renamed({"q": ["a", "b"]}, {"prompt": path})
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("prompt", "write OURS=THEIRS"),
+        ("promt=q", "there is no field 'promt'; did you mean 'prompt'"),
+        ("", "write OURS=THEIRS"),
+        ("prompt=a,b", "--map 'b': write"),
+    ],
+)
+def test_a_map_that_is_none_is_refused(typed: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_map([typed])
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), st.text("abc.=_0 é", max_size=6).map(str.strip)))
+def test_what_is_recorded_reads_as_what_was_typed(fields: dict[str, str]) -> None:
+    typed = [f"{ours}={theirs}" for ours, theirs in fields.items()]
+    assert parse_map(typed) == fields
+    assert not fields or parse_map([map_text(fields)]) == fields

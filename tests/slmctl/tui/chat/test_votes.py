@@ -1,0 +1,283 @@
+"""What is said of replies: votes and edits reach the label database before the screen says so, whoever holds it."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from textual.events import Key
+
+from engine.core.errors import LockedError
+from engine.data.labels.store import Judgement, LabelStore, read_labels
+from engine.data.records import Message
+from slmctl.label.setup import labels_of
+from slmctl.tui.chat.edit_dialog import EditArea
+from slmctl.worker.protocol import Drawn
+from tests.support.chat_mode import Talk, labels, make_run, talk
+from tests.support.label_databases import locked
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    make_run(tmp_path)
+    return tmp_path
+
+
+def test_a_vote_is_in_the_database_before_the_screen_says_so(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        chat.fake.say("tiny:ppo", "Hi", Drawn("Good day.", 3, True, 0.25, score=1.5))
+        await chat.say("Hi")
+        await chat.press("tab", "2")
+        (judgement,) = labels(home)
+        assert f"tiny:ppo is better: kept as row {judgement.id}" in chat.note()
+        assert "★ better" in chat.shown()[1]
+        assert (judgement.annotator, judgement.verdict, judgement.ranks, judgement.strength) == (
+            "ann",
+            "choice",
+            (1, 0),
+            1,
+        )
+        assert (judgement.prompt, judgement.selection) == ("Hi", "chat")
+        better = judgement.candidates[1]
+        assert (better.model, better.checkpoint, better.text) == ("tiny:ppo", "hash of tiny:ppo", "Good day.")
+        assert (better.tokens, better.finished, better.score, better.seed) == (3, True, 1.5, 0)
+        assert better.sampling == {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 64, "step": 0}
+
+    talk(home, script)
+
+
+def test_again_is_much_better_another_key_another_vote_and_backspace_takes_it_back(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        await chat.press("1")
+        (much,) = labels(home)
+        assert (much.ranks, much.strength) == ((0, 1), 2) and "★ much better" in chat.shown()[0]
+        await chat.press("1")
+        assert "kept already" in chat.note() and labels(home) == [much]
+        await chat.press("0")
+        (tie,) = labels(home)
+        assert (tie.verdict, tie.ranks) == ("tie", (0, 0)) and "★" not in "".join(chat.shown())
+        await chat.press("x")
+        (bad,) = labels(home)
+        assert bad.verdict == "both_bad"
+        await chat.press("backspace")
+        assert labels(home) == [] and "is taken back" in chat.note()
+        await chat.press("backspace")
+        assert "no judgement of this turn" in chat.note()
+        await chat.say("/vote 2")
+        await chat.say("/vote 2")
+        assert labels(home)[0].strength == 2
+
+    talk(home, script)
+
+
+def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path) -> None:
+    async def first(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/save it")
+        await chat.press("tab", "2")
+
+    async def second(chat: Talk) -> None:
+        assert "★ better" in chat.shown()[1]
+        await chat.press("tab", "backspace")
+        assert labels(home) == [] and "★" not in chat.shown()[1]
+
+    async def third(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/save two")
+        await chat.press("tab", "2")
+
+    async def elsewhere(chat: Talk) -> None:
+        (mine,) = labels(home)
+        with LabelStore(home / "other.db") as store:
+            while store.add(Judgement("bob", "x", (), "skip")) < mine.id:
+                pass
+            await chat.press("tab", "1")
+            assert [judgement.annotator for judgement in store.standing()] == ["bob"] * mine.id + ["ann"]
+        assert labels(home) == [mine]  # a number of one file says nothing in another
+
+    talk(home, first)
+    talk(home, second, models=(), session="it")
+    talk(home, third)
+    talk(home, elsewhere, models=(), session="two", db=str(home / "other.db"))
+
+
+def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "2")
+        with locked(home / "tiny" / "labels.db"):
+            await chat.pilot.press("1")
+            await chat.until(lambda: "labels.db is locked by another process; what you said waits" in chat.note())
+            await chat.pilot.press("0")
+            await chat.until(lambda: "what you said waits" in chat.note(), "the same of the second vote")
+        await chat.settled()
+        assert "a tie: kept as row" in chat.note()
+        (kept,) = labels(home)
+        assert kept.verdict == "tie"
+
+    async def left(chat: Talk) -> None:
+        await chat.say("Hi")
+        held.enter_context(locked(home / "tiny" / "labels.db"))
+        await chat.pilot.press("tab", "1")
+        await chat.until(lambda: "what you said waits" in chat.note())
+
+    talk(home, script)
+    said = r"labels\.db is locked by another process; .* may not be written"
+    with ExitStack() as held, pytest.raises(LockedError, match=said):
+        talk(home, left)
+    assert len(labels(home)) == 1
+
+
+def test_what_is_taken_back_waits_for_the_file_that_it_lies_in(home: Path) -> None:
+    async def first(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.say("/save it")
+        await chat.press("tab", "2")
+
+    async def elsewhere(chat: Talk) -> None:
+        await chat.pilot.press("tab")
+        held.enter_context(locked(home / "tiny" / "labels.db"))
+        await chat.pilot.press("backspace")
+        await chat.until(lambda: "what you said waits" in chat.note())
+        assert chat.note().startswith("labels.db is locked")
+
+    talk(home, first)
+    with ExitStack() as held, pytest.raises(LockedError, match=r"tiny/labels\.db is locked"):
+        talk(home, elsewhere, models=(), session="it", db=str(home / "other.db"))
+
+
+def test_a_vote_that_another_window_took_back_is_told_and_given_anew(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        (vote,) = labels(home)
+        with LabelStore(home / "tiny" / "labels.db") as store:
+            store.withdraw(vote.id, vote.annotator)
+        await chat.press("2")
+        assert f"label {vote.id} was taken back already" in chat.note() and "★" not in chat.shown()[0]
+        assert labels(home) == []
+        await chat.press("2")
+        assert len(labels(home)) == 1
+
+    talk(home, script)
+
+
+def test_four_replies_one_best(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "3")
+        (judgement,) = labels(home)
+        assert judgement.ranks == (1, 1, 0, 1)
+        await chat.press("4")
+        assert labels(home)[0].ranks == (1, 1, 1, 0)
+
+    talk(home, script, models=("tiny:sft", "tiny:ppo@10", "tiny:ppo@20", "tiny:ppo"), size=(140, 45))
+
+
+def test_what_cannot_be_compared_is_said(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        hold = chat.fake.hold("tiny:ppo")
+        await chat.send("Hi")
+        await chat.pilot.press("tab", "1")
+        assert "wait until the replies have ended" in chat.note()
+        hold.set()
+        await chat.settled()
+        assert chat.note() == ""
+        await chat.press("3")
+        assert "there is no reply 3 here" in chat.note()
+        await chat.say("And?")
+        await chat.press("tab", "1")
+        assert "answer different conversations" in chat.note() and "/follow" in chat.note()
+        await chat.say("/follow 2")
+        await chat.say("More?")
+        await chat.press("tab", "1")
+        (judgement,) = labels(home)
+        assert isinstance(judgement.prompt, tuple)
+        assert judgement.prompt[1] == Message("assistant", "tiny:ppo answers Hi by draw 0.0.0")
+        await chat.say("/model tiny:ppo")
+        await chat.say("Alone?")
+        await chat.press("tab", "1")
+        assert "only one reply" in chat.note()
+
+    talk(home, script)
+
+
+def test_labels_of_models_of_no_run_go_where_those_of_label_go_and_that_is_said(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = ("/models/a", "/models/b")
+
+    async def script(chat: Talk) -> None:
+        assert "kept in labels.db" in chat.line("earlier")
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        assert "row 1 of labels.db" in chat.note()
+
+    talk(home, script, models=models)
+    (judgement,) = read_labels(labels_of(None, None))
+    assert judgement.candidates[0].model == "/models/a"
+
+
+def test_a_damaged_label_database_is_a_sentence(home: Path) -> None:
+
+    async def damaged(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "1")
+        assert "cannot be used" in chat.note() and "★" not in "".join(chat.shown())
+
+    (home / "x.db").write_bytes(b"no database at all" * 100)
+    talk(home, damaged, db=str(home / "x.db"))
+
+
+def test_what_is_typed_fast_before_enter_is_part_of_the_edit(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "e")
+        for key in ("ctrl+j", *"Yes", "enter"):
+            chat.app.post_message(Key(key, key if len(key) == 1 else None))
+        await chat.until(lambda: chat.over == "ChatScreen", "the edit")
+        await chat.settled()
+        assert str(labels(home)[0].edited).endswith("\nYes")
+
+    talk(home, script)
+
+
+def test_an_edited_reply_is_a_demonstration(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        await chat.press("tab", "e")
+        assert chat.over == "EditScreen"
+        await chat.pilot.press("enter")
+        assert chat.over == "EditScreen" and labels_or_none(home) == []
+        area = chat.app.screen.query_one(EditArea)
+        area.load_text("Hello.\x1b[31m")
+        await chat.press("enter")
+        (edit,) = labels(home)
+        assert (edit.verdict, edit.edited, edit.prompt, edit.ranks) == ("edit", "Hello.␛[31m", "Hi", None)
+        assert [candidate.model for candidate in edit.candidates] == ["tiny:sft"]
+        assert "★ edited" in chat.shown()[0] and "kept as a demonstration" in chat.note()
+        await chat.press("e", "x", "enter")
+        assert len(labels(home)) == 1  # the later text stands in place of the earlier one
+        await chat.press("2", "backspace", "backspace")
+        assert labels(home) == []
+        await chat.press("e", "escape")
+        assert chat.over == "ChatScreen"
+
+    talk(home, script)
+
+
+def labels_or_none(home: Path) -> list[Judgement]:
+    return labels(home) if (home / "tiny" / "labels.db").exists() else []
+
+
+def test_another_labeler_may_write_meanwhile(home: Path) -> None:
+    async def script(chat: Talk) -> None:
+        await chat.say("Hi")
+        with LabelStore(home / "tiny" / "labels.db") as store:
+            store.add(Judgement("bob", "x", (), "skip"))
+            await chat.press("tab", "1")
+            assert [judgement.annotator for judgement in store.standing()] == ["bob", "ann"]
+
+    talk(home, script)

@@ -1,0 +1,201 @@
+"""The Label mode on a database that another process holds: nothing that was pressed is lost without a word."""
+
+import threading
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.core.errors import FileError
+from engine.data.labels.store import Judgement, LabelStore, read_labels
+from slmctl.label.setup import Wishes
+from slmctl.tui.app import Playground
+from slmctl.tui.label import keeping
+from slmctl.tui.messages import OpenLabel
+from slmctl.tui.start import Start
+from tests.support.fake_sampler import FakeSampler
+from tests.support.label_databases import locked
+from tests.support.label_mode import by_place, make_run, pair, play, screen_of, words
+from tests.support.pilot import played, until
+
+WAITS = "labels.db is locked by another process; your answer waits, and is written once the file is free"
+REFUSED = "not taken: your last answer still waits to be written"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a run named tiny."""
+    make_run(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+async def vote_that_waits(app: Playground, pilot: Pilot[None]) -> None:
+    """Says that the first is better, and waits until the screen says that this waits."""
+    await pilot.press("1")
+    await until(pilot, lambda: WAITS in words(app), "what it waits for")
+
+
+def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        with locked(home / "tiny" / "labels.db"):
+            await vote_that_waits(app, pilot)
+            for key in ("2", "0", "space", "backspace", "f"):
+                await pilot.press(key)
+                assert REFUSED in words(app)
+            await pilot.press("s")
+            await until(pilot, lambda: "your labels" in words(app), "the figures")
+            await pilot.press("escape")
+        await until(pilot, lambda: "a key that came before this was written does not count" in words(app), "the end")
+        await pair(app, pilot, 1)
+        await pilot.press("2")
+        await pair(app, pilot, 2)
+
+    assert [one.verdict for one in play(home, script)] == ["choice", "choice"]
+
+
+def test_a_database_that_is_held_is_waited_for_when_it_is_opened(home: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "locked by another process; it is opened once the file is free" in words(app), "why")
+        held.close()
+        await pair(app, pilot)
+
+    with ExitStack() as held:
+        held.enter_context(locked(home / "tiny" / "labels.db"))
+        assert play(home, script) == []
+
+
+def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
+    labels = home / "tiny" / "labels.db"
+    app = Playground(
+        Start(home, "label", options={"label": Wishes(("tiny:sft", "tiny:ppo"), annotator="ann")}), FakeSampler()
+    )
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        held.enter_context(locked(labels))
+        await vote_that_waits(app, pilot)
+
+    LabelStore(labels).close()
+    with ExitStack() as held:
+        played(app, script)
+    said = f"what you said last was not written: {labels} is locked by another process"
+    assert isinstance(app.fault, FileError) and str(app.fault).startswith(said)
+    assert read_labels(labels) == []
+
+
+def test_an_answer_that_waits_is_written_before_other_models_are_asked(home: Path) -> None:
+    sampler = FakeSampler()
+    make_run(home, "other")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        with locked(home / "tiny" / "labels.db"):
+            await vote_that_waits(app, pilot)
+            await app.open_mode("label", OpenLabel(("other:ppo",)))
+            await until(pilot, lambda: ("other:ppo", False) in sampler.loads, "the other models")
+            await pilot.pause(0.1)
+            await pilot.press("2")
+            assert REFUSED in words(app)
+        await until(pilot, lambda: asked_of(app) == ("other:ppo",), "the other models")
+        await until(pilot, lambda: not list(home.glob("tiny/*-seat-*")), "the end of the first session")
+
+    (kept,) = play(home, script, sampler=sampler)
+    assert by_place(kept) == [0, 1]
+    assert not list(home.glob("*/*-seat-*")), "all sessions are closed"
+
+
+def test_of_other_models_that_wait_the_latest_are_asked(home: Path) -> None:
+    sampler = FakeSampler()
+    make_run(home, "other")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        with locked(home / "tiny" / "labels.db"):
+            await vote_that_waits(app, pilot)
+            for model in ("other:ppo", "other:sft"):
+                await app.open_mode("label", OpenLabel((model,)))
+                await until(pilot, partial(sampler.loads.__contains__, (model, False)), model)
+        await until(pilot, lambda: asked_of(app) == ("other:sft",), "the latest")
+
+    assert len(play(home, script, sampler=sampler)) == 1
+    assert not list(home.glob("*/*-seat-*")), "all sessions are closed"
+
+
+def test_what_the_disk_does_not_take_is_told_though_other_models_are_asked(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler, full = FakeSampler(), threading.Event()
+
+    def refuse(*_: object) -> int:
+        assert full.wait(20)
+        raise FileError("the disk is full")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        with monkeypatch.context() as patch:
+            patch.setattr(LabelStore, "add", refuse)
+            await pilot.press("1")
+            loaded = len(sampler.loads)
+            await app.open_mode("label", OpenLabel(("tiny:ppo",)))
+            await until(pilot, lambda: len(sampler.loads) > loaded, "the other models")
+            full.set()
+            await until(pilot, lambda: asked_of(app) == ("tiny:ppo",), "the other models")
+        assert "! what you said last was not written: the disk is full" in words(app)
+
+    assert play(home, script, sampler=sampler) == []
+
+
+def test_pressed_twice_before_other_models_are_asked_makes_its_own_label_much_better(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
+    sampler, writable, add = FakeSampler(), threading.Event(), LabelStore.add
+
+    def slow(store: LabelStore, judgement: Judgement, instead_of: int | None = None) -> int:
+        assert writable.wait(20)
+        return add(store, judgement, instead_of)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        await pilot.press("1")
+        await pair(app, pilot, 1)
+        monkeypatch.setattr(LabelStore, "add", slow)
+        await pilot.press("2", "2")
+        loaded = len(sampler.loads)
+        await app.open_mode("label", OpenLabel(("tiny:ppo",)))
+        await until(pilot, lambda: len(sampler.loads) > loaded, "the other models")
+        await pilot.pause(0.1)
+        writable.set()
+        await until(pilot, lambda: asked_of(app) == ("tiny:ppo",), "the other models")
+
+    kept = play(home, script, sampler=sampler)
+    assert [(one.strength, by_place(one)) for one in kept] == [(1, [0, 1]), (2, [1, 0])]
+
+
+def test_whoever_leaves_a_full_disk_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaving = threading.Event()
+    wishes = Wishes(("tiny:sft", "tiny:ppo"), annotator="ann")
+    app = Playground(Start(home, "label", options={"label": wishes}), FakeSampler())
+
+    def refuse(*_: object) -> int:
+        assert leaving.wait(20)
+        raise FileError("the disk is full")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await pair(app, pilot)
+        monkeypatch.setattr(LabelStore, "add", refuse)
+        await pilot.press("1")
+        await pilot.pause()
+        threading.Timer(0.2, leaving.set).start()
+
+    played(app, script)
+    assert isinstance(app.fault, FileError) and "not written: the disk is full" in str(app.fault)
+
+
+def asked_of(app: Playground) -> tuple[str, ...]:
+    """Whose responses are on the screen."""
+    session = screen_of(app).session
+    return session.wishes.models if session is not None and session.question is not None else ()

@@ -1,0 +1,201 @@
+"""The client with a real child: loading, drawing, streaming, stopping; what is killed, and who is told."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.errors import CheckpointError, ConfigError, EngineError, FileError
+from engine.data.records import Message
+from engine.model.checkpoint import save_model
+from engine.model.sampling import Sampling
+from engine.rundir.directory import RunDir, write_text
+from slmctl.worker.child import Child
+from slmctl.worker.client import ChildSampler
+from slmctl.worker.models import opening_of, respond
+from slmctl.worker.sampler import Draw, Sampler, SamplerGone
+from tests.slmctl.worker.conftest import Desk
+from tests.support.tiny import ARCHITECTURE, PROMPTS, language_model, scalar_model, word_tokenizer
+
+SAMPLING = Sampling(max_new_tokens=20)
+ENDLESS = {"temperature": 0.0, "max_new_tokens": 10**6}
+
+
+def as_sampler(sampler: ChildSampler) -> Sampler:
+    """The client where a Sampler is wanted; here the types are held against each other."""
+    return sampler
+
+
+def child_of(sampler: ChildSampler) -> Child:
+    assert sampler._child is not None
+    return sampler._child
+
+
+def test_draws_are_those_of_slmctl_sample(desk: Desk) -> None:
+    async def drive() -> None:
+        heard: dict[int, str] = dict.fromkeys(range(len(PROMPTS)), "")
+
+        def hear(row: int, text: str) -> None:
+            heard[row] += text
+
+        wanted = Draw(desk.name("a"), PROMPTS, {"max_new_tokens": 20}, seed=3, step=2, scorer=desk.name("rm"))
+        answers = await desk.sampler.draw(wanted, hear).answers()
+        own = respond(opening_of({}).policy("a", desk.models / "a"), PROMPTS, SAMPLING, 3, 2)
+        assert [(answer.text, answer.tokens, answer.finished) for answer in answers] == [
+            (answer.text, answer.tokens, answer.finished) for answer in own
+        ]
+        assert list(heard.values()) == [answer.text for answer in own]
+        exchanges = [(prompt, answer.text) for prompt, answer in zip(PROMPTS, own, strict=True)]
+        scores = await desk.sampler.score(desk.name("rm"), exchanges)
+        assert [answer.score for answer in answers] == pytest.approx(scores, abs=1e-5)
+
+    desk.run(drive())
+
+
+def test_numbers_of_tokens_messages_and_errors_come_through(desk: Desk) -> None:
+    async def drive() -> None:
+        talk = (Message("user", "red"), Message("assistant", "blue"))
+        wanted = Draw(desk.name("a"), [talk], {"max_new_tokens": 8}, ref=desk.name("b"), lens=True)
+        [answer] = await desk.sampler.draw(replace(wanted, value=desk.name("a/value"))).answers()
+        assert len(answer.lens) == answer.tokens and answer.kl_nats is not None
+        assert "".join(token.text for token in answer.lens) == answer.text
+        assert all(token.kl_nats is not None and token.value is not None for token in answer.lens)
+        with pytest.raises(EngineError, match="a prompt has 0 tokens") as wrong:
+            await desk.sampler.draw(Draw(desk.name("a"), [""])).answers()
+        assert wrong.value.exit_code == 2
+        with pytest.raises(EngineError, match="nobody is not loaded"):
+            await desk.sampler.draw(Draw("nobody", ["red"])).answers()
+        with pytest.raises(EngineError, match="is not loaded"):
+            await desk.sampler.score("pocket:concise", [("red", "blue")])
+
+    desk.run(drive())
+
+
+def test_names_are_resolved_before_the_child_is_asked(desk: Desk, tmp_path: Path) -> None:
+    sampler = ChildSampler(tmp_path)
+    run = RunDir(tmp_path / "tiny")
+    write_text(run.run_toml, "schema = 1\n")
+    run.final("sft").mkdir(parents=True)
+    for name, scorer, kind, sentence in (
+        ("other:sft", False, FileError, "no run named 'other'"),
+        ("tiny:rm", True, CheckpointError, "has not finished rm yet"),
+        ("tiny:sft/value", True, CheckpointError, "no value network was saved with tiny:sft"),
+        ("x.py:f", True, ConfigError, "is code"),
+    ):
+        with pytest.raises(kind, match=sentence):
+            asyncio.run(sampler.load(name, scorer))
+    assert sampler._child is None
+    save_model(run.final("ppo"), language_model(), word_tokenizer(), {}, value=scalar_model())
+    assert sampler._directory("tiny:ppo/value", True) == run.final("ppo") / "value"
+    for name, sentence in (("pocket:nobody", "no scorer 'nobody'"), (desk.name("a"), "is a policy")):
+        with pytest.raises(EngineError, match=sentence):
+            desk.run(desk.sampler.load(name, scorer=True))
+
+
+def test_a_name_is_loaded_once_until_it_means_other_files(desk: Desk, tmp_path: Path) -> None:
+    async def drive() -> None:
+        place = tmp_path / "model"
+        save_model(place, language_model(seed=0), word_tokenizer(), {})
+        sent = child_of(desk.sampler)._count
+        first, again = await asyncio.gather(*(desk.sampler.load(str(place)) for _ in range(2)))
+        assert first == again == await desk.sampler.load(str(place))
+        assert (first.context, first.chat, len(first.checkpoint)) == (ARCHITECTURE.context, False, 64)
+        assert child_of(desk.sampler)._count == sent + 1
+        save_model(place, language_model(seed=2), word_tokenizer(), {})
+        assert (await desk.sampler.load(str(place))).checkpoint != first.checkpoint
+        texts = [
+            [answer.text for answer in await desk.sampler.draw(Draw(name, PROMPTS)).answers()]
+            for name in (str(place), desk.name("b"))
+        ]
+        assert texts[0] == texts[1]
+
+    desk.run(drive())
+
+
+def test_a_drawing_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
+    async def drive() -> None:
+        wanted = Draw(desk.name("bytes"), ["red"] * 4, {"max_new_tokens": 60}, scorer="pocket:judge")
+        whole = await desk.sampler.draw(wanted).answers()
+        said: list[tuple[int, str]] = []
+        begun = asyncio.Event()
+
+        def hear(row: int, text: str) -> None:
+            said.append((row, text))
+            begun.set()
+
+        drawing = desk.sampler.draw(wanted, hear)
+        await begun.wait()
+        drawing.stop()
+        for row, (answer, other) in enumerate(zip(await drawing.answers(), whole, strict=True)):
+            assert answer.text == "".join(text for place, text in said if place == row)
+            assert answer.tokens <= other.tokens and answer.score is not None
+        early = desk.sampler.draw(wanted)
+        early.stop()
+        assert sum(answer.tokens for answer in await early.answers()) < sum(answer.tokens for answer in whole)
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.create_task(desk.sampler.draw(replace(wanted, background=True)).answers()),
+            asyncio.create_task(desk.sampler.score("pocket:judge", [("red", "blue")] * 10_000)),
+        ]
+        while len(child_of(desk.sampler)._owed) < 2:
+            await asyncio.sleep(0)
+        for waiting in waits:
+            waiting.cancel()
+        for end in await asyncio.gather(*waits, return_exceptions=True):
+            assert isinstance(end, asyncio.CancelledError)
+        await asyncio.sleep(0)
+        assert not child_of(desk.sampler)._owed
+        [answer] = await desk.sampler.draw(Draw(desk.name("a"), ["red"])).answers()
+        assert answer.tokens > 0
+
+    desk.run(drive())
+
+
+def test_a_listener_that_fails_harms_nobody(desk: Desk) -> None:
+    async def drive() -> None:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+        def fail(row: int, text: str) -> None:
+            raise ZeroDivisionError
+
+        answers = await desk.sampler.draw(Draw(desk.name("a"), ["red blue"]), fail).answers()
+        asyncio.get_running_loop().set_exception_handler(None)
+        assert answers[0].text and complaints
+
+    desk.run(drive())
+
+
+def test_a_killed_child_is_told_and_replaced(desk: Desk) -> None:
+    async def drive() -> None:
+        wanted = Draw(desk.name("a"), list(PROMPTS), ref=desk.name("b"), scorer=desk.name("rm"))
+        before = await desk.sampler.draw(wanted).answers()
+        pid = child_of(desk.sampler).pid
+        os.kill(pid, signal.SIGSTOP)
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.create_task(desk.sampler.score(desk.name("rm"), [("red", "blue")])),
+            *(asyncio.create_task(desk.sampler.draw(wanted).answers()) for _ in range(2)),
+        ]
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        for ended in await asyncio.gather(*waits, return_exceptions=True):
+            assert isinstance(ended, SamplerGone) and str(ended) == "the sampler has ended (signal SIGKILL)"
+        after = await desk.sampler.draw(wanted).answers()
+        assert [answer.text for answer in after] == [answer.text for answer in before]
+        assert child_of(desk.sampler).pid != pid
+
+    desk.run(drive())
+
+
+def test_the_last_words_of_a_child_are_passed_on(models: Path) -> None:
+    async def drive() -> None:
+        sampler = ChildSampler(models, threads=0)
+        for _ in range(2):
+            with pytest.raises(SamplerGone, match=r"\(exit code 2\): threads is 0; it must be 1 or more"):
+                await sampler.load(str(models / "a"))
+        await sampler.close()
+
+    asyncio.run(drive())

@@ -1,0 +1,321 @@
+"""The child's loop, in this process: draws equal the engine's own, requests share the machine, errors stay theirs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+import torch
+
+from engine.algorithms.logprobs import token_logprobs
+from engine.data.records import Prompt
+from engine.model.pretrained import open_policy, open_scalar
+from engine.model.sampling import Sampling
+from engine.train.rollout import Episodes, draw_episodes, response_texts
+from engine.train.scoring import RewardModelScorer
+from slmctl.worker.models import Opening
+from slmctl.worker.protocol import Cancel, Done, Drawn, Failed, Load, Reply, Request, Sample, Score, Token, to_line
+from slmctl.worker.serve import Server
+from slmctl.worker.shelf import Shelf
+from tests.support.tiny import ARCHITECTURE, PROMPTS
+
+TOLERANCE = 1e-5
+LONG = {"max_new_tokens": 24}
+
+
+@dataclass
+class Bench:
+    """A server that is turned by hand."""
+
+    models: Path
+    room: int | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    replies: list[Reply] = field(default_factory=list)
+    lines: SimpleQueue[str] = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(self.params, self.room)
+        self.server = Server(self.lines, self.replies.append, self.shelf)
+        loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "short", "bytes"))]
+        scorers = [("rm", "rm"), ("value", "a/value"), ("pocket:judge", "")]
+        for i, (name, place) in enumerate(scorers):
+            loads.append(Load(910 + i, name, str(self.models / place) if place else "", scorer=True))
+        self.do(*loads)
+        self.replies.clear()
+
+    def ask(self, *requests: Request | Reply) -> None:
+        """Puts requests where the server finds them."""
+        for request in requests:
+            self.lines.put(to_line(request))
+
+    def do(self, *requests: Request | Reply) -> list[Any]:
+        """Asks, turns until all is answered; the results (or Failed) of `requests`."""
+        self.ask(*requests)
+        self.finish({request.id for request in requests})
+        last = {reply.id: reply for reply in self.replies if not isinstance(reply, Token)}
+        return [reply if isinstance(reply := last[request.id], Failed) else reply.result for request in requests]
+
+    def finish(self, ids: set[int]) -> None:
+        """Turns until these requests are answered."""
+        while not ids <= {reply.id for reply in self.replies if not isinstance(reply, Token)}:
+            self.server.turn()
+
+
+@pytest.fixture
+def bench(models: Path) -> Bench:
+    return Bench(models)
+
+
+def own_episodes(models: Path, name: str, prompts: Sequence[Prompt], sampling: Sampling, seed: int, step: int) -> Any:
+    policy, tokenizer = open_policy(models / name)
+    episodes = draw_episodes(policy, tokenizer, prompts, sampling, seed, "sample", step)
+    return policy, tokenizer, episodes
+
+
+def logprobs_by_hand(policy: Any, episodes: Episodes, row: int, temperature: float) -> list[float]:
+    """Log-probabilities of one row's tokens, without padding or cache: the slow obvious way."""
+    prompt = episodes.prompts[row][episodes.prompt_mask[row]]
+    response = episodes.responses[row][episodes.response_mask[row]]
+    with torch.no_grad():
+        logits = policy.logits(policy(torch.cat((prompt, response))[None]))[0, len(prompt) - 1 : -1]
+        numbers: list[float] = token_logprobs(logits, response, temperature).tolist()
+    return numbers
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_an_answer_is_what_the_engine_draws_and_measures(bench: Bench, temperature: float) -> None:
+    sampling = {"temperature": temperature, "top_k": 5.0, "max_new_tokens": 12}
+    wanted = Sample(1, "a", list(PROMPTS), sampling, 7, 3, ref="b", scorer="rm", value="value", stream=True, lens=True)
+    [answers] = bench.do(wanted)
+    own = Sampling(temperature, top_k=5, max_new_tokens=12)
+    policy, tokenizer, episodes = own_episodes(bench.models, "a", PROMPTS, own, 7, 3)
+    reference, _ = open_policy(bench.models / "b")
+    texts = response_texts(episodes, tokenizer)
+    assert [answer.text for answer in answers] == texts
+    assert [answer.tokens for answer in answers] == episodes.response_mask.sum(1).tolist()
+    assert any(answer.finished for answer in answers) and not all(answer.finished for answer in answers)
+    assert [answer.score for answer in answers] == pytest.approx(
+        RewardModelScorer(*open_scalar(bench.models / "rm")).score(PROMPTS, texts), abs=TOLERANCE
+    )
+    value, _ = open_scalar(bench.models / "a/value")
+    for row, answer in enumerate(answers):
+        mine = logprobs_by_hand(policy, episodes, row, temperature or 1.0)
+        theirs = logprobs_by_hand(reference, episodes, row, temperature or 1.0)
+        kl = [one - other for one, other in zip(mine, theirs, strict=True)]
+        whole = torch.cat([episodes.prompts[row][episodes.prompt_mask[row]], episodes.responses[row]])[None]
+        before = int(episodes.prompt_mask[row].sum()) - 1
+        values = value(whole)[0, before : before + answer.tokens].tolist()
+        assert [token.logprob for token in answer.lens] == pytest.approx(mine, abs=TOLERANCE)
+        assert [token.kl_nats for token in answer.lens] == pytest.approx(kl, abs=TOLERANCE)
+        assert [token.value for token in answer.lens] == pytest.approx(values, abs=TOLERANCE)
+        assert answer.kl_nats == pytest.approx(sum(kl), abs=answer.tokens * TOLERANCE)
+        said = [reply.text for reply in bench.replies if isinstance(reply, Token) and reply.row == row]
+        assert "".join(said) == "".join(token.text for token in answer.lens) == answer.text
+        assert not answer.finished or answer.lens[-1].text == ""
+
+
+def long_seeds(bench: Bench, model: str = "a") -> list[int]:
+    """Seeds by which a model answers "red blue" with six tokens or more, none of the first six a special one."""
+    asked = [Sample(100 + seed, model, ["red blue"], LONG, seed, lens=True) for seed in range(80)]
+    answers = zip(asked, bench.do(*asked), strict=True)
+    return [wanted.seed for wanted, [answer] in answers if sum(token.text != "" for token in answer.lens[:6]) == 6]
+
+
+def test_text_of_a_byte_level_model_is_streamed_whole(bench: Bench) -> None:
+    prompts = ["grün", "東京 👍", "a red house"]
+    [answers] = bench.do(Sample(1, "bytes", prompts, {"max_new_tokens": 40}, stream=True))
+    for row, answer in enumerate(answers):
+        said = [reply.text for reply in bench.replies if isinstance(reply, Token) and reply.row == row]
+        assert "".join(said) == answer.text and len(said) > 1
+    assert any("\ufffd" in answer.text for answer in answers)  # a random model spells nonsense
+
+
+def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models: Path) -> None:
+    bench = Bench(models, params={"template": "none"})
+    prompts = ["a red"] * 100
+    [answers] = bench.do(Sample(1, "bytes", list(prompts), {"max_new_tokens": 6}))
+    sampling = Sampling(max_new_tokens=6)
+    policy = Opening(torch.device("cpu"), "none").policy("bytes", models / "bytes")
+    episodes = draw_episodes(policy.model, policy.tokenizer, prompts, sampling, 0, "sample", 0)
+    [prompt] = policy.tokenizer.encode_prompts(prompts[:1])
+    for row, answer in enumerate(answers):
+        ids = episodes.responses[row][episodes.response_mask[row]].tolist()
+        whole = policy.tokenizer.decode([*prompt, *ids])
+        assert "a red" + answer.text == whole
+    assert {answer.text[:1].isspace() for answer in answers} == {True, False}
+    [[templated]] = Bench(models).do(Sample(1, "bytes", ["a red"], {"max_new_tokens": 6}))
+    assert not templated.text.startswith(" ")
+
+
+def test_models_side_by_side_take_turns_and_share_their_draws(bench: Bench) -> None:
+    seed = min({*long_seeds(bench, "a")} & {*long_seeds(bench, "b")})
+    bench.replies.clear()
+    both = [Sample(i, name, ["red blue"], LONG, seed, stream=True) for i, name in ((1, "a"), (2, "b"))]
+    answers = [answer[0] for answer in bench.do(*both)]
+    tokens = [reply.id for reply in bench.replies if isinstance(reply, Token)]
+    assert tokens[:12] == [1, 2] * 6
+    for name, answer in zip("ab", answers, strict=True):
+        _, tokenizer, episodes = own_episodes(bench.models, name, ["red blue"], Sampling(max_new_tokens=24), seed, 0)
+        assert [answer.text] == response_texts(episodes, tokenizer)
+
+
+def test_background_work_waits_for_others_and_is_drawn_together(bench: Bench) -> None:
+    behind = [Sample(i, "a", ["red blue"] * 2, LONG, seed=i, stream=True, background=True) for i in (1, 2, 3)]
+    behind.append(Sample(4, "b", ["red blue"], LONG, stream=True, background=True))
+    bench.ask(*behind)
+    bench.server.turn()
+    assert {reply.id for reply in bench.replies} == {1, 2, 3}  # one column of all that are alike
+    bench.ask(Sample(5, "a", ["why"], LONG, stream=True))
+    before = len(bench.replies)
+    bench.finish({5})
+    assert {reply.id for reply in bench.replies[before:]} == {5}
+    bench.finish({1, 2, 3, 4})
+    done = {reply.id: reply.result for reply in bench.replies if isinstance(reply, Done)}
+    together = [done[request.id] for request in behind]
+    alone = [Bench(bench.models).do(request)[0] for request in behind]
+    assert [[answer.text for answer in answers] for answers in together] == [
+        [answer.text for answer in answers] for answers in alone
+    ]
+
+
+def test_a_cancelled_request_is_answered_with_what_there_is(bench: Bench) -> None:
+    seed = long_seeds(bench)[0]
+    whole = bench.do(Sample(1, "a", ["red blue"], LONG, seed))[0][0]
+    bench.ask(Sample(2, "a", ["red blue"], LONG, seed, stream=True))
+    for _ in range(5):
+        bench.server.turn()
+    [nothing] = bench.do(Cancel(3, 2))
+    bench.finish({2})
+    [part] = next(reply.result for reply in bench.replies if isinstance(reply, Done) and reply.id == 2)
+    assert nothing is None and part.text and whole.text.startswith(part.text)
+    assert part.tokens == 5 and not part.finished
+    assert "".join(reply.text for reply in bench.replies if isinstance(reply, Token)) == part.text
+
+
+def test_cancelled_in_the_background_one_leaves_the_others_alone(bench: Bench) -> None:
+    seeds = enumerate(long_seeds(bench)[:2], start=1)
+    behind = [Sample(i, "a", ["red blue"], LONG, seed, background=True) for i, seed in seeds]
+    alone = bench.do(*behind)
+    bench.replies.clear()
+    bench.ask(*behind, Sample(3, "b", ["why"] * 2, LONG, background=True))
+    for _ in range(3):
+        bench.server.turn()
+    bench.ask(Cancel(4, 1), Cancel(5, 3), Cancel(6, 77))
+    bench.finish({1, 2, 3, 4, 5, 6})
+    done = {reply.id: reply.result for reply in bench.replies if isinstance(reply, Done)}
+    assert done[1][0].tokens == 3 and alone[0][0].text.startswith(done[1][0].text)
+    assert done[2][0].text == alone[1][0].text
+    assert done[3] == [Drawn("", 0, False)] * 2
+    scores = bench.do(Score(7, "rm", [["why", "red"]] * 200), Cancel(8, 7))[0]
+    assert len(scores) == 0 or len(scores) % 64 == 0
+
+
+MESSAGES = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "blue"}]
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"prompts": ["red"] * 40 + [""]}, "a prompt has 0 tokens, a reads 1 to 31: ''"),
+    ({"prompts": [" red" * 32]}, "a prompt has 32 tokens, a reads 1 to 31"),
+    ({"sampling": {"temperature": -1}}, "temperature is -1; it must be 0 to 100"),
+    ({"sampling": {"top_k": 1.5}}, "top_k is 1.5; it must be a whole number"),
+    ({"sampling": {"heat": 1}}, "there is no sampling setting heat"),
+    ({"model": "c"}, "c is not loaded"),
+    ({"ref": "rm"}, "rm is not loaded"),
+    ({"ref": "bytes"}, "bytes has another tokenizer than a, so KL cannot be told"),
+    ({"ref": "short"}, "short reads 8 tokens, and this may take 25: lower max_new_tokens"),
+    ({"scorer": "a"}, "a is not loaded"),
+    ({"value": "pocket:judge"}, "pocket:judge is no model and gives no values"),
+]
+
+
+@pytest.mark.parametrize(("changed", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
+@pytest.mark.parametrize("background", [False, True])
+def test_a_mistake_fails_its_own_request_alone(
+    bench: Bench, changed: dict[str, Any], sentence: str, background: bool
+) -> None:
+    plain: dict[str, Any] = {"model": "a", "prompts": ["red"], "sampling": LONG, "background": background}
+    failed, done = bench.do(Sample(1, **{**plain, **changed}), Sample(2, **plain))
+    assert isinstance(failed, Failed) and failed.error.startswith(sentence)
+    assert failed.exit_code == 2 and done[0].tokens > 0
+
+
+def test_messages_scores_and_nothing_at_all(bench: Bench) -> None:
+    conversation, none, scores, judged = bench.do(
+        Sample(1, "a", [MESSAGES], LONG),
+        Sample(2, "a", [], LONG, scorer="rm", ref="b"),
+        Score(3, "rm", [["red blue", "yes"], [MESSAGES, "no"]] * 50),
+        Score(4, "pocket:judge", [["What is the capital of France?", "Paris."]]),
+    )
+    assert conversation[0].tokens > 0 and none == []
+    assert scores[:2] == pytest.approx(scores[-2:], abs=TOLERANCE) and len(scores) == 100
+    assert 0 < judged[0] < 1
+
+
+def test_a_bug_is_told_as_one_and_ends_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slmctl.worker.answers._measured", broken)
+        failed, whole = bench.do(Sample(1, "a", ["red"], LONG, ref="b"), Sample(2, "a", ["red"], LONG))
+    assert isinstance(failed, Failed) and failed.exit_code == 70
+    assert failed.error.startswith("a bug of ours: ZeroDivisionError: of ours (details in ")
+    assert "ZeroDivisionError: of ours" in Path(failed.error.split("details in ")[1].rstrip(")")).read_text()
+    assert "Traceback" in capsys.readouterr().err and whole[0].tokens > 0
+    os.unlink(failed.error.split("details in ")[1].rstrip(")"))
+
+
+def test_memory_that_runs_out_is_one_sentence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("slmctl.worker.jobs.stream", full)
+    [failed] = bench.do(Sample(1, "a", ["red"], LONG))
+    assert isinstance(failed, Failed) and failed.error.startswith("this does not fit into memory")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{}", "[1]", "\x00\xff", '{"kind": "Load"}', '{"kind": "Nope", "id": 3}', "{" * 9000]
+)
+def test_lines_that_are_no_requests_are_answered_and_passed_over(bench: Bench, line: str) -> None:
+    bench.lines.put(line + "\n")
+    assert bench.do(Sample(1, "a", ["red"], LONG))[0][0].tokens > 0
+    assert isinstance(bench.replies[0], Failed) and bench.replies[0].id == 0
+    [failed] = bench.do(Done(2))
+    assert isinstance(failed, Failed) and failed.error == "Done is a reply, not a request"
+
+
+def test_the_longest_unused_model_makes_room_and_comes_back(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    open_it = Opening.policy
+
+    def counted(self: Any, name: str, directory: Path) -> Any:
+        opened.append(name)
+        return open_it(self, name, directory)
+
+    monkeypatch.setattr(Opening, "policy", counted)
+    size = 4 * sum(p.numel() for p in open_policy(models / "a")[0].parameters())
+    bench = Bench(models, room=2 * size)
+    opened.clear()
+    for number, name in enumerate(("a", "b", "a", "b", "a")):
+        bench.do(Sample(number, name, ["red"], LONG))
+    assert opened == ["a", "b"]  # what was loaded after them had taken their place
+    for number, name in enumerate(("short", "a", "b"), start=10):  # in place of b, not of a; and of short
+        bench.do(Sample(number, name, ["red"], LONG))
+    assert opened == ["a", "b", "short", "b"]
+    bench.do(Load(20, "a", str(models / "a")), Sample(21, "short", ["red"], LONG), Sample(22, "a", ["red"], LONG))
+    assert opened[4:] == ["a", "short"]
+
+
+def test_a_name_loaded_again_means_the_new_files(bench: Bench) -> None:
+    before, other = bench.do(Sample(1, "a", ["red blue"], LONG), Sample(2, "b", ["red blue"], LONG))
+    known, after = bench.do(Load(3, "a", str(bench.models / "b")), Sample(4, "a", ["red blue"], LONG))
+    assert before[0].text != other[0].text == after[0].text
+    assert (known.name, known.context, known.chat, len(known.checkpoint)) == ("a", ARCHITECTURE.context, False, 64)
+    failed, again = bench.do(Load(5, "a", str(bench.models / "none")), Sample(6, "a", ["red blue"], LONG))
+    assert isinstance(failed, Failed) and failed.exit_code == 3 and again[0].text == other[0].text
+    [code] = bench.do(Load(7, "x.py:f", "", scorer=True))
+    assert isinstance(code, Failed) and "is code" in code.error
