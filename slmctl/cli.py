@@ -19,6 +19,7 @@ from slmctl.commands import (
     doctor,
     eval,
     export,
+    guide,
     label,
     options,
     presets,
@@ -89,6 +90,7 @@ def _wire() -> None:
     _command(data.show, "show", "Show prompts or rows.", data.SHOW_HELP, data_app)
     _command(convert.convert, "convert", "Rewrite other formats as rows.", convert.HELP, data_app)
     app.add_typer(data_app, name="data")
+    _command(guide.guide, "guide", "Read the manual.", guide.HELP)
     _command(doctor.doctor, "doctor", "Device, threads and versions in use.", doctor.HELP)
 
 

@@ -9,9 +9,10 @@ from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys, _character_to_key
+from textual.keys import KEY_DISPLAY_ALIASES, KEY_NAME_REPLACEMENTS, Keys, _character_to_key, key_to_character
 
 import slmctl.tui
+from slmctl.guide.pages import table
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 BEYOND_KEYBOARDS = 0x10000  # the first character of which no keyboard has a key
@@ -94,3 +95,29 @@ def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
 
 def _bindings(kind: type[DOMNode]) -> Iterable[Binding]:
     return Binding.make_bindings(vars(kind).get("BINDINGS", ()))
+
+
+def key_tables() -> str:
+    """All bindings that have an id, as one Markdown table a mode: keys, what they do, and the id to remap them by."""
+    binding_ids()  # imports every screen and widget
+    sections = {"everywhere": "Everywhere", "runs": "Runs (F2)", "watch": "Train (F3)", "chat": "Chat (F5)"}
+    sections |= {"label": "Label (F6)", "widgets": "Lists and dialogs"}
+    rows: dict[str, dict[tuple[str, str], list[str]]] = {name: {} for name in sections}
+    for kind in _kinds(DOMNode):
+        package = kind.__module__.removeprefix("slmctl.tui.").split(".")
+        section = package[0] if len(package) > 1 and package[0] in sections else "everywhere"
+        for binding in _bindings(kind) if kind.__module__.startswith("slmctl.tui.") else ():
+            if binding.id is not None and binding.description:
+                rows[section].setdefault((binding.description, binding.id), []).append(binding.key)
+    return "\n\n".join(
+        f"## {sections[name]}\n\n{table(('keys', 'action', 'id'), [_key_row(*row) for row in found.items()])}"
+        for name, found in rows.items()
+        if found
+    )
+
+
+def _key_row(action: tuple[str, str], keys: list[str]) -> tuple[str, str, str]:
+    names = dict.fromkeys(key for typed in keys for key in typed.split(","))
+    shown = [f"`{KEY_DISPLAY_ALIASES.get(key) or key_to_character(key) or key}`" for key in names if key != "space"]
+    shown += ["`space`"] * ("space" in names)
+    return ", ".join(shown), action[0], f"`{action[1]}`"

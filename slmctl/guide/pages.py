@@ -1,0 +1,82 @@
+"""The topics of the manual and the text of each page.
+
+A page is the Markdown file of its topic beside this one. Tables that would drift are generated when a page is read: a
+line `{{settings}}` becomes the table of all settings, `{{metrics}}` that of all metrics, `{{keys}}` what the caller
+passes, since the key bindings belong to the playground, which this package does not import.
+"""
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from engine.core.config import Config
+from engine.core.errors import ConfigError, nearest
+from engine.core.metrics import REGISTRY, Metric
+from engine.core.settings import flatten, leaves
+
+TOPICS = {
+    "tour": "Five minutes: train a policy, watch it, chat with it, label its answers",
+    "rlhf": "How RLHF works here, stage by stage, and what every metric means",
+    "data": "File formats for demonstrations, comparisons, prompts and text",
+    "models": "Naming models, starting from your own, custom rewards, export",
+    "labeling": "Collecting preferences and training on them",
+    "playground": "The terminal interface and all of its keys",
+    "settings": "Every setting, its default, and where values come from",
+    "runs": "Runs: files on disk, resuming, sharing stages, exit codes",
+    "troubleshooting": "Symptoms, causes and remedies",
+    "trl": "Coming from TRL",
+    "architecture": "How slmctl is built",
+}
+
+
+def page(topic: str, keys: str) -> str:
+    """The Markdown of one page; `keys` is the table of key bindings.
+
+    Raises: ConfigError for a topic that does not exist.
+    """
+    if topic not in TOPICS:
+        raise ConfigError(f"no guide page {topic!r}{nearest(topic, TOPICS)} (topics: {', '.join(TOPICS)})")
+    text = (files(__package__) / f"{topic}.md").read_text(encoding="utf-8")
+    for name, table in (("settings", settings_tables), ("metrics", metric_tables)):
+        if (placeholder := f"{{{{{name}}}}}") in text:
+            text = text.replace(placeholder, table())
+    return text.replace("{{keys}}", keys)
+
+
+def settings_tables() -> str:
+    """All settings with their defaults and descriptions, one Markdown table a section of the configuration."""
+    defaults, sections = flatten(Config()), dict[str, list[tuple[str, ...]]]()
+    for name, field in leaves().items():
+        value = defaults[name]
+        default = "" if value is None or value == "" else _toml(value)
+        section = name.rpartition(".")[0] or "general"
+        sections.setdefault(section, []).append((f"`{name}`", default, field.description or ""))
+    return "\n\n".join(
+        f"## {section}\n\n{table(('setting', 'default', 'meaning'), rows)}" for section, rows in sections.items()
+    )
+
+
+def metric_tables() -> str:
+    """All metrics with their units and meanings, one Markdown table a stage."""
+    stages = dict[str, list[Metric]]()
+    for name, metric in REGISTRY.items():
+        stages.setdefault(name.partition("/")[0], []).append(metric)
+    return "\n\n".join(
+        f"### {stage}\n\n{table(('metric', 'unit', 'better', 'meaning'), map(_metric_row, metrics))}"
+        for stage, metrics in stages.items()
+    )
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table; a vertical bar inside a cell is escaped."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _metric_row(metric: Metric) -> tuple[str, ...]:
+    better = {"up": "higher", "down": "lower"}.get(metric.better, "")
+    formula = f" (`{metric.formula}`)" if metric.formula else ""
+    return (f"`{metric.name}`", metric.unit, better, metric.meaning + formula)
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
