@@ -9,7 +9,7 @@ from slmctl.worker.sampler import Draw, SamplerGone
 from tests.support.fake_sampler import FakeSampler, pieces
 
 
-def test_answers_come_from_the_script_in_pieces_that_are_the_text() -> None:
+def test_scripted_answers_come_in_pieces_of_their_text() -> None:
     async def drive() -> None:
         fake, heard = FakeSampler(), list[tuple[int, str]]()
         fake.say("tiny:sft", "hi", "one two\nthree", "four")
@@ -24,7 +24,7 @@ def test_answers_come_from_the_script_in_pieces_that_are_the_text() -> None:
     asyncio.run(drive())
 
 
-def test_a_held_draw_waits_in_the_middle_and_may_be_stopped_there() -> None:
+def test_a_held_draw_waits_midway_and_may_be_stopped() -> None:
     async def drive() -> None:
         fake, heard = FakeSampler(), list[str]()
         fake.say("a", "hi", "one two three")

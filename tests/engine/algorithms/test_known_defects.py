@@ -84,7 +84,7 @@ def test_nothing_after_eos_counts() -> None:
     assert not outcomes[0][:, ~MASK].any()
 
 
-def test_entropy_is_of_the_whole_distribution_not_of_sampled_tokens() -> None:
+def test_entropy_is_of_the_distribution_not_of_sampled_tokens() -> None:
     logits = torch.tensor([math.log(0.99), math.log(0.01)])
     exact = -(0.99 * math.log(0.99) + 0.01 * math.log(0.01))
     of_the_token = [-token_logprobs(logits, torch.tensor(token)).item() for token in (0, 1)]
@@ -244,9 +244,7 @@ def _language_term(weights: Tensor, rows: slice) -> Tensor:
 
 @pytest.mark.parametrize("term", [_policy_term, _value_term, _language_term])
 @pytest.mark.parametrize("microbatch", [1, 2, 3])
-def test_the_split_into_microbatches_does_not_change_the_gradient(
-    term: Callable[[Tensor, slice], Tensor], microbatch: int
-) -> None:
+def test_microbatches_do_not_change_the_gradient(term: Callable[[Tensor, slice], Tensor], microbatch: int) -> None:
     weights = torch.tensor([1.1, 0.7], dtype=torch.float64, requires_grad=True)
 
     def gradient(loss: Tensor) -> Tensor:

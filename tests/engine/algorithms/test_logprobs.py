@@ -104,7 +104,7 @@ def test_response_hidden_by_hand() -> None:
     assert response_hidden(hidden, 2).tolist() == [[[2], [3]], [[7], [8]]]
 
 
-def test_response_hidden_lets_gradient_through_to_its_own_positions_only() -> None:
+def test_response_hidden_passes_gradient_to_its_positions_only() -> None:
     hidden = torch.zeros(1, 5, 2, requires_grad=True)
     (gradient,) = torch.autograd.grad(response_hidden(hidden, 2).sum(), hidden)
     assert gradient[0, :, 0].tolist() == [0, 0, 1, 1, 0]

@@ -15,7 +15,7 @@ def test_few_comparisons_are_seen_more_often(comparisons: int, times: float) -> 
     assert passes(comparisons) == times
 
 
-def test_a_reward_model_that_has_learnt_before_takes_smaller_steps() -> None:
+def test_a_pretrained_reward_model_takes_smaller_steps() -> None:
     new = {"rm.epochs": 6.0, "rm.muon_lr": 0.0, "rm.warmup_steps": 2}
     assert settings_for_few(TINY, 100, warm=False) == new
     assert settings_for_few(TINY, 100, warm=True) == new | {"rm.lr": 3e-4}
@@ -36,7 +36,7 @@ def test_the_sentence_names_what_was_seen_and_what_to_type() -> None:
     assert "rm.lr" not in said(), "a new reward model has learnt nothing yet that a large step could spoil"
 
 
-def test_what_a_person_has_typed_is_left_to_them_but_for_the_passes() -> None:
+def test_typed_settings_are_kept_except_epochs() -> None:
     told = said(typed=["rm.epochs", "rm.lr", "rm.muon_lr"], warm=True)
     assert told.endswith("--fresh --set rm.epochs=10 --set rm.warmup_steps=2")
 

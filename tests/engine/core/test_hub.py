@@ -109,7 +109,7 @@ def sampled(hub: ThreadingHTTPServer, home: Path, model: str = MODEL) -> subproc
     return python(hub, home, "-m", "slmctl", "sample", model, "--max-new-tokens", "3", "--jsonl")
 
 
-def test_a_model_of_the_hub_is_fetched_once_and_no_code_and_no_pickle_with_it(
+def test_a_hub_model_is_fetched_once_without_code_or_pickle(
     hub: ThreadingHTTPServer, asked: list[str], tmp_path: Path
 ) -> None:
     first = sampled(hub, tmp_path)

@@ -98,7 +98,7 @@ def test_a_hub_dataset_without_a_network_is_one_sentence() -> None:
     assert "FileError: the dataset hf:nobody/nothing cannot be loaded: " in ended.stderr.splitlines()[-1]
 
 
-def test_a_hub_that_cannot_be_reached_is_not_tried_again_and_again() -> None:
+def test_an_unreachable_hub_is_not_retried() -> None:
     code = """
 import socket
 from engine.data.datasets import dataset_rows

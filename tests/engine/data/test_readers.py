@@ -123,7 +123,7 @@ def test_empty_rows_are_left_out_and_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("no", [False, "false", "False"])
-def test_a_demonstration_that_was_judged_bad_is_left_out_and_counted(tmp_path: Path, no: Any) -> None:
+def test_a_demonstration_judged_bad_is_skipped_and_counted(tmp_path: Path, no: Any) -> None:
     rows = [{"prompt": "Hi", "completion": text, "label": label} for text, label in (("Yo", True), ("Go", no))]
     file = jsonl(tmp_path / "kto.jsonl", *rows, {"prompt": "Hi", "completion": "", "label": no})
     loaded = read_demonstrations(file)
@@ -136,7 +136,7 @@ def test_a_demonstration_that_was_judged_bad_is_left_out_and_counted(tmp_path: P
         read_demonstrations(jsonl(tmp_path / "none.jsonl", rows[1]))
 
 
-def test_two_annotators_who_contradict_each_other_are_two_rankings(tmp_path: Path) -> None:
+def test_contradicting_annotators_give_two_rankings(tmp_path: Path) -> None:
     rows = [{"prompt": "Hi", "chosen": a, "rejected": b, "annotator": b} for a, b in ("xy", "yx", "xy")]
     read = read_rankings(jsonl(tmp_path / "c.jsonl", *rows)).records
     assert [ranking.responses for ranking in read] == [("x", "y"), ("y", "x"), ("x", "y")]

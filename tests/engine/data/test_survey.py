@@ -53,7 +53,7 @@ REPLY = {"role": "assistant", "content": "a"}
 HH = "\n\nHuman: hi\n\nAssistant: "
 
 
-def test_pairs_are_the_same_whatever_their_form_and_their_judgements_are_compared(tmp_path: Path) -> None:
+def test_the_same_pair_in_two_forms_is_compared(tmp_path: Path) -> None:
     file = tmp_path / "c.jsonl"
     report = report_on(
         file,
@@ -107,7 +107,7 @@ def test_responses_that_another_row_gives(
     assert (report.repeated, report.duplicates) == (repeated, duplicates)
 
 
-def test_shared_prompts_are_found_whatever_their_form_spaces_and_case(tmp_path: Path) -> None:
+def test_shared_prompts_are_found_in_any_form_spacing_and_case(tmp_path: Path) -> None:
     file, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     report_on(other, "prompts", {"prompt": "Ho"}, {"messages": TURNS}, {"prompt": "hi"})
     report = report_on(file, "prompts", {"prompt": "H i"}, {"prompt": "Hi\n"}, {"prompt": "ho  "}, against=other)

@@ -41,7 +41,7 @@ def test_right_pad() -> None:
     assert tokens.tolist() == [[1, 9], [2, 3]] and lengths.tolist() == [1, 2]
 
 
-def test_demonstrations_learn_the_response_through_eos_and_count_what_is_dropped() -> None:
+def test_demonstrations_train_on_responses_through_eos() -> None:
     rows = [
         Demonstration("red blue", "one"),
         Demonstration("red blue", "one two three"),  # 6 tokens with EOS
@@ -73,7 +73,7 @@ U, A, E = USER_ID, ASSISTANT_ID, 1
 RED, BLUE, ONE, TWO, YES, WHY = 3, 4, 6, 7, 9, 11
 
 
-def test_a_conversation_is_one_row_with_loss_on_each_assistant_turn() -> None:
+def test_a_conversation_is_one_row_with_loss_on_assistant_turns() -> None:
     row = Demonstration(TURNS, "yes", all_turns=True)
     (example,), overlong = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=32)
     assert example.ids == [U, RED, A, ONE, E, U, BLUE, A, TWO, E, U, WHY, A, YES, E] and overlong == 0
@@ -83,7 +83,7 @@ def test_a_conversation_is_one_row_with_loss_on_each_assistant_turn() -> None:
     assert (batch.tokens[0][batch.learn[0]]).tolist() == [ONE, E, TWO, E, YES, E]
 
 
-def test_only_the_last_turn_is_learnt_where_the_others_are_a_prompt() -> None:
+def test_only_the_last_turn_has_loss_if_the_rest_is_a_prompt() -> None:
     (example,), _ = demonstration_examples([Demonstration(TURNS, "yes")], chat_tokenizer(FAITHFUL), context=32)
     assert (example.learn_from, example.only_read) == (13, ())
 
@@ -101,7 +101,7 @@ def test_turns_that_the_context_has_no_room_for_are_counted() -> None:
     assert [example.ids[-2] for example in examples] == [TWO] and overlong == 1
 
 
-def test_this_projects_own_template_writes_the_past_as_it_was_generated() -> None:
+def test_our_own_template_writes_history_as_it_was_generated() -> None:
     tokenizer = train_tokenizer(["red one blue two why yes no three"] * 3, 300)
     row = Demonstration(TURNS, "yes no", all_turns=True)
     (example,), _ = demonstration_examples([row], tokenizer, context=100)
@@ -162,7 +162,7 @@ def test_each_epoch_sees_every_row_once(lengths: list[int], rows: int, seed: int
 
 @settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=80), tokens=st.integers(30, 200))
-def test_a_batch_holds_no_more_tokens_than_asked_padding_included(lengths: list[int], tokens: int) -> None:
+def test_a_batch_stays_within_its_tokens_including_padding(lengths: list[int], tokens: int) -> None:
     batches = EpochBatches(lengths, 0, "data", tokens=tokens)
     seen = [batches[i] for i in range(len(batches))]
     assert sorted(chain(*seen)) == list(range(len(lengths)))

@@ -52,7 +52,7 @@ def fill_and_fail(folder: Path) -> None:
 # whole or not at all
 
 
-def test_a_directory_replaces_an_older_one_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_directory_replaces_an_older_one_and_leaves_no_trace(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "final"
     write_directory(target, write("old", "1"))
     write_directory(target, write("new", "2"))
@@ -149,7 +149,7 @@ def test_training_state_comes_back_bit_for_bit(architecture: Any, muon_lr: float
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_saver_keeps_the_last_two_steps_and_resumes_from_the_newest(tmp_path: Path) -> None:
+def test_a_saver_keeps_two_steps_and_resumes_from_the_newest(tmp_path: Path) -> None:
     keeper = saver(tmp_path, "sft", every=2)
     keeper.model, keeper.tokenizer = language_model(), word_tokenizer()
     assert keeper.resume() == keeper.latest() == 0

@@ -126,7 +126,7 @@ def test_a_real_tokenizer_gives_transformers_ids(text: str) -> None:
     assert ours.pad_id not in (ours.eos_id, ours.bos_id)
 
 
-def test_a_tokenizer_that_transformers_saved_again_gives_the_same_ids(ours: Tokenizer, tmp_path: Path) -> None:
+def test_a_tokenizer_resaved_by_transformers_gives_the_same_ids(ours: Tokenizer, tmp_path: Path) -> None:
     save_tokenizer(ours, tmp_path)
     hf.AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
     again = load_tokenizer(tmp_path / "again")

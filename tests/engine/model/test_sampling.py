@@ -45,7 +45,7 @@ def test_a_rows_tokens_do_not_depend_on_the_batch_around_it(temperature: float) 
     assert together == [drawn([row], numbers[i : i + 1], sampling)[0] for i, row in enumerate(ROWS)]
 
 
-def test_a_row_is_cut_by_its_own_prompt_and_not_by_its_neighbours() -> None:
+def test_a_row_is_cut_by_its_own_prompt_not_its_neighbors() -> None:
     model, sampling = language_model(), Sampling(max_new_tokens=40)
     rows, numbers = [[5], [4] * 30], uniforms(2, 40, seed=3)
     no_eos = -1
@@ -160,7 +160,7 @@ def test_nothing_narrows_by_default() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1])
-def test_a_prompt_that_fills_the_context_gets_no_response_and_takes_none_from_others(length: int) -> None:
+def test_a_prompt_that_fills_the_context_affects_no_other_row(length: int) -> None:
     numbers = uniforms(2, 5)
     rows = [[3] * (ARCHITECTURE.context + length), [6, 11]]
     alone = drawn(rows[1:], numbers[1:], Sampling(max_new_tokens=5))

@@ -88,7 +88,7 @@ def prepending() -> Tokenizer:
 
 @settings(max_examples=150)
 @given(prompt=st.text("low wid", min_size=1, max_size=8), response=st.text("low wid", max_size=12))
-def test_a_response_joins_to_its_verbatim_prompt_and_is_read_as_it_was_drawn(prompt: str, response: str) -> None:
+def test_a_response_joins_its_verbatim_prompt_as_drawn(prompt: str, response: str) -> None:
     for one in (train_tokenizer(TEXTS, 300).without_template(), prepending()):
         (ids,) = one.encode_responses([response], ended=False)
         (text,) = one.decode_responses([ids])
@@ -99,14 +99,14 @@ def test_a_response_joins_to_its_verbatim_prompt_and_is_read_as_it_was_drawn(pro
     assert templated.decode_responses([ids]) == [templated.decode(ids)]
 
 
-def test_the_space_that_a_response_begins_with_is_told_where_the_prompt_is_verbatim() -> None:
+def test_a_leading_space_is_kept_after_a_verbatim_prompt() -> None:
     for one in (train_tokenizer(TEXTS, 300).without_template(), prepending()):
         word, glued = one.encode_text("low wide"), one.encode_text("low")[-1:]
         assert one.decode_responses([word, [one.eos_id], []]) == [" low wide", "", ""]
         assert one.decode_responses([[*glued, one.eos_id]])[0].strip() == one.decode(glued).strip()
 
 
-def test_a_vocabulary_without_the_letter_that_stands_before_a_response_tells_it_all_the_same() -> None:
+def test_a_leading_space_is_kept_in_a_small_vocabulary() -> None:
     encoder = Encoder(models.WordLevel({PAD: 0, EOS: 1, "<unk>": 2, "low": 3}, unk_token="<unk>"))
     encoder.add_special_tokens([PAD, EOS])
     assert Tokenizer(encoder, eos_id=1, pad_id=0).decode_responses([[3, 3], [3, 1], []]) == [" low low", " low", ""]
@@ -243,7 +243,7 @@ def test_files_that_do_not_fit_are_refused(name: str, text: str, expected: str, 
     assert name in str(refused.value)
 
 
-def test_words_without_a_space_before_them_are_the_same_inside_a_text() -> None:
+def test_words_without_a_leading_space_are_the_same_inside_text() -> None:
     tokenizer = train_tokenizer(TEXTS, 300)
     assert tokenizer.encode_text("low low") == tokenizer.encode_text("low") * 2
 

@@ -156,7 +156,7 @@ def test_initialisation_follows_from_its_generator() -> None:
     assert all(bool((p == 1).all()) for name, p in model.named_parameters() if "norm" in name)
 
 
-def test_bfloat16_products_come_near_float32_and_change_the_numbers() -> None:
+def test_bfloat16_products_are_close_to_float32_but_not_equal() -> None:
     model = language_model()
     tokens, mask = left_pad(ROWS, 0)
     exact = logits(model, tokens, mask)

@@ -75,7 +75,7 @@ def test_two_simulated_labelers_agree_as_solved() -> None:
     assert mean(same) == pytest.approx(0.73, abs=SIMULATION_TOLERANCE)
 
 
-def test_the_ceiling_is_what_the_true_utilities_reach_on_pairs_that_are_no_ties() -> None:
+def test_the_ceiling_is_the_accuracy_of_true_utilities() -> None:
     rng, scale, margin = random.Random(3), 0.1, 0.1
     right, untied = 0.0, list[float]()
     for _ in range(20_000):

@@ -261,7 +261,7 @@ def test_other_names_can_be_a_runs(name: str) -> None:
         ("hf", "hf or pocket"),
     ],
 )
-def test_of_a_name_that_is_refused_the_rule_is_said_that_it_breaks(name: str, rule: str) -> None:
+def test_a_refused_name_is_answered_with_the_rule_it_breaks(name: str, rule: str) -> None:
     with pytest.raises(ConfigError, match=f"also names its folder, and may not .*{rule}"):
         check_name(name)
 

@@ -51,7 +51,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("statements", FOREIGN.values(), ids=FOREIGN)
-def test_other_peoples_databases_are_refused_and_stay_as_they_are(tmp_path: Path, statements: list[str]) -> None:
+def test_foreign_databases_are_refused_and_unchanged(tmp_path: Path, statements: list[str]) -> None:
     database(tmp_path / "other.db", *statements)
     before = state(tmp_path)
     for opening in (LabelStore, read_labels):

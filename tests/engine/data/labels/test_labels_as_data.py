@@ -24,7 +24,7 @@ EDIT = judged(ranks=None, verdict="edit", edited="better")
 
 
 @pytest.mark.parametrize("name", ["labels.db", "labels.sqlite", "a.b.db"])
-def test_what_is_ranked_are_comparisons_and_what_is_edited_demonstrations(tmp_path: Path, name: str) -> None:
+def test_rankings_are_comparisons_and_edits_are_demonstrations(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     stored(path, judged(), judged(ranks=None), EDIT, judged(ranks=TIE), judged(repeats=1))
     assert is_labels(str(path))
@@ -154,15 +154,13 @@ def test_the_newest_labels_are_held_out_by_whole_prompts(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("labels", "share", "held"), [(2, 0.01, 1), (2, 0.99, 1), (20, 0.08, 2), (20, 0.99, 19)])
-def test_few_labels_are_cut_into_some_to_train_and_some_to_hold_out(
-    tmp_path: Path, labels: int, share: float, held: int
-) -> None:
+def test_few_labels_are_split_into_training_and_held_out(tmp_path: Path, labels: int, share: float, held: int) -> None:
     stored(tmp_path / "labels.db", *[of(f"number {number}") for number in range(labels)])
     assert list(map(len, held_out(tmp_path / "labels.db", share))) == [labels - held, held]
 
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=2).filter(lambda drawn: len(set(drawn)) > 1), st.floats(0, 1))
-def test_what_is_held_out_was_judged_after_all_that_is_trained_on(prompts: list[str], share: float) -> None:
+def test_the_newest_labels_are_held_out(prompts: list[str], share: float) -> None:
     rankings = [Ranking(prompt, (f"{place}", ""), A) for place, prompt in enumerate(prompts)]
     train, validation = newest_apart(rankings, share)
     assert sorted([*train, *validation], key=lambda one: int(one.responses[0])) == rankings and train and validation

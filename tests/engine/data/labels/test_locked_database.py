@@ -66,9 +66,7 @@ def test_a_session_tries_again_until_it_is_written_or_closed(tmp_path: Path) -> 
     asyncio.run(main())
 
 
-def test_whatever_keeps_the_last_answer_from_the_disk_is_known_once_it_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_last_write_is_reported_on_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         session = await opened(tmp_path / "l.db")
         writing, closing = threading.Event(), threading.Event()

@@ -70,7 +70,7 @@ def test_any_judgement_comes_back_as_it_was(made: list[Judgement]) -> None:
         assert all(one.at > 1.7e9 for one in found)
 
 
-def test_what_a_stronger_one_took_the_place_of_was_not_taken_back(tmp_path: Path) -> None:
+def test_a_replaced_label_does_not_count_as_undone(tmp_path: Path) -> None:
     with LabelStore(tmp_path / "l.db") as store:
         stronger = store.add(judged(strength=2), instead_of=store.add(judged()))
         store.add(judged(prompt="Ho"))
