@@ -112,12 +112,12 @@ def test_json_is_one_object_on_stdout_and_nothing_else(cli: Cli, engine_says: In
 
 def test_who_stops_reading_does_not_stop_the_run(home: Path) -> None:
     script = "from tests.slmctl.commands.test_run_stages import run_with_script; run_with_script()"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.close()
-    assert (process.wait(60), process.stderr.read()) == (0, "")
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (0, "")
     assert RunDir(home / "tiny").result.exists()
 
 

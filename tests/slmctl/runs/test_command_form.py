@@ -154,7 +154,7 @@ def test_a_run_that_died_unasked_after_is_dead(tmp_path: Path) -> None:
     status = read_status(run)
     assert status is not None and status["state"] == "running"
     assert liveness(status, status["at"]) == "dead"
-    launched.ended()
+    launched.process.wait()
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -59,13 +59,16 @@ def test_what_others_print_and_what_is_no_request_disturb_nothing(models: Path, 
         Load(1, "a", str(models / "a")),
         Sample(2, "a", ["red blue"] * 8, {"max_new_tokens": 20}, stream=True),
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "slmctl.worker", "--threads=1"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=(tmp_path / "stderr").open("wb"),
-    ) as child:
+    with (
+        (tmp_path / "stderr").open("wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "slmctl.worker", "--threads=1"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        ) as child,
+    ):
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(b"\xff\x00 no message\n\n[]\n" + "".join(to_line(request) for request in requests).encode())
         child.stdin.flush()
@@ -86,14 +89,13 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, moment: str) -> None:
     model = language_model(replace(ARCHITECTURE, context=2000))
     model.model.embed_tokens.weight.data[1] = 0  # EOS is never the likeliest
     save_model(tmp_path / "model", model, word_tokenizer(), {})
-    parent = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path / "model"), moment], stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    assert not ended(child)
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert not ended(child)
+        os.kill(parent.pid, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_S
     while not ended(child):
         assert time.monotonic() < deadline, f"process {child} lives on"
