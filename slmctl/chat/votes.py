@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.data.labels.store import Candidate, Judgement, LabelStore
 from engine.data.records import Prompt
 from slmctl.chat.conversation import Reply, Turn, Unfit
-from slmctl.label.busy_database import PATIENCE_S
+from slmctl.label.writes import LOCK_WAIT_S
 
 SELECTION = "chat"
 TIE, BOTH_BAD, CHOICE, EDIT = "tie", "both_bad", "choice", "edit"
@@ -44,7 +44,7 @@ class Ballots:
 
     def _store(self, path: Path) -> LabelStore:
         if path not in self._stores:
-            self._stores[path] = LabelStore(path, PATIENCE_S)
+            self._stores[path] = LabelStore(path, LOCK_WAIT_S)
         return self._stores[path]
 
 

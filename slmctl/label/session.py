@@ -8,8 +8,8 @@ labeler ask different questions (seats.py), and each knows what was judged in th
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,12 +17,12 @@ from engine.core.errors import EngineError, FileError, LockedError, WithdrawnErr
 from engine.core.seeding import python_rng
 from engine.data.labels.store import Judgement, LabelStore
 from engine.data.records import Prompt, normalised
-from slmctl.label.busy_database import patiently
 from slmctl.label.candidates import Question
 from slmctl.label.counts import COMPARED
 from slmctl.label.questions import DEPTH, Questions
 from slmctl.label.seats import Seat, seat_at
 from slmctl.label.selection import ASKED, Recipe
+from slmctl.label.writes import WriteQueue
 from slmctl.worker.sampler import Sampler
 
 REPEATED = 0.05  # share of the questions that are an earlier pair the other way round
@@ -81,8 +81,8 @@ class Labelling:
         self.question: Question | None = None
         self.judged: list[Judgement] = []  # what stands of this labeler's answers, oldest first
         self.note, self.flagged = "", False  # of the question
-        self.busy = False  # whether an answer is being kept, made stronger or taken back
-        self.unwritten: EngineError | None = None  # once it is closed: why the last of these is not on the disk
+        self.writes = WriteQueue()
+        self.unwritten: EngineError | None = None  # once it is closed: why the last write is not on disk
         self._changed, self._clock, self._waits = changed, clock, waits
         self._answered: defaultdict[object, set[frozenset[str]]] = defaultdict(set)  # responses judged of each prompt
         self.questions = Questions(recipe, prompts, self._times_answered, sampler, self._look, depth, TURNS)
@@ -92,9 +92,6 @@ class Labelling:
         self._seat: Seat | None = None
         self._newest = 0  # the last row that is known here
         self._elsewhere: set[int] = set()  # judgements of this labeler's other sessions since this one began
-        self._write: asyncio.Task[int] | None = None
-        self._told = False  # that it waits
-        self._closing = False
 
     async def open(self) -> None:
         """Reads what was judged before and starts to draw questions. Raises: FileError."""
@@ -108,11 +105,8 @@ class Labelling:
 
     async def close(self) -> None:
         """Stops drawing and gives the database back; an answer that waits to be written is given up."""
-        self._closing = True
         await self.questions.close()
-        if self._write is not None:
-            (outcome,) = await asyncio.gather(self._write, return_exceptions=True)
-            self.unwritten = outcome if isinstance(outcome, EngineError) else None
+        self.unwritten = await self.writes.close()
         await asyncio.to_thread(self.store.close)
         if self._seat is not None:
             self._seat.leave()
@@ -122,11 +116,6 @@ class Labelling:
         """Whether nothing is left to ask."""
         return self.question is None and self.questions.exhausted and not self.questions.waiting
 
-    @property
-    def held(self) -> bool:
-        """Whether something waits to be written because another process holds the database."""
-        return self.busy and self._told
-
     async def answer(self, answer: Answer) -> Judgement:
         """The judgement that the question was given, once it is on the disk; the next question is asked then.
 
@@ -135,7 +124,8 @@ class Labelling:
         """
         question = self.question
         assert question is not None, "there is no question"
-        with self._alone():
+        async with self.writes:
+            assert self.question is question, "the question has changed"
             judgement = self._judgement(question, answer)
             number = await self._written(partial(self.store.add, judgement))
             judgement = replace(judgement, id=number, at=time.time())
@@ -151,12 +141,12 @@ class Labelling:
 
         Raises: FileError; WithdrawnError where another session took it back.
         """
-        last = self._last()
-        if last is None or last.verdict != "choice":
-            return None
-        if last.strength == 2:
-            return last
-        with self._alone():
+        async with self.writes:
+            last = self._last()
+            if last is None or last.verdict != "choice":
+                return None
+            if last.strength == 2:
+                return last
             stronger = replace(last, strength=2)
             number = await self._written(partial(self.store.add, stronger, last.id))
             stronger = replace(stronger, id=number)
@@ -169,9 +159,9 @@ class Labelling:
 
         Raises: FileError, and all is as it was before; WithdrawnError where another session took it back.
         """
-        if (last := self._last()) is None:
-            return None
-        with self._alone():
+        async with self.writes:
+            if (last := self._last()) is None:
+                return None
             number = await self._written(partial(self.store.withdraw, last.id, self.annotator))
             self.judged.remove(last)
             await self._look_elsewhere(number, number)
@@ -197,34 +187,20 @@ class Labelling:
             self.note, self.flagged = note, flagged
         return found is not None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One answer at a time: until all is done that follows from it, nothing else is done to any."""
-        assert not self.busy, "an answer is being kept"
-        self.busy = True
-        try:
-            yield
-        finally:
-            self.busy = False
-
     async def _written(self, write: Callable[[], int]) -> int:
-        """The number of the row that a write makes, once it is on the disk. Raises: FileError."""
-        self._told = False
-        self._write = asyncio.create_task(patiently(write, self._held), name="a labeler's answer")
+        """The number of the row that a write adds, once it is on disk. Raises: FileError."""
         try:
-            return await asyncio.shield(self._write)
+            return await self.writes.write(write, self._report_locked)
         except WithdrawnError:
-            self._write = None  # nothing is left to be written
             await self._read()
             raise
 
-    def _held(self, error: LockedError) -> None:
-        """Tells once that a write waits. Raises: LockedError where nobody waits for it."""
-        if self._waits is None or self._closing:
+    def _report_locked(self, error: LockedError) -> None:
+        """Reports once that a write waits. Raises: LockedError where nobody waits for it."""
+        if self._waits is None:
             raise error
-        if not self._told:
+        if not self.writes.locked:
             self._waits()
-        self._told = True
 
     async def _look_elsewhere(self, first: int, last: int) -> None:
         """Takes over what this labeler did in other sessions before the rows from `first` to `last`, which are ours."""

@@ -17,7 +17,7 @@ from engine.core.errors import EngineError, LockedError, WithdrawnError
 from engine.data.records import Prompt
 from slmctl.chat.conversation import Judged, Reply, Turn
 from slmctl.chat.votes import CHOICE, EDIT, Ballots, Vote, edit_of, judgement_of
-from slmctl.label.busy_database import patiently
+from slmctl.label.writes import retry_while_locked
 from slmctl.tui.messages import VoteKept
 
 VERDICTS = {"tie": "a tie", "both_bad": "all bad"}
@@ -117,7 +117,7 @@ class BallotBox:
             self._say(poll, self._before(poll), f"{place.name} {words}")  # each time: other keys wipe it away
 
         try:
-            done = await patiently(write, held)
+            done = await retry_while_locked(write, held)
         except EngineError:
             self._held = None
             raise

@@ -279,7 +279,7 @@ class LabelScreen(Screen[None]):
         """Takes the last judgement back, and the one before it the next time."""
         if self.session is None:
             return
-        if self._keeping.begin_undo(self.session.labelling.held):
+        if self._keeping.begin_undo(self.session.labelling.writes.locked):
             self._work(self.session.undo())
         elif self._keeping.refused:
             self.query_one(Reveal).tell(REFUSED)

@@ -11,7 +11,6 @@ from engine.core.errors import EngineError, FileError, LockedError, WithdrawnErr
 from engine.data.labels.store import Judgement, LabelStore, read_labels
 from engine.data.records import prompt_text
 from slmctl.console.safe import clean
-from slmctl.label.busy_database import PATIENCE_S, patiently
 from slmctl.label.candidates import Question
 from slmctl.label.counts import Tally, tally
 from slmctl.label.questions import ALIKE
@@ -19,6 +18,7 @@ from slmctl.label.rounds import newest_round
 from slmctl.label.session import Answer, Labelling
 from slmctl.label.setup import Sitting, Wishes, policies, sit
 from slmctl.label.statistics import figure_lines
+from slmctl.label.writes import LOCK_WAIT_S, retry_while_locked
 from slmctl.tui.messages import (
     FiguresRead,
     LabelFailed,
@@ -193,7 +193,7 @@ async def _opened(wishes: Wishes, home: Path, sampler: Callable[[], Sampler], po
     def opens(_: LockedError) -> None:
         post(LabelTold(f"{held}; it is opened once the file is free"))
 
-    store = await patiently(lambda: LabelStore(sitting.labels, PATIENCE_S), opens)
+    store = await retry_while_locked(lambda: LabelStore(sitting.labels, LOCK_WAIT_S), opens)
     labelling = Labelling(sitting.recipe, sitting.prompts, store, sitting.annotator, sampler, news, waits=waits)
     try:
         await labelling.open()
