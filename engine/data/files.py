@@ -6,18 +6,19 @@ databases by way of exports.py, and little of what the rows should hold: that is
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.core.errors import DataError, FileError
-from engine.data.datasets import dataset_rows, is_dataset, parquet_rows
-from engine.data.fields import FieldMap, parse_map, renamed
+from engine.data.datasets import dataset_rows, is_dataset, parquet_rows, rows_hash
+from engine.data.fields import FieldMap, renamed
 from engine.data.labels.export import MARKS, export
 from engine.data.labels.store import EVER, Labels, read_database
 from engine.data.records import Prompt, plain_prompt
@@ -49,12 +50,6 @@ class Source:
         return self.name
 
 
-def source_of(given: Mapping[str, str], option: str) -> Source | None:
-    """What a stage was given as `option` ("data" or "prompts"), if anything, with the field map that goes with it."""
-    mapped = given.get("map")
-    return Source(given[option], parse_map([mapped]) if mapped else {}) if option in given else None
-
-
 @dataclass(frozen=True)
 class Row:
     """One raw row; `place` reads like "data.jsonl, line 3".
@@ -74,10 +69,34 @@ def read_rows(source: Path | Source, kind: str) -> Iterator[Row]:
     given = source if isinstance(source, Source) else Source(str(source))
     rows: Iterator[Row]
     if is_dataset(given.name):
-        rows = (Row(f"{given.name}, row {number}", row) for number, row in enumerate(dataset_rows(given.name), start=1))
+        rows = _rows_of_dataset(given.name)
+    elif is_labels(given.name):
+        rows = _rows_of_labels(given.name, kind)
     else:
-        rows = _rows_of_labels(given.name, kind) if is_labels(given.name) else _rows_of_file(given.name, kind)
+        path = _readable(given.name, kind)
+        rows = _rows_of_file(path, _read(path), kind)
     return (_mapped(row, given.fields) for row in rows) if given.fields else rows
+
+
+def read_hashed(source: Source, kind: str) -> tuple[list[Row], str]:
+    """The rows of a source, and the SHA-256 of a file's content or of a dataset's or label database's rows; one read.
+
+    Raises: as `read_rows`.
+    """
+    name = source.name
+    if is_dataset(name) or is_labels(name):
+        rows = list(read_rows(Source(name), kind))
+        digest = rows_hash(row.value for row in rows)
+    else:
+        path = _readable(name, kind)
+        raw = _read(path)
+        rows, digest = list(_rows_of_file(path, raw, kind)), hashlib.sha256(raw).hexdigest()
+    return [_mapped(row, source.fields) for row in rows] if source.fields else rows, digest
+
+
+def _rows_of_dataset(name: str) -> Iterator[Row]:
+    for number, row in enumerate(dataset_rows(name), start=1):
+        yield Row(f"{name}, row {number}", row)
 
 
 def is_plain_text(source: Source) -> bool:
@@ -135,20 +154,25 @@ def _mapped(row: Row, fields: FieldMap) -> Row:
         return Row(row.place, DataError(f"{row.place}: {error}"))
 
 
-def _rows_of_file(name: str, kind: str) -> Iterator[Row]:
-    path, plain = Path(name).expanduser(), CUTS.get(kind, "")
+def _readable(name: str, kind: str) -> Path:
+    """The path of a file of a type that can hold this kind of data. Raises: FileError."""
+    path = Path(name).expanduser()
     if not path.is_file():
         raise FileError(f"there is no file {path}")
     suffix = suffix_of(path)
-    if suffix not in SUFFIXES or (suffix == ".txt" and not plain):
-        allowed = ", ".join(SUFFIXES if plain else SUFFIXES[:-1])
+    if suffix not in SUFFIXES or (suffix == ".txt" and kind not in CUTS):
+        allowed = ", ".join(SUFFIXES if kind in CUTS else SUFFIXES[:-1])
         raise FileError(f"{path} is of a type that cannot be read here; use {allowed}, or one of them with .gz")
+    return path
+
+
+def _rows_of_file(path: Path, raw: bytes, kind: str) -> Iterator[Row]:
+    suffix, content = suffix_of(path), _unpacked(path, raw)
     if suffix == ".parquet":
-        file = io.BytesIO(_read(path)) if path.suffix == COMPRESSED else path
-        for number, row in enumerate(parquet_rows(file, str(path)), start=1):
+        for number, row in enumerate(parquet_rows(io.BytesIO(content), str(path)), start=1):
             yield Row(f"{path}, row {number}", row)
         return
-    text = _decode(path)
+    text = _decode(path, content)
     if suffix == ".jsonl":
         yield from _lines_of_json(path, text)
     elif suffix == ".json":
@@ -156,7 +180,7 @@ def _rows_of_file(name: str, kind: str) -> Iterator[Row]:
     elif suffix == ".csv":
         yield from _cells(path, text)
     else:
-        yield from _plain(path, text, plain)
+        yield from _plain(path, text, CUTS[kind])
 
 
 def suffix_of(path: Path) -> str:
@@ -165,23 +189,28 @@ def suffix_of(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a file, unpacked."""
+    """The bytes of a file as they are on disk."""
     try:
-        if path.suffix != COMPRESSED:
-            return path.read_bytes()
-        with gzip.open(path) as file:
-            raw = file.read(MOST_UNPACKED + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileError(f"cannot unpack {path}: {error}") from error
+        return path.read_bytes()
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
-    if len(raw) > MOST_UNPACKED:
+
+
+def _unpacked(path: Path, raw: bytes) -> bytes:
+    """The bytes of a file, decompressed where its name ends in .gz."""
+    if path.suffix != COMPRESSED:
+        return raw
+    try:
+        with gzip.open(io.BytesIO(raw)) as file:
+            content = file.read(MOST_UNPACKED + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FileError(f"cannot unpack {path}: {error}") from error
+    if len(content) > MOST_UNPACKED:
         raise FileError(f"{path} holds more than {MOST_UNPACKED / 2**30:.0f} GiB; unpack it and give its parts")
-    return raw
+    return content
 
 
-def _decode(path: Path) -> str:
-    raw = _read(path)
+def _decode(path: Path, raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

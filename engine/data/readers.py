@@ -8,7 +8,7 @@ several annotators said of one prompt stays as many rows: contradictions are noi
 are rows.py's job, encoding the tokenizer's. A `margin` is checked and not used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,13 +27,14 @@ CONVERT = "slmctl data convert FILE --out NEW.jsonl"
 
 @dataclass(frozen=True)
 class Loaded(Generic[R]):
-    """The records of a source with their places, and how many rows were left out: a prompt or response was empty, or
-    judged to be bad."""
+    """The records of a source with their places and the source's name, and how many rows were left out: those with an
+    empty prompt or response, or judged to be bad."""
 
     records: list[R]
     empty: int
     judged_bad: int = 0
     places: list[str] = field(default_factory=list)
+    source: str = ""
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -77,13 +78,17 @@ def load(source: Path | Source, kind: str, parse: Callable[[Any], R | None]) -> 
 
     Raises: FileError where it cannot be read; DataError at the first bad row, or where no row can be used.
     """
-    rows = list(read_rows(source, kind))
+    return parsed_rows(list(read_rows(source, kind)), str(source), kind, parse)
+
+
+def parsed_rows(rows: Sequence[Row], source: str, kind: str, parse: Callable[[Any], R | None]) -> Loaded[R]:
+    """The records that `parse` makes of rows that were read from `source`. Raises: DataError as `load`."""
     if not rows:
         raise DataError(f"{source} is empty")
     parsed = [(record, row) for row in rows if (record := placed(row, parse)) is not None]
     kept = [(record, row.place) for record, row in parsed if not is_judged_bad(row.value, kind)]
     records, places = [record for record, _ in kept], [place for _, place in kept]
-    loaded = Loaded(records, len(rows) - len(parsed), len(parsed) - len(kept), places)
+    loaded = Loaded(records, len(rows) - len(parsed), len(parsed) - len(kept), places, source)
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in loaded.left_out.items())
         raise DataError(f"{source} holds no row that can be used (of {len(rows)} rows left out: {reasons})")

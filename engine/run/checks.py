@@ -1,57 +1,115 @@
-"""What a run's stages ask for, checked before the first of them begins, and before anything is deleted.
+"""What planning refuses before anything is written or deleted: changes to a stage that has started, settings and inputs
+that cannot work, missing data. Each error names the way on.
 
-Torch-free. Whether the files are there is inputs.py's question, whether a value is in range config.py's.
+Which stages have started, and what a request changes, is planning.py's job; whether a value is in range config.py's.
 """
 
-import ast
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from engine.core.config import Config
-from engine.core.errors import ConfigError, FileError, nearest
-from engine.data.files import source_of
-from engine.data.readers import load, parser
-from engine.pocket.labelers import persona_named, pocket_scorer_name
+from engine.core.errors import ConfigError, FileError, RunConflictError
+from engine.pocket.labelers import persona_named
 from engine.pocket.requests import Split, requests
-from engine.run.pipeline import READS, Inputs
-from engine.rundir.references import is_function, is_pocket
+from engine.run.inputs import check_scorer
+from engine.run.pipeline import NAMES, UNTIL_FINISHED, Change
+from engine.rundir.directory import STAGES, RunDir
+from engine.rundir.references import run_and_place, stage_named
+from engine.rundir.runtoml import Input, RunRecord, StageInputs
 
 
-def check_settings(config: Config, inputs: Inputs, typed: Mapping[str, str], stages: Iterable[str]) -> None:
-    """Nothing where the `stages` to do can have what settings and inputs ask for; `typed` was handed over just now.
+def refuse_settings(
+    run: str, changes: Iterable[Change], origins: Mapping[str, str], fixed: Collection[str], started: Collection[str]
+) -> None:
+    """Checks that no change touches the `fixed` stages; a change of how far a stage goes only matters to those that
+    have `started` and are not finished.
 
-    Raises: ConfigError for more prompts than the world has, a labeler or scorer that it does not have, or code that was
-    not typed in this command.
+    Raises: RunConflictError naming the first setting, both values and the origin of the new one.
     """
-    stages = set(stages)
+    for change in changes:
+        held = started if change.name in UNTIL_FINISHED else fixed
+        hit = [stage for stage in STAGES if stage in held and stage in change.stages]
+        if hit:
+            raise RunConflictError(
+                f"run {run!r} has started {hit[0]} with {change.name} = {change.old}, and now it is "
+                f"{change.new} (from {origins[change.name]}); {ways_on(hit[0], run)}"
+            )
+
+
+def refuse_inputs(
+    run: str, stage: str, recorded: Mapping[str, Input], now: Mapping[str, Input], typed: Iterable[str]
+) -> None:
+    """Checks that the inputs `typed` for a stage that has started are the recorded ones. Raises: RunConflictError."""
+    for option in typed:
+        old, new = recorded.get(option), now.get(option)
+        if old is new or (old is not None and old.same_content(new)):
+            continue
+        before, after = (f"no --{option}" if one is None else one.name for one in (old, new))
+        if before == after and old is not None and new is not None and old.fields != new.fields:
+            before, after = (f"--map {one.fields or 'none'}" for one in (old, new))
+        detail = "the file has changed since" if before == after else f"now it is {after}"
+        raise RunConflictError(f"run {run!r} has started {stage} with {before}, and {detail}; {ways_on(stage, run)}")
+
+
+def refuse_changed(run: str, stage: str, recorded: Mapping[str, Input], now: Mapping[str, Input]) -> None:
+    """Checks that the inputs of a stage are `now` what they were when it started. Raises: RunConflictError."""
+    for option, new in now.items():
+        if not recorded[option].same_content(new):
+            raise RunConflictError(
+                f"run {run!r} has started {stage} with {recorded[option].name}, which has changed since; "
+                f"{ways_on(stage, run)}"
+            )
+
+
+def ways_on(stage: str, run: str) -> str:
+    """What to type where `stage` has started and should be different."""
+    run = shlex.quote(run)
+    ways = f"use --run NEW, or --run NEW --from {run} to share its stages"
+    if stage == "eval":
+        return ways
+    again = "rm" if stage == "comparisons" else stage
+    return f"{ways}, or slmctl {again} --run {run} --fresh with the change to restart {again} and all later stages"
+
+
+def refuse_deleted(run: RunDir, todo: Iterable[str], inputs: StageInputs, dropped: Collection[str]) -> None:
+    """Checks that no stage to do starts from a model of this run that --fresh deletes and that no earlier stage makes.
+
+    Raises: ConfigError naming the model.
+    """
+    for stage in todo:
+        made = [early for early in dropped if STAGES.index(early) < STAGES.index(stage)]
+        for option, given in inputs.get(stage, {}).items():
+            owner, place = run_and_place(given.reference) or ("", "")
+            named = stage_named(place.partition("@")[0]) if owner == run.name else ""
+            inside = any(Path(given.reference).is_relative_to(run.stage_dir(gone).resolve()) for gone in dropped)
+            if inside or (named in dropped and (named not in made or "@" in place)):
+                raise ConfigError(
+                    f"--fresh deletes {given.reference}, which is the --{option} of {stage}; "
+                    f"make a new run: --run NEW --from {shlex.quote(run.name)}"
+                )
+
+
+def check_settings(config: Config, inputs: StageInputs, typed: Collection[str], stages: Collection[str]) -> None:
+    """Checks that the stages to do can have what settings and inputs ask for; `typed` are the options of this command.
+
+    Raises: ConfigError for more prompts than the world has, an unknown labeler or scorer, or code that was not typed in
+    this command.
+    """
     if not any("init" in inputs.get(stage, {}) for stage in ("sft", "ppo")):
-        check_room(config)
+        check_context(config)
     if config.world.name:
         check_counts(config, {stage for stage in stages if "data" not in inputs.get(stage, {})})
     if "comparisons" in stages:
         persona_named(config.comparisons.persona)
     for option, users in (("reward", {"ppo", "eval"}), ("judge", {"ppo"})):
         scorer = inputs.get("ppo", {}).get(option)
-        if scorer is not None and stages & users:
+        if scorer is not None and users & set(stages):
             check_scorer(option, scorer, option in typed)
 
 
-def check_scorer(option: str, scorer: str, typed: bool) -> None:
-    """Nothing where what was handed over as `option` can score, as far as that is known before it is opened.
-
-    Raises: ConfigError for a scorer that the world does not have, or code that was not `typed` in this command;
-    FileError, ConfigError as `check_function`.
-    """
-    if is_pocket(scorer):
-        pocket_scorer_name(scorer)
-    if is_function(scorer) and not typed:
-        raise ConfigError(f"the {option} is code and never taken from a run directory: type --{option} {scorer} again")
-    if is_function(scorer):
-        check_function(option, scorer)
-
-
-def check_room(config: Config) -> None:
-    """Nothing where the model that pretraining makes has room for a prompt beside the longest response.
+def check_context(config: Config) -> None:
+    """Checks that the model made by pretraining has room for a prompt beside the longest response.
 
     Raises: ConfigError naming the setting; a model from outside has a context of its own.
     """
@@ -63,19 +121,10 @@ def check_room(config: Config) -> None:
             )
 
 
-def check_files(inputs: Inputs, stages: Iterable[str]) -> None:
-    """Nothing where every row of what the `stages` were given can be read. Raises: FileError, DataError."""
-    for stage in READS.keys() & set(stages):
-        option, kind = READS[stage]
-        source = source_of(inputs.get(stage, {}), option)
-        if source is not None:
-            load(source, kind, parser(kind))
+def check_counts(config: Config, stages: Collection[str]) -> None:
+    """Checks that the world has as many prompts as the settings of these `stages`, which use it, ask for.
 
-
-def check_counts(config: Config, stages: Iterable[str]) -> None:
-    """Nothing where the world holds as many prompts as the settings of these `stages`, which learn from it, ask for.
-
-    Raises: ConfigError naming the setting, its value and the most there are.
+    Raises: ConfigError naming the setting, its value and the maximum.
     """
     held_out = round(config.comparisons.prompts * config.rm.validation_share)
     asked: list[tuple[str, str, int, Split]] = [
@@ -89,23 +138,25 @@ def check_counts(config: Config, stages: Iterable[str]) -> None:
             raise ConfigError(f"{name} is {count}; the {part} split of {config.world.name} has {most} prompts")
 
 
-def check_function(option: str, reference: str) -> None:
-    """Nothing where the file of `path.py:function` is Python that names such a function; it is not run here.
+def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
+    """Checks that every stage to do has data.
 
-    Raises: FileError for a file that is no Python; ConfigError where nothing in it has that name.
+    Raises: FileError naming the first stage that has none, with the command to type.
     """
-    file, _, name = reference.rpartition(":")
-    try:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise FileError(f"the {option} {file} cannot be read as Python: {error}") from error
-    named: list[str] = []
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            named.append(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            named += [alias.asname or alias.name for alias in node.names]
-        elif isinstance(node, ast.Assign):
-            named += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    if name not in named:
-        raise ConfigError(f"{file} holds no function {name!r}{nearest(name, named)}")
+    if record.config.world.name:
+        return
+    parent, preset = next(iter(record.parents), None), record.preset_file or record.preset
+    maker = ("--from", parent) if parent else ("--preset", preset)  # the run may not exist yet
+    named = shlex.join((*maker, "--run", run))
+    for stage in todo:
+        source = "prompts" if stage == "ppo" else "data"
+        if record.input(stage, source) or (stage == "ppo" and record.input("sft", "data")):
+            continue
+        commands = {
+            "comparisons": f"slmctl rm {named} --data FILE",
+            "eval": "slmctl eval A B --prompts FILE --judge SCORER",
+        }
+        raise FileError(
+            f"run {run!r} has no {NAMES[stage]} yet and its preset has no world to make one from; type: "
+            + commands.get(stage, f"slmctl {stage} {named} --{source} FILE")
+        )

@@ -30,7 +30,7 @@ from engine.core.events import (
     stamp,
 )
 from engine.run.machine import memory_error, peak_rss_mb, prepare_machine, versions
-from engine.run.planning import Prepared, begin_afresh
+from engine.run.planning import Prepared, begin_fresh
 from engine.run.stages import OPENERS, Bench, make_saver
 from engine.rundir.directory import STAGES, RunDir, write_text
 from engine.rundir.heartbeat import Heartbeat, pending_requests
@@ -147,7 +147,7 @@ def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[
     with rundir.lock():
         if prepared.dropped:
             _rehearse(prepared, should_stop)
-            begin_afresh(prepared)
+            begin_fresh(prepared)
         return _drive(prepared, should_stop, tell)
 
 

@@ -1,118 +1,171 @@
-"""What a person handed to a stage (data, prompts, map, init, ref, reward, judge): recorded by name and hash, and read
-again.
+"""What a person passed to a stage (data, prompts, init, ref, reward, judge), read once into a typed record.
 
-Plain dictionaries as run.toml holds them: `data` is a path, `data_sha256` its hash. A label database grows while a run
-works: it is recorded as it was, FILE.db@N with N its last row, and its hash is that of the rows that the stage reads of
-it; they do not change any more. What follows from a change is planning.py's business.
+An `Input` is made here, stored in run.toml, compared by its content and passed on to the stage that uses it. A label
+database grows while a run works: its input counts the rows up to the last one at the time of planning, and its hash is
+that of the rows that the stage reads. What follows from a change is checks.py's job.
 """
 
-from collections.abc import Iterable, Mapping
+import ast
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from engine.core.errors import ConfigError, FileError
+from engine.core.errors import ConfigError, FileError, nearest
 from engine.core.hub import is_hub, pinned
-from engine.data.datasets import absolute, dataset_hash, is_dataset, rows_hash
+from engine.data.datasets import absolute, dataset_hash, is_dataset
 from engine.data.fields import map_text, parse_map
-from engine.data.files import Source, is_labels, labels_named, read_rows
+from engine.data.files import Row, Source, is_labels, labels_named, read_hashed
 from engine.data.labels.store import read_database
+from engine.data.readers import Loaded, parsed_rows, parser
+from engine.pocket.labelers import pocket_scorer_name
 from engine.run.pipeline import INPUTS, READS
 from engine.rundir.references import is_function, is_pocket, resolve_policy, resolve_reference, resolve_scorer
-from engine.rundir.runtoml import hash_path
+from engine.rundir.runtoml import Input, StageInputs, hash_path
 
-HASH = "_sha256"
-FILES = ("data", "prompts")
+ROWS = ("data", "prompts")
 SCORERS = ("reward", "judge")
-NONE = "none"  # typed in place of a value: what was handed over before counts no more
+NONE = "none"  # typed in place of a value: the input given before is dropped
 
 
-def handed(
-    stage: str, typed: Mapping[str, str], inputs: Mapping[str, dict[str, str]], home: Path
-) -> dict[str, dict[str, str]]:
-    """All recorded `inputs` with what was `typed` for `stage` now. A field map goes with the rows it was typed for.
+class InputReader:
+    """Reads the inputs of one command, each file once.
 
-    Raises: ConfigError for an option that the stage does not take; FileError as `input_entry`.
+    With `keep_rows` the rows that were hashed are kept and parsed for the stage that trains on them in this process.
     """
-    entries = dict(inputs.get(stage, {}))
-    if "map" in typed and not any(name in typed or name in entries for name in FILES):
-        options = " or ".join(f"--{name}" for name in FILES if name in INPUTS.get(stage, ()))
-        raise ConfigError(f"--map renames the fields of {options}, and there is none")
-    if any(name in FILES for name in typed):
-        entries.pop("map", None)
-    for name, value in typed.items():
+
+    def __init__(self, home: Path, keep_rows: bool = False) -> None:
+        self.home, self.keep_rows = home, keep_rows
+        self._inputs: dict[tuple[str, str, str, str], Input] = {}
+        self._rows: dict[tuple[Input, str], list[Row]] = {}
+        self._records: dict[tuple[Input, str], Loaded[Any]] = {}
+
+    def read(self, stage: str, option: str, value: str, fields: str = "") -> Input:
+        """The input that a person means by `value`, as it is now.
+
+        Raises: FileError for a missing file or model; ConfigError for a reference of no known form.
+        """
+        key = (stage, option, value, fields)
+        if key not in self._inputs:
+            rows = option in ROWS
+            self._inputs[key] = self._read_rows(stage, option, value, fields) if rows else self._read_model(*key[:3])
+        return self._inputs[key]
+
+    def records(self, stage: str, given: Input) -> Loaded[Any]:
+        """The records of an input that holds rows, parsed at the first call. Raises: FileError, DataError."""
+        kind = READS[stage][1]
+        key = (given, kind)
+        if key not in self._records:
+            source = source_of(given)
+            rows = self._rows.pop(key) if key in self._rows else read_hashed(source, kind)[0]
+            self._records[key] = parsed_rows(rows, str(source), kind, parser(kind))
+        return self._records[key]
+
+    def _read_rows(self, stage: str, option: str, value: str, fields: str) -> Input:
+        given, kind = row_input(option, value, fields), READS[stage][1]
+        if not self.keep_rows and given.kind != "labels":
+            dataset = given.kind == "dataset"
+            return replace(given, sha256=dataset_hash(value) if dataset else hash_path(Path(given.reference)))
+        rows, digest = read_hashed(source_of(given), kind)
+        given = replace(given, sha256=digest, rows=len(rows))
+        if self.keep_rows:
+            self._rows[given, kind] = rows
+        return given
+
+    def _read_model(self, stage: str, option: str, value: str) -> Input:
+        scorer = option in SCORERS
+        if scorer and is_pocket(value):
+            return Input("pocket", value)
+        if scorer and is_function(value):
+            file, _, function = value.rpartition(":")
+            path = Path(file).expanduser().resolve()
+            return Input("function", f"{path}:{function}", hash_path(path))
+        if scorer and value.endswith(".py"):
+            raise ConfigError(f"--{option} {value} names no function; write --{option} {value}:FUNCTION")
+        value = pinned(value) if is_hub(value) else value
+        resolve = resolve_scorer if scorer else resolve_reference if stage == "rm" else resolve_policy
+        directory, path = resolve(value, self.home), Path(value).expanduser().resolve()
+        return Input("model", str(path) if path.is_dir() else value, hash_path(directory))
+
+
+def row_input(option: str, value: str, fields: str) -> Input:
+    """The input of rows that `value` names, its content not read yet. Raises: FileError for a missing file."""
+    if is_dataset(value):
+        return Input("dataset", absolute(value), fields=fields)
+    if is_labels(value):
+        path, until = labels_named(value)
+        return Input("labels", str(path.resolve()), until=read_database(path, until).newest, fields=fields)
+    path = Path(value).expanduser().resolve()
+    if not path.is_file():
+        raise FileError(f"--{option}: there is no file {value}")
+    return Input("file", str(path), fields=fields)
+
+
+def source_of(given: Input) -> Source:
+    """Where the rows of an input are read from."""
+    return Source(given.name, parse_map([given.fields]) if given.fields else {})
+
+
+def with_typed(
+    stage: str, typed: Mapping[str, str], inputs: StageInputs, reader: InputReader
+) -> dict[str, dict[str, Input]]:
+    """All recorded `inputs` with what was `typed` for `stage` now. A field map belongs to the rows it was typed with.
+
+    Raises: ConfigError for an option that the stage does not take, or a map without rows; FileError.
+    """
+    for name in typed:
         if name not in INPUTS.get(stage, ()):
             raise ConfigError(f"slmctl {stage} takes no --{name}")
-        for recorded in (name, name + HASH):
-            entries.pop(recorded, None)
-        entries |= input_entry(stage, name, value, home)
-    return {**inputs, stage: entries} if entries or stage in inputs else dict(inputs)
+    given = dict(inputs.get(stage, {}))
+    for option, value in typed.items():
+        if option != "map":
+            given.pop(option, None)
+            if value != NONE:
+                given[option] = reader.read(stage, option, value)
+    if "map" in typed:
+        option = READS[stage][0]
+        if option not in given:
+            raise ConfigError(f"--map renames the fields of --{option}, and there is none")
+        fields = "" if typed["map"] == NONE else map_text(parse_map([typed["map"]]))
+        given[option] = reader.read(stage, option, given[option].name, fields)
+    changed = {stage: given} if given or stage in inputs else {}
+    return {name: dict(own) for name, own in inputs.items()} | changed
 
 
-def input_entry(stage: str, name: str, value: str, home: Path) -> dict[str, str]:
-    """One input of a stage as it is recorded: a file by its absolute path and hash, a dataset or label database by its
-    name and its rows' hash, a model by its reference and hash, a function by its file's path and hash; nothing for
-    "none".
+def check_scorer(option: str, given: Input, typed: bool) -> None:
+    """Checks that an input can score, as far as that is known before it is opened.
 
-    Raises: FileError for a file or model that is not there; ConfigError for a reference that is not understood.
+    Raises: ConfigError for a scorer that the world does not have, or code that was not `typed` in this command;
+    FileError, ConfigError as `check_function`.
     """
-    if value == NONE:
-        return {}
-    if name == "map":
-        return {name: map_text(parse_map([value]))}
-    if name in FILES and is_dataset(value):
-        return {name: absolute(value), name + HASH: dataset_hash(value)}
-    if name in FILES and is_labels(value):
-        return _labels_entry(stage, name, value)
-    path = Path(value).expanduser().resolve()
-    if name in FILES:
-        if not path.is_file():
-            raise FileError(f"--{name}: there is no file {value}")
-        return {name: str(path), name + HASH: hash_path(path)}
-    if name in SCORERS and is_pocket(value):
-        return {name: value}
-    if name in SCORERS and is_function(value):
-        file, _, function = value.rpartition(":")
-        path = Path(file).expanduser().resolve()
-        return {name: f"{path}:{function}", name + HASH: hash_path(path)}
-    value = pinned(value) if is_hub(value) else value
-    resolve = resolve_scorer if name in SCORERS else resolve_reference if stage == "rm" else resolve_policy
-    directory = resolve(value, home)
-    return {name: str(path) if path.is_dir() else value, name + HASH: hash_path(directory)}
+    if given.kind == "pocket":
+        pocket_scorer_name(given.reference)
+    if given.kind == "function":
+        if not typed:
+            raise ConfigError(
+                f"the {option} is code, which is never taken from a run directory: "
+                f"type --{option} {given.reference} again"
+            )
+        check_function(option, given.reference)
 
 
-def _labels_entry(stage: str, name: str, value: str) -> dict[str, str]:
-    path, until = labels_named(value)
-    recorded = f"{path.resolve()}@{read_database(path, until).newest}"
-    rows = read_rows(Source(recorded), READS[stage][1])
-    return {name: recorded, name + HASH: rows_hash(row.value for row in rows)}
+def check_function(option: str, reference: str) -> None:
+    """Checks that the file of `path.py:function` is Python that defines such a name, without running it.
 
-
-def read_again(
-    stage: str, given: Mapping[str, str], names: Iterable[str], home: Path, *, newest: bool = False
-) -> dict[str, str]:
-    """The same inputs of a stage, those of these `names` with the hashes that they have now; with `newest` labels that
-    have come since count too.
-
-    Raises: as `input_entry`.
+    Raises: FileError for a file that is not Python; ConfigError where it does not define the name.
     """
-    entries = dict(given)
-    for name in names:
-        value = given[name]
-        grown = newest and name in FILES and is_labels(value)
-        entries |= input_entry(stage, name, str(labels_named(value)[0]) if grown else value, home)
-    return entries
-
-
-def input_names(given: Mapping[str, str]) -> list[str]:
-    """The options that were handed over, without their hashes."""
-    return [name for name in given if not name.endswith(HASH)]
-
-
-def is_same_input(name: str, given: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether an input is what was given before: by its content where it has a hash, and a function by its name too."""
-    return _identity(name, given) == _identity(name, now)
-
-
-def _identity(name: str, entries: Mapping[str, str]) -> tuple[str | None, str]:
-    value = entries.get(name)
-    function = value.rpartition(":")[2] if value is not None and is_function(value) else ""
-    return entries.get(name + HASH, value), function
+    file, _, name = reference.rpartition(":")
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FileError(f"the {option} {file} cannot be read as Python: {error}") from error
+    defined: list[str] = []
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.append(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            defined += [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.Assign):
+            defined += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if name not in defined:
+        raise ConfigError(f"{file} has no function {name!r}{nearest(name, defined)}")

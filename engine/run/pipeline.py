@@ -1,9 +1,9 @@
-"""The pipeline as a graph: what each stage works from, which settings matter to it, what a person may hand it.
+"""The pipeline as a graph: what each stage works from, which settings matter to it, which inputs it takes.
 
-Pure functions of names and settings; which stages a run has done already is planning.py's question.
+Pure functions of names and settings; which stages a run has finished is planning.py's job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from engine.core.config import Config
@@ -11,7 +11,7 @@ from engine.core.settings import flatten
 from engine.rundir.directory import STAGES
 
 COMMON = ("seed", "threads", "device", "dtype", "template", "max_steps")
-UNTIL_FINISHED = ("max_steps",)  # how far a stage goes: nothing to one that is finished
+UNTIL_FINISHED = ("max_steps",)  # how far a stage goes; does not matter to a finished one
 SECTIONS: dict[str, tuple[str, ...]] = {
     "pretrain": ("world", "tokenizer", "model", "pretrain"),
     "sft": ("world", "sft"),
@@ -33,7 +33,7 @@ READS: dict[str, tuple[str, str]] = {
     "rm": ("data", "comparisons"),
     "ppo": ("prompts", "prompts"),
 }
-"""The option by which a stage is handed rows, and the kind of data that they are."""
+"""The option by which a stage takes rows, and their kind of data."""
 NAMES = {
     "pretrain": "base model",
     "sft": "SFT policy",
@@ -42,17 +42,15 @@ NAMES = {
     "ppo": "PPO policy",
     "eval": "evaluation",
 }
+Options = Mapping[str, Collection[str]]
+"""The options that each stage was given, by the stage's name."""
 
 
-Inputs = Mapping[str, Mapping[str, str]]
-"""What each stage was handed, by the stage's name and then the option's."""
+def needs(stage: str, inputs: Options) -> tuple[str, ...]:
+    """The stages whose results a stage works from, unless an input replaces them.
 
-
-def needs(stage: str, inputs: Inputs) -> tuple[str, ...]:
-    """The stages whose results a stage works from, where they were not handed to it from outside.
-
-    The evaluation sees what the other stages saw: the model that SFT began with, the one that PPO began with, and what
-    scored PPO.
+    The evaluation uses what the other stages used: the model that SFT started from, the one that PPO started from, and
+    PPO's scorer.
     """
     sft, rm, ppo = (inputs.get(name, {}) for name in ("sft", "rm", "ppo"))
     base = () if "init" in sft else ("pretrain",)
@@ -69,9 +67,9 @@ def needs(stage: str, inputs: Inputs) -> tuple[str, ...]:
     return wanted[stage]
 
 
-def borrowed(stage: str, inputs: Inputs) -> tuple[tuple[str, str], ...]:
-    """What a stage reads that was handed to another: (that stage, the option's name)."""
-    demonstrations = (("sft", "data"),)  # their scores are the reward model's zero, their prompts are PPO's
+def borrowed(stage: str, inputs: Options) -> tuple[tuple[str, str], ...]:
+    """The inputs of other stages that a stage reads: (that stage, the option)."""
+    demonstrations = (("sft", "data"),)  # the reward model averages 0 on them, and PPO takes their prompts
     return {
         "rm": demonstrations,
         "ppo": () if "prompts" in inputs.get("ppo", {}) else demonstrations,
@@ -79,7 +77,7 @@ def borrowed(stage: str, inputs: Inputs) -> tuple[tuple[str, str], ...]:
     }.get(stage, ())
 
 
-def required(target: str, inputs: Inputs) -> tuple[str, ...]:
+def required(target: str, inputs: Options) -> tuple[str, ...]:
     """A target with every stage it depends on, in the order of work; "run" means everything up to the evaluation."""
     wanted = {"eval" if target == "run" else target}
     for stage in reversed(STAGES):
@@ -99,7 +97,7 @@ def dependents(stage: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that differs, with the stages it matters to."""
+    """One setting that differs, and the stages it matters to."""
 
     name: str
     old: object

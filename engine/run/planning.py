@@ -1,39 +1,39 @@
-"""Which run, and which of its stages, a command means.
+"""Which run a command means, and which of its stages are left to do.
 
-Turns a request into a prepared run directory: resolves the configuration, has what contradicts a started stage refused
-(conflicts.py), shares a parent's finished stages, and lists the stages that are left to do. Doing them is run.py's
-job, and what depends on what stands in pipeline.py.
+Turns a request into a prepared run directory: resolves the configuration, reads the inputs, refuses what contradicts a
+started stage (checks.py), shares a parent's finished stages, and lists the stages to do. Running them is driver.py's
+job, and the dependencies between stages are in pipeline.py.
 """
 
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from engine.core.config import Config
 from engine.core.errors import ConfigError, FileError, RunConflictError
 from engine.core.events import RunResumed
 from engine.core.settings import Preset, Resolved, flatten, load_preset, resolve
 from engine.core.threads import decide
-from engine.run.checks import check_files, check_settings
-from engine.run.conflicts import refuse_changed, refuse_deleted, refuse_inputs, refuse_settings
-from engine.run.inputs import handed, input_names, read_again
+from engine.data.readers import Loaded
+from engine.run import checks
+from engine.run.inputs import InputReader, with_typed
 from engine.run.pipeline import (
     COMMON,
     NAMES,
+    READS,
     UNTIL_FINISHED,
     Change,
-    Inputs,
     borrowed,
     dependents,
     differences,
     required,
 )
 from engine.rundir.directory import STAGES, RunDir, check_name, find_run
-from engine.rundir.runtoml import RunRecord, hash_path, read_run_toml, write_run_toml
+from engine.rundir.runtoml import Input, RunRecord, StageInputs, hash_path, read_run_toml, write_run_toml
 
 DEFAULT_PRESET = "tiny"
 
@@ -59,17 +59,23 @@ class RunRequest:
         """The stage that `inputs` are for: a whole run takes those of PPO."""
         return "ppo" if self.target == "run" else self.target
 
+    @property
+    def options(self) -> set[str]:
+        """The options of `inputs`; a field map counts as the option of its rows."""
+        return {READS[self.receiver][0] if name == "map" else name for name in self.inputs}
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run directory that is ready, and the stages to do in it, in order; none where all is finished already.
+    """A run directory that is ready, and the stages to do in it, in order; none where everything is finished.
 
-    `made` are those of `stages` that were not asked for but that the target needs; `typed` is what was handed over in
-    this command, not in an earlier one. The results of `dropped` go first: `begin_afresh`.
+    `made` are those of `stages` that were not asked for but that the target needs; `typed` are the options of this
+    command, in contrast to those of an earlier one. The results of `dropped` are deleted first, by `begin_fresh`.
     """
 
     rundir: RunDir
     record: RunRecord
+    reader: InputReader = field(compare=False)
     target: str
     stages: tuple[str, ...]
     made: tuple[str, ...] = ()
@@ -78,7 +84,7 @@ class Prepared:
 
     @property
     def last(self) -> str:
-        """The stage that ends what was asked for."""
+        """The last stage of the target."""
         return "eval" if self.target == "run" else self.target
 
     @property
@@ -86,29 +92,36 @@ class Prepared:
         """The settings of the run."""
         return self.record.config
 
-    def inputs(self, stage: str) -> dict[str, str]:
-        """What a stage was given: data, init, ref, reward, prompts, where there are any."""
-        return dict(self.record.inputs.get(stage, {}))
+    def inputs(self, stage: str) -> Mapping[str, Input]:
+        """What a stage was given, by option: data, prompts, init, ref, reward, judge."""
+        return self.record.inputs.get(stage, {})
+
+    def records(self, stage: str, option: str) -> Loaded[Any] | None:
+        """The rows that a stage was given as data or prompts, parsed; None where it was given none."""
+        given = self.record.input(stage, option)
+        return None if given is None else self.reader.records(stage, given)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request would come to, and the run as it is `before`."""
+    """What a request would do, and the run as it is `before`."""
 
     prepared: Prepared
     before: RunRecord | None
 
 
 def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prepared:
-    """The run that a request means, its directory written or updated once all of it is checked.
+    """The run that a request means, its directory written or updated once everything is checked.
 
-    Where something is to be deleted for --fresh nothing is written yet: that is left to `begin_afresh`.
+    Where --fresh deletes something, nothing is written yet: that is left to `begin_fresh`.
 
     Raises: as `plan`; DataError for a row that cannot be used; RunConflictError where another process writes the run.
     """
-    planned = plan(request, home, environ)
+    planned = plan(request, home, environ, keep_rows=True)
     prepared = planned.prepared
-    check_files(prepared.record.inputs, prepared.stages)
+    for stage in prepared.stages:
+        if stage in READS:
+            prepared.records(stage, READS[stage][0])
     if prepared.stages:
         _check_shared(prepared.rundir, prepared.record)
     if prepared.record != planned.before and not prepared.dropped:
@@ -117,19 +130,19 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     return prepared
 
 
-def begin_afresh(prepared: Prepared) -> None:
-    """Deletes what is to be done afresh, and writes the run's record; the caller holds the run's lock."""
+def begin_fresh(prepared: Prepared) -> None:
+    """Deletes the stages to be restarted, and writes the run's record; the caller holds the run's lock."""
     rundir = prepared.rundir
     started = rundir.started()
-    for stage in reversed(prepared.dropped):  # what builds on a stage goes before it
+    for stage in reversed(prepared.dropped):  # later stages build on earlier ones, so they go first
         _delete_stage(rundir, stage)
         if stage in started:
             rundir.append(RunResumed(stage, 0, fresh=True, at=time.time()))
     write_run_toml(rundir, prepared.record)
 
 
-def plan(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Plan:
-    """What a request would come to, the rows of its files unread; nothing is written.
+def plan(request: RunRequest, home: Path, environ: Mapping[str, str], *, keep_rows: bool = False) -> Plan:
+    """What a request would do; nothing is written, and rows are only read to be kept.
 
     Raises: ConfigError for a setting or usage that is not allowed; RunConflictError for a change to a stage that has
     started; FileError for a missing file, run or parent stage.
@@ -137,54 +150,27 @@ def plan(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Plan:
     preset = load_preset(request.preset) if request.preset else None
     rundir = RunDir(home / _run_name(request, preset))
     before = read_run_toml(rundir) if rundir.exists() else None
+    reader = InputReader(home, keep_rows)
     dropped: tuple[str, ...] = ()
     if before is None:
-        record = _new_record(request, preset, rundir, home, environ)
+        record = _new_record(request, preset, rundir, reader, environ)
     else:
-        record, dropped = _changed_record(request, preset, rundir, before, home, environ)
+        record, dropped = _changed_record(request, preset, rundir, before, reader, environ)
     record = replace(record, shared={name: entry for name, entry in record.shared.items() if name not in dropped})
     needed = required(request.target, record.inputs)
     todo = tuple(name for name in needed if name in dropped or not _is_done(name, rundir, record))
     made = () if request.target == "run" else tuple(name for name in todo if name != request.target)
-    begun = rundir.started() - set(dropped) if before is not None else set()
-    record = _with_inputs_of_now(record, todo, begun, request, rundir.name, home)
-    prepared = Prepared(rundir, record, request.target, todo, made, request.inputs, dropped)
-    check_supplies(todo, rundir.name, record)
-    refuse_deleted(rundir, todo, record.inputs, dropped)
-    check_settings(record.config, record.inputs, request.inputs, todo)
+    started = rundir.started() - set(dropped) if before is not None else set()
+    record = _with_current_inputs(record, todo, started, request, rundir.name, reader)
+    prepared = Prepared(rundir, record, reader, request.target, todo, made, request.inputs, dropped)
+    checks.check_supplies(todo, rundir.name, record)
+    checks.refuse_deleted(rundir, todo, record.inputs, dropped)
+    checks.check_settings(record.config, record.inputs, request.inputs, todo)
     return Plan(prepared, before)
 
 
-def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:
-    """Nothing where every stage to do has its data.
-
-    Raises: FileError naming the first stage that has none, with the command to type.
-    """
-    if record.config.world.name:
-        return
-    parent, preset = next(iter(record.parents), None), record.preset_file or record.preset
-    maker = ("--from", parent) if parent else ("--preset", preset)  # the run may not be there yet
-    named = shlex.join((*maker, "--run", run))
-    for stage in todo:
-        given = record.inputs.get(stage, {})
-        source = "prompts" if stage == "ppo" else "data"
-        if stage in ("comparisons", "eval"):
-            command = (
-                f"slmctl rm {named} --data FILE"
-                if stage == "comparisons"
-                else "slmctl eval A B --prompts FILE --judge SCORER"
-            )
-        elif source in given or (stage == "ppo" and "data" in record.inputs.get("sft", {})):
-            continue
-        else:
-            command = f"slmctl {stage} {named} --{source} FILE"
-        raise FileError(
-            f"run {run!r} has no {NAMES[stage]} yet and its preset has no world to make one from; type: {command}"
-        )
-
-
 def resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
-    """The settings of a run with what a request changes in them, each with its origin. Raises: as `resolve`."""
+    """The settings of a run with the request's changes, each with its origin. Raises: as `resolve`."""
     preset = load_preset(record.preset_file) if record.preset_file else None
     resolved = resolve(preset, request.overrides, request.flags, environ, record.layer())
     same = flatten(record.config)
@@ -204,22 +190,22 @@ def _run_name(request: RunRequest, preset: Preset | None) -> str:
 
 
 def _new_record(
-    request: RunRequest, preset: Preset | None, rundir: RunDir, home: Path, environ: Mapping[str, str]
+    request: RunRequest, preset: Preset | None, rundir: RunDir, reader: InputReader, environ: Mapping[str, str]
 ) -> RunRecord:
     if request.parent is not None:
-        return _child_record(request, preset, rundir, find_run(home, request.parent), environ)
+        return _child_record(request, preset, rundir, reader, environ)
     preset = preset or load_preset(DEFAULT_PRESET)
     resolved = _with_threads(resolve(preset, request.overrides, request.flags, environ), environ)
     file = str(preset.file) if preset.file else ""
-    return RunRecord(
-        preset.name, resolved.config, resolved.origins, file, handed(request.receiver, request.inputs, {}, home)
-    )
+    inputs = with_typed(request.receiver, request.inputs, {}, reader)
+    return RunRecord(preset.name, resolved.config, resolved.origins, file, inputs)
 
 
 def _child_record(
-    request: RunRequest, preset: Preset | None, rundir: RunDir, parent: RunDir, environ: Mapping[str, str]
+    request: RunRequest, preset: Preset | None, rundir: RunDir, reader: InputReader, environ: Mapping[str, str]
 ) -> RunRecord:
-    """A new run that takes a parent's settings and those of its finished stages that the request leaves as they are."""
+    """A new run with a parent's settings that shares those of its finished stages that the request does not change."""
+    parent = find_run(reader.home, request.parent or "")
     old = read_run_toml(parent)
     if preset is not None and preset.name != old.preset:
         raise ConfigError(
@@ -244,7 +230,7 @@ def _child_record(
         resolved.config,
         resolved.origins,
         old.preset_file,
-        handed(request.receiver, request.inputs, old.inputs, parent.path.parent),
+        with_typed(request.receiver, request.inputs, old.inputs, reader),
         entries,
         {parent.name: link},
     )
@@ -255,10 +241,10 @@ def _changed_record(
     preset: Preset | None,
     rundir: RunDir,
     before: RunRecord,
-    home: Path,
+    reader: InputReader,
     environ: Mapping[str, str],
 ) -> tuple[RunRecord, tuple[str, ...]]:
-    """The record of an existing run with the request's changes, and the stages that are to be done afresh.
+    """The record of an existing run with the request's changes, and the stages that --fresh restarts.
 
     Other stages that have started take no change.
     """
@@ -271,43 +257,48 @@ def _changed_record(
         )
     resolved = resolve_on(before, request, environ)
     changes = differences(before.config, resolved.config)
-    given = handed(request.receiver, request.inputs, before.inputs, home)
+    given = with_typed(request.receiver, request.inputs, before.inputs, reader)
     dropped = _dropped(request.target, given, changes) if request.fresh else ()
     fixed = (rundir.started() | set(before.shared)) - set(dropped)
-    begun = {stage for stage in fixed if not _is_done(stage, rundir, before)}
-    refuse_settings(rundir.name, changes, resolved.origins, fixed, begun)
-    if request.receiver in fixed:
-        recorded = before.inputs.get(request.receiver, {})
-        refuse_inputs(rundir.name, request.receiver, recorded, request.inputs, home)
+    unfinished = {stage for stage in fixed if not _is_done(stage, rundir, before)}
+    checks.refuse_settings(rundir.name, changes, resolved.origins, fixed, unfinished)
+    receiver = request.receiver
+    if receiver in fixed:
+        recorded, now = before.inputs.get(receiver, {}), given.get(receiver, {})
+        checks.refuse_inputs(rundir.name, receiver, recorded, now, request.options)
     return replace(before, config=resolved.config, origins=resolved.origins, inputs=given), dropped
 
 
-def _with_inputs_of_now(
-    record: RunRecord, todo: Iterable[str], begun: Iterable[str], request: RunRequest, run: str, home: Path
+def _with_current_inputs(
+    record: RunRecord, todo: Iterable[str], started: Iterable[str], request: RunRequest, run: str, reader: InputReader
 ) -> RunRecord:
-    """The record with the inputs of the stages to do read again.
+    """The record with the inputs of the stages to do as they are now; labels made since count for stages not started.
 
-    What a stage has begun with may not have changed, nor what it reads of an earlier stage that is done. Models of this
-    very run are left to the stages, which make them.
+    The inputs of a stage that has started may not have changed, nor what it reads of an earlier stage that is done.
+    Models of this very run are left to the stages, which make them.
     """
-    todo, inputs, begun = tuple(todo), dict(record.inputs), set(begun)
+    todo, inputs, started = tuple(todo), dict(record.inputs), set(started)
     for stage in todo:
         given = inputs.get(stage, {})
-        typed = request.inputs if stage == request.receiver else {}
-        names = [name for name in input_names(given) if name not in typed and not given[name].startswith(f"{run}:")]
-        now = read_again(stage, given, names, home, newest=stage not in begun)
-        if stage in begun:
-            refuse_changed(run, stage, given, now, names)
-        inputs[stage] = now
-        for owner, name in borrowed(stage, inputs):
-            if owner not in todo and name in inputs.get(owner, {}):
-                now = read_again(owner, inputs[owner], [name], home)
-                refuse_changed(run, owner, inputs[owner], now, [name])
+        typed = request.options if stage == request.receiver else set()
+        now = {
+            option: reader.read(stage, option, one.name if stage in started else one.reference, one.fields)
+            for option, one in given.items()
+            if option not in typed and not one.reference.startswith(f"{run}:")
+        }
+        if stage in started:
+            checks.refuse_changed(run, stage, given, now)
+        inputs[stage] = {**given, **now}
+        for owner, option in borrowed(stage, inputs):
+            if owner not in todo and (one := record.input(owner, option)) is not None:
+                checks.refuse_changed(
+                    run, owner, inputs[owner], {option: reader.read(owner, option, one.name, one.fields)}
+                )
     return replace(record, inputs={stage: given for stage, given in inputs.items() if given})
 
 
 def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
-    """The same with the number of threads filled in: they change sums, so a run keeps what it began with."""
+    """The same with the number of threads filled in: it changes sums, so a run keeps the one it started with."""
     if resolved.config.threads is not None:
         return resolved
     threads = decide(None, False, environ).threads
@@ -316,8 +307,8 @@ def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
     return Resolved(config, {**resolved.origins, "threads": origin})
 
 
-def _dropped(target: str, inputs: Inputs, changes: Iterable[Change]) -> tuple[str, ...]:
-    """What --fresh does again: the target and what builds on it; a reward model's own comparisons where they change."""
+def _dropped(target: str, inputs: StageInputs, changes: Iterable[Change]) -> tuple[str, ...]:
+    """The stages that --fresh restarts: the target and all later ones; a reward model's comparisons if they change."""
     if target == "run":
         return STAGES
     drawn = target == "rm" and "data" not in inputs.get("rm", {})
@@ -339,7 +330,7 @@ def _check_shared(rundir: RunDir, record: RunRecord) -> None:
 
 
 def _delete_stage(rundir: RunDir, stage: str) -> None:
-    """Takes a stage's directory out of the way in one move, then deletes it."""
+    """Renames a stage's directory, then deletes it, so that no half of it keeps the name."""
     directory = rundir.stage_dir(stage)
     if directory.exists():
         doomed = directory.with_name(f".{directory.name}.deleted")

@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 from engine.core.config import Config
 from engine.core.errors import ConfigError, DataError
 from engine.core.seeding import python_rng
-from engine.data.files import Source, is_labels
-from engine.data.readers import Loaded, read_demonstrations, read_prompts, read_rankings, read_texts
-from engine.data.records import Demonstration, Prompt, Ranking
+from engine.data.files import is_labels
+from engine.data.readers import Loaded
+from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text
 from engine.model.batching import Example, demonstration_examples
 from engine.model.fitting import longest_rows
 from engine.model.tokenizer import Tokenizer, train_tokenizer
@@ -38,7 +38,7 @@ class Divided(Generic[T]):
     left_out: dict[str, int]
 
 
-def base_documents(config: Config, data: Source | None) -> tuple[list[Document], list[Document]]:
+def base_documents(config: Config, data: Loaded[Text] | None) -> tuple[list[Document], list[Document]]:
     """The text that the base model learns from, and held-out text.
 
     Raises: DataError for a text too short to give both.
@@ -46,13 +46,13 @@ def base_documents(config: Config, data: Source | None) -> tuple[list[Document],
     share, seed, stream = config.pretrain.validation_share, config.seed, "pretrain/split"
     if data is None:
         return split(list(documents(config.pretrain.documents, seed)), share, seed, stream)
-    train, held_out = split_texts([row.text for row in read_texts(data).records], share, seed, stream)
+    train, held_out = split_texts([row.text for row in data.records], share, seed, stream)
     if not held_out:
-        raise DataError(f"{data}: a text of one character cannot be cut into one to train and one to validate")
+        raise DataError(f"{data.source}: a text of one character cannot be cut into one to train and one to validate")
     return [Document("text", text=text) for text in train], [Document("text", text=text) for text in held_out]
 
 
-def base_tokenizer(train: Sequence[Document], config: Config, data: Source | None) -> Tokenizer:
+def base_tokenizer(train: Sequence[Document], config: Config, data: Loaded[Text] | None) -> Tokenizer:
     """A tokenizer with a chat template unless the run wants none, learnt from the world's text, or of a person's text
     from what is trained on alone: a vocabulary that knows held-out text would make its bits a byte too few."""
     pieces = train
@@ -82,31 +82,33 @@ def marked(config: Config) -> list[Ranking]:
     return [Ranking(prompt, (right, wrong), (0, 1)) for prompt, right, wrong in pairs]
 
 
-def demonstrations(config: Config, data: Source | None) -> Loaded[Demonstration]:
+def demonstrations(config: Config, data: Loaded[Demonstration] | None) -> Loaded[Demonstration]:
     """Demonstrations to fine-tune on, validation included; none where there is neither a file nor a world."""
     if data is not None:
-        return read_demonstrations(data)
+        return data
     if not config.world.name:
         return Loaded([], 0)
     drawn = pocket_demonstrations(config.sft.demonstrations, config.seed)
     return Loaded([Demonstration(request.text, response) for request, response in drawn], 0)
 
 
-def sft_examples(config: Config, data: Source | None, tokenizer: Tokenizer, context: int) -> Divided[Example]:
+def sft_examples(
+    config: Config, data: Loaded[Demonstration] | None, tokenizer: Tokenizer, context: int
+) -> Divided[Example]:
     """Examples to fine-tune on. Raises: DataError if too few are left to train and validate."""
     rows = demonstrations(config, data)
     examples, overlong = demonstration_examples(rows.records, tokenizer, context)
     if len(examples) < 2:
         raise DataError(
-            f"{data or config.world.name}: {len(examples)} of {len(rows.records)} demonstrations fit the context of "
-            f"{context} tokens; at least two must."
+            f"{rows.source or config.world.name}: {len(examples)} of {len(rows.records)} demonstrations fit the "
+            f"context of {context} tokens; at least two must."
         )
     train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
     return Divided(train, validation, {**rows.left_out, "overlong": overlong})
 
 
 def comparisons(
-    config: Config, data: Source | None, drawn: Path | None, tokenizer: Tokenizer, context: int
+    config: Config, data: Loaded[Ranking] | None, drawn: Path | None, tokenizer: Tokenizer, context: int
 ) -> Divided[Ranking]:
     """Rankings to train on: a person's, split by prompt, or those that were drawn in `drawn`.
 
@@ -120,24 +122,23 @@ def comparisons(
     if data is None:
         assert drawn is not None, "neither a file of comparisons nor a directory of drawn ones"
         return Divided(read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0], {})
-    loaded = read_rankings(data)
-    untied = [ranking for ranking in loaded.records if ranking.pairs()]
+    untied = [ranking for ranking in data.records if ranking.pairs()]
     lengths = longest_rows(untied, tokenizer)
     fitting = [ranking for ranking, length in zip(untied, lengths, strict=True) if length <= context]
     left_out = {
-        **loaded.left_out,
-        "tied": len(loaded.records) - len(untied),
+        **data.left_out,
+        "tied": len(data.records) - len(untied),
         "overlong": len(untied) - len(fitting),
     }
     prompts = len({ranking.prompt for ranking in fitting})
     if prompts < 2:
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DataError(
-            f"{data}: comparisons of at least two different prompts are needed to train and to validate, and "
+            f"{data.source}: comparisons of at least two different prompts are needed to train and to validate, and "
             f"{prompts} is left (left out: {counts}; the model reads {context} tokens)."
         )
     share = config.rm.validation_share
-    cut = newest_apart(fitting, share) if is_labels(data.name) else split_prompts(fitting, share, config.seed)
+    cut = newest_apart(fitting, share) if is_labels(data.source) else split_prompts(fitting, share, config.seed)
     return Divided(*cut, left_out)
 
 
@@ -169,7 +170,11 @@ def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
 
 
 def ppo_prompts(
-    config: Config, prompts: Source | None, sft_data: Source | None, tokenizer: Tokenizer, context: int
+    config: Config,
+    prompts: Loaded[PromptRow] | None,
+    sft_data: Loaded[Demonstration] | None,
+    tokenizer: Tokenizer,
+    context: int,
 ) -> tuple[list[Prompt], dict[str, int]]:
     """Prompts to explore, a file's, else those of the run's own demonstrations, else the world's train split, and how
     many were left out: what is empty, and what leaves no room for a response in the context.
@@ -179,10 +184,9 @@ def ppo_prompts(
     empty = 0
     found: list[Prompt]
     if prompts is not None:
-        loaded = read_prompts(prompts)
-        found, empty = [row.prompt for row in loaded.records], loaded.empty
+        found, empty = [row.prompt for row in prompts.records], prompts.empty
     elif sft_data is not None:
-        found = list(dict.fromkeys(row.prompt for row in read_demonstrations(sft_data).records))
+        found = list(dict.fromkeys(row.prompt for row in sft_data.records))
     else:
         wanted = config.ppo.steps * config.ppo.rollout_batch
         found = list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))

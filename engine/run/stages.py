@@ -17,7 +17,7 @@ from engine.core.events import Event
 from engine.core.few_comparisons import too_few
 from engine.core.settings import TYPED
 from engine.core.untrusted_files import read_json
-from engine.data.files import Source, source_of
+from engine.data.readers import Loaded
 from engine.model.heads import ScalarModel, scalar_from
 from engine.model.pretrained import is_reward_model, open_policy, open_scalar
 from engine.model.randomness import generator
@@ -27,7 +27,7 @@ from engine.run import sources
 from engine.run.pipeline import needs
 from engine.run.planning import Prepared
 from engine.rundir.directory import RunDir
-from engine.rundir.references import POCKET, is_model, reference_to, resolve_reference
+from engine.rundir.references import POCKET, reference_to, resolve_reference
 from engine.rundir.runtoml import hash_path
 from engine.train.comparisons import draw_comparisons
 from engine.train.evaluation import Contestants, evaluate_run
@@ -56,19 +56,15 @@ class Bench:
     def config(self) -> Config:
         return self.prepared.config
 
-    def given(self, stage: str) -> dict[str, str]:
-        """What a person handed to `stage`: data, init, ref, reward, judge, prompts."""
-        return self.prepared.inputs(stage)
-
-    def source(self, stage: str, option: str) -> Source | None:
-        """The rows that a person handed to `stage` as data or prompts, if any."""
-        return source_of(self.given(stage), option)
+    def records(self, stage: str, option: str) -> Loaded[Any] | None:
+        """The rows that `stage` was given as data or prompts, if any."""
+        return self.prepared.records(stage, option)
 
     def parent(self, stage: str, parent: str, option: str = "init") -> Path:
-        """The checkpoint that `stage` works from: what was handed to it as `option`, else this run's own `parent`."""
-        reference = self.given(stage).get(option)
-        if reference is not None:
-            return resolve_reference(reference, self.prepared.rundir.path.parent)
+        """The checkpoint that `stage` works from: the model given as `option`, else this run's own `parent`."""
+        given = self.prepared.record.input(stage, option)
+        if given is not None:
+            return resolve_reference(given.reference, self.prepared.rundir.path.parent)
         found = self.prepared.rundir.finished(parent)
         assert found is not None, f"{stage} was planned before {parent}"
         return found
@@ -102,7 +98,7 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
         for parent in needs(stage, prepared.record.inputs)
         if (path := prepared.rundir.finished(parent)) is not None
     }
-    inputs = prepared.inputs(stage)
+    inputs = {option: given.table() for option, given in prepared.inputs(stage).items()}
     settings = section.model_dump(mode="json")
     about = {"seed": prepared.config.seed, "parents": parents, "inputs": inputs, "config": settings}
     return Saver(stage, prepared.rundir.stage_dir(stage), every, about)
@@ -111,7 +107,7 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
 def pretrain(bench: Bench) -> Iterator[Event]:
     """The base model from scratch."""
     config, m = bench.config, bench.config.model
-    data = bench.source("pretrain", "data")
+    data = bench.records("pretrain", "data")
     train, validation = sources.base_documents(config, data)
     tokenizer = sources.base_tokenizer(train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
@@ -153,7 +149,7 @@ def sft(bench: Bench) -> Iterator[Event]:
     """The SFT policy from the base model."""
     config = bench.config
     policy, tokenizer = bench.policy(bench.parent("sft", "pretrain"))
-    data = sources.sft_examples(config, bench.source("sft", "data"), tokenizer, policy.architecture.context)
+    data = sources.sft_examples(config, bench.records("sft", "data"), tokenizer, policy.architecture.context)
     return train_sft(
         policy,
         tokenizer,
@@ -190,11 +186,11 @@ def rm(bench: Bench) -> Iterator[Event]:
     config = bench.config
     model, tokenizer = reward_start(bench)
     drawn = bench.prepared.rundir.finished("comparisons")
-    given = bench.source("rm", "data")
+    given = bench.records("rm", "data")
     data = sources.comparisons(config, given, drawn, tokenizer, model.architecture.context)
     marked = sources.marked(config) if given is None else []
     steps = marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
-    demonstrations = sources.demonstrations(config, bench.source("sft", "data")).records
+    demonstrations = sources.demonstrations(config, bench.records("sft", "data")).records
     return train_rm(
         model,
         tokenizer,
@@ -226,7 +222,7 @@ def few_passes(bench: Bench, comparisons: int, steps: int) -> str:
     """The sentence for comparisons that are seen too few times, with the reward model of the parent run to go on from
     where the run goes on from none; empty where they are enough."""
     record, home = bench.prepared.record, bench.prepared.rundir.path.parent
-    parents = [] if "init" in bench.given("rm") else record.parents
+    parents = [] if record.input("rm", "init") else record.parents
     start = next((reference_to(run, "rm") for run in parents if RunDir(home / run).finished("rm")), "")
     typed = [name for name, origin in record.origins.items() if origin == TYPED]
     run, warm = bench.prepared.rundir.name, is_reward_model(bench.parent("rm", "sft"))
@@ -240,7 +236,7 @@ def ppo(bench: Bench) -> Iterator[Event]:
     policy, tokenizer = bench.policy(directory)
     reference = reference_of(bench, directory, tokenizer)
     scorer, value_model = scorer_and_value(bench, policy, tokenizer)
-    given = (bench.source("ppo", "prompts"), bench.source("sft", "data"))
+    given = (bench.records("ppo", "prompts"), bench.records("sft", "data"))
     prompts, left_out = sources.ppo_prompts(config, *given, tokenizer, policy.architecture.context)
     return train_ppo(
         policy,
@@ -264,11 +260,13 @@ def reference_of(bench: Bench, start: Path, tokenizer: Tokenizer) -> LanguageMod
 
     Raises: CheckpointError if its tokenizer is not the policy's: KL would compare different tokens.
     """
-    given = bench.given("ppo").get("ref")
+    given = bench.prepared.record.input("ppo", "ref")
     directory = start if given is None else bench.parent("ppo", "sft", "ref")
     reference, its_tokenizer = bench.policy(directory)
     if not its_tokenizer.same_ids(tokenizer):
-        raise CheckpointError(f"--ref {given} has another tokenizer than the policy; KL needs the same one.")
+        raise CheckpointError(
+            f"--ref {given and given.name} has another tokenizer than the policy; KL needs the same one."
+        )
     return reference.requires_grad_(False)
 
 
@@ -291,26 +289,27 @@ def judge_of(bench: Bench) -> Scorer | None:
 
     None where the prompts or what the reward has learnt are a person's own: the world knows nothing of those.
     """
-    if "judge" in bench.given("ppo"):
+    if bench.prepared.record.input("ppo", "judge") is not None:
         return handed_scorer(bench, "judge")
-    own = [*bench.given("sft"), *bench.given("rm"), *bench.given("ppo")]
-    if not bench.config.world.name or {"data", "prompts", "reward"} & set(own):
+    own = {option for stage in ("sft", "rm", "ppo") for option in bench.prepared.inputs(stage)}
+    if not bench.config.world.name or {"data", "prompts", "reward"} & own:
         return None
     return pocket_scorer(POCKET + bench.config.comparisons.persona)
 
 
 def handed_scorer(bench: Bench, option: str) -> Scorer:
     """The scorer that PPO was handed as `option`, for a reward else the run's reward model; models are frozen."""
-    given = bench.given("ppo").get(option)
-    if given is not None and not is_model(given):
-        return named_scorer(given)
+    given = bench.prepared.record.input("ppo", option)
+    if given is not None and given.kind != "model":
+        return named_scorer(given.reference)
     model, tokenizer = bench.reward_model(bench.parent("ppo", "rm", option))
     return RewardModelScorer(model.requires_grad_(False), tokenizer)
 
 
 def gain_of(bench: Bench) -> float | None:
     """The logits that a score of 1 of PPO's reward model stands for, if it is a model that says so."""
-    if not is_model(bench.given("ppo").get("reward", "")):
+    given = bench.prepared.record.input("ppo", "reward")
+    if given is not None and given.kind != "model":
         return None
     about = bench.parent("ppo", "rm", "reward") / "slmctl.json"
     return read_json(about).get("metrics", {}).get("rm/gain") if about.is_file() else None

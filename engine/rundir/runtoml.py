@@ -1,27 +1,25 @@
-"""run.toml: what a run was set up with, written once it is known and read back to go on.
+"""run.toml: what a run was set up with, written once it is known and read back to resume.
 
-The resolved configuration with the origin of each value, the files given to each stage with their hashes, the parents
-and the stages taken from them. Deciding what to run is planning.py's job.
+The resolved configuration with the origin of each value, the inputs of each stage with their hashes, the parents and
+the stages shared with them. Deciding what to run is planning.py's job.
 """
 
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from engine.core.config import Config
 from engine.core.errors import FileError
 from engine.core.settings import DEFAULT, Layer, flatten, leaves
 from engine.rundir.directory import RunDir, write_text
 
-SCHEMA = 1
-TABLES = ("inputs", "shared", "parents")
+SCHEMA = 2
 HASHED_FILES = (
     "config.json",
     "model.safetensors",
@@ -33,10 +31,47 @@ HASHED_FILES = (
 
 
 @dataclass(frozen=True)
+class Input:
+    """One input that a person passed to a stage, as it was when the stage was planned.
+
+    `reference` opens it from any folder. `sha256` is the hash of a file, of a model directory, or of the rows of a
+    dataset or label database; the world's scorers have none. `until` is the last row of a label database that counts,
+    since a database grows. `fields` is the field map of the rows, `rows` their number where they were read.
+    """
+
+    kind: Literal["file", "dataset", "labels", "model", "function", "pocket"]
+    reference: str
+    sha256: str = ""
+    until: int | None = None
+    fields: str = ""
+    rows: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person types for exactly this input: FILE.db@27 for a label database up to row 27."""
+        return self.reference if self.until is None else f"{self.reference}@{self.until}"
+
+    def same_content(self, other: "Input | None") -> bool:
+        """Whether another input has the same content, whatever its path; functions must have the same name, too."""
+        return other is not None and self._identity() == other._identity()
+
+    def _identity(self) -> tuple[str, str, str]:
+        function = self.reference.rpartition(":")[2] if self.kind == "function" else ""
+        return self.sha256 or self.reference, function, self.fields
+
+    def table(self) -> dict[str, Any]:
+        """The fields that are set, for TOML and JSON."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+
+
+StageInputs = Mapping[str, Mapping[str, Input]]
+"""The inputs of each stage, by stage and then by option (data, prompts, init, ref, reward, judge)."""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """The content of run.toml.
 
-    `inputs` maps a stage to what it was given (data, init, ref, reward, prompts) and `<name>_sha256` of each file.
     `shared` maps a stage to {run, path, sha256}: its result is a parent's. `parents` maps a run to {path, sha256}.
     """
 
@@ -44,12 +79,16 @@ class RunRecord:
     config: Config
     origins: dict[str, str]
     preset_file: str = ""
-    inputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    inputs: dict[str, dict[str, Input]] = field(default_factory=dict)
     shared: dict[str, dict[str, str]] = field(default_factory=dict)
     parents: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    def input(self, stage: str, option: str) -> Input | None:
+        """What a stage was given as `option`, if anything."""
+        return self.inputs.get(stage, {}).get(option)
+
     def layer(self) -> Layer:
-        """The recorded values as a layer; without those of a preset file, which is read anew."""
+        """The recorded values as a layer; without those of a preset file, which is read again."""
         values = {name: value for name, value in flatten(self.config).items() if value is not None}
         if self.preset_file:
             values = {name: value for name, value in values.items() if not self._follows_preset(name)}
@@ -67,10 +106,11 @@ def write_run_toml(rundir: RunDir, record: RunRecord) -> None:
         table["preset_file"] = record.preset_file
     table["config"] = values
     table["origins"] = {name: origin for name, origin in record.origins.items() if origin != DEFAULT}
-    table.update(inputs=record.inputs, shared=record.shared, parents=record.parents)
-    write_text(
-        rundir.run_toml, "# written by slmctl; settings that [origins] leaves out are defaults\n" + to_toml(table)
-    )
+    inputs = {
+        stage: {option: given.table() for option, given in options.items()} for stage, options in record.inputs.items()
+    }
+    table.update(inputs=inputs, shared=record.shared, parents=record.parents)
+    write_text(rundir.run_toml, "# written by slmctl; settings missing from [origins] are defaults\n" + to_toml(table))
 
 
 def read_run_toml(rundir: RunDir) -> RunRecord:
@@ -78,33 +118,31 @@ def read_run_toml(rundir: RunDir) -> RunRecord:
 
     Raises: FileError where run.toml is missing, damaged or of a schema that this version does not read.
     """
+    path = rundir.run_toml
     try:
-        table = tomllib.loads(rundir.run_toml.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FileError(f"cannot read {rundir.run_toml}: {error}") from error
-    if table.get("schema") != SCHEMA:
-        raise FileError(f"{rundir.run_toml} has schema {table.get('schema')}; this slmctl reads schema {SCHEMA}")
+        raise FileError(f"cannot read {path}: {error}") from error
+    if (schema := table.pop("schema", None)) != SCHEMA:
+        raise FileError(
+            f"{path} was written by another version of slmctl (schema {schema}; this version reads schema {SCHEMA}): "
+            "start a new run with --run NEW"
+        )
+    table = {"preset": "", "config": {}, "origins": {}, **table}
     try:
-        config = Config.model_validate(table.get("config", {}))
+        record = RECORD.validate_python(table)
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise FileError(f"{rundir.run_toml} does not fit this version of slmctl at config.{place}") from error
-    origins, kept = table.get("origins", {}), {name: table.get(name, {}) for name in TABLES}
-    entries = {name: _entries(kept[name]) for name in TABLES}
-    whole = all(_is_text(entry) for entry in (origins, *chain(*entries.values())))
-    if not whole or not all("path" in entry for entry in entries["shared"]):
-        raise FileError(f"{rundir.run_toml} is damaged: its tables origins, {', '.join(TABLES)} are not as written")
-    origins = {**dict.fromkeys(leaves(), DEFAULT), **origins}
-    return RunRecord(str(table.get("preset", "")), config, origins, str(table.get("preset_file", "")), **kept)
+        if place.startswith("config"):
+            raise FileError(f"{path} does not fit this version of slmctl at {place}") from error
+        raise FileError(f"{path} is damaged at {place}: {error.errors()[0]['msg'].lower()}") from error
+    record.origins.update({name: DEFAULT for name in leaves() if name not in record.origins})
+    if not all("path" in entry for entry in record.shared.values()):
+        raise FileError(f"{path} is damaged: a stage in [shared] has no path")
+    return record
 
 
-def _entries(table: Any) -> list[Any]:
-    """The tables in a table; of anything else itself."""
-    return list(table.values()) if isinstance(table, dict) else [table]
-
-
-def _is_text(table: Any) -> bool:
-    return isinstance(table, dict) and all(isinstance(value, str) for value in table.values())
+RECORD = TypeAdapter(RunRecord)
 
 
 def hash_path(path: Path) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from engine.core.errors import EngineError, FileError
 from engine.run.inputs import NONE
 from engine.rundir.directory import RunDir, find_run, list_runs
-from engine.rundir.references import POCKET, is_function, reference_to, resolve_reference, run_and_place, stage_named
-from engine.rundir.runtoml import read_run_toml
+from engine.rundir.references import POCKET, reference_to, resolve_reference, run_and_place, stage_named
+from engine.rundir.runtoml import Input, read_run_toml
 from slmctl.label.setup import labels_of
 
 STARTS = {"ppo": "sft", "sft": "pretrain"}  # the stage whose result a policy's training began from
@@ -61,10 +61,9 @@ def usual_ref(model: str, models: Sequence[str], home: Path) -> str:
     place = place_of(model, home)
     if place is not None and place[1] == "ppo":
         run = place[0]
-        given = _given(run, "ppo")
-        chosen = given.get("ref") or given.get("init")
-        if chosen:
-            return chosen
+        chosen = _given(run, "ppo", "ref") or _given(run, "ppo", "init")
+        if chosen is not None:
+            return chosen.reference
         if run.finished("sft"):
             return f"{run.name}:sft"
     return models[0]
@@ -76,9 +75,9 @@ def usual_scorer(models: Sequence[str], home: Path) -> str:
         place = place_of(model, home)
         if place is None or place[1] not in ("ppo", "sft"):
             continue
-        given = _given(place[0], "ppo").get("reward")
-        if given and not is_function(given):  # a function is code, which only a person's own typing runs
-            return given
+        given = _given(place[0], "ppo", "reward")
+        if given is not None and given.kind != "function":  # a function is code: it only runs where a person types it
+            return given.reference
         if place[0].finished("rm"):
             return f"{place[0].name}:rm"
     return ""
@@ -93,8 +92,8 @@ def learnt_single_questions(model: str, home: Path) -> bool:
         record = read_run_toml(place[0])
     except FileError:
         return False
-    own = "data" in record.inputs.get("sft", {}) or "prompts" in record.inputs.get("ppo", {})
-    return bool(record.config.world.name) and not own
+    own = record.input("sft", "data") or record.input("ppo", "prompts")
+    return bool(record.config.world.name) and own is None
 
 
 def value_of(model: str, home: Path) -> str:
@@ -135,11 +134,11 @@ def scorers_there(home: Path) -> list[str]:
     return [*(reference_to(run.name, "rm") for run in list_runs(home) if run.finished("rm")), f"{POCKET}judge"]
 
 
-def _given(run: RunDir, stage: str) -> dict[str, str]:
+def _given(run: RunDir, stage: str, option: str) -> Input | None:
     try:
-        return read_run_toml(run).inputs.get(stage, {})
+        return read_run_toml(run).input(stage, option)
     except FileError:
-        return {}
+        return None
 
 
 def _changed(run: RunDir) -> float:

@@ -73,10 +73,8 @@ def _announce(prepared: "Prepared", max_steps: int | None) -> None:
 
 def remembered(prepared: "Prepared") -> dict[str, str]:
     """What the target was handed in an earlier command and goes on with in this one."""
-    from engine.run.inputs import input_names
-
     given = prepared.inputs("ppo" if prepared.target == "run" else prepared.target)
-    return {name: given[name] for name in input_names(given) if name not in prepared.typed}
+    return {option: one.name for option, one in given.items() if option not in prepared.typed}
 
 
 def _drive(prepared: "Prepared", view: View) -> None:

@@ -16,11 +16,11 @@ from engine.core.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.core.few_comparisons import passes, settings_for_few
 from engine.core.settings import load_preset, resolve
 from engine.data.fields import map_text
-from engine.data.files import Source, is_labels, labels_named
+from engine.data.files import Source
 from engine.run.inputs import NONE
 from engine.rundir.directory import RunDir, check_name, list_runs
 from engine.rundir.heartbeat import make_request
-from engine.rundir.references import is_function, is_model, reference_to
+from engine.rundir.references import is_model, reference_to
 from engine.rundir.runtoml import RunRecord, read_run_toml
 from slmctl.console.progress import numbers_of
 from slmctl.label.selection import run_of
@@ -107,7 +107,7 @@ def plan_round(
     from_sft = parent is not None and policy == reference_to(parent.name, "sft")
     start = [] if from_sft and "init" not in given else ["--init", policy]
     start += ["--reward", NONE] if "reward" in given else []
-    start += ["--judge", NONE] if is_function(given.get("judge", "")) else []
+    start += ["--judge", NONE] if (judge := given.get("judge")) is not None and judge.kind == "function" else []
     start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]
     rm, ppo = settings_for(record, count, warm=bool(reward))
     if longest is not None and longest != record.config.ppo.max_new_tokens:
@@ -131,7 +131,7 @@ def settings_for(record: RunRecord, labels: int, warm: bool) -> tuple[dict[str, 
     passes. Measured on `tiny`: tests/bench/round.py.
     """
     config = record.config
-    if is_labels(record.inputs.get("rm", {}).get("data", "")):
+    if (data := record.input("rm", "data")) is not None and data.kind == "labels":
         return {"rm.epochs": passes(labels)}, {}
     rm = settings_for_few(config.rm, labels, warm) | {"rm.validation_share": RM_HELD_OUT}
     return rm, {"ppo.steps": max(1, round(PPO_STEPS_SHARE * config.ppo.steps))}
@@ -161,10 +161,10 @@ def newest_round(labels: Path, home: Path) -> RunDir | None:
 
 def _learnt_from(run: RunDir, labels: Path) -> bool:
     try:
-        data = read_run_toml(run).inputs.get("rm", {}).get("data", "")
+        data = read_run_toml(run).input("rm", "data")
     except FileError:
         return False
-    return is_labels(data) and labels_named(data)[0].resolve() == labels.resolve()
+    return data is not None and data.kind == "labels" and Path(data.reference) == labels.resolve()
 
 
 async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
@@ -238,7 +238,7 @@ def _compared(
 ) -> tuple[str, ...]:
     """How two policies of such a run are compared: by the reward model that knows what was labelled, on the world's
     test prompts, else on those that were labelled."""
-    own = "prompts" in record.inputs.get("ppo", {}) or "data" in record.inputs.get("sft", {}) or prompts is not None
+    own = record.input("ppo", "prompts") or record.input("sft", "data") or prompts is not None
     where: tuple[str, ...] = ("--judge", scorer)
     if own or not record.config.world.name:
         where = ("--prompts", str(labels), *where)

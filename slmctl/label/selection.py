@@ -9,10 +9,11 @@ from pathlib import Path
 
 from engine.core.errors import ConfigError
 from engine.core.seeding import python_rng
-from engine.data.files import Source, source_of
+from engine.data.files import Source
 from engine.data.readers import read_demonstrations, read_prompts
 from engine.data.records import Prompt
 from engine.pocket.requests import draw
+from engine.run.inputs import source_of
 from engine.rundir.directory import RunDir, find_run
 from engine.rundir.references import run_and_place
 from engine.rundir.runtoml import read_run_toml
@@ -83,10 +84,10 @@ def _prompts(model: str, home: Path, source: Source | None, seed: int, stream: s
     if run is None:
         raise ConfigError(f"what should {model} be asked? name a file: --prompts questions.txt, one a line")
     record = read_run_toml(run)
-    if (given := source_of(record.inputs.get("ppo", {}), "prompts")) is not None:
-        return [row.prompt for row in read_prompts(given).records]
-    if (given := source_of(record.inputs.get("sft", {}), "data")) is not None:
-        return [row.prompt for row in read_demonstrations(given).records]
+    if (given := record.input("ppo", "prompts")) is not None:
+        return [row.prompt for row in read_prompts(source_of(given)).records]
+    if (given := record.input("sft", "data")) is not None:
+        return [row.prompt for row in read_demonstrations(source_of(given)).records]
     if not record.config.world.name:
         raise ConfigError(f"run {run.name!r} has no prompts of its own: name a file: --prompts questions.txt")
     return [request.text for request in draw("train", WORLD_PROMPTS, seed, stream)]

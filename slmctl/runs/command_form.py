@@ -150,9 +150,9 @@ def outlook(draft: Draft, home: Path, environ: Mapping[str, str]) -> str:
     loaded: what is wrong with those, the command says itself.
     """
     record = record_of(draft, home)
-    given = [dict(draft.inputs), *(record.inputs.values() if record else ())]
-    files = [entry[name] for entry in given for name in ("data", "prompts") if entry.get(name)]
-    if any(map(is_dataset, files)):
+    typed = [draft.inputs[option] for option in ("data", "prompts") if draft.inputs.get(option)]
+    recorded = [given for options in (record.inputs if record else {}).values() for given in options.values()]
+    if any(map(is_dataset, typed)) or any(given.kind == "dataset" for given in recorded):
         return "The command checks its dataset when it starts."
     return _sentences(plan(draft.request(), home, environ))
 

@@ -102,7 +102,7 @@ def test_labels_become_a_new_policy_and_the_next_round_starts_from_that(referenc
     rm = next(progress for progress in said if progress.done)
     assert 0 <= rm.metrics["rm/validation_accuracy"] <= 1 and rm.held_out > 0
     record = read_run_toml(RunDir(home / "reference-2"))
-    assert record.inputs["rm"]["init"] == "reference:rm"
+    assert record.inputs["rm"]["init"].reference == "reference:rm"
     assert record.config.rm.lr == pytest.approx(0.3 * read_run_toml(reference.run).config.rm.lr)
     following = plan_round("reference-2:ppo", "reference-2:rm", labels, 2 * LABELS, home)
     assert following.name == "reference-3"

@@ -88,7 +88,7 @@ def test_the_judge_as_reward_and_a_model_as_start(nursery: Nursery, reference: R
     run = RunDir(nursery.home / "judged")
     assert not run.stage_dir("pretrain").exists()
     inputs = json.loads((run.final("ppo") / "slmctl.json").read_text())["inputs"]
-    assert inputs["reward"] == "pocket:judge" and len(inputs["init_sha256"]) == 64
+    assert inputs["reward"]["reference"] == "pocket:judge" and len(inputs["init"]["sha256"]) == 64
     whole = done(nursery, "run", "--run", "judged")
     assert run.started() == {"pretrain", "ppo", "eval"}, "the evaluation makes the base model, and no reward model"
     assert whole["reward_ppo"] == pytest.approx(whole["utility_ppo"]) and whole["rm_accuracy"] is None
@@ -140,7 +140,8 @@ def test_twenty_labels_make_a_reward_model_and_its_edits_a_policy(
     assert (about(run, "rm")["rankings"], about(run, "rm")["validation"]) == (17, 3)
     assert 0 <= result["metrics"]["rm/validation_accuracy"] <= 1
     inputs = json.loads((run.final("rm") / "slmctl.json").read_text())["inputs"]
-    assert inputs["data"] == f"{labels}@27" and len(inputs["data_sha256"]) == 64
+    assert (inputs["data"]["reference"], inputs["data"]["until"]) == (str(labels), 27)
+    assert len(inputs["data"]["sha256"]) == 64
     stored(labels, judged(prompt="say more"))
     refused = nursery.run(*command)
     assert refused.code == 2 and "labels.db@28; use --run NEW" in refused.err and refused.err.count("\n") == 1

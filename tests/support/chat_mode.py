@@ -24,7 +24,7 @@ MODELS = ("tiny:sft", "tiny:ppo")
 def make_run(home: Path, name: str = "tiny", steps: tuple[int, ...] = (10, 20)) -> RunDir:
     """A run whose checkpoints are empty folders: enough for names."""
     run = RunDir(home / name)
-    write_text(run.run_toml, "schema = 1\n")
+    write_text(run.run_toml, "schema = 2\n")
     for stage in ("pretrain", "sft", "rm", "ppo"):
         run.final(stage).mkdir(parents=True)
     for step in steps:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.events import StageStarted, StepCompleted
-from engine.run.planning import Prepared, RunRequest, begin_afresh, prepare
+from engine.run.planning import Prepared, RunRequest, begin_fresh, prepare
 from engine.rundir.directory import RunDir
 
 ROWS = '[{"prompt": "a", "completion": "b", "chosen": "c", "rejected": "d"}]'
@@ -15,7 +15,7 @@ OTHER_ROWS = ROWS.replace('"a"', '"e"')
 def plan(home: Path, target: str = "run", environ: dict[str, str] | None = None, **fields: Any) -> Prepared:
     prepared = prepare(RunRequest(target, **fields), home, environ or {"OMP_NUM_THREADS": "2"})
     if prepared.dropped:
-        begin_afresh(prepared)
+        begin_fresh(prepared)
     return prepared
 
 

@@ -19,7 +19,7 @@ from engine.rundir.heartbeat import Heartbeat
 def make_run(home: Path, name: str = "tiny", toml: str = "") -> RunDir:
     """An empty run with a run.toml."""
     run = RunDir(home / name)
-    write_text(run.run_toml, f'schema = 1\npreset = "tiny"\n{toml}')
+    write_text(run.run_toml, f'schema = 2\npreset = "tiny"\n{toml}')
     return run
 
 

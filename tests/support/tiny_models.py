@@ -17,7 +17,7 @@ def make_models(home: Path) -> RunDir:
     tokenizer = train_tokenizer([PROMPT, "The capital of France is Paris.", "Hello, how are you?"] * 5, 300)
     sizes = Architecture(tokenizer.size, width=16, layers=2, heads=2, kv_heads=1, head_width=8, ffn=32, context=64)
     run = RunDir(home / "tiny")
-    write_text(run.run_toml, "schema = 1\n")
+    write_text(run.run_toml, "schema = 2\n")
     models: dict[str, LanguageModel | ScalarModel] = {
         "sft": LanguageModel(sizes),
         "ppo": LanguageModel(sizes),

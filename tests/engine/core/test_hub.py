@@ -144,7 +144,7 @@ def test_a_model_that_is_not_there_is_one_sentence(
 
 
 def test_a_run_records_the_commit_that_it_began_with(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    code = "from engine.run.inputs import *; print(input_entry('sft', 'init', sys.argv[1], Path('.'))['init'])"
+    code = "from engine.run.inputs import *; print(InputReader(Path('.')).read('sft', 'init', sys.argv[1]).reference)"
     for name in (MODEL, f"{MODEL}@main", f"{MODEL}@{COMMIT}"):
         assert python(hub, tmp_path, "-c", f"import sys; {code}", name).stdout == f"{MODEL}@{COMMIT}\n"
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import DataError, FileError
-from engine.data.files import Row, read_rows, source_of, suffix_of
+from engine.data.fields import parse_map
+from engine.data.files import Row, Source, read_rows, suffix_of
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings
 from engine.data.records import Demonstration, Message, Ranking
 
@@ -109,10 +110,8 @@ def test_an_empty_cell_of_a_list_is_a_field_that_is_not_there(tmp_path: Path) ->
 def test_rows_are_read_under_our_names(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text('{"question": "Hi", "completion": 5, "instances": [{"output": "Yo"}]}\n{"question": "Hi"}\n')
-    given = {"data": str(path), "map": "prompt=question,completion=instances.0.output"}
-    assert source_of(given, "prompts") is None
-    source = source_of(given, "data")
-    assert source is not None and str(source) == str(path)
+    source = Source(str(path), parse_map(["prompt=question,completion=instances.0.output"]))
+    assert str(source) == str(path)
     good, bad = read_rows(source, "")
     assert good.value == {"prompt": "Hi", "completion": "Yo"}
     assert str(bad.value) == (

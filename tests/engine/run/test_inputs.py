@@ -6,6 +6,7 @@ import pytest
 
 from engine.core.errors import ConfigError, DataError, FileError, RunConflictError
 from engine.rundir.directory import STAGES, RunDir
+from engine.rundir.runtoml import Input
 from tests.support.planned_runs import OTHER_ROWS, ROWS, finish, model_in, own_preset, plan, start
 
 
@@ -14,7 +15,7 @@ def test_data_is_recorded_by_path_and_hash_and_kept(tmp_path: Path) -> None:
     data.write_text(ROWS)
     prepared = plan(tmp_path, "sft", inputs={"data": str(data)})
     assert prepared.stages == ("pretrain", "sft")
-    assert prepared.inputs("sft")["data"] == str(data.resolve())
+    assert prepared.inputs("sft")["data"].reference == str(data.resolve())
     start(prepared.rundir, "sft")
     assert plan(tmp_path, "sft").inputs("sft") == prepared.inputs("sft")
     assert plan(tmp_path, "sft", inputs={"data": str(data)}).stages == ("pretrain", "sft")
@@ -49,14 +50,17 @@ def test_a_dataset_is_recorded_by_its_rows_and_a_map_goes_with_its_rows(tmp_path
         plan(tmp_path, "sft", inputs={"data": str(folder)})
     typed = {"data": str(folder), "map": "prompt=question"}
     given = plan(tmp_path, "sft", inputs=typed).inputs("sft")
-    assert (given["data"], given["map"], len(given["data_sha256"])) == (str(folder), "prompt=question", 64)
+    data = given["data"]
+    assert (data.reference, data.fields, len(data.sha256), data.rows) == (str(folder), "prompt=question", 64, 1)
     start(plan(tmp_path, "sft", inputs=typed).rundir, "sft")
     assert plan(tmp_path, "sft", inputs={"data": str(folder), "map": "prompt=question"}).inputs("sft") == given
-    with pytest.raises(RunConflictError, match="started sft with prompt=question, and now it is prompt=chosen"):
+    with pytest.raises(
+        RunConflictError, match="started sft with --map prompt=question, and now it is --map prompt=chosen"
+    ):
         plan(tmp_path, "sft", inputs={"map": "prompt=chosen"})
-    assert "map" not in plan(tmp_path, "sft", run="b", inputs={"data": str(other)}).inputs("sft")
+    assert not plan(tmp_path, "sft", run="b", inputs={"data": str(other)}).inputs("sft")["data"].fields
     plan(tmp_path, "sft", run="c", inputs=typed)
-    assert "map" not in plan(tmp_path, "sft", run="c", inputs={"data": str(other)}).inputs("sft")
+    assert not plan(tmp_path, "sft", run="c", inputs={"data": str(other)}).inputs("sft")["data"].fields
 
 
 def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -75,10 +79,10 @@ def test_what_a_stage_was_given_stays_when_it_is_done_afresh_or_in_a_new_round(t
     finish(first.rundir, *STAGES)
     data.write_text(OTHER_ROWS)  # a finished stage does not mind
     child = plan(tmp_path, "sft", run="b", parent="tiny", overrides={"sft.lr": "0.5"})
-    assert child.inputs("sft")["data"] == str(data.resolve())
+    assert child.inputs("sft")["data"].reference == str(data.resolve())
     again = plan(tmp_path, "sft", fresh=True)
-    assert again.inputs("sft")["data"] == str(data.resolve())
-    assert again.inputs("sft")["data_sha256"] != first.inputs("sft")["data_sha256"]
+    assert again.inputs("sft")["data"].reference == str(data.resolve())
+    assert again.inputs("sft")["data"].sha256 != first.inputs("sft")["data"].sha256
 
 
 def test_what_a_stage_has_begun_with_may_not_change(tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ def test_a_model_that_was_handed_over_is_recorded_by_hash(tmp_path: Path) -> Non
     finish(plan(tmp_path).rundir, "pretrain", "sft")
     prepared = plan(tmp_path, "ppo", run="b", inputs={"init": "tiny:sft", "reward": "pocket:judge"})
     assert prepared.stages == ("ppo",)
-    assert prepared.inputs("ppo")["init"] == "tiny:sft"
+    assert prepared.inputs("ppo")["init"].reference == "tiny:sft"
     start(prepared.rundir, "ppo")
     (RunDir(tmp_path / "tiny").final("sft") / "model.safetensors").write_text("other")
     with pytest.raises(RunConflictError, match="started ppo with tiny:sft, which has changed since"):
@@ -111,7 +115,8 @@ def test_a_function_is_recorded_by_its_files_hash_and_a_whole_run_hands_it_to_pp
     file = tmp_path / "mine.py"
     file.write_text("def f(prompts, responses): return [0.0] * len(responses)")
     prepared = plan(tmp_path, inputs={"reward": f"{file}:f"})
-    assert prepared.inputs("ppo")["reward"] == f"{file}:f" and len(prepared.inputs("ppo")["reward_sha256"]) == 64
+    assert prepared.inputs("ppo")["reward"].reference == f"{file}:f"
+    assert len(prepared.inputs("ppo")["reward"].sha256) == 64
     assert prepared.stages == ("pretrain", "sft", "ppo", "eval") and prepared.typed == {"reward": f"{file}:f"}
     start(prepared.rundir, "ppo")
     file.write_text("def f(prompts, responses): return [1.0] * len(responses)")
@@ -129,7 +134,7 @@ def test_ones_own_demonstrations_are_prompts_enough(tmp_path: Path) -> None:
 
 def test_a_scorer_that_is_no_file_is_recorded_as_typed(tmp_path: Path) -> None:
     prepared = plan(tmp_path, "ppo", inputs={"reward": "pocket:concise"})
-    assert prepared.inputs("ppo") == {"reward": "pocket:concise"}
+    assert prepared.inputs("ppo") == {"reward": Input("pocket", "pocket:concise")}
     assert prepared.stages == ("pretrain", "sft", "ppo")
 
 
@@ -150,7 +155,7 @@ def test_code_is_looked_at_before_anything_is_done(tmp_path: Path) -> None:
     file = written(tmp_path / "mine.py", "from math import sqrt\nlength = len\ndef f(p, r): ...")
     for name in ("f", "sqrt", "length"):
         assert plan(tmp_path, "ppo", run=name, inputs={"reward": f"{file}:{name}"}).typed
-    with pytest.raises(ConfigError, match="holds no function 'lenght'; did you mean 'length'"):
+    with pytest.raises(ConfigError, match="has no function 'lenght'; did you mean 'length'"):
         plan(tmp_path, "ppo", run="x", inputs={"reward": f"{file}:lenght"})
     with pytest.raises(FileError, match="cannot be read as Python"):
         plan(tmp_path, "ppo", run="x", inputs={"reward": written(tmp_path / "torn.py", "def f(") + ":f"})
@@ -165,7 +170,7 @@ def test_an_input_that_is_gone_matters_only_where_it_is_read(tmp_path: Path) -> 
     assert plan(tmp_path, "pretrain").stages == ("pretrain",)
     with pytest.raises(FileError, match=r"there is no file .*old\.json"):
         plan(tmp_path, "sft")
-    assert plan(tmp_path, "sft", inputs={"data": str(new)}).inputs("sft")["data"] == str(new)
+    assert plan(tmp_path, "sft", inputs={"data": str(new)}).inputs("sft")["data"].reference == str(new)
 
 
 def test_a_new_round_records_the_files_as_they_are_now(tmp_path: Path) -> None:
@@ -236,3 +241,33 @@ def test_a_bad_row_is_noticed_before_anything_is_done_or_deleted(tmp_path: Path)
     with pytest.raises(DataError):
         plan(tmp_path, "sft", fresh=True, inputs={"data": bad})
     assert run.finished("sft") is not None
+
+
+def test_a_file_is_read_once_for_its_hash_and_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts, read = written(tmp_path / "p.txt", "Hi\nHo"), list[Path]()
+    real = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    prepared = plan(tmp_path, "ppo", inputs={"prompts": prompts})
+    Path(prompts).write_text("changed later")
+    records = prepared.records("ppo", "prompts")
+    assert records is not None and [row.prompt for row in records.records] == ["Hi", "Ho"]
+    assert read == [Path(prompts)] and prepared.inputs("ppo")["prompts"].rows == 2
+
+
+@pytest.mark.parametrize("option", ["reward", "judge"])
+def test_code_without_a_function_is_a_sentence(tmp_path: Path, option: str) -> None:
+    file = written(tmp_path / "mine.py", "def f(p, r): ...")
+    with pytest.raises(ConfigError, match=rf"--{option} .*mine\.py names no function; write .*mine\.py:FUNCTION"):
+        plan(tmp_path, "ppo", inputs={option: file})
+
+
+def test_a_field_map_left_out_on_a_started_stage_is_a_change(tmp_path: Path) -> None:
+    data = written(tmp_path / "d.json", ROWS.replace("prompt", "question"))
+    start(plan(tmp_path, "sft", inputs={"data": data, "map": "prompt=question"}).rundir, "sft")
+    with pytest.raises(RunConflictError, match="started sft with --map prompt=question, and now it is --map none"):
+        plan(tmp_path, "sft", inputs={"data": data})

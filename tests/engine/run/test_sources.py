@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from engine.core.config import Config
 from engine.core.errors import DataError
 from engine.core.seeding import python_rng
-from engine.data.files import Source
+from engine.data.readers import read_texts
 from engine.run.sources import base_documents, base_tokenizer, split, split_texts
 
 
@@ -53,8 +53,8 @@ def test_the_tokenizer_of_a_persons_text_has_not_seen_what_is_held_out(tmp_path:
     data = tmp_path / "texts.txt"
     words = ["".join(chr(ord("a") + (number * 7 + at * at) % 26) for at in range(6)) for number in range(26)]
     data.write_text("\n\n".join(" ".join([word] * 40) for word in words))
-    train, held_out = base_documents(Config(), Source(str(data)))
-    tokenizer = base_tokenizer(train, Config(), Source(str(data)))
+    train, held_out = base_documents(Config(), read_texts(data))
+    tokenizer = base_tokenizer(train, Config(), read_texts(data))
     seen = [piece.text.split()[0] for piece in train if piece.text]
     unseen = [piece.text.split()[0] for piece in held_out if piece.text and piece.text.split()[0] not in seen]
     assert unseen and all(len(tokenizer.encode_text(word)) == 1 for word in seen)
@@ -64,4 +64,4 @@ def test_the_tokenizer_of_a_persons_text_has_not_seen_what_is_held_out(tmp_path:
 def test_a_text_too_short_to_cut_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("A")
     with pytest.raises(DataError, match="a text of one character cannot be cut"):
-        base_documents(Config(), Source(str(tmp_path / "short.txt")))
+        base_documents(Config(), read_texts(tmp_path / "short.txt"))

@@ -12,18 +12,19 @@ import torch
 from engine.core.config import Config, Section
 from engine.core.errors import DataError
 from engine.core.settings import load_preset, resolve
-from engine.data.files import Source
+from engine.data.readers import read_rankings
 from engine.data.records import Ranking
 from engine.model.checkpoint import save_model, write_directory
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
 from engine.run import stages
+from engine.run.inputs import InputReader
 from engine.run.planning import Prepared
 from engine.run.sources import Divided, comparisons
 from engine.run.stages import OPENERS, Bench, make_saver
 from engine.rundir.directory import RunDir
-from engine.rundir.runtoml import RunRecord
+from engine.rundir.runtoml import Input, RunRecord
 from engine.train.comparisons import write_comparisons
 from tests.engine.train import test_comparisons as test_comparing
 from tests.engine.train import test_ppo_settings, test_rm
@@ -133,7 +134,7 @@ def given_to(
     changes: dict[str, Any],
     run: RunDir,
     monkeypatch: pytest.MonkeyPatch,
-    inputs: dict[str, dict[str, str]] | None = None,
+    inputs: dict[str, dict[str, Input]] | None = None,
 ) -> list[Any]:
     """What `stage` is called with under these settings and inputs, in plain values."""
     calls = list[Any]()
@@ -143,7 +144,8 @@ def given_to(
         return iter(())
 
     monkeypatch.setattr(stages, TRAINERS[stage], trainer)
-    prepared = Prepared(run, RunRecord("small", config(changes), {}, inputs=inputs or {}), stage, (stage,))
+    record = RunRecord("small", config(changes), {}, inputs=inputs or {})
+    prepared = Prepared(run, record, InputReader(run.path.parent), stage, (stage,))
     bench = Bench(prepared, torch.device("cpu"), make_saver(prepared, stage), never, lambda row: None)
     list(OPENERS[stage](bench))
     (call,) = calls
@@ -154,7 +156,7 @@ def given_to(
 def test_a_reward_model_that_is_handed_over_is_trained_on_and_a_policy_gets_a_new_head(
     given: str, run_of_parents: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inputs = {"rm": {"init": str(run_of_parents.final(given))}}
+    inputs = {"rm": {"init": Input("model", str(run_of_parents.final(given)))}}
     theirs = plain(scalar_model())
     ours = given_to("rm", {}, run_of_parents, monkeypatch, inputs)[0]
     assert (ours == theirs) == (given == "rm")
@@ -237,4 +239,4 @@ def test_comparisons_that_teach_nothing_are_left_out_and_counted(tmp_path: Path)
 
 
 def persons_comparisons(file: Path, settings: dict[str, Any], context: int = 32) -> Divided[Ranking]:
-    return comparisons(config(settings), Source(str(file)), None, word_tokenizer(), context)
+    return comparisons(config(settings), read_rankings(file), None, word_tokenizer(), context)

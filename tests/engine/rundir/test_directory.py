@@ -224,7 +224,7 @@ def test_a_replaced_file_is_whole_and_leaves_nothing_beside_it(tmp_path: Path) -
 
 def test_runs_are_found_by_name(tmp_path: Path) -> None:
     for name in ("b", "a"):
-        write_text(tmp_path / name / "run.toml", "schema = 1\n")
+        write_text(tmp_path / name / "run.toml", "schema = 2\n")
     (tmp_path / "other").mkdir()
     assert [run.name for run in list_runs(tmp_path)] == ["a", "b"]
     assert list_runs(tmp_path / "none") == []

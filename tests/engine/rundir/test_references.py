@@ -13,7 +13,7 @@ from engine.rundir.references import is_pocket, resolve_policy, resolve_referenc
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     run = RunDir(tmp_path / "tiny")
-    write_text(run.run_toml, "schema = 1\n")
+    write_text(run.run_toml, "schema = 2\n")
     for stage in ("pretrain", "ppo"):
         run.final(stage).mkdir(parents=True)
     run.step_dir("ppo", 20).mkdir()
@@ -73,7 +73,7 @@ def test_no_run_is_called_as_something_else_begins(name: str) -> None:
 def test_a_run_made_from_another_opens_its_stages(home: Path) -> None:
     write_text(
         home / "round2" / "run.toml",
-        'schema = 1\n[shared.ppo]\nrun = "tiny"\npath = "../tiny/ppo/final"\nsha256 = ""\n',
+        'schema = 2\n[shared.ppo]\nrun = "tiny"\npath = "../tiny/ppo/final"\nsha256 = ""\n',
     )
     assert resolve_reference("round2:ppo", home) == (home / "tiny" / "ppo" / "final").resolve()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.core.errors import FileError
 from engine.core.settings import resolve
 from engine.rundir.directory import RunDir
-from engine.rundir.runtoml import RunRecord, hash_path, read_run_toml, to_toml, write_run_toml
+from engine.rundir.runtoml import Input, RunRecord, hash_path, read_run_toml, to_toml, write_run_toml
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 SCALARS = st.one_of(st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False), TEXT)
@@ -39,7 +39,11 @@ def record() -> RunRecord:
         "tiny",
         resolved.config,
         resolved.origins,
-        inputs={"sft": {"data": '/a "b"\\c\n.json', "data_sha256": "00"}},
+        inputs={
+            "sft": {"data": Input("file", '/a "b"\\c\n.json', "00", fields="prompt=question", rows=3)},
+            "rm": {"data": Input("labels", "/labels.db", "11", until=27), "init": Input("model", "tiny:rm", "22")},
+            "ppo": {"reward": Input("pocket", "pocket:judge")},
+        },
         shared={"pretrain": {"run": "tiny", "path": "../tiny/base/final", "sha256": "11"}},
         parents={"tiny": {"path": "../tiny", "sha256": "22"}},
     )
@@ -58,8 +62,15 @@ def test_a_record_round_trips(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("schema = = 1", "cannot read"),
-        ("schema = 9", "has schema 9; this slmctl reads schema 1"),
-        ("schema = 1\n[config.ppo]\nold_setting = 1", "does not fit this version of slmctl at config.ppo.old_setting"),
+        (
+            "schema = 9",
+            r"another version of slmctl \(schema 9; this version reads schema 2\): start a new run with --run",
+        ),
+        ('schema = 1\n[inputs.sft]\ndata = "d.json"\ndata_sha256 = "00"', "schema 1; this version reads schema 2"),
+        ('schema = 2\n[inputs.sft]\ndata = "d.json"', r"is damaged at inputs\.sft\.data"),
+        ("schema = 2\nshared = 3", "is damaged at shared"),
+        ("schema = 2\n[shared.sft]", r"a stage in \[shared\] has no path"),
+        ("schema = 2\n[config.ppo]\nold_setting = 1", "does not fit this version of slmctl at config.ppo.old_setting"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:

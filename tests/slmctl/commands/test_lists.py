@@ -221,7 +221,7 @@ def test_a_file_in_place_of_the_folder_of_runs_is_named(cli: Cli, home: Path) ->
 
 
 def test_a_damaged_run_does_not_hide_the_others(cli: Cli, home: Path) -> None:
-    for name, text in (("good", "schema = 1\n"), ("torn", "schema = ")):
+    for name, text in (("good", "schema = 2\n"), ("torn", "schema = ")):
         write_text(home / name / "run.toml", text)
     rows = json.loads(cli("runs", "--json").out)["runs"]
     assert {row["run"]: row["state"] for row in rows} == {"good": "not begun", "torn": "damaged"}

@@ -221,7 +221,7 @@ def test_every_option_reaches_the_request(cli: Cli, engine_says: Install, home: 
     prompts = tmp_path / "p.txt"
     prompts.write_text("Hi\n")
     for name in "ab":
-        write_text(home / name / "run.toml", "schema = 1\n")
+        write_text(home / name / "run.toml", "schema = 2\n")
         write_text(RunDir(home / name).final("sft") / "config.json", "{}")
     options = (
         "--run mine --seed 3 --device cpu --dtype float32 --threads 2 --max-steps 4 --template none "
@@ -233,7 +233,7 @@ def test_every_option_reaches_the_request(cli: Cli, engine_says: Install, home: 
     assert (config.seed, config.device, config.dtype, config.threads, config.max_steps) == (3, "cpu", "float32", 2, 4)
     assert (config.template, config.ppo.kl_coef, config.ppo.steps) == ("none", 0.2, 9)
     inputs = seen[0].inputs("ppo")
-    assert (inputs["reward"], inputs["init"], inputs["ref"], inputs["prompts"]) == (
+    assert tuple(inputs[option].reference for option in ("reward", "init", "ref", "prompts")) == (
         "pocket:judge",
         "a:sft",
         "b:sft",

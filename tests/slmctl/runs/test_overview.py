@@ -58,7 +58,7 @@ def test_where_the_heartbeat_cannot_be_read_the_last_event_tells(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "text",
-    ["x = [", "schema = 1\nshared = 3", 'schema = 1\n[shared.sft]\npath = "\\u0000"', "schema = 1\n[shared.sft]"],
+    ["x = [", "schema = 2\nshared = 3", 'schema = 2\n[shared.sft]\npath = "\\u0000"', "schema = 2\n[shared.sft]"],
 )
 def test_a_damaged_run_is_named_and_the_others_are_listed(tmp_path: Path, text: str) -> None:
     make(tmp_path, "good", "finished")

@@ -78,7 +78,7 @@ def test_numbers_of_tokens_messages_and_errors_come_through(desk: Desk) -> None:
 def test_names_are_resolved_before_the_child_is_asked(desk: Desk, tmp_path: Path) -> None:
     sampler = ChildSampler(tmp_path)
     run = RunDir(tmp_path / "tiny")
-    write_text(run.run_toml, "schema = 1\n")
+    write_text(run.run_toml, "schema = 2\n")
     run.final("sft").mkdir(parents=True)
     for name, scorer, kind, sentence in (
         ("other:sft", False, FileError, "no run named 'other'"),

@@ -1,5 +1,6 @@
 """A label database in place of a data file: its rows, its name in run.toml, and which of its labels are held out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from engine.data.readers import read_demonstrations, read_prompts, read_rankings
 from engine.data.records import Demonstration, Message, PromptRow, Ranking
 from engine.data.survey import check
 from engine.run.sources import comparisons, newest_apart
+from engine.rundir.runtoml import Input
 from tests.support.label_databases import judged, stored
 from tests.support.planned_runs import ROWS, finish, plan, start
 from tests.support.tiny import word_tokenizer
@@ -81,8 +83,8 @@ def test_nothing_of_a_kind_is_a_sentence_that_says_what_there_is(tmp_path: Path)
         read_rankings(tmp_path / "text.db")
 
 
-def inputs(home: Path, stage: str, **fields: Any) -> dict[str, str]:
-    return plan(home, stage, **fields).inputs(stage)
+def data_of(home: Path, stage: str, **fields: Any) -> Input:
+    return plan(home, stage, **fields).inputs(stage)["data"]
 
 
 def test_a_stage_goes_on_with_the_labels_it_began_with(tmp_path: Path) -> None:
@@ -90,18 +92,18 @@ def test_a_stage_goes_on_with_the_labels_it_began_with(tmp_path: Path) -> None:
     stored(path, judged(), judged(prompt="Ho"))
     given = {"data": str(path)}
     prepared = plan(tmp_path, "rm", inputs=given)
-    first = prepared.inputs("rm")
-    assert first["data"] == f"{path}@2" and len(first["data_sha256"]) == 64
+    first = prepared.inputs("rm")["data"]
+    assert first.name == f"{path}@2" and len(first.sha256) == 64
     start(prepared.rundir, "pretrain", "sft", "rm")
     stored(path, judged(ranks=None), EDIT)  # what ranks nothing is no other data
-    assert inputs(tmp_path, "rm", inputs=given)["data_sha256"] == first["data_sha256"]
+    assert data_of(tmp_path, "rm", inputs=given).sha256 == first.sha256
     stored(path, judged(prompt="Hu"))
     with pytest.raises(RunConflictError, match=r"started rm with .*labels\.db@4, and now it is .*@5; use --run NEW"):
         plan(tmp_path, "rm", inputs=given)
-    assert inputs(tmp_path, "rm") == {**first, "data": f"{path}@4"}  # as far as it had got
+    assert data_of(tmp_path, "rm") == replace(first, until=4)  # as far as it had got
     with LabelStore(path) as store:
         store.withdraw(1, "ann")
-    assert inputs(tmp_path, "rm")["data_sha256"] == first["data_sha256"]
+    assert data_of(tmp_path, "rm").sha256 == first.sha256
     path.unlink()
     stored(path, *[judged(prompt="Another")] * 4)
     with pytest.raises(RunConflictError, match=r"started rm with .*labels\.db@4, which has changed since"):
@@ -113,11 +115,11 @@ def test_what_has_not_begun_takes_the_newest_labels(tmp_path: Path) -> None:
     stored(path, judged())
     run = plan(tmp_path, "rm", inputs={"data": str(path)}).rundir
     stored(path, judged(prompt="Ho"))
-    assert inputs(tmp_path, "rm")["data"] == f"{path}@2"
+    assert data_of(tmp_path, "rm").name == f"{path}@2"
     finish(run, "pretrain", "sft", "rm")
     stored(path, judged(prompt="Hu"))
-    assert inputs(tmp_path, "rm", run="b", parent="tiny", overrides={"rm.lr": "0.1"})["data"] == f"{path}@3"
-    assert inputs(tmp_path, "rm", fresh=True)["data"] == f"{path}@3"
+    assert data_of(tmp_path, "rm", run="b", parent="tiny", overrides={"rm.lr": "0.1"}).name == f"{path}@3"
+    assert data_of(tmp_path, "rm", fresh=True).name == f"{path}@3"
 
 
 def test_a_later_edit_does_not_hurt_what_builds_on_earlier_ones(tmp_path: Path) -> None:
@@ -126,18 +128,18 @@ def test_a_later_edit_does_not_hurt_what_builds_on_earlier_ones(tmp_path: Path) 
     run = plan(tmp_path, "sft", inputs={"data": str(path)}).rundir
     start(run, "pretrain", "sft")
     stored(path, judged(prompt="Hu"))  # no other data to SFT, which reads edits alone
-    assert plan(tmp_path, "sft", inputs={"data": str(path)}).inputs("sft")["data"] == f"{path}@3"
+    assert plan(tmp_path, "sft", inputs={"data": str(path)}).inputs("sft")["data"].name == f"{path}@3"
     finish(run, "pretrain", "sft")
     stored(path, EDIT, judged(prompt="Ho"))
     prepared = plan(tmp_path, "rm", inputs={"data": str(path)})
-    assert (prepared.inputs("sft")["data"], prepared.inputs("rm")["data"]) == (f"{path}@3", f"{path}@5")
-    assert prepared.inputs("sft")["data_sha256"] != prepared.inputs("rm")["data_sha256"]
+    assert (prepared.inputs("sft")["data"].name, prepared.inputs("rm")["data"].name) == (f"{path}@3", f"{path}@5")
+    assert prepared.inputs("sft")["data"].sha256 != prepared.inputs("rm")["data"].sha256
 
 
 def held_out(path: Path, share: float = 0.15) -> tuple[list[Ranking], list[Ranking]]:
     """What is trained on and what is held out of a source."""
     config = Config(rm=RmConfig(validation_share=share))
-    data = comparisons(config, Source(str(path)), None, word_tokenizer(), 1000)
+    data = comparisons(config, read_rankings(path), None, word_tokenizer(), 1000)
     return data.train, data.validation
 
 

@@ -32,7 +32,7 @@ def run(home: Path) -> RunDir:
     tokenizer = train_tokenizer([PROMPT, "The capital of France is Paris.", "Hello, how are you?"] * 5, 300)
     sizes = Architecture(tokenizer.size, width=16, layers=2, heads=2, kv_heads=1, head_width=8, ffn=32, context=128)
     run = RunDir(home / "tiny")
-    write_text(run.run_toml, "schema = 1\n")
+    write_text(run.run_toml, "schema = 2\n")
     value, reward = ScalarModel(sizes), ScalarModel(sizes, bias=0.25)
     policies = {place: LanguageModel(sizes) for place in ("sft", "ppo", "step")}
     for i, model in enumerate((value, reward, *policies.values())):

@@ -68,14 +68,15 @@ def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
 
 def test_a_model_of_single_questions_says_so_at_the_second_turn(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    write_text(run.run_toml, 'schema = 1\n[config.world]\nname = "pocket"\n')
+    write_text(run.run_toml, 'schema = 2\n[config.world]\nname = "pocket"\n')
 
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         assert chat.note() == ""
         await chat.say("And now?")
         assert chat.note().startswith("tiny:sft and tiny:ppo learnt from single questions")
-        write_text(run.run_toml, 'schema = 1\n[config.world]\nname = "pocket"\n[inputs.sft]\ndata = "mine.jsonl"\n')
+        own = '[inputs.sft.data]\nkind = "file"\nreference = "mine.jsonl"\n'
+        write_text(run.run_toml, f'schema = 2\n[config.world]\nname = "pocket"\n{own}')
         await chat.say("And now?")
         assert chat.note() == ""
 

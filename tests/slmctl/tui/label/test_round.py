@@ -70,7 +70,7 @@ async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
 def test_a_round_that_another_screen_began_is_known(home: Path, finished: tuple[str, ...], said: str) -> None:
     make_run(home, "tiny-2", *finished)
     toml = RunDir(home / "tiny-2").run_toml
-    write_text(toml, f'{toml.read_text()}\n[inputs.rm]\ndata = "{home}/tiny/labels.db@70"\n')
+    write_text(toml, f'{toml.read_text()}\n[inputs.rm.data]\nkind = "labels"\nreference = "{home}/tiny/labels.db"\n')
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
