@@ -33,7 +33,7 @@ print(*sys.modules)
 # Modules may share a name where it has one meaning:
 SHARED_MODULES = {
     # a command, the mode that it opens, and the screens of that mode
-    *("chat", "label", "runs", "watch", "run", "export", "data", "convert"),
+    *("chat", "label", "runs", "watch", "run", "export", "data", "convert", "guide"),
     "screen",  # the screen of a mode
     # still to be renamed
     *("answers", "chart", "keys", "requests", "session", "state", "text_dialog"),

@@ -19,7 +19,7 @@ from engine.model.batching import Example, demonstration_examples
 from engine.model.fitting import longest_rows
 from engine.model.tokenizer import Tokenizer, train_tokenizer
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
-from engine.pocket.marks import marked_pairs
+from engine.pocket.pairs import pretraining_pairs
 from engine.pocket.requests import Split, draw, requests
 from engine.pocket.text import Document, documents
 from engine.train.comparisons import HELD_OUT_FILE, TRAIN_FILE, read_drawn
@@ -76,9 +76,9 @@ def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context:
     return examples
 
 
-def marked(config: Config) -> list[Ranking]:
-    """Pairs of answers marked right and wrong, for the reward model to learn first; none outside a world."""
-    pairs = marked_pairs(config.rm.marked_pairs, config.seed) if config.world.name else []
+def reward_pretraining(config: Config) -> list[Ranking]:
+    """Pairs to pretrain the reward model on; none without a world."""
+    pairs = pretraining_pairs(config.rm.pretraining_pairs, config.seed) if config.world.name else []
     return [Ranking(prompt, (right, wrong), (0, 1)) for prompt, right, wrong in pairs]
 
 

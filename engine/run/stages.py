@@ -33,7 +33,7 @@ from engine.train.comparisons import draw_comparisons
 from engine.train.evaluation import Contestants, evaluate_run
 from engine.train.ppo import train_ppo
 from engine.train.pretrain import train_base
-from engine.train.rm import marked_steps, train_rm
+from engine.train.rm import pretraining_steps, train_rm
 from engine.train.saver import Saver
 from engine.train.scoring import RewardModelScorer, Scorer, named_scorer, pocket_scorer
 from engine.train.sft import train_sft
@@ -188,14 +188,14 @@ def rm(bench: Bench) -> Iterator[Event]:
     drawn = bench.prepared.rundir.finished("comparisons")
     given = bench.records("rm", "data")
     data = sources.comparisons(config, given, drawn, tokenizer, model.architecture.context)
-    marked = sources.marked(config) if given is None else []
-    steps = marked_steps(len(marked), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
+    pretraining = sources.reward_pretraining(config) if given is None else []
+    steps = pretraining_steps(len(pretraining), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
     demonstrations = sources.demonstrations(config, bench.records("sft", "data")).records
     return train_rm(
         model,
         tokenizer,
         data.train,
-        marked,
+        pretraining,
         data.validation,
         demonstrations[: sources.NORMALISING_DEMONSTRATIONS],
         config.rm,

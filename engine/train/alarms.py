@@ -25,7 +25,7 @@ NEGLIGIBLE = 1e-3  # share of a mean: what is less does not show
 class Watch:
     """What the alarms remember; JSON values, saved with the stage."""
 
-    alarm_kl_nats: float
+    alert_kl_nats: float
     stop_kl_nats: float
     numbers: dict[str, float] = field(default_factory=dict)
 
@@ -42,8 +42,8 @@ class Watch:
         self.numbers["steps_seen"] = seen + 1
         usual, repeated = self.numbers["length_at_start"], repetition(texts)
         found = {
-            "kl_runaway": kl_nats > self.alarm_kl_nats
-            and f"KL is {kl_nats:.1f} nats a response, above {self.alarm_kl_nats:g}: raise kl_coef or lower lr.",
+            "kl_runaway": kl_nats > self.alert_kl_nats
+            and f"KL is {kl_nats:.1f} nats a response, above {self.alert_kl_nats:g}: raise kl_coef or lower lr.",
             "kl_negative": kl_nats < KL_NEGATIVE_NATS
             and f"KL is {kl_nats:.2f} nats: the policy samples what it finds unlikely; check temperature and top-p.",
             "length_blowup": length_mean > LENGTH_FACTOR * usual

@@ -21,7 +21,7 @@ from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
 from engine.pocket.judge import Judgement, judge
-from engine.pocket.probes import correctness_pairs
+from engine.pocket.pairs import correctness_pairs
 from engine.pocket.requests import Request, draw
 from engine.rundir.directory import write_text
 from engine.train.comparisons import HELD_OUT_FILE, read_drawn

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from engine.core.config import OptimiserConfig
+from engine.core.config import OptimizerConfig
 from engine.core.errors import DivergedError
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic that pushes singular values towards 1
@@ -63,7 +63,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
-def optimisers(model: nn.Module, config: OptimiserConfig, lr: float | None = None) -> dict[str, Optimizer]:
+def optimisers(model: nn.Module, config: OptimizerConfig, lr: float | None = None) -> dict[str, Optimizer]:
     """Adam over all of `model` at rate `lr` (the configuration's if not given); with config.muon_lr, Muon over the
     matrices of its layers and Adam over the rest. Weight decay touches matrices alone.
 

@@ -92,7 +92,7 @@ def train_ppo(
     saver.model, saver.tokenizer, saver.value, saver.steps = policy, tokenizer, value_model, steps
     saver.optimizers = learners.named()
     start = saver.resume()
-    kl, watch = kl_controller(c), Watch(c.alarm_kl_nats, c.stop_kl_nats, saver.numbers.setdefault("alarms", {}))
+    kl, watch = kl_controller(c), Watch(c.alert_kl_nats, c.stop_kl_nats, saver.numbers.setdefault("alarms", {}))
     kl.load(saver.numbers.setdefault("kl", kl.state()))
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
     yield StageStarted("ppo", steps, {"prompts": len(prompts), **left_out, "episodes": steps * c.rollout_batch})

@@ -48,7 +48,7 @@ def train_rm(
     model: ScalarModel,
     tokenizer: Tokenizer,
     rankings: Sequence[Ranking],
-    marked: Sequence[Ranking],
+    pretraining: Sequence[Ranking],
     validation: Sequence[Ranking],
     demonstrations: Sequence[Demonstration],
     config: RmConfig,
@@ -62,7 +62,7 @@ def train_rm(
 ) -> Iterator[Event]:
     """Train `model` in place; yields the stage's events.
 
-    `marked` pairs are learnt once before the rankings (Askell et al. 2021, preference model pretraining).
+    `pretraining` pairs are trained on once, before the rankings (Askell et al. 2021, preference model pretraining).
     `demonstrations` set the bias, they are not trained on. `left_out` counts the rankings that are not used, by reason;
     `warning` says before the first step that they are too few, where they are.
 
@@ -72,17 +72,26 @@ def train_rm(
     optimizers = optimisers(model, c)
     saver.model, saver.tokenizer, saver.optimizers, saver.steps = model, tokenizer, optimizers, steps
     start = saver.resume()
-    context, first = model.architecture.context, marked_steps(len(marked), c)
+    context, first = model.architecture.context, pretraining_steps(len(pretraining), c)
     lesson = Lesson(ranked_rows(rankings, tokenizer, context), seed, "rm/data", c.batch)
-    opening = Lesson(ranked_rows(marked, tokenizer, context), seed, "rm/marked", c.marked_batch) if marked else lesson
-    about = {"rankings": len(rankings), "marked_pairs": len(marked), "validation": len(validation), **left_out}
+    opening = (
+        Lesson(ranked_rows(pretraining, tokenizer, context), seed, "rm/marked", c.pretraining_batch)
+        if pretraining
+        else lesson
+    )
+    about = {
+        "rankings": len(rankings),
+        "pretraining_pairs": len(pretraining),
+        "validation": len(validation),
+        **left_out,
+    }
     yield StageStarted("rm", steps, about)
     if warning and start == 0:
         yield AlarmRaised("rm", 1, "few_passes", warning)
     for step in range(start + 1, steps + 1):
         began = time.perf_counter()
         items = opening.batch(step) if step <= first else lesson.batch(step - first)
-        loss, accuracy = batch_loss(model, items, tokenizer.pad_id, device, c.centre_coef)
+        loss, accuracy = batch_loss(model, items, tokenizer.pad_id, device, c.center_coef)
         check_finite(loss, "the reward model's loss", step)
         loss.backward()
         share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
@@ -114,9 +123,9 @@ class Lesson:
         return [self._rows[i] for i in self._batches[step - 1]]
 
 
-def marked_steps(marked: int, config: RmConfig) -> int:
-    """How many of the first steps go to this many marked pairs."""
-    return math.ceil(marked / config.marked_batch)
+def pretraining_steps(pairs: int, config: RmConfig) -> int:
+    """How many of the first steps train on this many pretraining pairs."""
+    return math.ceil(pairs / config.pretraining_batch)
 
 
 def ranked_rows(rankings: Sequence[Ranking], tokenizer: Tokenizer, context: int) -> list[RankedRows]:
@@ -129,11 +138,11 @@ def ranked_rows(rankings: Sequence[Ranking], tokenizer: Tokenizer, context: int)
 
 
 def batch_loss(
-    model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device, centre_coef: float
+    model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device, center_coef: float
 ) -> tuple[Tensor, float]:
     """Mean over prompts of the pairwise loss, and the share of untied pairs ordered as ranked.
 
-    Pairs leave the level of a prompt's scores free; `centre_coef` times its square holds it near 0, which PPO's value
+    Pairs leave the level of a prompt's scores free; `center_coef` times its square holds it near 0, which PPO's value
     network would otherwise have to learn. Source: Eisenstein et al. 2023, section 2 (on all K responses, not on two).
     """
     scores = row_scores(model, items, pad, device)
@@ -141,7 +150,7 @@ def batch_loss(
     for item in items:
         own = scores[first : first + len(item.rows)]
         ranks = torch.tensor(item.ranks, device=device)
-        losses.append(pairwise_loss(own, ranks) + centre_coef * own.mean().square())
+        losses.append(pairwise_loss(own, ranks) + center_coef * own.mean().square())
         better = ranks[:, None] < ranks[None, :]
         right += int((better & (own[:, None] > own[None, :])).sum())
         pairs, first = pairs + int(better.sum()), first + len(item.rows)

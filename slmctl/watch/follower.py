@@ -76,7 +76,7 @@ class Pulse:
 class About:
     """What run.toml says that a watcher needs: stages shared with another run, limits to draw; or why it is not read.
 
-    `shared` maps a stage to that run's directory; `limits` has alarm_kl_nats and, where the controller aims, kl_target.
+    `shared` maps a stage to that run's directory; `limits` has alert_kl_nats and, where the controller aims, kl_target.
     """
 
     shared: Mapping[str, Path] = field(default_factory=dict)
@@ -206,7 +206,7 @@ def about_of(rundir: RunDir) -> About:
     except (FileError, KeyError, IndexError, TypeError, AttributeError) as error:
         return About(error=str(error))
     ppo = record.config.ppo
-    limits = {"alarm_kl_nats": ppo.alarm_kl_nats}
+    limits = {"alert_kl_nats": ppo.alert_kl_nats}
     if ppo.kl_controller == "adaptive":
         limits["kl_target"] = ppo.kl_target
     return About(shared, limits)

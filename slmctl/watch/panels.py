@@ -231,7 +231,7 @@ def limits_of(metric: str, stories: Sequence[Story]) -> list[Target]:
     if metric != KL or not stories:
         return []
     limits = stories[0].about.limits
-    words = (("alarm_kl_nats", "alarm"), ("kl_target", "aim"))
+    words = (("alert_kl_nats", "alarm"), ("kl_target", "aim"))
     return [Target(limits[name], f"{word} {short(limits[name])}") for name, word in words if name in limits]
 
 

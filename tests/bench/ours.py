@@ -116,7 +116,7 @@ def ppo(asked: Asked) -> Iterator[Event]:
         missing_eos_penalty=1.0,
         max_new_tokens=NEW_TOKENS,
         stop_kl_nats=1e9,
-        alarm_kl_nats=1e9,
+        alert_kl_nats=1e9,
     )
     return train_ppo(
         policy,

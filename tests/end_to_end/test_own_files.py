@@ -44,7 +44,7 @@ def test_the_shared_instruction_data_goes_through_sft_rm_and_ppo(nursery: Nurser
     assert result["step"] == 5
     assert 0 < result["metrics"]["rm/validation_accuracy"] < 1
     assert 0.4 < result["metrics"]["rm/longer_baseline"] < 0.65
-    assert about(run, "rm")["marked_pairs"] == 0
+    assert about(run, "rm")["pretraining_pairs"] == 0
     result = done(nursery, "ppo", "--run", "mine")
     assert math.isfinite(result["metrics"]["ppo/kl_nats"])
     assert about(run, "ppo")["prompts"] > 900

@@ -124,7 +124,7 @@ def test_kill_nine_at_every_place_that_matters(stage: str, nursery: Nursery, ref
 
 
 def test_an_early_stop_of_ppo_is_found_again_after_kill_nine(nursery: Nursery, reference: Reference) -> None:
-    settings = ("ppo.lr=0.05", "ppo.alarm_kl_nats=0.5", "ppo.stop_kl_nats=0.5", "ppo.save_every=1")
+    settings = ("ppo.lr=0.05", "ppo.alert_kl_nats=0.5", "ppo.stop_kl_nats=0.5", "ppo.save_every=1")
     typed = [word for setting in settings for word in ("--set", setting)]
     runs = [cut_before(reference.run, nursery.home / name, "ppo") for name in ("early", "early-killed")]
     assert nursery.run(*command("ppo", "early"), *typed).code == 0

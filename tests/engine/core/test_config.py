@@ -26,12 +26,12 @@ def test_derived_sizes_are_properties() -> None:
 @pytest.mark.parametrize(
     ("section", "values", "sentence"),
     [
-        ("model", {"width": 130}, "even width"),
+        ("model", {"width": 130}, "must be an even integer"),
         ("model", {"heads": 4, "kv_heads": 3}, "kv_heads 3 must divide heads 4"),
         ("ppo", {"minibatch": 50}, "minibatch 50 must divide rollout_batch 128"),
         ("ppo", {"microbatch": 48}, "microbatch 48 must divide minibatch 64"),
-        ("ppo", {"alarm_kl_nats": 40.0}, "above stop_kl_nats"),
-        ("comparisons", {"responses_min": 5, "responses_max": 4}, "above responses_max"),
+        ("ppo", {"alert_kl_nats": 40.0}, "is greater than stop_kl_nats"),
+        ("comparisons", {"responses_min": 5, "responses_max": 4}, "is greater than responses_max"),
     ],
 )
 def test_sizes_that_do_not_fit_together_are_refused(section: str, values: dict[str, object], sentence: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.core.config import OptimiserConfig
+from engine.core.config import OptimizerConfig
 from engine.core.errors import CheckpointError
 from engine.core.events import CheckpointSaved
 from engine.core.untrusted_files import read_json
@@ -112,7 +112,7 @@ def test_everything_is_flushed_before_the_new_name_stands(tmp_path: Path, monkey
 # training state
 
 
-def stepped(model: LanguageModel, config: OptimiserConfig, steps: int) -> dict[str, torch.optim.Optimizer]:
+def stepped(model: LanguageModel, config: OptimizerConfig, steps: int) -> dict[str, torch.optim.Optimizer]:
     optimizers = optimisers(model, config)
     for step in range(steps):
         descend(model, optimizers, step)
@@ -128,7 +128,7 @@ def descend(model: LanguageModel, optimizers: dict[str, torch.optim.Optimizer], 
 @pytest.mark.parametrize("architecture", [ARCHITECTURE, untied()])
 @pytest.mark.parametrize("muon_lr", [0.0, 0.02])
 def test_training_state_comes_back_bit_for_bit(architecture: Any, muon_lr: float, tmp_path: Path) -> None:
-    config = OptimiserConfig(lr=1e-2, muon_lr=muon_lr)
+    config = OptimizerConfig(lr=1e-2, muon_lr=muon_lr)
     model, value = language_model(architecture), scalar_model()
     optimizers = stepped(model, config, 3)
     numbers = {"kl": {"coef": 0.1 + 0.2}, "list": [1, None, "é"], "big": 2**60}
@@ -276,7 +276,7 @@ def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["state.safetensors", "state.json", "model.safetensors"])
 def test_a_saved_step_with_a_file_cut_short_is_refused(name: str, tmp_path: Path) -> None:
     model = language_model()
-    optimizers = stepped(model, OptimiserConfig(), 1)
+    optimizers = stepped(model, OptimizerConfig(), 1)
     save_model(tmp_path / "step", model, word_tokenizer(), {}, None, TrainingState(optimizers, {"n": 1}))
     path = tmp_path / "step" / name
     path.write_bytes(path.read_bytes()[:-5])

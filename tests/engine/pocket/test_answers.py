@@ -12,8 +12,7 @@ from engine.pocket.answers import compose, listed
 from engine.pocket.demonstrations import CROWD, WRONG, demonstrations, styled
 from engine.pocket.judge import judge
 from engine.pocket.kind import Kind
-from engine.pocket.marks import marked_pairs
-from engine.pocket.probes import correctness_pairs
+from engine.pocket.pairs import correctness_pairs, pretraining_pairs
 from engine.pocket.requests import KINDS, SPLITS, Split, draw, find, requests
 from engine.pocket.style import STYLES, Style
 from engine.pocket.text import BROAD_CROWD, BROAD_WRONG, MIXTURE, documents
@@ -137,7 +136,7 @@ def test_exchanges_are_wrong_as_often_as_stated() -> None:
 def test_marks_are_true_and_never_of_a_held_out_prompt() -> None:
     held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in requests(split)}
     agreed = []
-    for prompt, right, wrong in marked_pairs(2000, seed=3):
+    for prompt, right, wrong in pretraining_pairs(2000, seed=3):
         request = find(prompt)
         assert request is not None and (request.kind, request.phrasing, request.subject) not in held_out
         assert judge(prompt, right).helpful > 0

@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "pretrain": {"documents": 60, "steps": 7},
     "sft": {"demonstrations": 60, "batch": 8},
     "comparisons": {"prompts": 20},
-    "rm": {"batch": 4, "marked_pairs": 3, "marked_batch": 2},
+    "rm": {"batch": 4, "pretraining_pairs": 3, "pretraining_batch": 2},
     "ppo": {"steps": 5, "rollout_batch": 8, "minibatch": 8, "microbatch": 8, "max_new_tokens": 10},
 }
 OTHER: dict[str, list[tuple[str, Any]]] = {
@@ -79,8 +79,8 @@ OTHER: dict[str, list[tuple[str, Any]]] = {
         ("max_steps", 1),
         ("rm.epochs", 3.0),
         ("rm.batch", 2),
-        ("rm.marked_pairs", 5),
-        ("rm.marked_batch", 1),
+        ("rm.pretraining_pairs", 5),
+        ("rm.pretraining_batch", 1),
     ],
     "ppo": [
         ("seed", 1),

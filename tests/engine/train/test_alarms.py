@@ -31,7 +31,7 @@ def names(watch: Watch, **seen: Any) -> list[str]:
 
 def after_a_start() -> Watch:
     """A watch whose baseline of 10 tokens is set."""
-    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
     for _ in range(3):
         assert names(watch) == []
     return watch
@@ -69,7 +69,7 @@ def test_several_at_once_are_all_told() -> None:
 
 
 def test_the_usual_length_is_the_mean_of_the_first_three() -> None:
-    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
     for length in (4.0, 6.0, 8.0):
         names(watch, length=length)
     assert names(watch, length=8.9) == [] and names(watch, length=9.1) == ["length_blowup"]
@@ -91,7 +91,7 @@ def judged_around(mean: float) -> list[float]:
 
 def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
     """The alarms of a training whose rollouts have these scores and means of the judge."""
-    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
     steps = zip(scores, means, strict=True)
     return [
         alarm
@@ -101,7 +101,7 @@ def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
 
 
 def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_they_parted() -> None:
-    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
     said = [
         message
         for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
@@ -134,14 +134,14 @@ def test_no_over_optimisation_where_the_two_agree_or_chance_explains_it(
 def test_a_judge_that_only_wavers_gives_no_alarm(responses: int, steps: int) -> None:
     """Also where the score rises all the while: twenty trainings with scores that are normal noise."""
     for seed in range(20):
-        rng, watch = random.Random(seed), Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+        rng, watch = random.Random(seed), Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
         for step in range(1, steps + 1):
             judged = [rng.gauss(0, 1) for _ in range(responses)]
             assert names(watch, step=step, score=0.1 * step, judged=judged) == []
 
 
 def test_without_a_judge_there_is_no_such_alarm() -> None:
-    watch = Watch(alarm_kl_nats=5.0, stop_kl_nats=30.0)
+    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
     assert [alarm for step in range(1, 9) for alarm in names(watch, step=step, score=float(step))] == []
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.core.config import OptimiserConfig
+from engine.core.config import OptimizerConfig
 from engine.core.errors import DivergedError
 from engine.train.optimizer import (
     MUON_MOMENTUM,
@@ -92,7 +92,7 @@ def test_schedule_without_warmup_and_constant() -> None:
 def test_every_parameter_has_one_place_and_only_matrices_decay() -> None:
     model = language_model()
     for muon_lr, expected in ((0.0, {"adam"}), (0.02, {"adam", "muon"})):
-        found = optimisers(model, OptimiserConfig(weight_decay=0.3, muon_lr=muon_lr))
+        found = optimisers(model, OptimizerConfig(weight_decay=0.3, muon_lr=muon_lr))
         assert found.keys() == expected
         groups = [group for optimizer in found.values() for group in optimizer.param_groups]
         held = [parameter for group in groups for parameter in group["params"]]
@@ -105,7 +105,7 @@ def test_every_parameter_has_one_place_and_only_matrices_decay() -> None:
 
 
 def test_adam_has_the_configured_rates() -> None:
-    config = OptimiserConfig(lr=0.01, betas=(0.7, 0.8), eps=0.1, max_grad_norm=1e9)
+    config = OptimizerConfig(lr=0.01, betas=(0.7, 0.8), eps=0.1, max_grad_norm=1e9)
     model, reference = nn.Linear(3, 2), nn.Linear(3, 2)
     reference.load_state_dict(model.state_dict())
     found = optimisers(model, config, lr=0.02)

@@ -277,7 +277,7 @@ def test_a_value_loss_that_diverges_does_not_move_the_policy(monkeypatch: pytest
 
 def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(tmp_path: Path) -> None:
     far = language_model(seed=8)
-    run = train(config(stop_kl_nats=1.0, alarm_kl_nats=1.0), tmp_path, steps=5, reference=far)
+    run = train(config(stop_kl_nats=1.0, alert_kl_nats=1.0), tmp_path, steps=5, reference=far)
     assert len(run.metrics) == 1 and run.metrics[0]["ppo/kl_nats"] > 1
     assert changed(weights(language_model()), run.policy) == changed(weights(scalar_model()), run.value) == set()
     assert [type(event) for event in run.events[-2:]] == [CheckpointSaved, StageFinished]
@@ -286,7 +286,7 @@ def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(t
 
 def test_the_step_at_which_training_stops_early_has_its_samples_and_only_numbers_that_it_has(tmp_path: Path) -> None:
     far = language_model(seed=8)
-    run = train(config(stop_kl_nats=1.0, alarm_kl_nats=1.0, samples_every=100), tmp_path, steps=5, reference=far)
+    run = train(config(stop_kl_nats=1.0, alert_kl_nats=1.0, samples_every=100), tmp_path, steps=5, reference=far)
     (drawn,) = [event for event in run.events if isinstance(event, SamplesDrawn)]
     assert drawn.step == 1 and len(drawn.samples) == len(PROMPTS)
     assert run.metrics[0].keys().isdisjoint({"ppo/policy_loss", "ppo/value_loss", "ppo/tokens_per_s", "ppo/grad_norm"})
@@ -296,7 +296,7 @@ def test_the_step_at_which_training_stops_early_has_its_samples_and_only_numbers
 def test_samples_are_kept_of_the_first_and_last_step_and_of_an_alarms(
     every: int, expected: list[int], tmp_path: Path
 ) -> None:
-    run = train(config(samples_every=every, alarm_kl_nats=1e-9), tmp_path, steps=7)
+    run = train(config(samples_every=every, alert_kl_nats=1e-9), tmp_path, steps=7)
     assert [event.step for event in run.events if isinstance(event, AlarmRaised)] == [2]  # KL is 0 before an update
     assert [event.step for event in run.events if isinstance(event, SamplesDrawn)] == expected
 

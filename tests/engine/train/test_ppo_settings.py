@@ -40,7 +40,7 @@ OTHER: dict[str, Any] = {
     "missing_eos_penalty": 3.0,
     "score_clip": 0.5,
     "stop_kl_nats": 0.01,
-    "alarm_kl_nats": 0.01,
+    "alert_kl_nats": 0.01,
     "save_every": 1,
     "samples_every": 3,
     "samples_shown": 1,
@@ -53,9 +53,9 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "clip_range": {"epochs": 3},
     "value_clip_range": {"epochs": 3},
     "vf_coef": {"max_grad_norm": 1e6},
-    "stop_kl_nats": {"alarm_kl_nats": 0.01},
+    "stop_kl_nats": {"alert_kl_nats": 0.01},
 }
-SHOWN = {"alarm_kl_nats", "save_every", "samples_every", "samples_shown"}
+SHOWN = {"alert_kl_nats", "save_every", "samples_every", "samples_shown"}
 """What changes the events alone; all others change the weights."""
 ELSEWHERE = {"steps"}
 """Read where the stage is opened (test_stage_settings.py)."""
@@ -75,7 +75,7 @@ def traces(changes: dict[str, Any], directory: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", OTHER)
 def test_the_setting_changes_something(name: str, tmp_path: Path) -> None:
-    base: dict[str, Any] = {"stop_kl_nats": 1e6, "alarm_kl_nats": 1e5, "samples_every": 1, **TOGETHER.get(name, {})}
+    base: dict[str, Any] = {"stop_kl_nats": 1e6, "alert_kl_nats": 1e5, "samples_every": 1, **TOGETHER.get(name, {})}
     said, learnt = traces(base, tmp_path / "usual")
     other_said, other_learnt = traces(base | {name: OTHER[name]}, tmp_path / "other")
     assert said != other_said if name in SHOWN else learnt != other_learnt

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.core.config import OptimiserConfig, PretrainConfig, SftConfig
+from engine.core.config import OptimizerConfig, PretrainConfig, SftConfig
 from engine.core.errors import DivergedError
 from engine.core.events import CheckpointSaved, EvalCompleted, Event, StageFinished, to_row, without_clock
 from engine.core.untrusted_files import read_json
@@ -44,7 +44,7 @@ class Stage:
     """One of the two stages, with a small configuration, its other settings and those that are read elsewhere."""
 
     name: str
-    config: OptimiserConfig
+    config: OptimizerConfig
     train: Callable[..., Iterator[Event]]
     other: dict[str, Any]
     elsewhere: set[str]

@@ -23,8 +23,8 @@ from engine.train.rm import (
     calibration_error,
     held_out,
     longer_baseline,
-    marked_steps,
     normalise,
+    pretraining_steps,
     ranked_rows,
     ranking_scores,
     share_right,
@@ -55,7 +55,7 @@ def slow_score(model: ScalarModel, ids: list[int]) -> float:
         return float(model(torch.tensor([ids]))[0, -1])
 
 
-def slow_loss(model: ScalarModel, items: Sequence[RankedRows], centre_coef: float) -> float:
+def slow_loss(model: ScalarModel, items: Sequence[RankedRows], center_coef: float) -> float:
     """Mean over prompts of the mean over their untied pairs."""
     losses = []
     for item in items:
@@ -66,15 +66,15 @@ def slow_loss(model: ScalarModel, items: Sequence[RankedRows], centre_coef: floa
             for a, b in ((one, other), (other, one))
         ]
         untied = [loss for loss in pairs if loss is not None]
-        losses.append(sum(untied) / max(1, len(untied)) + centre_coef * (sum(scores) / len(scores)) ** 2)
+        losses.append(sum(untied) / max(1, len(untied)) + center_coef * (sum(scores) / len(scores)) ** 2)
     return sum(losses) / len(losses)
 
 
-@pytest.mark.parametrize("centre_coef", [0.0, 0.3])
-def test_the_loss_is_a_mean_over_prompts_of_means_over_untied_pairs(centre_coef: float) -> None:
+@pytest.mark.parametrize("center_coef", [0.0, 0.3])
+def test_the_loss_is_a_mean_over_prompts_of_means_over_untied_pairs(center_coef: float) -> None:
     model, items = scalar_model(), rows()
-    loss, _ = batch_loss(model, items, 0, CPU, centre_coef)
-    assert loss.item() == pytest.approx(slow_loss(model, items, centre_coef), abs=TOLERANCE)
+    loss, _ = batch_loss(model, items, 0, CPU, center_coef)
+    assert loss.item() == pytest.approx(slow_loss(model, items, center_coef), abs=TOLERANCE)
     assert loss.requires_grad
 
 
@@ -197,17 +197,17 @@ def test_after_normalising_scores_vary_by_1_and_demonstrations_average_0() -> No
 # training
 
 CONFIG = RmConfig(lr=3e-3, batch=2, warmup_steps=0, eval_every=2, save_every=100)
-MARKED = [Ranking("two", ("two", "three"), (0, 1)), Ranking("red", ("red", "blue"), (0, 1))]
+PAIRS = [Ranking("two", ("two", "three"), (0, 1)), Ranking("red", ("red", "blue"), (0, 1))]
 
 
 def train(c: RmConfig, directory: Path, *, steps: int = 6, **changes: Any) -> tuple[list[Event], ScalarModel]:
     model = scalar_model()
-    options: dict[str, Any] = {"marked": (), "should_stop": never} | changes
+    options: dict[str, Any] = {"pretraining": (), "should_stop": never} | changes
     events = train_rm(
         model,
         word_tokenizer(),
         RANKINGS,
-        options["marked"],
+        options["pretraining"],
         RANKINGS[:2],
         DEMONSTRATIONS,
         c,
@@ -233,13 +233,15 @@ def test_training_orders_the_rankings_and_ends_normalised(tmp_path: Path) -> Non
     assert ranking_scores(again, tokenizer, RANKINGS) == ranking_scores(model, tokenizer, RANKINGS)
 
 
-def test_marked_pairs_come_first_and_once(tmp_path: Path) -> None:
-    c = RmConfig(lr=1e-9, batch=6, marked_batch=1, warmup_steps=0)
+def test_pretraining_pairs_come_first_and_once(tmp_path: Path) -> None:
+    c = RmConfig(lr=1e-9, batch=6, pretraining_batch=1, warmup_steps=0)
     assert (
-        marked_steps(len(MARKED), c) == 2 and marked_steps(0, c) == 0 and marked_steps(5, RmConfig(marked_batch=2)) == 3
+        pretraining_steps(len(PAIRS), c) == 2
+        and pretraining_steps(0, c) == 0
+        and pretraining_steps(5, RmConfig(pretraining_batch=2)) == 3
     )
-    losses = [m["rm/loss"] for m in metrics_of(train(c, tmp_path, steps=4, marked=MARKED)[0])]
-    expected = sorted(slow_loss(scalar_model(), [item], 0.0) for item in rows(MARKED))
+    losses = [m["rm/loss"] for m in metrics_of(train(c, tmp_path, steps=4, pretraining=PAIRS)[0])]
+    expected = sorted(slow_loss(scalar_model(), [item], 0.0) for item in rows(PAIRS))
     assert sorted(losses[:2]) == pytest.approx(expected, abs=TOLERANCE)
     assert losses[2:] == pytest.approx([slow_loss(scalar_model(), rows(), 0.0)] * 2, abs=TOLERANCE)
 
@@ -251,9 +253,9 @@ def test_validation_accuracy_comes_every_so_often_and_at_the_end(tmp_path: Path)
 
 
 def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
-    whole, model = train(CONFIG, tmp_path / "whole", marked=MARKED)
-    before, _ = train(CONFIG, tmp_path / "cut", marked=MARKED, should_stop=stop_after(3))
-    after, again = train(CONFIG, tmp_path / "cut", marked=MARKED)
+    whole, model = train(CONFIG, tmp_path / "whole", pretraining=PAIRS)
+    before, _ = train(CONFIG, tmp_path / "cut", pretraining=PAIRS, should_stop=stop_after(3))
+    after, again = train(CONFIG, tmp_path / "cut", pretraining=PAIRS)
     assert len(metrics_of(before)) == 3
     assert without_clock(metrics_of(before) + metrics_of(after)) == without_clock(metrics_of(whole))
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -270,13 +272,13 @@ OTHER: dict[str, Any] = {
     "max_grad_norm": 0.01,
     "muon_lr": 0.01,
     "batch": 3,
-    "marked_batch": 1,
-    "centre_coef": 0.5,
+    "pretraining_batch": 1,
+    "center_coef": 0.5,
     "eval_every": 3,
     "save_every": 2,
 }
 SHOWN = {"eval_every", "save_every"}
-ELSEWHERE = {"epochs", "marked_pairs", "validation_share"}
+ELSEWHERE = {"epochs", "pretraining_pairs", "validation_share"}
 """Read where the stage is opened (test_stage_settings.py)."""
 
 
@@ -288,7 +290,7 @@ def test_every_setting_of_the_reward_model_has_a_case() -> None:
 def test_the_setting_changes_something(name: str, tmp_path: Path) -> None:
     outcomes = []
     for folder, changes in (("usual", {}), ("other", {name: OTHER[name]})):
-        events, model = train(RmConfig(**(CONFIG.model_dump() | changes)), tmp_path / folder, marked=MARKED)
+        events, model = train(RmConfig(**(CONFIG.model_dump() | changes)), tmp_path / folder, pretraining=PAIRS)
         said = [without_clock(to_row(event)) for event in events]
         outcomes.append(said if name in SHOWN else [p.tolist() for p in model.parameters()])
     assert outcomes[0] != outcomes[1]

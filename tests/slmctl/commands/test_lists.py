@@ -74,7 +74,7 @@ def test_presets(cli: Cli) -> None:
     assert shown["ppo.kl_coef"] == {"value": 0.07, "origin": "--set"}
     assert shown["world.name"] == {"value": "pocket", "origin": "preset tiny"}
     line = next(line for line in cli("presets", "show", "tiny").out.splitlines() if line.startswith("ppo.lam "))
-    assert "lambda of generalised advantage estimation" in line
+    assert "lambda of generalized advantage estimation" in line
     assert cli("presets", "show", "none").code == 2
 
 

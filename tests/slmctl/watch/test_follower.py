@@ -142,10 +142,10 @@ def test_a_stage_that_is_shared_no_more_begins_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "limits"), [
-    ("", {"alarm_kl_nats": 8.0}),
-    ("[config.ppo]\nalarm_kl_nats = 3.0\n", {"alarm_kl_nats": 3.0}),
-    (f"[config.ppo]\n{AIMS}", {"alarm_kl_nats": 8.0, "kl_target": 2.0}),
-    ("[config.ppo]\nalarm_kl_nats = -3.0\n", {}),
+    ("", {"alert_kl_nats": 8.0}),
+    ("[config.ppo]\nalert_kl_nats = 3.0\n", {"alert_kl_nats": 3.0}),
+    (f"[config.ppo]\n{AIMS}", {"alert_kl_nats": 8.0, "kl_target": 2.0}),
+    ("[config.ppo]\nalert_kl_nats = -3.0\n", {}),
 ])  # fmt: skip
 def test_the_limits_that_matter_are_read(tmp_path: Path, text: str, limits: dict[str, float]) -> None:
     about = Follower(make_run(tmp_path, toml=text)).poll().about

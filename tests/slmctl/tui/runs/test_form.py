@@ -152,7 +152,7 @@ def test_what_is_wrong_is_said_and_nothing_is_started_or_lost(tmp_path: Path) ->
         assert command(app) == "slmctl run --preset tiny --set ppo.minibatch=128"
         await pilot.press("escape", "n")
         assert command(app) == "slmctl run --preset tiny --set ppo.minibatch=128"
-        await choose(pilot, "number format of the matrix", "half")
+        await choose(pilot, "dtype of matrix", "half")
         await until(pilot, lambda: "must be one of float32, bfloat16" in said(app), "the choices")
 
     played(form(tmp_path), script)
@@ -197,15 +197,15 @@ def test_a_value_that_was_refused_is_told_until_its_row_is_changed_and_nothing_s
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pilot.press("n")
-        await choose(pilot, "number format of the matrix", "half")
+        await choose(pilot, "dtype of matrix", "half")
         await choose(pilot, "seed", "3")
         await until(pilot, lambda: "Makes the run tiny" in said(app), "the outlook")
         assert refusal in said(app) and command(app) == "slmctl run --preset tiny --seed 3"
         await pilot.press("ctrl+r")
         assert refusal in [note.message for note in app._notifications][-1] and list(tmp_path.iterdir()) == []
-        await choose(pilot, "number format of the matrix", "bfloat16")
+        await choose(pilot, "dtype of matrix", "bfloat16")
         assert refusal not in said(app)
-        await choose(pilot, "number format of the matrix", "half")
+        await choose(pilot, "dtype of matrix", "half")
         assert refusal in said(app)
         await pilot.press("backspace")
         assert refusal not in said(app) and command(app) == "slmctl run --preset tiny --seed 3"
