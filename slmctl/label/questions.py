@@ -8,11 +8,11 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from random import Random
 
 from engine.core.errors import EngineError
 from engine.data.records import Prompt
 from slmctl.label.candidates import Drawer, Question
-from slmctl.label.seats import order_at
 from slmctl.label.selection import Recipe
 from slmctl.worker.sampler import Sampler, SamplerGone
 
@@ -50,6 +50,7 @@ class Questions:
         self._drawer = Drawer(recipe, sampler, self._say)
         self._ready: deque[tuple[int, Question]] = deque()  # each with its turn
         self._blocks = self._in_turns()
+        self._left: list[range] = []  # blocks of this turn that come after the one in hand
         self._block: tuple[int, Sequence[int]] | None = None  # the one in hand, for another try after an error
         self._passed = 0  # blocks
         self._wanted = self._found = 0  # in this turn: prompts that questions were drawn for, and questions
@@ -57,9 +58,10 @@ class Questions:
         self._room = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
 
-    def sit_at(self, seat: int) -> None:
-        """Takes the order in which this seat (seats.py) asks; before filling has begun."""
-        self._prompts = order_at(seat, self._prompts)
+    def shuffle(self, rng: Random) -> None:
+        """Puts the questions that are ready, and the blocks that are left of this turn, into a random order."""
+        rng.shuffle(self._ready)
+        rng.shuffle(self._left)
 
     def begin(self) -> None:
         """Starts to fill, or goes on after an error."""
@@ -79,7 +81,7 @@ class Questions:
         return [question for _, question in self._ready]
 
     def take(self) -> Question | None:
-        """The next question that was not answered in another sitting meanwhile, None where none is ready."""
+        """The next question that was not answered in another session meanwhile, None where none is ready."""
         self._room.set()
         while self._ready:
             turn, question = self._ready.popleft()
@@ -114,8 +116,9 @@ class Questions:
         count = len(self._prompts)
         for turn in range(self._turns if count else 0):
             self._wanted = self._found = 0
-            for start, end in pairwise(turn * count + edge for edge in _edges(count)):
-                yield turn, range(start, end)
+            self._left = [range(start, end) for start, end in pairwise(turn * count + edge for edge in _edges(count))]
+            while self._left:
+                yield turn, self._left.pop(0)
             if self._wanted and not self._found:
                 return
 

@@ -1,8 +1,8 @@
 """A labelling session: what is asked now, what was answered, and how to take it back. Torch-free, textual-free.
 
 The screen and the simulated labeler drive this same core. An answer counts once it is on the disk; what a session knows
-follows from the database, so that it goes on after a restart as if nothing had happened. Several sessions of one
-labeler ask different questions (seats.py), and each knows what was judged in the others.
+follows from the database, so that it goes on after a restart as if nothing had happened. All labelers are asked the
+same questions in the same order; once a session notices another one of its labeler, it takes a random order of its own.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ from engine.data.records import Prompt, normalised
 from slmctl.label.candidates import Question
 from slmctl.label.counts import COMPARED
 from slmctl.label.questions import DEPTH, Questions
-from slmctl.label.seats import Seat, seat_at
 from slmctl.label.selection import ASKED, Recipe
 from slmctl.label.writes import WriteQueue
 from slmctl.worker.sampler import Sampler
@@ -89,15 +88,11 @@ class Labelling:
         self._put_back: deque[Question] = deque()
         self._asked_at = 0.0
         self._attempts = 0
-        self._seat: Seat | None = None
         self._newest = 0  # the last row that is known here
         self._elsewhere: set[int] = set()  # judgements of this labeler's other sessions since this one began
 
     async def open(self) -> None:
         """Reads what was judged before and starts to draw questions. Raises: FileError."""
-        who = " ".join((self.annotator, *self.recipe.models))  # other models are asked in another order anyway
-        self._seat = await asyncio.to_thread(seat_at, self.store.path, who)
-        self.questions.sit_at(self._seat.number if self._seat is not None else 0)
         self._newest = await asyncio.to_thread(self.store.newest, self.annotator)
         await self._read()
         self._elsewhere.clear()
@@ -108,8 +103,6 @@ class Labelling:
         await self.questions.close()
         self.unwritten = await self.writes.close()
         await asyncio.to_thread(self.store.close)
-        if self._seat is not None:
-            self._seat.leave()
 
     @property
     def finished(self) -> bool:
@@ -203,10 +196,14 @@ class Labelling:
             self._waits()
 
     async def _look_elsewhere(self, first: int, last: int) -> None:
-        """Takes over what this labeler did in other sessions before the rows from `first` to `last`, which are ours."""
+        """Takes over what this labeler did in other sessions before the rows from `first` to `last`, which are ours.
+
+        Questions come in a random order from then on, so that two sessions rarely show the same one at the same time.
+        """
         with suppress(FileError):  # the rows are written all the same, and the next one looks again
             if await asyncio.to_thread(self.store.newest, self.annotator, first) > self._newest:
                 await self._read()
+                self.questions.shuffle(python_rng(self.recipe.seed, f"label/order/{self.annotator}", last))
             self._newest = last
 
     async def _read(self) -> None:
@@ -264,8 +261,7 @@ class Labelling:
     def _repeat(self) -> Question | None:
         """An earlier pair the other way round, where it is time for one: that follows from what was judged alone."""
         count = len(self.judged)
-        seat = f"/{self._seat.number}" if self._seat is not None and self._seat.number else ""
-        rng = python_rng(self.recipe.seed, f"label/repeats/{self.annotator}{seat}", count)
+        rng = python_rng(self.recipe.seed, f"label/repeats/{self.annotator}", count)
         again = {one.repeats for one in self.judged}
         old = [
             one

@@ -100,11 +100,11 @@ def test_an_answer_that_waits_is_written_before_other_models_are_asked(home: Pat
             await pilot.press("2")
             assert REFUSED in words(app)
         await until(pilot, lambda: asked_of(app) == ("other:ppo",), "the other models")
-        await until(pilot, lambda: not list(home.glob("tiny/*-seat-*")), "the end of the first session")
+        await until(pilot, lambda: not list(home.glob("tiny/labels.db-*")), "the end of the first session")
 
     (kept,) = play(home, script, sampler=sampler)
     assert by_place(kept) == [0, 1]
-    assert not list(home.glob("*/*-seat-*")), "all sessions are closed"
+    assert not list(home.glob("*/labels.db-*")), "all sessions are closed"
 
 
 def test_of_other_models_that_wait_the_latest_are_asked(home: Path) -> None:
@@ -121,7 +121,7 @@ def test_of_other_models_that_wait_the_latest_are_asked(home: Path) -> None:
         await until(pilot, lambda: asked_of(app) == ("other:sft",), "the latest")
 
     assert len(play(home, script, sampler=sampler)) == 1
-    assert not list(home.glob("*/*-seat-*")), "all sessions are closed"
+    assert not list(home.glob("*/labels.db-*")), "all sessions are closed"
 
 
 def test_what_the_disk_does_not_take_is_told_though_other_models_are_asked(
