@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, get_args
 
+import pydantic_core
+
 SCHEMA = 1
 CLOCK_FIELDS = ("at", "eta_s", "elapsed_s")
 DIGITS = 9  # tell any two numbers of float32 apart
@@ -185,27 +187,32 @@ def to_json(event: Event) -> str:
     return json.dumps(to_row(event), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def from_json(line: str) -> Event | None:
-    """The event of one line, or None for a kind, or a later schema, that this version does not know.
+def from_json(line: str | bytes) -> Event | None:
+    """The event of one line, or None for a kind or a schema that this version does not know.
 
-    Fields that this version does not know are dropped.
-
-    Raises: ValueError where the line is not an event at all (torn, or not JSON).
+    Raises: ValueError if the line is not an event (torn, or not JSON).
     """
-    row = json.loads(line)
+    return from_row(pydantic_core.from_json(line))
+
+
+def from_row(row: Any) -> Event | None:
+    """The event of a parsed line, or None for a kind or a schema that this version does not know.
+
+    Unknown fields are dropped. Raises: ValueError if the row is not an event.
+    """
     if not isinstance(row, dict) or "event" not in row:
-        raise ValueError(f"not an event: {line[:80]!r}")
+        raise ValueError(f"not an event: {str(row)[:80]!r}")
     kind = _KINDS.get(row["event"])
     if kind is None or row.get("schema") != SCHEMA:
         return None
     known = {item.name for item in fields(kind)}
     values = {name: value for name, value in row.items() if name in known}
     if "metrics" in values:
-        values["metrics"] = {name: _number(value) for name, value in values["metrics"].items()}
+        values["metrics"] = {name: number(value) for name, value in values["metrics"].items()}
     try:
         event: Event = kind(**values)
     except TypeError as error:
-        raise ValueError(f"not a whole event: {line[:80]!r}") from error
+        raise ValueError(f"not a complete event: {str(row)[:80]!r}") from error
     return event
 
 
@@ -233,5 +240,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (str, int, float)) else math.nan
+def number(value: Any) -> float:
+    """A JSON value as a number, also one of the words "nan", "inf" and "-inf"; NaN for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

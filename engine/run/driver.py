@@ -29,6 +29,7 @@ from engine.core.events import (
     rounded,
     stamp,
 )
+from engine.core.pace import Pace
 from engine.run.machine import memory_error, peak_rss_mb, prepare_machine, versions
 from engine.run.planning import Prepared, begin_fresh
 from engine.run.stages import OPENERS, Bench, make_saver
@@ -38,27 +39,6 @@ from engine.train.saver import Saver
 
 PAUSE_POLL_S = 0.25
 PEAK = "/peak_rss_mb"
-
-
-@dataclass
-class Pace:
-    """How fast a stage goes since this process joined it, after `first_step` steps at `began`; pauses are left out."""
-
-    began: float
-    first_step: int
-    paused: float | None = None  # since when
-
-    def heed(self, event: ControlAcknowledged) -> None:
-        """Remembers when a pause begins, and at its end counts it out."""
-        if event.request == "pause" and self.paused is None:
-            self.paused = event.at
-        elif event.request == "resume" and self.paused is not None:
-            self.began += event.at - self.paused
-            self.paused = None
-
-    def step_s(self, event: StepCompleted) -> float:
-        """Seconds a step."""
-        return (event.at - self.began) / max(1, event.step - self.first_step)
 
 
 @dataclass
@@ -75,7 +55,7 @@ class Driver:
     steps: int = 0
     stopping: str = ""  # why, once it is
     saver: Saver | None = None  # of a stage that saves before its end
-    pace: Pace = field(default_factory=lambda: Pace(time.time(), 0))
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def rundir(self) -> RunDir:
@@ -127,13 +107,12 @@ class Driver:
             time.sleep(PAUSE_POLL_S)
 
     def _beat(self, event: Event) -> None:
+        self.pace.take(event)
         if isinstance(event, StageStarted):
-            self.stage, self.steps, self.pace = event.stage, event.steps, Pace(event.at, self.step)
-        if isinstance(event, ControlAcknowledged):
-            self.pace.heed(event)
+            self.stage, self.steps = event.stage, event.steps
         if isinstance(event, StepCompleted):
-            self.step, step_s = event.step, self.pace.step_s(event)
-            self.heartbeat.update(self.stage, event.step, self.steps, step_s, step_s * (self.steps - event.step))
+            self.step = event.step
+            self.heartbeat.update(self.stage, event.step, self.steps, self.pace.step_s() or 0.0)
 
 
 def execute(prepared: Prepared, should_stop: Callable[[], bool], tell: Callable[[Event], None]) -> bool:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 from engine.core.errors import ConfigError
 from engine.core.events import RunFailed, RunFinished, RunPaused, from_json
+from engine.core.pace import seconds_left
 from engine.rundir.directory import RunDir, heal
 
 SCHEMA = 1
@@ -50,14 +52,15 @@ class Request:
 
 
 class Heartbeat:
-    """Rewrites status.json every second, from its own thread, for as long as the `with` block lasts.
+    """Keeps status.json up to date while its `with` block lasts: at every update, and every second by its own thread.
 
-    `last` is the stage that ends what was asked for.
+    `last` is the last stage that the process was started for.
     """
 
-    def __init__(self, rundir: RunDir, last: str = "", interval_s: float = 1.0) -> None:
-        self._rundir = rundir
-        self._interval_s = interval_s
+    def __init__(
+        self, rundir: RunDir, last: str = "", interval_s: float = 1.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._rundir, self._interval_s, self._clock = rundir, interval_s, clock
         self._done = threading.Event()
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -84,10 +87,7 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        with self._guard:
-            if self._row["state"] == "running":
-                self._row["state"] = "ended"
-        self._write()
+        self.update(state="ended" if self._row["state"] == "running" else None)
 
     def update(
         self,
@@ -95,41 +95,38 @@ class Heartbeat:
         step: int | None = None,
         steps: int | None = None,
         step_s: float | None = None,
-        eta_s: float | None = None,
         state: str | None = None,
     ) -> None:
-        """Sets what the next beat says; with `step_s`, the seconds that a step takes, a step has ended just now.
+        """Changes what is given and writes it.
 
+        `step_s`, the seconds per step or 0 while they are unknown, means that a step has just ended or a stage begun.
         `state` is running, paused, finished, failed or stopped.
         """
-        given = {
-            "stage": stage,
-            "step": step,
-            "steps": steps,
-            "eta_s": eta_s,
-            "state": state,
-        }
+        given = {"stage": stage, "step": step, "steps": steps, "state": state}
         with self._guard:
             self._row.update((name, value) for name, value in given.items() if value is not None)
             if step_s is not None:
-                self._step_s, self._step_at = step_s, time.time()
+                self._step_s, self._step_at = step_s, self._clock()
+        self._write()
 
     def _beat(self) -> None:
         while not self._done.wait(self._interval_s):
             self._write()
 
     def _write(self) -> None:
-        now = time.time()
         with self._guard:
-            if self._step_s and self._row["state"] == "running":
-                self._row["progress"] = min(ALMOST_DONE, (now - self._step_at) / self._step_s)
-            text = json.dumps({**self._row, "at": now})
-        temporary = self._rundir.path / ".status.json.tmp"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, self._rundir.status)
-        except OSError:
-            return  # a full disk or a folder taken away must not end the training; the silence itself tells
+            now, row = self._clock(), self._row
+            within_s = now - self._step_at
+            row["eta_s"] = None
+            if not self._step_s:
+                row["progress"] = 0.0
+            elif row["state"] == "running":
+                row["progress"] = min(ALMOST_DONE, within_s / self._step_s)
+                row["eta_s"] = seconds_left(self._step_s, row["steps"] - row["step"], within_s)
+            temporary = self._rundir.path / ".status.json.tmp"
+            with suppress(OSError):  # a full disk or a deleted folder must not end the training
+                temporary.write_text(json.dumps({**row, "at": now}), encoding="utf-8")
+                os.replace(temporary, self._rundir.status)
 
 
 def read_status(rundir: RunDir) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from engine.core.errors import INTERRUPTED, EngineError
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
 from slmctl.console.crash import Bug
 from slmctl.console.printing import say
-from slmctl.console.progress import UntilUnread, View, reporter
+from slmctl.console.progress import OutputOptions, UntilPipeCloses, reporter
 from slmctl.console.safe import one_line
 from slmctl.console.signals import StopFlag, broken_pipes_raise
 
@@ -26,7 +26,7 @@ def train(target: str, options: Mapping[str, Any]) -> None:
     from engine.run.planning import prepare
     from engine.rundir.directory import runs_home
 
-    view = View(*(bool(options[name]) for name in ("json", "jsonl", "plain", "quiet")))
+    view = OutputOptions(*(bool(options[name]) for name in ("json", "jsonl", "plain", "quiet")))
     home = runs_home(os.environ)
     prepared = prepare(request_of(target, options), home, os.environ)
     if not view.quiet:
@@ -77,7 +77,7 @@ def remembered(prepared: "Prepared") -> dict[str, str]:
     return {option: one.name for option, one in given.items() if option not in prepared.typed}
 
 
-def _drive(prepared: "Prepared", view: View) -> None:
+def _drive(prepared: "Prepared", view: OutputOptions) -> None:
     """Runs the stages that are left; torch is loaded here and not before."""
     from engine.core import threads
 
@@ -85,7 +85,7 @@ def _drive(prepared: "Prepared", view: View) -> None:
     threads.apply(prepared.config.threads)
     from engine.run.driver import execute
 
-    show = UntilUnread(reporter(view, prepared.rundir.name), sys.stdout if view.jsonl else sys.stderr)
+    show = UntilPipeCloses(reporter(view, prepared.rundir.name), sys.stdout if view.jsonl else sys.stderr)
     with broken_pipes_raise():
         try:
             done = execute(prepared, stop, show.show)
@@ -100,7 +100,7 @@ def _drive(prepared: "Prepared", view: View) -> None:
         raise SystemExit(INTERRUPTED)
 
 
-def _print_result(prepared: "Prepared", view: View) -> None:
+def _print_result(prepared: "Prepared", view: OutputOptions) -> None:
     from slmctl.console.results import finite, print_run, print_stage, run_result, stage_result
     from slmctl.label.rounds import next_name
 

@@ -1,7 +1,7 @@
-"""Events to text: progress bars on a terminal, plain lines off it, JSON rows where asked for.
+"""Events to text: progress bars on a terminal, plain lines off it, JSON rows on request.
 
-Progress and notes go to stderr, rows of --jsonl to stdout. All text passes tui/safe.py. Times come from the events, so
-that a replayed run looks like the one that was lived.
+Progress and notes go to stderr, the rows of --jsonl to stdout. All text passes console.safe. Times come from the
+events, so that a replayed run looks like a live one.
 """
 
 import math
@@ -24,23 +24,16 @@ from engine.core.events import (
     StepCompleted,
     to_json,
 )
+from engine.core.metrics import headline
+from engine.core.pace import Pace
 from slmctl.console.safe import one_line
 
-KEY_METRICS: dict[str, tuple[str, ...]] = {
-    "pretrain": ("loss", "validation_loss"),
-    "sft": ("loss", "validation_loss"),
-    "comparisons": ("response_tokens", "utility"),
-    "rm": ("accuracy", "validation_accuracy"),
-    "ppo": ("score", "kl_nats", "response_tokens"),
-    "eval": (),
-}
-SHORT = {"validation_loss": "held-out", "validation_accuracy": "held-out", "kl_nats": "KL", "response_tokens": "tokens"}
 LINE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
-class View:
-    """How a command reports: one object, rows, plain lines, or only results and errors."""
+class OutputOptions:
+    """What a command prints: one JSON object, JSON rows, plain lines, or only results, alerts and errors."""
 
     json: bool = False
     jsonl: bool = False
@@ -49,7 +42,7 @@ class View:
 
 
 class Reporter(Protocol):
-    """Takes the events of a run, one by one."""
+    """Reports the events of a run, one by one."""
 
     def show(self, event: Event) -> None:
         """Reports one event."""
@@ -58,14 +51,14 @@ class Reporter(Protocol):
         """Leaves the terminal as it was."""
 
 
-class Silent:
-    """Says nothing but alarms."""
+class AlertReporter:
+    """Writes alerts only."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
 
     def show(self, event: Event) -> None:
-        """Writes an alarm as one line."""
+        """Writes an alert as one line."""
         if isinstance(event, AlarmRaised):
             self._out.write(note(event) + "\n")
             self._out.flush()
@@ -74,29 +67,7 @@ class Silent:
         """Nothing is open."""
 
 
-class UntilUnread:
-    """Passes events on for as long as somebody reads; a reader who goes away does not stop a run."""
-
-    def __init__(self, inner: Reporter, out: IO[str]) -> None:
-        self._inner, self._out = inner, out
-
-    def show(self, event: Event) -> None:
-        """Reports one event, or nothing once nobody reads."""
-        self._try(lambda: self._inner.show(event))
-
-    def close(self) -> None:
-        """Leaves the terminal as it was."""
-        self._try(self._inner.close)
-
-    def _try(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
-            self._inner = Silent(self._out)
-
-
-class Rows:
+class JsonlReporter:
     """Writes each event as a JSON row."""
 
     def __init__(self, out: IO[str]) -> None:
@@ -111,23 +82,26 @@ class Rows:
         """Nothing is open."""
 
 
-class Lines:
-    """Plain lines: one where something begins, ends or goes wrong, and one every few seconds in between."""
+class LineReporter:
+    """Writes plain lines: one where something begins, ends or goes wrong, and one every few seconds in between."""
 
     def __init__(self, out: IO[str], run: str, every_s: float = LINE_EVERY_S) -> None:
         self._out, self._every_s = out, every_s
-        self._pace = Pace(run)
+        self._progress = StageProgress(run)
         self._last_at = 0.0
 
     def show(self, event: Event) -> None:
-        """Writes a line where one is due."""
-        self._pace.take(event)
+        """Writes a line if one is due."""
+        progress = self._progress
+        progress.take(event)
         if isinstance(event, StepCompleted):
-            if event.at - self._last_at < self._every_s and event.step < self._pace.steps:
+            if event.at - self._last_at < self._every_s and event.step < progress.pace.steps:
                 return
-            self._write(f"{event.stage} {event.step}/{self._pace.steps}  {self._pace.numbers()}  {self._pace.timing()}")
+            self._write(
+                f"{event.stage} {event.step}/{progress.pace.steps}  {progress.headline()}  {progress.time_left()}"
+            )
             self._last_at = event.at
-        elif line := self._pace.note(event):
+        elif line := progress.note(event):
             self._last_at = event.at
             self._write(line)
 
@@ -139,89 +113,95 @@ class Lines:
         self._out.flush()
 
 
-class Pace:
-    """The stage of `run` that is worked on now: its steps, latest metrics and speed, and whether it is paused."""
+class UntilPipeCloses:
+    """Reports for as long as somebody reads; a reader that goes away does not stop the run."""
+
+    def __init__(self, inner: Reporter, out: IO[str]) -> None:
+        self._inner, self._out = inner, out
+
+    def show(self, event: Event) -> None:
+        """Reports one event, or nothing once the pipe is closed."""
+        self._try(lambda: self._inner.show(event))
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+        self._try(self._inner.close)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            self._inner = AlertReporter(self._out)
+
+
+class StageProgress:
+    """The current stage of `run` as text: its latest metrics, its pace, and whether it is paused."""
 
     def __init__(self, run: str) -> None:
-        self._run, self._paused = run, False
-        self.stage, self.steps, self.step = "", 0, 0
+        self._run = run
+        self.pace = Pace()
         self.metrics: dict[str, float] = {}
-        self._first: tuple[int, float] | None = None
-        self._now = 0.0
 
     def take(self, event: Event) -> None:
-        """Remembers what an event says."""
-        self._now = event.at
+        """Updates it with the next event."""
+        self.pace.take(event)
         if isinstance(event, StageStarted):
-            self.stage, self.steps, self.step, self.metrics = event.stage, event.steps, 0, {}
-            self._first = None
-        elif isinstance(event, StepCompleted):
-            self.step = event.step
-            self._first = self._first or (event.step, event.at)
+            self.metrics = {}
+        elif isinstance(event, (StepCompleted, EvalCompleted)):
             self.metrics.update(event.metrics)
-        elif isinstance(event, EvalCompleted):
-            self.metrics.update(event.metrics)
-        elif isinstance(event, ControlAcknowledged) and event.request != "save":
-            self._paused, self._first = event.request == "pause", None
 
     def note(self, event: Event) -> str:
-        """The sentence that an event is worth, or nothing; of a pause, how to end it."""
+        """The sentence that an event deserves, or ""; for a pause, with the way to end it."""
         if not isinstance(event, ControlAcknowledged):
             return note(event)
-        again = shlex.join(("slmctl", "watch", self._run))
-        told = {
-            "pause": f"paused after step {self.step}; to go on: p in {again}; Ctrl-C saves and stops",
-            "resume": f"going on after step {self.step}",
-            "save": f"asked to save after step {self.step}",
+        step, watch = self.pace.step, shlex.join(("slmctl", "watch", self._run))
+        notes = {
+            "pause": f"paused after step {step}; to resume, press p in {watch}; Ctrl-C saves and stops",
+            "resume": f"resumed after step {step}",
+            "save": f"saving after step {step}",
         }
-        return one_line(f"{self.stage}: {told[event.request]}") if event.request in told else ""
+        return one_line(f"{self.pace.stage}: {notes[event.request]}") if event.request in notes else ""
 
-    def numbers(self) -> str:
-        """The two or three numbers that matter in this stage, where they have been reported."""
-        return numbers_of(self.stage, self.metrics)
+    def headline(self) -> str:
+        """The two or three metrics that matter most in this stage, as far as they were reported."""
+        return headline_of(self.pace.stage, self.metrics)
 
-    def step_s(self) -> float | None:
-        """Seconds a step since this process joined the stage, or None before two steps."""
-        if self._first is None or self.step <= self._first[0]:
-            return None
-        return max(0.0, self._now - self._first[1]) / (self.step - self._first[0])
-
-    def timing(self) -> str:
-        """Steps a second and time left, or nothing before they are known; or that it is paused."""
-        if self._paused:
+    def time_left(self) -> str:
+        """Steps per second and time left, "" before they are known, or that the run is paused."""
+        if self.pace.paused:
             return "paused"
-        step_s = self.step_s()
-        if step_s is None:
+        step_s, left_s = self.pace.step_s(), self.pace.left_s()
+        if step_s is None or left_s is None:
             return ""
         rate = f"{1 / step_s:.2g}/s " if step_s else ""
-        return f"{rate}{duration((self.steps - self.step) * step_s)} left"
+        return f"{rate}{duration(left_s)} left"
 
 
-def numbers_of(stage: str, metrics: Mapping[str, float]) -> str:
-    """The two or three numbers that matter in a stage, where they have been reported."""
-    found = [(name, metrics.get(f"{stage}/{name}")) for name in KEY_METRICS.get(stage, ())]
-    told = [(name, value) for name, value in found if value is not None and not math.isnan(value)]
-    return "  ".join(f"{SHORT.get(name, name)} {value:.3g}" for name, value in told)
+def headline_of(stage: str, metrics: Mapping[str, float]) -> str:
+    """The two or three metrics that matter most in a stage, as far as they were reported."""
+    found = [(metric.headline, metrics.get(metric.name, math.nan)) for metric in headline(stage)]
+    return "  ".join(f"{label} {value:.3g}" for label, value in found if not math.isnan(value))
 
 
 def note(event: Event) -> str:
-    """The sentence that an event is worth, or nothing."""
+    """The sentence that an event deserves, or ""."""
     if isinstance(event, StageStarted):
-        about = ", ".join(f"{name} {_shown(value)}" for name, value in event.about.items())
+        about = ", ".join(f"{name} {_formatted(value)}" for name, value in event.about.items())
         return one_line(f"{event.stage}: {event.steps} steps" + (f" ({about})" if about else ""))
     if isinstance(event, AlarmRaised):
-        return one_line(f"alarm at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
+        return one_line(f"alert at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
     if isinstance(event, RunResumed):
-        return f"{event.stage}: going on after step {event.from_step}" if event.from_step else ""
+        return f"{event.stage}: resuming after step {event.from_step}" if event.from_step else ""
     if isinstance(event, RunPaused):
         return one_line(f"{event.stage}: stopped after step {event.step}, {event.reason}")
     if isinstance(event, StageFinished):
-        return f"{event.stage}: done  {numbers_of(event.stage, event.metrics)}".rstrip()
+        return f"{event.stage}: finished  {headline_of(event.stage, event.metrics)}".rstrip()
     return ""
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3:05 min, 2:10 h."""
+    """Seconds in words: 42 s, 3:05 min, 2:10 h."""
     whole = int(seconds + 0.5)
     if whole < 60:
         return f"{whole} s"
@@ -230,18 +210,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def reporter(view: View, run: str) -> Reporter:
-    """The reporter for a view of a run: bars where stderr is a terminal, lines where it is not."""
-    if view.jsonl:
-        return Rows(sys.stdout)
-    if view.quiet:
-        return Silent(sys.stderr)
-    if view.plain or not sys.stderr.isatty():
-        return Lines(sys.stderr, run)
-    from slmctl.console.progress_bars import Bars
+def reporter(options: OutputOptions, run: str) -> Reporter:
+    """The reporter for a run: bars if stderr is a terminal, otherwise lines, unless the options ask for another."""
+    if options.jsonl:
+        return JsonlReporter(sys.stdout)
+    if options.quiet:
+        return AlertReporter(sys.stderr)
+    if options.plain or not sys.stderr.isatty():
+        return LineReporter(sys.stderr, run)
+    from slmctl.console.progress_bars import BarReporter
 
-    return Bars(run)
+    return BarReporter(run)
 
 
-def _shown(value: object) -> str:
+def _formatted(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)

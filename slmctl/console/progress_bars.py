@@ -1,47 +1,47 @@
-"""One progress bar a stage on a terminal, with rate, time left and the numbers that matter there."""
+"""One progress bar per stage on a terminal, with the headline metrics, the rate and the time left."""
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from engine.core.events import ControlAcknowledged, Event, StageFinished, StageStarted, StepCompleted
-from slmctl.console.progress import Pace
+from slmctl.console.progress import StageProgress
 
 NARROWEST, WIDEST = 4, 24
-OTHERS = 76  # columns that stand beside a bar: stage, steps, numbers, rate, time left
+OTHERS = 76  # columns beside a bar: stage, steps, metrics, rate, time left
 
 
-class Bars:
-    """Draws on stderr; alarms and resumes are printed above the bars."""
+class BarReporter:
+    """Draws on stderr; alerts and other notes are printed above the bars."""
 
     def __init__(self, run: str, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._pace = Pace(run)
+        self._stage = StageProgress(run)
         self._bars: dict[str, TaskID] = {}
         columns = (
             TextColumn("{task.description:<11}", markup=False),
             BarColumn(bar_width=max(NARROWEST, min(WIDEST, self._console.width - OTHERS))),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TextColumn("{task.fields[timing]}", markup=False, style="dim"),
+            TextColumn("{task.fields[headline]}", markup=False),
+            TextColumn("{task.fields[time_left]}", markup=False, style="dim"),
         )
         self._progress = Progress(*columns, console=self._console, refresh_per_second=4)
         self._progress.start()
 
     def show(self, event: Event) -> None:
-        """Moves the stage's bar, or prints a note."""
-        self._pace.take(event)
+        """Moves the bar of the stage, or prints a note."""
+        self._stage.take(event)
         if isinstance(event, StageStarted):
-            self._bars[event.stage] = self._progress.add_task(event.stage, total=event.steps, numbers="", timing="")
+            self._bars[event.stage] = self._progress.add_task(event.stage, total=event.steps, headline="", time_left="")
         elif isinstance(event, (StepCompleted, StageFinished)) and event.stage in self._bars:
             self._move(event)
-        elif line := self._pace.note(event):
+        elif line := self._stage.note(event):
             self._console.print(Text(line))
-        if isinstance(event, ControlAcknowledged) and self._pace.stage in self._bars:
-            self._progress.update(self._bars[self._pace.stage], timing=self._pace.timing())
+        if isinstance(event, ControlAcknowledged) and self._stage.pace.stage in self._bars:
+            self._progress.update(self._bars[self._stage.pace.stage], time_left=self._stage.time_left())
 
     def frame(self) -> RenderableType:
-        """The bars as they stand."""
+        """The bars as they are now."""
         return self._progress.get_renderable()
 
     def close(self) -> None:
@@ -49,11 +49,11 @@ class Bars:
         self._progress.stop()
 
     def _move(self, event: StepCompleted | StageFinished) -> None:
-        done = isinstance(event, StageFinished)
+        finished = isinstance(event, StageFinished)
         self._progress.update(
             self._bars[event.stage],
             completed=event.step,
-            total=event.step if done else self._pace.steps,
-            numbers=self._pace.numbers(),
-            timing="" if done else self._pace.timing(),
+            total=event.step if finished else self._stage.pace.steps,
+            headline=self._stage.headline(),
+            time_left="" if finished else self._stage.time_left(),
         )

@@ -22,7 +22,7 @@ from engine.rundir.directory import RunDir, check_name, list_runs
 from engine.rundir.heartbeat import make_request
 from engine.rundir.references import is_model, reference_to
 from engine.rundir.runtoml import RunRecord, read_run_toml
-from slmctl.console.progress import numbers_of
+from slmctl.console.progress import headline_of
 from slmctl.label.selection import run_of
 from slmctl.runs.launch import killed_by, launch, shown
 
@@ -220,7 +220,7 @@ def progress_of(run: RunDir, stage: str) -> Progress:
         metrics |= _metrics(event)
     ends = [fmean(some) for some in (tokens[:LENGTH_STEPS], tokens[-LENGTH_STEPS:]) if some]
     lengths = (ends[0], ends[1]) if ends else None
-    return Progress(stage, step, steps, numbers_of(stage, metrics), metrics, held_out, done, lengths)
+    return Progress(stage, step, steps, headline_of(stage, metrics), metrics, held_out, done, lengths)
 
 
 def stop(planned: Round, home: Path) -> None:

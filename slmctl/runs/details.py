@@ -16,7 +16,7 @@ from slmctl.runs.overview import Standing
 TELLING = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
 SAVING = ("pretrain", "sft", "rm", "ppo")
 LOG_BYTES = 4000
-PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alarm at ")  # begins a line of a run that is well
+PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alert at ")  # begins a line of a run that is well
 
 
 @dataclass(frozen=True)

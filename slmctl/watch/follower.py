@@ -1,22 +1,21 @@
 """Following a run directory: what was appended since the last look, and how its process stands.
 
-Knows no widget and no torch. What is made of the news is story.py's job. A step's metrics stay bytes here: a line of
-events.jsonl as our own writer makes it is split by a pattern, and only what is shown is ever parsed.
+Knows no widget and no torch. What is made of the news is history.py's job. Each line of events.jsonl is parsed once.
 """
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
-from itertools import groupby, pairwise
 from pathlib import Path
 from types import NoneType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
 
 from engine.core.errors import FileError
-from engine.core.events import Event, SamplesDrawn, StepCompleted, from_json
+from engine.core.events import SCHEMA, Event, from_row
 from engine.rundir.directory import RunDir, find_run, list_runs
 from engine.rundir.heartbeat import NOT_BEGUN, last_word, liveness, read_status
 from engine.rundir.runtoml import read_run_toml
@@ -25,24 +24,17 @@ GONE = "gone"  # the run directory is not there (any more)
 WORKING = ("running", "paused", "slow")  # there is, as far as we know, a process
 KEPT_TAIL = 64  # bytes before the offset by which a replaced file is told from a grown one
 
-_STEP_LINE = b'{"schema":1,"event":"StepCompleted","stage":"%b","step":%b,"metrics":{%b},"at":%b}'
-_STEPS = re.compile(re.escape(_STEP_LINE) % (rb"(\w+)", rb"(\d+)", rb"(.*)", rb"(\d[0-9.]*)") + rb"\n|(.*)\n")
-_SAMPLES = re.compile(
-    rb'\{"schema":1,"event":"SamplesDrawn","stage":"(\w+)","step":(\d+),"samples":\[.*\],"at":[0-9.eE+-]+\}'
-)
+HEAD = 200  # bytes of a line of samples in which its stage and step stand
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Completed steps of one stage in a row, ascending; thousands come at once, so they come as columns.
-
-    Each of `metrics` is the inside of a JSON object, or the object where a line was an unusual one.
-    """
+    """Completed steps of one stage in a row, ascending; thousands come at once, so they come as columns."""
 
     stage: str
     steps: list[int] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
-    metrics: list[bytes | Mapping[str, float]] = field(default_factory=list)
+    metrics: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class Drawn(NamedTuple):
@@ -157,7 +149,7 @@ class Follower:
             self._events.rewind()
             self._samples.rewind()
             lines, drawn = self._events.read()[0], self._samples.read()[0]
-        said, told = _steps_and_events(lines), _samples(drawn)
+        said, told = read_events(lines), read_samples(drawn)
         if begins and self._about.shared:
             said, told = _of_parents(self._about.shared, said, told)
         anew, self._first = begins and not self._first, False
@@ -222,59 +214,63 @@ def _of_parents(shared: Mapping[str, Path], said: list[Item], drawn: list[Item])
     """The same, after what the parents of a run said of the stages that it shares with each."""
     for home in dict.fromkeys(shared.values()):
         stages, parent = {stage for stage, place in shared.items() if place == home}, RunDir(home)
-        before = _steps_and_events(Tail(parent.events).read()[0]), _samples(Tail(parent.samples).read()[0])
+        before = read_events(Tail(parent.events).read()[0]), read_samples(Tail(parent.samples).read()[0])
         theirs, sampled = ([item for item in told if getattr(item, "stage", None) in stages] for told in before)
         said, drawn = theirs + said, sampled + drawn
     return said, drawn
 
 
-def _steps_and_events(data: bytes) -> list[Item]:
+def read_events(data: bytes) -> list[Item]:
     """What lines of events.jsonl say; damaged ones, and kinds that this version does not know, are left out."""
     found: list[Item] = []
-    for stage, lines in groupby(_STEPS.findall(data), _stage_of):
-        if stage:
-            _, steps, metrics, at, _ = zip(*lines, strict=True)
-            found += _ascending(Steps(stage.decode(), list(map(int, steps)), list(map(float, at)), list(metrics)))
-        else:
-            events = (_slow(line[-1] or _STEP_LINE % line[:-1]) for line in lines)
-            found += [_as_steps(event) for event in events if event is not None]
+    for line in data.split(b"\n")[:-1]:
+        row = _parsed(line)
+        if isinstance(row, dict) and row.get("event") == "StepCompleted" and row.get("schema") == SCHEMA:
+            stage, step, at, metrics = row.get("stage"), row.get("step"), row.get("at"), row.get("metrics")
+            if not (isinstance(stage, str) and isinstance(step, int) and isinstance(at, (int, float))):
+                continue
+            if not isinstance(metrics, dict):
+                continue
+            last = found[-1] if found else None
+            if not (isinstance(last, Steps) and last.stage == stage and last.steps[-1] < step):
+                last = Steps(stage)
+                found.append(last)
+            last.steps.append(step)
+            last.at.append(at)
+            last.metrics.append(metrics)
+        elif (event := _event(row)) is not None:
+            found.append(event)
     return found
 
 
-def _stage_of(line: Sequence[bytes]) -> bytes:
-    """The stage of a step as we write it; nothing for other lines, and where a crash ran two of them together."""
-    return b"" if b"{" in line[2] else line[0]
-
-
-def _ascending(batch: Steps) -> list[Steps]:
-    """The same, parted where a step does not come after the one before."""
-    cuts = [place for place, (a, b) in enumerate(pairwise(batch.steps), start=1) if b <= a]
-    parts = [slice(a, b) for a, b in pairwise([0, *cuts, len(batch.steps)])]
-    return [Steps(batch.stage, batch.steps[part], batch.at[part], batch.metrics[part]) for part in parts]
-
-
-def _as_steps(event: Event) -> Item:
-    if isinstance(event, StepCompleted):
-        return Steps(event.stage, [event.step], [event.at], [event.metrics])
-    return event
-
-
-def _samples(data: bytes) -> list[Item]:
-    """What lines of samples.jsonl say, the samples themselves unparsed."""
+def read_samples(data: bytes) -> list[Item]:
+    """What lines of samples.jsonl say; only the head of a line is parsed here, the samples when they are shown."""
     found: list[Item] = []
     for line in data.split(b"\n")[:-1]:
-        if match := _SAMPLES.fullmatch(line):
-            found.append(Drawn(match[1].decode(), int(match[2]), line))
-        elif (event := _slow(line)) is not None:
-            found.append(Drawn(event.stage, event.step, line) if isinstance(event, SamplesDrawn) else event)
+        row = _parsed(line[:HEAD], partial=True)
+        if not isinstance(row, dict) or "samples" not in row:
+            row = _parsed(line)
+        if isinstance(row, dict) and row.get("event") == "SamplesDrawn":
+            if isinstance(row.get("stage"), str) and isinstance(row.get("step"), int) and line.endswith(b"}"):
+                found.append(Drawn(row["stage"], row["step"], line))
+        elif (event := _event(row)) is not None:
+            found.append(event)
     return found
 
 
-def _slow(line: bytes) -> Event | None:
-    """The event of any line; None for a damaged one and for a kind that this version does not know."""
+def _parsed(line: bytes, partial: bool = False) -> Any:
+    """The JSON value of a line, None for a damaged one."""
     try:
-        event = from_json(line.decode("utf-8", errors="replace"))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        return from_json(line, allow_partial=partial)
+    except ValueError:
+        return None
+
+
+def _event(row: Any) -> Event | None:
+    """The event of a parsed line; None for a damaged one and for a kind that this version does not know."""
+    try:
+        event = from_row(row)
+    except (ValueError, TypeError, AttributeError):
         return None
     return event if event is not None and _sound(event) else None
 

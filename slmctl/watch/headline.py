@@ -27,7 +27,7 @@ def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool 
     left: Row = [(f" {letter} " if letter else " ", "letter"), (cut(one_line(story.name), LONGEST_NAME), "name")]
     left.append((f"  {one_line(stage)} {step}/{steps}" if steps else f"  {one_line(stage)}", "step"))
     right: Row = [(f" {word} ", f"state-{story.pulse.word}")]
-    eta, pace = story.eta_s(now), story.stage(stage).step_s()
+    eta, pace = story.eta_s(now), story.step_s()
     extras = [
         (f"  {duration(eta)} left" if eta is not None else "", "eta"),
         (f" {min(1.0, step / steps):4.0%} " if steps else "", "step"),

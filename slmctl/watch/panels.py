@@ -4,13 +4,12 @@ The same for a screen and for one printed frame. What the numbers mean stands in
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from math import isnan
 
-from engine.core.errors import ConfigError
 from engine.core.events import is_clock
-from engine.core.metrics import Metric, describe
+from engine.core.metrics import charts, describe_any
 from slmctl.console.safe import one_line
 from slmctl.plots.axes import Look
 from slmctl.plots.chart import Sketch, Target, draw, empty, pen_of
@@ -24,27 +23,6 @@ from slmctl.watch.view import View
 LETTERS = "ABCD"
 NOTHING_HERE = "none at this step"
 KL, SCORE = "ppo/kl_nats", "ppo/score"
-TITLES = {
-    "kl_nats": "KL to the reference",
-    "judge_score": "held-out judge",
-    "value_loss": "value error",
-    "response_tokens": "response length",
-    "tokens_per_s": "throughput",
-    "step_s": "time of a step",
-    "peak_rss_mb": "memory",
-    "lr": "learning rate",
-    "grad_norm": "gradient norm",
-    "value_grad_norm": "gradient norm of the value network",
-    "kl_coef": "KL coefficient",
-    "ratio": "probability ratio",
-    "ratio_max": "largest probability ratio",
-    "bits_per_byte": "bits a byte of held-out text",
-    "finished": "ended by themselves",
-    "tokens": "tokens learnt from",
-    "validation_loss": "held-out loss",
-    "validation_accuracy": "held-out accuracy",
-    "score_std": "spread of the scores",
-}
 
 
 @dataclass(frozen=True)
@@ -65,63 +43,28 @@ def panel_of(*metrics: str) -> Panel:
 
 
 def title_of(metric: str) -> str:
-    """A metric's name as a person says it."""
-    name = metric.partition("/")[2] or metric
-    return TITLES.get(name, one_line(name.replace("_", " ")))
+    """A metric's title, as charts, pickers and tables show it."""
+    return one_line(describe_any(metric).title)
 
 
-PLANE = Panel("score by KL", (SCORE, KL), "plane")
+PLANE = Panel("reward vs √KL", (SCORE, KL), "plane")
 TABLE = Panel("side by side", ("eval/utility",), "table")
 END = Panel("at the end of the stage", (), "end")
-PANELS: dict[str, tuple[Panel, ...]] = {
-    "pretrain": (
-        panel_of("pretrain/loss", "pretrain/validation_loss"),
-        panel_of("pretrain/bits_per_byte"),
-        panel_of("pretrain/grad_norm"),
-        panel_of("pretrain/lr"),
-        panel_of("pretrain/step_s"),
-        panel_of("pretrain/tokens"),
-    ),
-    "sft": (
-        panel_of("sft/loss", "sft/validation_loss"),
-        panel_of("sft/grad_norm"),
-        panel_of("sft/lr"),
-        panel_of("sft/step_s"),
-    ),
-    "comparisons": (
-        panel_of("comparisons/response_tokens"),
-        panel_of("comparisons/tokens_per_s"),
-        panel_of("comparisons/finished"),
-        panel_of("comparisons/responses"),
-    ),
-    "rm": (
-        panel_of("rm/accuracy", "rm/validation_accuracy"),
-        panel_of("rm/loss", "rm/validation_loss"),
-        panel_of("rm/grad_norm"),
-        panel_of("rm/lr"),
-        panel_of("rm/step_s"),
-    ),
-    "ppo": (
-        panel_of(SCORE),
-        panel_of(KL),
-        PLANE,
-        panel_of("ppo/judge_score"),
-        panel_of("ppo/policy_loss"),
-        panel_of("ppo/value_loss"),
-        panel_of("ppo/entropy"),
-        panel_of("ppo/clip_fraction"),
-        panel_of("ppo/response_tokens"),
-        panel_of("ppo/tokens_per_s"),
-    ),
-    "eval": (TABLE,),
-}
+
+
+def default_panels(stage: str) -> list[Panel]:
+    """The panels of a stage by the registry of metrics; the plane stands beside KL, the evaluation has its table."""
+    found = [TABLE] if stage == "eval" else []
+    for names in charts(stage):
+        found += [panel_of(*names), PLANE] if names == (KL,) else [panel_of(*names)]
+    return found
 
 
 def panels_of(stage: str, stories: Sequence[Story]) -> list[Panel]:
     """The panels of a stage; where a metric was never said in any run, not that one, unless nothing was said at all."""
     known = metrics_of(stage, stories)
-    usual = PANELS.get(stage) or tuple(panel_of(name) for name in known)
-    said = [panel for panel in usual if panel.kind == "table" or set(panel.metrics) & set(known)] or list(usual)
+    usual = default_panels(stage) or [panel_of(name) for name in known]
+    said = [panel for panel in usual if panel.kind == "table" or set(panel.metrics) & set(known)] or usual
     ended = TABLE not in usual and any(_ends_with(story.stage(stage)) for story in stories)
     return [*said, END] if ended else said
 
@@ -129,14 +72,6 @@ def panels_of(stage: str, stories: Sequence[Story]) -> list[Panel]:
 def metrics_of(stage: str, stories: Sequence[Story]) -> list[str]:
     """All metrics that a stage has said in any of the runs."""
     return list(dict.fromkeys(name for story in stories for name in story.stage(stage).metrics()))
-
-
-def meaning_of(metric: str) -> Metric | None:
-    """The registry's entry of a metric, None where it has none (another version wrote it)."""
-    try:
-        return describe(metric)
-    except ConfigError:
-        return None
 
 
 def curves_of(panel: Panel, stage: str, stories: Sequence[Story], smoothing: float = 0.0) -> list[Curve]:
@@ -181,6 +116,8 @@ class Drawing:
 def drawing(panel: Panel, stage: str, stories: Sequence[Story], view: View, width: int, height: int) -> Drawing:
     """A panel as chart, plane or table, in `height` rows of `width` cells with its heading."""
     look = Look(width, height - 1, view.log, view.ascii, view.window)
+    if view.ascii:
+        panel = replace(panel, title=panel.title.replace("√", "sqrt "))
     if panel.kind == "table":
         return Drawing(panel, width, Sketch(_table(stage, stories[0], width, height - 1)))
     if panel.kind == "end":
@@ -204,10 +141,12 @@ def described(panel: Panel, stage: str, stories: Sequence[Story], view: View, wi
     """What the numbers of a panel mean, and for each line its last, lowest and highest value with their steps."""
     rows: list[Row] = []
     for metric in panel.metrics:
-        if entry := meaning_of(metric):
-            extras = [entry.unit, f"= {entry.formula}" if entry.formula else ""]
-            text = "; ".join([entry.meaning, *(extra for extra in extras if extra)])
+        entry = describe_any(metric)
+        formula = f"= {entry.formula}" if entry.formula else ""
+        if text := "; ".join(filter(None, (entry.meaning, entry.unit, formula))):
             rows.append([(f" {title_of(metric)}: ", "name"), (text, "note")])
+        if entry.healthy:
+            rows.append([(" healthy: ", "name"), (entry.healthy, "note")])
     for place, story in enumerate(stories):
         for metric in panel.metrics:
             steps, values = story.stage(stage).column(metric)
@@ -245,11 +184,11 @@ def heading(panel: Panel, curves: Sequence[Curve], cursor: int | None, width: in
         if value is not None:
             nothing = "-" if len(curves) > 1 else "none" if at else NOTHING_HERE
             _add(row, f" {name}{nothing if isnan(value) else short(value)}", pen_of(curve.rank).role, width - len(at))
-    entry = meaning_of(panel.metrics[0]) if curves else None
     if at:
         _add(row, at, "note", width)
-    if entry is None:
+    if not curves:
         return fitted(row, width)
+    entry = describe_any(panel.metrics[0])
     way = {"up": "higher is better", "down": "lower is better"}.get(entry.better, "")
     choices = ((entry.unit, way, keys), (entry.unit, keys), (keys,), (entry.unit, way), (entry.unit,), (way,))
     hints = [", ".join(filter(None, parts)) for parts in choices]
@@ -312,8 +251,7 @@ def _end(stage: str, stories: Sequence[Story], width: int, height: int) -> list[
         row: Row = [(f"  {title_of(name):<{label}}", "")]
         for place, said in enumerate(ends):
             row.append((f" {short(said[name]):>7}" if name in said else f" {'-':>7}", f"line{place % len(LETTERS)}"))
-        entry = meaning_of(name)
-        rows.append(fitted([*row, (f"  {entry.meaning}" if entry else "", "note")], width))
+        rows.append(fitted([*row, (f"  {describe_any(name).meaning}", "note")], width))
     return [*rows, *[[(" " * width, "")] for _ in range(height)]][:height]
 
 

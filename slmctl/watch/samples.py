@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from pydantic_core import from_json
+
+from engine.core.events import number
 from slmctl.watch.follower import Drawn
 
 PHRASE = 3  # words
@@ -46,8 +49,8 @@ class Means:
 def samples_of(drawn: Drawn) -> list[Sample]:
     """The samples of one line; rows that are no samples are left out."""
     try:
-        rows = json.loads(drawn.line)["samples"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        rows = from_json(drawn.line)["samples"]
+    except (ValueError, KeyError, TypeError):
         return []
     return [_sample(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
@@ -107,20 +110,13 @@ def _words(text: str) -> list[str]:
 
 
 def _sample(row: Mapping[str, Any]) -> Sample:
-    score, kl_nats, tokens, judged = (_number(row.get(name)) for name in ("score", "kl_nats", "tokens", "judge_score"))
+    score, kl_nats, tokens, judged = (number(row.get(name)) for name in ("score", "kl_nats", "tokens", "judge_score"))
     ended = row.get("finished") is not False
     return Sample(_text(row.get("prompt")), _text(row.get("response")), score, kl_nats, tokens, ended, judged)
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _number(value: object) -> float:
-    try:
-        return float(value) if isinstance(value, (str, int, float)) else math.nan
-    except (ValueError, OverflowError):
-        return math.nan
 
 
 def _mean(values: Sequence[float]) -> float:

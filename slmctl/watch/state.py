@@ -4,14 +4,14 @@ State without a widget; screens change it in their handlers and show what follow
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slmctl.plots.curves import Curve
 from slmctl.plots.rows import Row
 from slmctl.watch.follower import WORKING, Drawn, News
 from slmctl.watch.history import Stage, Story
-from slmctl.watch.panels import PANELS, Panel, metrics_of, panel_of, panels_of
+from slmctl.watch.panels import Panel, default_panels, metrics_of, panel_of, panels_of
 from slmctl.watch.sample_rows import Listing, text_rows
 from slmctl.watch.sample_search import Finder, Found, nearest
 from slmctl.watch.samples import samples_of
@@ -66,7 +66,7 @@ class Watching:
     def panels(self) -> list[Panel]:
         """What is shown of that stage: what was picked, else what matters in it."""
         if picked := self.picked.get(self.stage):
-            planes = [panel for panel in PANELS.get(self.stage, ()) if panel.kind == "plane"]
+            planes = [panel for panel in default_panels(self.stage) if panel.kind == "plane"]
             return [*map(panel_of, picked), *(plane for plane in planes if set(plane.metrics) <= set(picked))]
         return panels_of(self.stage, self.stories)
 
@@ -114,12 +114,6 @@ class Watching:
         """The samples that are listed."""
         chosen = self.found.index(self.spot) if self.found else self.spot.number
         return Listing(tuple(self.history), self.place, chosen, self.wanted, self.found)
-
-    def read(self, panels: Iterable[Panel]) -> None:
-        """Reads what some panels show."""
-        metrics = [metric for panel in panels for metric in panel.metrics]
-        for story in self.stories:
-            story.stage(self.stage).read(metrics)
 
     def move(self, by: int, columns: int) -> None:
         """Points at another step, `by` of so many columns further."""

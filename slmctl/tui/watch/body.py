@@ -130,7 +130,6 @@ class TrainBody(Container):
             self._place = 0
         alone = self._place == count and not self._arrangement.samples
         grid.turn_to(self._place, self._arrangement)
-        watching.read(chart.panel for chart in grid.shown if chart.display)
         grid.display = not alone
         pane.display = self._sampled and (alone or self._arrangement.samples > 0)
         pane.query_one("#sample-text").display = alone or self.size.width >= WIDE

@@ -3,9 +3,10 @@
 from textual.app import ComposeResult
 from textual.containers import Container
 
+from engine.rundir.directory import STAGES
 from slmctl.tui.watch.chart import Chart
 from slmctl.tui.watch.layout import Arrangement
-from slmctl.watch.panels import PANELS
+from slmctl.watch.panels import default_panels
 from slmctl.watch.state import Watching
 
 
@@ -14,7 +15,7 @@ class ChartGrid(Container):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.charts = [Chart() for _ in range(max(map(len, PANELS.values())))]
+        self.charts = [Chart() for _ in range(max(len(default_panels(stage)) for stage in STAGES))]
         self._count = 0
         self._page = 0
         self._arrangement = Arrangement(1, 1, 0)

@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 
+from engine.core.metrics import describe_any
 from slmctl.console.safe import one_line
-from slmctl.watch.panels import meaning_of, title_of
 
 
 class MetricsScreen(ModalScreen[list[str] | None]):
@@ -58,6 +58,7 @@ class MetricsScreen(ModalScreen[list[str] | None]):
         self.dismiss([])
 
     def _line(self, name: str) -> Text:
-        entry = meaning_of(name)
-        about = f": {entry.meaning}" + (f" ({entry.unit})" if entry.unit else "") if entry else ""
-        return Text(f"[{'x' if name in self._ticked else ' '}] {one_line(title_of(name) + about)}")
+        entry = describe_any(name)
+        meaning = f": {entry.meaning}" if entry.meaning else ""
+        unit = f" ({entry.unit})" if entry.unit else ""
+        return Text(f"[{'x' if name in self._ticked else ' '}] {one_line(entry.title + meaning + unit)}")

@@ -13,7 +13,7 @@ from engine.core.events import (
     StageStarted,
     StepCompleted,
 )
-from engine.run.driver import Pace, alarms_of, stage_seconds
+from engine.run.driver import alarms_of, stage_seconds
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import STAGES
 
@@ -34,21 +34,6 @@ def test_time_away_and_time_paused_are_not_work() -> None:
         StageStarted("rm", 1, {}, 1002.0),
     ]
     assert stage_seconds(said) == {"sft": 1.0 + 2.0 + 0.5 + 1.5 + 0.25 + 1.0, "rm": 2.0}
-
-
-def test_a_pause_is_no_part_of_the_pace() -> None:
-    pace = Pace(began=10.0, first_step=4)
-    assert pace.step_s(StepCompleted("sft", 6, {}, 14.0)) == 2.0
-    for event in (
-        ControlAcknowledged(1, "pause", 14.0),
-        ControlAcknowledged(2, "pause", 20.0),
-        ControlAcknowledged(3, "save", 30.0),
-        ControlAcknowledged(4, "resume", 114.0),
-        ControlAcknowledged(5, "save", 115.0),
-        ControlAcknowledged(6, "resume", 115.5),
-    ):
-        pace.heed(event)
-    assert pace.step_s(StepCompleted("sft", 7, {}, 116.0)) == 2.0
 
 
 def test_what_a_stage_took_before_it_was_done_afresh_does_not_count() -> None:

@@ -78,7 +78,7 @@ def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_
         assert words in outcome.out
     assert "[bold]Hi[/nope]" in outcome.out
     assert "\x1b" not in outcome.out + outcome.err
-    assert "ppo: done" in outcome.err
+    assert "ppo: finished" in outcome.err
     assert RunDir(home / "tiny").exists()
 
 
@@ -329,7 +329,7 @@ def test_alarms_are_heard_even_when_quiet(cli: Cli, engine_says: Install) -> Non
         yield from whole(prepared, stop)
 
     engine_says(alarming)
-    assert cli("run", "--quiet").err == "alarm at ppo step 3: KL is 12 nats, above 10 [kl]\n"
+    assert cli("run", "--quiet").err == "alert at ppo step 3: KL is 12 nats, above 10 [kl]\n"
 
 
 def test_every_row_of_the_table_appears_where_it_was_measured(cli: Cli, engine_says: Install) -> None:

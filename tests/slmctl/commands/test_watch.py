@@ -33,7 +33,12 @@ def test_one_frame(cli: Cli, home: Path) -> None:
     assert lines[0].startswith(" tiny  ppo 3/50") and lines[0].endswith("running")
     assert "[5 ppo ▸]" in lines[1]
     assert lines[2] == "! ppo step 3: KL is 9.0 nats a response, above 8: raise kl_coef or lower lr."
-    for title in (" score  0.3 ", " KL to the reference  0.15", " score by KL  0.3 at 0.15 nats", " throughput  900"):
+    for title in (
+        " reward  0.3 ",
+        " KL to the reference  0.15",
+        " reward vs √KL  0.3 at 0.15 nats",
+        " throughput  900",
+    ):
         assert title in outcome.out
     assert "   0.25   0.50       4  Who?" in outcome.out and "> Me." in outcome.out
     assert cli("watch", "tiny", "--once").out.splitlines()[1:] == lines[1:]
@@ -100,7 +105,7 @@ def test_several_runs_lie_over_each_other(cli: Cli, home: Path) -> None:
         say(run, ppo_step(1), ppo_step(2, score=score))
     out = cli("watch", "one", "two", "--once").out
     assert out.splitlines()[0].startswith(" A one  ppo 2/50") and out.splitlines()[1].startswith(" B two")
-    assert " score  A 0.25 B 0.75" in out
+    assert " reward  A 0.25 B 0.75" in out
     assert [row["run"] for row in json.loads(cli("watch", "two", "one", "--json").out)["runs"]] == ["two", "one"]
 
 

@@ -15,8 +15,10 @@ from engine.core.events import (
     StageStarted,
     StepCompleted,
 )
-from slmctl.console.progress import KEY_METRICS, Lines, Pace, duration
-from slmctl.console.progress_bars import Bars
+from engine.core.metrics import headline
+from engine.rundir.directory import STAGES
+from slmctl.console.progress import LineReporter, StageProgress, duration
+from slmctl.console.progress_bars import BarReporter
 
 EVENTS: list[Event] = [
     StageStarted("ppo", 40, {"prompts": 1500}, 100.0),
@@ -29,39 +31,39 @@ EVENTS: list[Event] = [
 
 
 def test_pace_knows_rate_and_time_left() -> None:
-    pace = Pace("tiny")
+    progress = StageProgress("tiny")
     for event in EVENTS[:12]:
-        pace.take(event)
-    assert pace.step_s() == 2.0
-    assert pace.timing() == "0.5/s 58 s left"
-    assert pace.numbers() == "score 1.1  KL 0.5"
+        progress.take(event)
+    assert progress.pace.step_s() == 2.0
+    assert progress.time_left() == "0.5/s 58 s left"
+    assert progress.headline() == "reward 1.1  KL 0.5"
 
 
 def test_pace_after_a_resume_counts_its_own_steps_only() -> None:
-    pace = Pace("tiny")
-    pace.take(StageStarted("rm", 100, {}, 0.0))
-    pace.take(StepCompleted("rm", 51, {}, 10.0))
-    pace.take(StepCompleted("rm", 53, {}, 11.0))
-    assert pace.timing() == "2/s 24 s left"
+    progress = StageProgress("tiny")
+    progress.take(StageStarted("rm", 100, {}, 0.0))
+    progress.take(StepCompleted("rm", 51, {}, 10.0))
+    progress.take(StepCompleted("rm", 52, {}, 10.5))
+    assert progress.time_left() == "2/s 24 s left"
 
 
 def test_held_out_numbers_are_shown_with_the_steps() -> None:
-    pace = Pace("tiny")
-    pace.take(StageStarted("rm", 9, {}, 0.0))
-    pace.take(EvalCompleted("rm", 1, {"rm/validation_accuracy": 0.75}, 1.0))
-    assert pace.numbers() == "held-out 0.75"
+    progress = StageProgress("tiny")
+    progress.take(StageStarted("rm", 9, {}, 0.0))
+    progress.take(EvalCompleted("rm", 1, {"rm/validation_accuracy": 0.75}, 1.0))
+    assert progress.headline() == "held-out 0.75"
 
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
     out = io.StringIO()
-    lines = Lines(out, "tiny", every_s=10.0)
+    lines = LineReporter(out, "tiny", every_s=10.0)
     for event in EVENTS:
         lines.show(event)
     written = out.getvalue().splitlines()
     assert written[0] == "ppo: 40 steps (prompts 1,500)"
-    assert written[1] == "ppo 5/40  score 0.5  KL 0.5  0.5/s 1:10 min left"
+    assert written[1] == "ppo 5/40  reward 0.5  KL 0.5  0.5/s 1:10 min left"
     assert written[-2].startswith("ppo 40/40")
-    assert written[-1] == "ppo: done  score 4"
+    assert written[-1] == "ppo: finished  reward 4"
     assert len(written) == 2 + 8
 
 
@@ -72,8 +74,8 @@ def test_notes_are_lines_of_their_own() -> None:
         RunResumed("ppo", 20, 1.0),
         AlarmRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
     ):
-        Lines(out, "tiny").show(event)
-    assert out.getvalue() == "ppo: going on after step 20\nalarm at ppo step 21: KL is␛[2J 12 nats [kl]\n"
+        LineReporter(out, "tiny").show(event)
+    assert out.getvalue() == "ppo: resuming after step 20\nalert at ppo step 21: KL is␛[2J 12 nats [kl]\n"
 
 
 PAUSE: list[Event] = [
@@ -87,19 +89,19 @@ PAUSE: list[Event] = [
 
 def test_a_pause_is_told_with_the_way_to_end_it() -> None:
     out = io.StringIO()
-    lines = Lines(out, "my run")
+    lines = LineReporter(out, "my run")
     for event in PAUSE:
         lines.show(event)
     assert out.getvalue().splitlines()[2:5] == [
-        "ppo: paused after step 3; to go on: p in slmctl watch 'my run'; Ctrl-C saves and stops",
-        "ppo: asked to save after step 3",
-        "ppo: going on after step 3",
+        "ppo: paused after step 3; to resume, press p in slmctl watch 'my run'; Ctrl-C saves and stops",
+        "ppo: saving after step 3",
+        "ppo: resumed after step 3",
     ]
 
 
 def test_bars_say_that_they_are_paused_and_count_no_pause_as_pace() -> None:
     out = io.StringIO()
-    bars = Bars("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
+    bars = BarReporter("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
 
     def shown() -> str:
         return "".join(segment.text for segment in Console(width=120).render(bars.frame()))
@@ -116,28 +118,29 @@ def test_bars_say_that_they_are_paused_and_count_no_pause_as_pace() -> None:
 
 def test_bars_show_the_stage_and_alarms_without_markup() -> None:
     out = io.StringIO()
-    bars = Bars("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
+    bars = BarReporter("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
     for event in [*EVENTS[:5], AlarmRaised("ppo", 4, "kl", "[/nope] 12 nats", 110.0), *EVENTS[5:]]:
         bars.show(event)
     bars.close()
     text = out.getvalue()
     assert "[/nope] 12 nats" in text
-    assert "40/40" in text and "score 4" in text and "ppo" in text
+    assert "40/40" in text and "reward 4" in text and "ppo" in text
 
 
 def test_the_bars_of_a_whole_run_are_whole_on_eighty_columns() -> None:
     out = io.StringIO()
-    bars = Bars("tiny", Console(file=out, force_terminal=True, width=80, color_system=None))
-    for stage, names in KEY_METRICS.items():
+    bars = BarReporter("tiny", Console(file=out, force_terminal=True, width=80, color_system=None))
+    shown = {stage: [metric.name for metric in headline(stage)] for stage in STAGES}
+    for stage, names in shown.items():
         bars.show(StageStarted(stage, 1600, {}, 0.0))
         for step in range(1, 20):
-            bars.show(StepCompleted(stage, step, {f"{stage}/{name}": 12.34 for name in names}, step * 0.06))
+            bars.show(StepCompleted(stage, step, dict.fromkeys(names, 12.34), step * 0.06))
     frame = "".join(segment.text for segment in Console(width=80).render(bars.frame()))
     bars.close()
     assert "…" not in frame
-    assert [line.split()[0] for line in frame.splitlines()] == list(KEY_METRICS)
-    assert frame.count("19/1600") == frame.count("17/s 1:35 min left") == len(KEY_METRICS)
-    assert frame.count("12.3") == sum(map(len, KEY_METRICS.values()))
+    assert [line.split()[0] for line in frame.splitlines()] == list(shown)
+    assert frame.count("19/1600") == frame.count("17/s 1:35 min left") == len(shown)
+    assert frame.count("12.3") == sum(map(len, shown.values()))
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_run_that_was_launched_is_its_own_and_keeps_its_log(tmp_path: Path) ->
     assert os.getsid(launched.process.pid) == launched.process.pid
     wait_for(lambda: launched.ended() is not None, "the end")
     assert launched.ended() == 0
-    assert "pretrain: done" in run.log.read_text()
+    assert "pretrain: finished" in run.log.read_text()
     assert not list(run.path.parent.glob(".launch*"))
     again = launch(("pretrain", "--run", "x"), run, environ())
     wait_for(lambda: again.ended() is not None, "the end")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.core.events import AlarmRaised, Event, RunFailed, RunFinished, RunResumed, StageStarted, StepCompleted
 from engine.rundir.directory import RunDir, write_text
-from slmctl.console.progress import Lines
+from slmctl.console.progress import LineReporter
 from slmctl.console.safe import clean
 from slmctl.runs.details import Particulars, particulars
 from slmctl.runs.overview import Overview, Standing
@@ -135,7 +135,7 @@ def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -
     said += [AlarmRaised("ppo", 66, "kl", "KL is 9", at=9.5), RunResumed("ppo", 60)]
     for number in range(1, len(said) + 1):
         with run.log.open("w") as file:
-            lines = Lines(file, "a")
+            lines = LineReporter(file, "a")
             for event in said[:number]:
                 lines.show(event)
         assert len(run.log.read_text().splitlines()) == number

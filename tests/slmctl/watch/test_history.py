@@ -27,7 +27,7 @@ from engine.core.events import (
     StepCompleted,
 )
 from engine.rundir.directory import RunDir, effective
-from slmctl.watch.follower import About, Follower, News, Pulse, Steps, _samples, _steps_and_events
+from slmctl.watch.follower import About, Follower, News, Pulse, Steps, read_events, read_samples
 from slmctl.watch.history import Stage, Story
 from tests.support.recorded_runs import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
@@ -35,7 +35,7 @@ from tests.support.recorded_runs import alarm, begin_ppo, drawn, lines_of, make_
 def told(*events: Event, pulse: Pulse | None = None) -> Story:
     story = Story("tiny")
     lines = lines_of(*events)
-    story.take(News(_steps_and_events(lines), _samples(lines), pulse or Pulse(), About()))
+    story.take(News(read_events(lines), read_samples(lines), pulse or Pulse(), About()))
     return story
 
 
@@ -138,15 +138,18 @@ def test_a_metric_that_a_step_left_out_is_a_gap() -> None:
     {"ppo/score": 3.5},
     {"ppo/kl_nats": 1.0, "ppo/score": 2.0},
 ])  # fmt: skip
-def test_several_metrics_are_read_at_once_as_they_are_one_by_one(odd: dict[str, float]) -> None:
+def test_a_column_read_early_grows_into_the_one_read_late(odd: dict[str, float]) -> None:
     said = [ppo_step(1), ppo_step(2), StepCompleted("ppo", 3, odd, at=1.0), ppo_step(4)]
     names = ("ppo/score", "ppo/tokens_per_s", "ppo/kl_nats", "ppo/never_said")
-    together, single = told(*said).stage("ppo"), told(*said).stage("ppo")
-    together.read(names)
-    together.take(Steps("ppo", [5], [2.0], [b'"ppo/score":9.0']))
-    single.take(Steps("ppo", [5], [2.0], [b'"ppo/score":9.0']))
+    early, late = told(*said).stage("ppo"), told(*said).stage("ppo")
     for name in names:
-        assert str(together.column(name)) == str(single.column(name)), name
+        early.column(name)
+    early.take(Steps("ppo", [5], [2.0], [{"ppo/score": 9.0}]))
+    late.take(Steps("ppo", [5], [2.0], [{"ppo/score": 9.0}]))
+    for name in names:
+        steps, values = early.column(name)
+        assert (str(steps), str(values)) == tuple(map(str, late.column(name))), name
+        assert str(list(values)[:4]) == str([event.metrics.get(name, math.nan) for event in said])
 
 
 def test_columns_grow_and_are_cut_with_the_run(tmp_path: Path) -> None:
@@ -192,14 +195,14 @@ def test_the_time_that_is_left() -> None:
     live = Pulse("running", "ppo", 4, 50)
     steps = [ppo_step(step, at=100.0 + 2 * step) for step in (1, 2, 3, 4)]
     story = told(begun, *steps, pulse=live)
-    assert story.stage("ppo").step_s() == pytest.approx(2.0)
+    assert story.step_s() == pytest.approx(2.0)
     assert story.eta_s(now=108.0) == pytest.approx(46 * 2.0)
     assert story.eta_s(now=109.0) == pytest.approx(46 * 2.0 - 1.0)
     assert story.eta_s(now=10_000.0) == pytest.approx(45 * 2.0), "a step that takes long is not taken off for ever"
     assert told(begun, *steps, pulse=Pulse("paused", "ppo", 4, 50)).eta_s(108.0) is None
     assert told(begun, pulse=live).eta_s(108.0) is None
     late = [*steps, ppo_step(5, at=1000.0)]
-    assert told(begun, *late, pulse=live).stage("ppo").step_s() == pytest.approx((4 * 2 + 10) / 5), "a pause is no pace"
+    assert told(begun, *late, pulse=live).step_s() == pytest.approx((4 * 2 + 10) / 5), "a pause is no pace"
 
 
 def test_samples_keep_to_their_step(tmp_path: Path) -> None:

@@ -125,10 +125,14 @@ def test_panels_of_a_stage_are_those_that_it_speaks_of() -> None:
         EvalCompleted("rm", 1, {"rm/validation_accuracy": 0.8}),
     )
     assert [panel.title for panel in panels_of("rm", [story])] == ["accuracy"]
-    assert [panel.title for panel in panels_of("ppo", [story])][:3] == ["score", "KL to the reference", "score by KL"]
+    assert [panel.title for panel in panels_of("ppo", [story])][:3] == [
+        "reward",
+        "KL to the reference",
+        "reward vs √KL",
+    ]
     strange = told(StepCompleted("dpo", 1, {"dpo/margin_of_\x1b": 1.0}))
-    assert [panel.title for panel in panels_of("dpo", [strange])] == ["margin of \\u001b"]
-    assert metrics_of("dpo", [strange]) == ["dpo/margin_of_\\u001b"], "a name stays as it is spelt in the file"
+    assert [panel.title for panel in panels_of("dpo", [strange])] == ["margin of ␛"]
+    assert metrics_of("dpo", [strange]) == ["dpo/margin_of_\x1b"], "the name is kept, its title is safe to print"
     curves = curves_of(panels_of("rm", [story])[0], "rm", [story])
     assert [(curve.rank, curve.sparse) for curve in curves] == [(0, False), (1, True)]
 
@@ -148,7 +152,7 @@ def test_a_heading_holds_whole_numbers_only() -> None:
 def test_pointing_draws_nothing_anew() -> None:
     story = told(*(ppo_step(step) for step in range(1, 6)))
     once = drawing(panel_of("ppo/score"), "ppo", [story], View(), 40, 8)
-    assert plain(once.pointed(3))[0].strip().startswith("score  0.3 at 3")
+    assert plain(once.pointed(3))[0].strip().startswith("reward  0.3 at 3")
     assert plain(once.pointed(None)) == plain(
         drawing(panel_of("ppo/score"), "ppo", [story], View(), 40, 8).pointed(None)
     )
@@ -321,5 +325,5 @@ def test_panels_have_room_or_a_page(width: int, height: int, panels: int, sample
 
 
 def test_titles_are_words() -> None:
-    assert title_of("ppo/value_loss") == "value error"
+    assert title_of("ppo/value_loss") == "value loss"
     assert title_of("x/some_new_thing") == "some new thing"

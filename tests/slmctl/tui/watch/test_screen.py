@@ -45,12 +45,12 @@ def test_numbers_move_as_the_run_goes_on(run: RunDir) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "tiny  ppo 0/50", "running", "no values yet")
         say(run, ppo_step(1), ppo_step(2))
-        await see(app, pilot, "tiny  ppo 2/50", "score  0.2", "KL to the reference  0.1")
+        await see(app, pilot, "tiny  ppo 2/50", "reward  0.2", "KL to the reference  0.1")
         say(run, ppo_step(3, score=float("nan")), ppo_step(4, kl_nats=float("inf")))
-        await see(app, pilot, "tiny  ppo 4/50", "score  0.4", "KL to the reference  inf")
+        await see(app, pilot, "tiny  ppo 4/50", "reward  0.4", "KL to the reference  inf")
         say(run, RunResumed("ppo", 2), ppo_step(3, score=7.5))
-        await see(app, pilot, "tiny  ppo 3/50", "score  7.5")
-        assert [heading(chart)[:7] for chart in charts(app)] == ["▸score ", "KL to t"]
+        await see(app, pilot, "tiny  ppo 3/50", "reward  7.5")
+        assert [heading(chart)[:7] for chart in charts(app)] == ["▸reward", "KL to t"]
 
     watch(run.path.parent, script)
 
@@ -62,7 +62,7 @@ def test_it_follows_from_stage_to_stage_until_one_is_chosen(run: RunDir) -> None
         beat(run, "eval", 0, 5)
         await see(app, pilot, "5 ppo ✓", "[6 eval ▸]", "side by side")
         await pilot.press("5")
-        await see(app, pilot, "[5 ppo ✓]", "score  0.1")
+        await see(app, pilot, "[5 ppo ✓]", "reward  0.1")
         say(run, StepCompleted("eval", 1, {"eval/utility": 0.5}))
         await see(app, pilot, "eval 1/5", "[5 ppo ✓]")
         await pilot.press("0")
@@ -214,7 +214,7 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
         await pilot.press("a")
         await see(app, pilot, "ppo step 2: KL is 9.0 nats a response, above 8: raise kl_coef or lower lr.")
         await pilot.press("escape")
-        await see(app, pilot, "▸score")
+        await see(app, pilot, "▸reward")
 
     watch(run.path.parent, script)
 
@@ -272,13 +272,13 @@ def test_a_look_that_finds_nothing_draws_no_chart(run: RunDir, monkeypatch: pyte
     monkeypatch.setattr(RowsView, "repaint", counting)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, "score  0.1")
+        await see(app, pilot, "reward  0.1")
         await pilot.pause(0.3)
         count = len(drawn_again)
         await asyncio.sleep(0.8)
         assert len(drawn_again) == count
         say(run, ppo_step(2))
-        await see(app, pilot, "score  0.2")
+        await see(app, pilot, "reward  0.2")
         assert len(drawn_again) > count
 
     watch(run.path.parent, script)

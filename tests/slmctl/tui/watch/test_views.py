@@ -45,11 +45,11 @@ def test_samples_are_scrubbed_by_step_and_everything_points_there(run: RunDir) -
             assert words in text
         await pilot.press("left_square_bracket")
         text = await see(app, pilot, "samples of step 5", "→ Yes.", "this prompt was not sampled before")
-        assert "score  0.5 at 5" in text and "0.5 at 0.25" in text
+        assert "reward  0.5 at 5" in text and "0.5 at 0.25" in text
         await pilot.press("left_square_bracket", "left_square_bracket")
-        await see(app, pilot, "samples of step 1 ", "score  0.1 at 1")
+        await see(app, pilot, "samples of step 1 ", "reward  0.1 at 1")
         await pilot.press("right_square_bracket", "right_square_bracket")
-        text = await see(app, pilot, "samples of step 10", "score  1.1")
+        text = await see(app, pilot, "samples of step 10", "reward  1.1")
         assert " at 10" not in text, "at the newest samples it goes with the run again"
         say(run, ppo_step(12), drawn(12, sample("C?", "c")))
         await see(app, pilot, "samples of step 12")
@@ -71,7 +71,7 @@ def test_samples_are_reached_by_tab_on_a_small_screen_and_chosen_by_arrows(run: 
         assert isinstance(app.screen, ReadingScreen)
         await see(app, pilot, "response the second")
         await pilot.press("escape", "tab")
-        await see(app, pilot, "▸score  0.1")
+        await see(app, pilot, "▸reward  0.1")
 
     watch(run.path.parent, script)
 
@@ -87,9 +87,9 @@ def test_every_panel_is_on_some_page(run: RunDir) -> None:
             assert isinstance(focused, Chart) and focused in charts(app) and len(charts(app)) <= 2
             seen.append(heading(focused).split("  ")[0])
             await pilot.press("tab")
-        titles = "score, KL to the reference, score by KL, policy loss, value error, entropy, clip fraction"
+        titles = "reward, KL to the reference, reward vs √KL, policy loss, value loss, entropy, clip fraction"
         assert ", ".join(seen) == "▸" + ", ▸".join([*titles.split(", "), "response length", "throughput"])
-        assert app.focused is not None and heading(charts(app)[0]).startswith("▸score")
+        assert app.focused is not None and heading(charts(app)[0]).startswith("▸reward")
 
     watch(run.path.parent, script)
 
@@ -98,14 +98,14 @@ def test_the_cursor_shows_the_value_at_a_step_in_every_chart(run: RunDir) -> Non
     say(run, *(ppo_step(step) for step in range(1, 6)))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, "score  0.5")
+        await see(app, pilot, "reward  0.5")
         await pilot.press("left", "left")
-        await see(app, pilot, "score  0.3 at 3", "KL to the reference  0.15 at 3")
+        await see(app, pilot, "reward  0.3 at 3", "KL to the reference  0.15 at 3")
         await pilot.press("end")
-        await see(app, pilot, "score  0.5 ")
+        await see(app, pilot, "reward  0.5 ")
         chart = charts(app)[0]
         await pilot.click(chart, offset=(4, 3))
-        await see(app, pilot, "score  0.1 at 1")
+        await see(app, pilot, "reward  0.1 at 1")
         await pilot.press("y")
         assert app.clipboard == "tiny ppo step 1 ppo/score 0.1"
 
@@ -116,17 +116,17 @@ def test_a_panel_fills_the_screen_with_its_meaning_and_stays_live(run: RunDir) -
     say(run, *(ppo_step(step) for step in range(1, 41)))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, "score  4")
+        await see(app, pilot, "reward  4")
         await pilot.press("tab", "z")
         assert isinstance(app.screen, ZoomScreen)
         await see(app, pilot, "l Log ", "? Help ")
-        await see(app, pilot, "distance from the reference policy, summed through EOS", "highest 2 at 40")
+        await see(app, pilot, "KL divergence from the reference policy", "highest 2 at 40")
         say(run, ppo_step(41, kl_nats=2.5))
         await see(app, pilot, "highest 2.5 at 41")
         await pilot.press("left", "plus", "plus", "l", "m")
         await see(app, pilot, "at 40", "lowest 1.55 at 31")
         await pilot.press("escape")
-        await see(app, pilot, "▸KL to the reference  2 at 40", "score  4 at 40")
+        await see(app, pilot, "▸KL to the reference  2 at 40", "reward  4 at 40")
 
     watch(run.path.parent, script)
 
@@ -138,12 +138,12 @@ def test_metrics_are_picked(run: RunDir) -> None:
         await see(app, pilot, "1-2 of 9")
         await pilot.press("c")
         assert isinstance(app.screen, MetricsScreen)
-        text = await see(app, pilot, "[x] score: mean score of the rollout's responses", "[ ] learning rate")
+        text = await see(app, pilot, "[x] reward: mean reward of the rollout's responses", "[ ] learning rate")
         await pilot.press(*("space", "down") * 8, "space", "c")
         await see(app, pilot, "learning rate  0.5")
         assert [heading(chart) for chart in charts(app)] == ["▸learning rate  0.5" + "← → a step".rjust(60)]
         await pilot.press("c", "d")
-        await see(app, pilot, "1-2 of 9", "score  0.1")
+        await see(app, pilot, "1-2 of 9", "reward  0.1")
         assert "[x]" in text
 
     watch(run.path.parent, script)
@@ -157,19 +157,19 @@ def test_several_runs_share_charts_and_one_of_them_listens(tmp_path: Path) -> No
         beat(run)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, "▸A one  ppo 2/50", " B two  ppo 2/50", "score  A 0.25 B 0.75", "prompt of one?")
+        await see(app, pilot, "▸A one  ppo 2/50", " B two  ppo 2/50", "reward  A 0.25 B 0.75", "prompt of one?")
         await pilot.press("r")
         await see(app, pilot, " A one", "▸B two", "prompt of two?")
         await pilot.press("s")
         await see(app, pilot, "save asked")
         assert (tmp_path / "two" / "control.jsonl").exists() and not (tmp_path / "one" / "control.jsonl").exists()
         app.screen.post_message(OpenRuns(("one",)))
-        await see(app, pilot, " one  ppo 2/50", "score  0.25 ")
+        await see(app, pilot, " one  ppo 2/50", "reward  0.25 ")
         assert "two" not in screen_text(app)
         late = RunsFollowed(1, tuple(Follower(RunDir(tmp_path / name)).poll() for name in ("two", "one")))
         app.screen.post_message(late)
         await pilot.pause()
-        assert "score  0.25 " in screen_text(app), "a look at runs that are followed no more is of no use"
+        assert "reward  0.25 " in screen_text(app), "a look at runs that are followed no more is of no use"
 
     watch(tmp_path, script, "one", "two", size=(140, 45))
 
@@ -225,7 +225,7 @@ def test_samples_stand_below_the_charts_where_there_is_room(run: RunDir, size: t
     say(run, ppo_step(1), drawn(1, *(sample(f"Number {n}?", "a") for n in range(16))))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, "▸score", "score by KL", "samples of step 1", "Number 0?", "Number 4?", "/ filter")
+        await see(app, pilot, "▸reward", "reward vs √KL", "samples of step 1", "Number 0?", "Number 4?", "/ filter")
 
     watch(run.path.parent, script, size=size)
 
@@ -247,7 +247,7 @@ def test_samples_of_all_steps_are_filtered_by_a_text(run: RunDir) -> None:
         await pilot.press("right_square_bracket")
         await see(app, pilot, "▸       5   1.00")
         await pilot.press("v")
-        await see(app, pilot, "score  0.5 at 5")
+        await see(app, pilot, "reward  0.5 at 5")
         await pilot.press("v", "slash", "x", "x", "enter")
         await see(app, pilot, '"xx": 0 samples')
         await pilot.press("escape")
@@ -265,10 +265,10 @@ def test_one_key_points_at_the_alarms_the_last_first(run: RunDir) -> None:
         await see(app, pilot, "! goes there, a lists all 2", "← → a step")
         for step in (6, 3, 6):
             await pilot.press("exclamation_mark")
-            await see(app, pilot, f"score  {step / 10} at {step}")
+            await see(app, pilot, f"reward  {step / 10} at {step}")
         assert "← → a step" not in screen_text(app)
         await pilot.press("home")
-        await see(app, pilot, "score  0.1 at 1")
+        await see(app, pilot, "reward  0.1 at 1")
 
     watch(run.path.parent, script)
 
@@ -279,12 +279,12 @@ def test_a_metric_without_a_value_at_a_step_is_said_in_words(run: RunDir) -> Non
     say(run, ppo_step(1), ppo_step(2), replace(last, metrics=left_out), drawn(3, {"prompt": "A?", "response": "a"}))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        nothing = ("policy loss  none at this step", "value error  none at this step", "score -, KL -")
+        nothing = ("policy loss  none at this step", "value loss  none at this step", "score -, KL -")
         text = await see(app, pilot, *nothing)
         assert "nan" not in text
         await pilot.press("left")
         await see(app, pilot, "policy loss  0.1 at 2")
         await pilot.press("right")
-        await see(app, pilot, "policy loss  none at 3", "value error  none at 3")
+        await see(app, pilot, "policy loss  none at 3", "value loss  none at 3")
 
     watch(run.path.parent, script, size=(140, 45))

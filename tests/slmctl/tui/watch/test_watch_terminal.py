@@ -48,10 +48,10 @@ def test_a_screen_is_killed_and_comes_back_where_the_run_is(terminal: Open, run:
     subprocess.run(["kill", "-9", str(first.pid())], check=True)
     say(run, ppo_step(3, score=0.75), ControlAcknowledged(1, "pause"))
     again = terminal("watch")
-    again.wait("tiny  ppo 3/50", "score  0.75")
+    again.wait("tiny  ppo 3/50", "reward  0.75")
     for columns, rows in ((200, 60), (40, 10), (80, 24)):
         again.resize(columns, rows)
-        again.wait("score  0.75", "running", "tab Next" if rows > 10 else "▸score")
+        again.wait("reward  0.75", "running", "tab Next" if rows > 10 else "▸reward")
     again.press("q")
     assert again.ended() == 0
     assert b"tiny goes on; to come back: slmctl watch tiny" in again.written()

@@ -1,0 +1,53 @@
+"""A metric is one entry in the registry: charts, pickers, the headline and progress bars follow from it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from engine.core.events import Event, StageStarted
+from engine.core.metrics import REGISTRY, Metric
+from slmctl.console.progress import LineReporter
+from slmctl.console.progress_bars import BarReporter
+from slmctl.plots.rows import plain
+from slmctl.tui.watch.metric_picker import MetricsScreen
+from slmctl.watch.frame import frame
+from slmctl.watch.panels import described, panel_of
+from slmctl.watch.view import View
+from tests.slmctl.watch.test_history import told
+from tests.support.recorded_runs import ppo_step
+
+SURPRISE = Metric(
+    "ppo/surprise", "surprise at itself", "how surprised the policy is", "bits", "-log2 p", "down", "own", "wow", "Low."
+)
+EVENTS: list[Event] = [StageStarted("ppo", 9, at=100.0), *(ppo_step(step, surprise=4.5) for step in (1, 2))]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY, SURPRISE.name, SURPRISE)
+
+
+def test_it_has_a_chart_with_its_title_unit_and_direction() -> None:
+    text = "\n".join(plain(frame([told(*EVENTS)], 103.0, 150, View())))
+    assert "surprise at itself  4.5" in text and "bits, lower is better" in text
+
+
+def test_it_can_be_picked_and_is_explained() -> None:
+    line = MetricsScreen("ppo", [SURPRISE.name], [])._line(SURPRISE.name).plain
+    assert line == "[ ] surprise at itself: how surprised the policy is (bits)"
+    about = "\n".join(plain(described(panel_of(SURPRISE.name), "ppo", [told(*EVENTS)], View(), 90)))
+    for words in ("how surprised the policy is", "-log2 p", "Low.", "highest 4.5"):
+        assert words in about
+
+
+def test_it_stands_in_the_headline_of_lines_and_bars() -> None:
+    out = io.StringIO()
+    lines = LineReporter(out, "tiny", every_s=0.0)
+    bars = BarReporter("tiny", Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None))
+    for event in EVENTS:
+        lines.show(event)
+        bars.show(event)
+    shown = "".join(segment.text for segment in Console(width=120).render(bars.frame()))
+    bars.close()
+    assert "wow 4.5" in out.getvalue() and "wow 4.5" in shown
