@@ -181,6 +181,12 @@ class Playground(App[None]):
 
         self.push_screen(HelpScreen(self.screen, self.current_mode))
 
+    def open_guide(self, topic: str | None = None) -> None:
+        """Opens a page of the manual, or its list of topics."""
+        from slmctl.tui.guide import GuideScreen
+
+        self.push_screen(GuideScreen(topic))
+
     @property
     def sampler(self) -> Sampler:
         """The one sampler of the playground."""

@@ -30,7 +30,8 @@ class HelpScreen(ModalScreen[None]):
     """The keys that are active on `below`, the screen that was shown when help was asked for."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", id="help.close")
+        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", id="help.close"),
+        Binding("g", "guide", "Open the guide", id="help.guide"),
     ]
 
     def __init__(self, below: Screen[Any], mode: str) -> None:
@@ -41,8 +42,14 @@ class HelpScreen(ModalScreen[None]):
         """One text in a frame, which scrolls."""
         with VerticalScroll(id="help-frame") as frame:
             frame.border_title = Content("Help")
-            frame.border_subtitle = Content("esc closes")
+            frame.border_subtitle = Content("g opens the guide, esc closes")
             yield Static(self.text)
+
+    def action_guide(self) -> None:
+        """Opens the manual in place of this screen."""
+        from slmctl.tui.guide import GuideScreen
+
+        self.app.switch_screen(GuideScreen())
 
 
 def help_lines(below: Screen[Any], mode: str) -> Iterator[Content]:

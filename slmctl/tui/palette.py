@@ -17,6 +17,7 @@ from textual.style import Style
 
 from engine.core.errors import FileError
 from slmctl.console.safe import one_line
+from slmctl.guide.pages import TOPICS
 from slmctl.runs.command_form import TARGETS
 from slmctl.runs.overview import Standing
 from slmctl.tui.start import MODES
@@ -97,6 +98,7 @@ def commands(app: "Playground", runs: list[Standing]) -> list[Command]:
     found += [
         Command("Choose a theme", app.search_themes),
         Command("Help: what can be done here", app.action_help),
+        *(Command(f"Guide: {topic}", partial(app.open_guide, topic)) for topic in TOPICS),
         Command("Quit", app.exit),
     ]
     for run in sorted(runs, key=lambda run: (not run.active, -run.at)):
