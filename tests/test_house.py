@@ -40,7 +40,7 @@ SHARED_MODULES = {
 }
 SHARED_CLASSES = {
     # still to be renamed
-    *("Answer", "Asked", "Column", "Draft", "Drawing", "Drawn", "Judgement", "Layer", "Loaded", "Pace", "Request"),
+    *("Answer", "Asked", "Column", "Draft", "Drawing", "Drawn", "Layer", "Loaded", "Pace", "Request"),
     *("Row", "Sample", "Scale", "Turn", "View"),
 }
 

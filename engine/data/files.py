@@ -19,8 +19,8 @@ from typing import Any
 from engine.core.errors import DataError, FileError
 from engine.data.datasets import dataset_rows, is_dataset, parquet_rows, rows_hash
 from engine.data.fields import FieldMap, renamed
-from engine.data.labels.export import MARKS, export
-from engine.data.labels.store import EVER, Labels, read_database
+from engine.data.labels.export import MARKS, export_rows
+from engine.data.labels.store import MAX_ID, Labels, read_database
 from engine.data.records import Prompt, plain_prompt
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
@@ -113,7 +113,7 @@ def labels_named(name: str) -> tuple[Path, int]:
     """The file of a label database, and the number of the last row that counts."""
     match = LABELS.fullmatch(name)
     assert match is not None, name
-    return Path(match["file"]).expanduser(), int(match["until"] or EVER)
+    return Path(match["file"]).expanduser(), int(match["until"] or MAX_ID)
 
 
 def _rows_of_labels(name: str, kind: str) -> Iterator[Row]:
@@ -127,7 +127,7 @@ def _rows_of_labels(name: str, kind: str) -> Iterator[Row]:
     if kind not in FORMS:
         held = f"it holds {', '.join(FORMS)} and prompts, and no {kind or 'other rows'}"
         raise FileError(f"{path} is a label database; {held}")
-    done = export(labels, FORMS[kind])
+    done = export_rows(labels, FORMS[kind])
     if not done.rows:
         reasons = "; ".join(f"{count} left out: {reason}" for reason, count in done.left_out.most_common())
         raise DataError(f"{path} holds no {kind} yet ({reasons})")

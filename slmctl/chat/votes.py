@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.labels.store import Candidate, Judgement, LabelStore
+from engine.data.labels.store import Candidate, Label, LabelStore
 from engine.data.records import Prompt
 from slmctl.chat.conversation import Reply, Turn, Unfit
 from slmctl.label.writes import LOCK_WAIT_S
@@ -22,7 +22,7 @@ class Ballots:
         self._guard = threading.Lock()
         self._stores: dict[Path, LabelStore] = {}
 
-    def keep(self, path: Path, judgement: Judgement, instead_of: int | None = None) -> int:
+    def keep(self, path: Path, judgement: Label, instead_of: int | None = None) -> int:
         """The number of the row, once it is on the disk; with `instead_of` that row is withdrawn.
 
         Raises: FileError where the database cannot be written; LockedError where another process holds it.
@@ -58,11 +58,11 @@ class Vote:
     seconds: float = 0.0
 
 
-def judgement_of(vote: Vote, annotator: str, prompt: Prompt, turn: Turn, replies: Sequence[Reply]) -> Judgement:
+def judgement_of(vote: Vote, annotator: str, prompt: Prompt, turn: Turn, replies: Sequence[Reply]) -> Label:
     """A vote as a row. Raises: Unfit where there are not two replies to compare."""
     if len(replies) < 2:
         raise Unfit("there is only one reply here: compare two with /model A B, or press e to write a better one")
-    return Judgement(
+    return Label(
         annotator,
         prompt,
         tuple(candidate(turn, reply) for reply in replies),
@@ -74,9 +74,9 @@ def judgement_of(vote: Vote, annotator: str, prompt: Prompt, turn: Turn, replies
     )
 
 
-def edit_of(annotator: str, prompt: Prompt, turn: Turn, reply: Reply, edited: str, seconds: float) -> Judgement:
+def edit_of(annotator: str, prompt: Prompt, turn: Turn, reply: Reply, edited: str, seconds: float) -> Label:
     """What a person wrote in place of a reply, as a row: a demonstration."""
-    return Judgement(
+    return Label(
         annotator, prompt, (candidate(turn, reply),), EDIT, edited=edited, seconds=seconds, selection=SELECTION
     )
 

@@ -35,12 +35,12 @@ def export(
 ) -> None:
     """Prints or writes the rows of a label database."""
     from engine.core.errors import DataError
-    from engine.data.labels.export import export as rows_of
+    from engine.data.labels.export import export_rows
     from engine.data.labels.store import read_database
 
     target = None if out is None else new_file("--out", out)
     labels = read_database(Path(db).expanduser())
-    done = rows_of(labels, form, annotator or ())
+    done = export_rows(labels, form, annotator or ())
     reasons = [f"{count} left out: {reason}" for reason, count in done.left_out.most_common()]
     if not done.rows:
         raise DataError(f"{db} gives no row of {form}: {'; '.join(reasons) or 'there are no labels'}")

@@ -1,5 +1,5 @@
 """What `slmctl data check` says of a label database beyond its rows: how people judged, and how far they agree. Where
-the numbers come from is engine/agreement.py's business.
+the numbers come from is engine/data/labels/agreement.py's job.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,17 +24,17 @@ def label_facts(labels: "Labels") -> dict[str, Any]:
     return {
         "standing": len(made),
         "withdrawn": len(labels.withdrawn),
-        "verdicts": agreement.counts(made),
-        "labels_a_minute": agreement.labels_a_minute(made),
+        "verdicts": agreement.verdict_counts(made),
+        "labels_per_minute": agreement.labels_per_minute(made),
         "self_agreement": _share(agreement.self_agreement(made)),
         "between": [
             {"annotators": one.annotators, **(_share(one.agreed) or {}), "kappa": one.kappa}
-            for one in agreement.between_annotators(made)
+            for one in agreement.annotator_agreements(made)
         ],
         "first_shown_won": _share(agreement.first_shown_won(made)),
         "longer_won": _share(agreement.longer_won(made)),
         "against_reward_model": {
-            selection: _share(one.corrected) for selection, one in agreement.taught_by_selection(made).items()
+            selection: _share(one.of_shown) for selection, one in agreement.disagreement_by_selection(made).items()
         },
         "flagged": sum(one.flagged for one in made),
         "noted": sum(bool(one.note) for one in made),
@@ -44,7 +44,7 @@ def label_facts(labels: "Labels") -> dict[str, Any]:
 def label_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     """The same as text, a line each; what nothing is known of is left out."""
     verdicts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in facts["verdicts"].items() if count)
-    pace = f"; {facts['labels_a_minute']:.1f} a minute" if facts["labels_a_minute"] else ""
+    pace = f"; {facts['labels_per_minute']:.1f} a minute" if facts["labels_per_minute"] else ""
     yield from entry("labels", f"{facts['standing']} ({verdicts}), {facts['withdrawn']} taken back{pace}")
     if found := facts["self_agreement"]:
         yield from entry("oneself", _told(found, "pairs that came back judged as before"))

@@ -24,7 +24,7 @@ POOL = 6  # responses of one model that the least certain are picked from; half 
 class Question:
     """A prompt with its responses; `shown` names them in the order in which they stand on the screen.
 
-    `selection` is random, uncertainty or control; `repeats` is the number of the judgement of which this is the same
+    `selection` is random, uncertainty or control; `repeats` is the number of the label of which this is the same
     pair, the other way round.
     """
 

@@ -1,28 +1,28 @@
-"""The figures that a labeler is shown while labelling; how judgements are counted is engine/agreement.py's job."""
+"""The figures that a labeler is shown while labelling; how labels are counted is engine/agreement.py's job."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.core.intervals import Share
 from engine.data.labels.agreement import (
-    Taught,
+    ModelDisagreement,
     best_and_worst,
-    counts,
+    disagreement_by_selection,
     first_shown_won,
-    labels_a_minute,
+    labels_per_minute,
     longer_won,
     self_agreement,
-    taught_by_selection,
+    verdict_counts,
 )
-from engine.data.labels.store import Judgement
+from engine.data.labels.store import Label
 
 COMPARED = ("choice", "ranking", "tie", "both_bad")
-RECENT = 30  # judgements that the pace is taken from
+RECENT = 30  # labels that the pace is taken from
 
 
 @dataclass(frozen=True)
 class Tally:
-    """One labeler's figures: `labels` are the judgements that compare, `wins` how often the second model's response won
+    """One labeler's figures: `labels` are the labels that compare, `wins` how often the second model's response won
     against the first one's, where there are two models."""
 
     labels: int
@@ -31,26 +31,26 @@ class Tally:
     first: Share
     longer: Share
     self_agreement: Share
-    taught: dict[str, Taught]
+    taught: dict[str, ModelDisagreement]
     wins: Share
 
 
-def tally(judged: Sequence[Judgement], models: Sequence[str] = ()) -> Tally:
-    """The figures of these judgements, oldest first."""
-    verdicts = counts(judged)
+def tally(judged: Sequence[Label], models: Sequence[str] = ()) -> Tally:
+    """The figures of these labels, oldest first."""
+    verdicts = verdict_counts(judged)
     return Tally(
         sum(verdicts[name] for name in COMPARED),
         verdicts,
-        labels_a_minute(judged[-RECENT:]),
+        labels_per_minute(judged[-RECENT:]),
         first_shown_won(judged),
         longer_won(judged),
         self_agreement(judged),
-        taught_by_selection(judged),
+        disagreement_by_selection(judged),
         wins(judged, *models) if len(models) == 2 else Share(0, 0),
     )
 
 
-def wins(judged: Sequence[Judgement], first: str, second: str) -> Share:
+def wins(judged: Sequence[Label], first: str, second: str) -> Share:
     """How often a response of `second` won against one of `first`, of the pairs that one of them won."""
     won = []
     for one in judged:
@@ -60,12 +60,12 @@ def wins(judged: Sequence[Judgement], first: str, second: str) -> Share:
     return Share(sum(won), len(won))
 
 
-def agrees(judgement: Judgement) -> bool | None:
-    """Whether the scorer puts the best of a judgement above the worst; None without a winner, without scores, or where
+def agrees(label: Label) -> bool | None:
+    """Whether the scorer puts the best of a label above the worst; None without a winner, without scores, or where
     both have the same."""
-    if (places := best_and_worst(judgement)) is None:
+    if (places := best_and_worst(label)) is None:
         return None
-    best, worst = (judgement.candidates[place].score for place in places)
+    best, worst = (label.candidates[place].score for place in places)
     return None if best is None or worst is None or best == worst else best > worst
 
 

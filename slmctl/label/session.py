@@ -15,7 +15,7 @@ from functools import partial
 
 from engine.core.errors import EngineError, FileError, LockedError, WithdrawnError
 from engine.core.seeding import python_rng
-from engine.data.labels.store import Judgement, LabelStore
+from engine.data.labels.store import Label, LabelStore
 from engine.data.records import Prompt, normalised
 from slmctl.label.candidates import Question
 from slmctl.label.counts import COMPARED
@@ -25,7 +25,7 @@ from slmctl.label.writes import WriteQueue
 from slmctl.worker.sampler import Sampler
 
 REPEATED = 0.05  # share of the questions that are an earlier pair the other way round
-REPEATED_AFTER = 10  # judgements that lie in between at least
+REPEATED_AFTER = 10  # labels that lie in between at least
 TURNS = 1000  # that few prompts are asked again and again, each time with other responses
 
 
@@ -78,7 +78,7 @@ class Labelling:
     ) -> None:
         self.recipe, self.store, self.annotator = recipe, store, annotator
         self.question: Question | None = None
-        self.judged: list[Judgement] = []  # what stands of this labeler's answers, oldest first
+        self.judged: list[Label] = []  # what stands of this labeler's answers, oldest first
         self.note, self.flagged = "", False  # of the question
         self.writes = WriteQueue()
         self.unwritten: EngineError | None = None  # once it is closed: why the last write is not on disk
@@ -89,7 +89,7 @@ class Labelling:
         self._asked_at = 0.0
         self._attempts = 0
         self._newest = 0  # the last row that is known here
-        self._elsewhere: set[int] = set()  # judgements of this labeler's other sessions since this one began
+        self._elsewhere: set[int] = set()  # labels of this labeler's other sessions since this one began
 
     async def open(self) -> None:
         """Reads what was judged before and starts to draw questions. Raises: FileError."""
@@ -109,8 +109,8 @@ class Labelling:
         """Whether nothing is left to ask."""
         return self.question is None and self.questions.exhausted and not self.questions.waiting
 
-    async def answer(self, answer: Answer) -> Judgement:
-        """The judgement that the question was given, once it is on the disk; the next question is asked then.
+    async def answer(self, answer: Answer) -> Label:
+        """The label that the question was given, once it is on the disk; the next question is asked then.
 
         An edit leaves the question on the screen: the pair can still be compared. Raises: FileError, and all is as it
         was before.
@@ -119,17 +119,17 @@ class Labelling:
         assert question is not None, "there is no question"
         async with self.writes:
             assert self.question is question, "the question has changed"
-            judgement = self._judgement(question, answer)
-            number = await self._written(partial(self.store.add, judgement))
-            judgement = replace(judgement, id=number, at=time.time())
-            self.judged.append(judgement)
-            self._note_answered(judgement)
+            label = self._label(question, answer)
+            number = await self._written(partial(self.store.add, label))
+            label = replace(label, id=number, at=time.time())
+            self.judged.append(label)
+            self._note_answered(label)
             await self._look_elsewhere(number, number)
             if answer.verdict != "edit":
                 self._ask(None)
-            return judgement
+            return label
 
-    async def strengthen(self) -> Judgement | None:
+    async def strengthen(self) -> Label | None:
         """The last choice, now much better; None where there is none.
 
         Raises: FileError; WithdrawnError where another session took it back.
@@ -147,8 +147,8 @@ class Labelling:
             await self._look_elsewhere(number, number + 1)  # the row that withdraws the weaker one follows at once
             return stronger
 
-    async def undo(self) -> Judgement | None:
-        """The last judgement of this session, now withdrawn, its question asked again; None where there is none.
+    async def undo(self) -> Label | None:
+        """The last label of this session, now withdrawn, its question asked again; None where there is none.
 
         Raises: FileError, and all is as it was before; WithdrawnError where another session took it back.
         """
@@ -212,25 +212,25 @@ class Labelling:
         standing = await asyncio.to_thread(self.store.standing, self.annotator)
         self.judged = [one for one in standing if one.selection in ASKED]
         self._elsewhere |= {one.id for one in self.judged} - known
-        for judgement in standing:
-            self._note_answered(judgement)
+        for label in standing:
+            self._note_answered(label)
 
-    def _note_answered(self, judgement: Judgement) -> None:
-        responses = frozenset(candidate.text for candidate in judgement.candidates)
-        self._answered[normalised(judgement.prompt)].add(responses)
+    def _note_answered(self, label: Label) -> None:
+        responses = frozenset(candidate.text for candidate in label.candidates)
+        self._answered[normalised(label.prompt)].add(responses)
 
     def _times_answered(self, prompt: Prompt) -> int:
         return len(self._answered[normalised(prompt)])
 
-    def _last(self) -> Judgement | None:
-        """The last judgement that stands, of this session or of one before it."""
+    def _last(self) -> Label | None:
+        """The last label that stands, of this session or of one before it."""
         return next((one for one in reversed(self.judged) if one.id not in self._elsewhere), None)
 
-    def _judgement(self, question: Question, answer: Answer) -> Judgement:
+    def _label(self, question: Question, answer: Answer) -> Label:
         ranks = answer.ranks
         if ranks is not None:
             ranks = tuple(ranks[question.shown.index(at)] for at in range(len(question)))
-        return Judgement(
+        return Label(
             annotator=self.annotator,
             prompt=question.prompt,
             candidates=question.candidates,
@@ -281,9 +281,9 @@ class Labelling:
             self._changed()
 
 
-def question_of(judgement: Judgement) -> Question:
-    """The question that a judgement has answered, as it stood on the screen."""
-    return Question(judgement.prompt, judgement.candidates, judgement.shown, judgement.selection, judgement.repeats)
+def question_of(label: Label) -> Question:
+    """The question that a label has answered, as it stood on the screen."""
+    return Question(label.prompt, label.candidates, label.shown, label.selection, label.repeats)
 
 
 def _same(one: Question, other: Question) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from engine.core.config import ComparisonsConfig
 from engine.core.errors import ConfigError, nearest
 from engine.core.seeding import python_rng
-from engine.data.labels.store import Judgement, LabelStore
+from engine.data.labels.store import Label, LabelStore
 from engine.data.records import prompt_text
 from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, differences, persona_utility, rank, solve_scale
@@ -70,8 +70,8 @@ class Simulated:
 
 async def simulate(
     sitting: Sitting, labeler: Simulated, most: int, sampler: Sampler, told: Callable[[int, int], None]
-) -> list[Judgement]:
-    """All that stands of this annotator once `most` judgements do, or once nothing is left to ask.
+) -> list[Label]:
+    """All that stands of this annotator once `most` labels do, or once nothing is left to ask.
 
     `told` hears how many of how many there are. Raises: EngineError as the session does.
     """
@@ -116,7 +116,7 @@ async def _ready(labelling: Labelling, news: asyncio.Event, count: int) -> list[
         await news.wait()
 
 
-def report_of(judged: Sequence[Judgement], labeler: Simulated) -> dict[str, Any]:
+def report_of(judged: Sequence[Label], labeler: Simulated) -> dict[str, Any]:
     """What came of it, as one object."""
     figures = tally(judged)
     opinions = [agrees(one) for one in judged if agrees(one) is not None]

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from engine.core.intervals import Share
-from engine.data.labels.agreement import Between, Taught, between_annotators
-from engine.data.labels.store import Judgement
+from engine.data.labels.agreement import AnnotatorAgreement, ModelDisagreement, annotator_agreements
+from engine.data.labels.store import Label
 from slmctl.label.counts import COMPARED, Tally, percent
 from slmctl.label.selection import ASKED
 
 LABEL = 28
 
 
-def figure_lines(tally: Tally, models: Sequence[str], everybody: Sequence[Judgement], annotator: str) -> Iterator[str]:
-    """The lines of one labeler; `everybody` are the judgements of all who labelled into the same database."""
+def figure_lines(tally: Tally, models: Sequence[str], everybody: Sequence[Label], annotator: str) -> Iterator[str]:
+    """The lines of one labeler; `everybody` are the labels of all who labelled into the same database."""
     verdicts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in tally.verdicts.items() if count)
     yield _line("your labels", f"{tally.labels}" + (f" ({verdicts})" if verdicts else ""))
     beside = [one for one in everybody if one.annotator == annotator and one.selection not in ASKED]
@@ -26,23 +26,23 @@ def figure_lines(tally: Tally, models: Sequence[str], everybody: Sequence[Judgem
     if tally.wins.cases:
         yield _line(f"{models[1]} won", f"{_share(tally.wins)} against {models[0]}")
     yield from _model_lines(tally.taught)
-    between = between_annotators(everybody)
+    between = annotator_agreements(everybody)
     if between:
         yield ""
         yield "labelers on the same pairs"
         yield from (_between(one) for one in between)
 
 
-def _model_lines(taught: Mapping[str, Taught]) -> Iterator[str]:
+def _model_lines(taught: Mapping[str, ModelDisagreement]) -> Iterator[str]:
     if not taught:
         return
     yield ""
     yield "the reward model had it the other way round"
     for name, one in taught.items():
-        all_shown = f"{percent(one.corrected)} of all that were shown, ties and skips too"
-        yield _line(f"  {name} pairs", f"{_share(one.wrong)}; {all_shown}")
+        all_shown = f"{percent(one.of_shown)} of all that were shown, ties and skips too"
+        yield _line(f"  {name} pairs", f"{_share(one.of_votes)}; {all_shown}")
     if {"uncertainty", "control"} <= taught.keys():
-        more = _more(taught["uncertainty"].corrected, taught["control"].corrected)
+        more = _more(taught["uncertainty"].of_shown, taught["control"].of_shown)
         yield f"  {more}"
 
 
@@ -56,7 +56,7 @@ def _more(chosen: Share, control: Share) -> str:
     return "which of the two teaches more cannot be told from so few"
 
 
-def _between(one: Between) -> str:
+def _between(one: AnnotatorAgreement) -> str:
     kappa = "" if one.kappa is None else f", kappa {one.kappa:.2f}"
     return _line(f"  {one.annotators[0]}, {one.annotators[1]}", f"{_share(one.agreed)}{kappa}")
 

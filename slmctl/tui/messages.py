@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from engine.core.errors import EngineError
-from engine.data.labels.store import Judgement
+from engine.data.labels.store import Label
 from engine.rundir.directory import RunDir
 from slmctl.chat.conversation import Judged, Reply
 from slmctl.chat.state import Wanted
@@ -221,9 +221,9 @@ class SessionFailed(Message):
 
 @dataclass
 class LabelKept(Message):
-    """A judgement is on the disk; `withdrawn` says that it is one that was taken back."""
+    """A label is on the disk; `withdrawn` says that it is one that was taken back."""
 
-    judgement: Judgement
+    label: Label
     withdrawn: bool = False
 
 

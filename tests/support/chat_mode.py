@@ -9,7 +9,7 @@ from typing import cast
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from engine.data.labels.store import Judgement, read_labels
+from engine.data.labels.store import Label, read_labels
 from engine.rundir.directory import RunDir, write_text
 from slmctl.tui.app import Playground
 from slmctl.tui.chat.reply_pane import ReplyPane
@@ -136,6 +136,6 @@ def talk(
     return fake
 
 
-def labels(home: Path) -> list[Judgement]:
+def labels(home: Path) -> list[Label]:
     """What stands in the label database of the run."""
     return read_labels(home / "tiny" / "labels.db")

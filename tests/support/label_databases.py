@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.data.labels.store import Candidate, Judgement, LabelStore, read_labels
+from engine.data.labels.store import Candidate, Label, LabelStore, read_labels
 from engine.data.records import Message
 
 LONGEST_LIFE_S = 0.3  # of a labeler, from its first label on: some tens of labels
@@ -22,20 +22,20 @@ KILLS_A_FILE = 10
 LONGEST_RESPONSE = 9000  # characters: more than a page of the file
 
 
-def judged(first: str = "a", second: str = "b", ranks: tuple[int, ...] | None = (0, 1), **fields: Any) -> Judgement:
-    """A judgement of two responses; the first is the better one unless told."""
+def judged(first: str = "a", second: str = "b", ranks: tuple[int, ...] | None = (0, 1), **fields: Any) -> Label:
+    """A label of two responses; the first is the better one unless told."""
     verdict = "choice" if ranks in ((0, 1), (1, 0)) else "tie" if ranks else "skip"
     given = {"annotator": "ann", "prompt": "Hi", "verdict": verdict, **fields}
-    return Judgement(candidates=(Candidate(first), Candidate(second)), ranks=ranks, **given)
+    return Label(candidates=(Candidate(first), Candidate(second)), ranks=ranks, **given)
 
 
-def stored(path: Path, *judgements: Judgement) -> list[int]:
-    """The numbers of these judgements, each in the file now."""
+def stored(path: Path, *labels: Label) -> list[int]:
+    """The numbers of these labels, each in the file now."""
     with LabelStore(path) as store:
-        return [store.add(judgement) for judgement in judgements]
+        return [store.add(label) for label in labels]
 
 
-def numbered(annotator: str, number: int) -> Judgement:
+def numbered(annotator: str, number: int) -> Label:
     """The label that a labeler makes as its own number `number`, which says how long its parts are."""
     size = random.Random(f"{annotator} {number}").randrange(LONGEST_RESPONSE)
     prompt = (Message("user", f"{number}"), Message("assistant", "x" * (size % 700)))

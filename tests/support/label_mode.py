@@ -5,7 +5,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from engine.data.labels.store import Judgement, read_labels
+from engine.data.labels.store import Label, read_labels
 from engine.run.planning import RunRequest, prepare
 from slmctl.label.setup import Wishes
 from slmctl.tui.app import Playground
@@ -32,7 +32,7 @@ def play(
     sampler: FakeSampler | None = None,
     size: tuple[int, int] = (80, 24),
     **wished: Any,
-) -> list[Judgement]:
+) -> list[Label]:
     """Runs a script against the label mode; what stands in the database afterwards."""
     wishes = Wishes(models or ("tiny:sft", "tiny:ppo"), annotator=wished.pop("annotator", "ann"), **wished)
     start = Start(home, "label", models=wishes.models, options={"label": wishes})
@@ -49,13 +49,13 @@ def screen_of(app: Playground) -> LabelScreen:
 
 
 async def pair(app: Playground, pilot: Pilot[None], judged: int = 0) -> None:
-    """Waits until so many judgements stand and the next question is on the screen."""
+    """Waits until so many labels stand and the next question is on the screen."""
 
     def there() -> bool:
         session = screen_of(app).session
         return session is not None and session.question is not None and len(session.labelling.judged) == judged
 
-    await until(pilot, there, f"a question after {judged} judgements")
+    await until(pilot, there, f"a question after {judged} labels")
     await pilot.pause()
 
 
@@ -64,9 +64,9 @@ def words(app: Playground) -> str:
     return " ".join(screen_text(app).translate(str.maketrans("│▌╭╮╰╯─", "       ")).split())
 
 
-def by_place(judgement: Judgement) -> list[int] | None:
+def by_place(label: Label) -> list[int] | None:
     """The ranks in the order of the screen."""
-    return None if judgement.ranks is None else [judgement.ranks[at] for at in judgement.shown]
+    return None if label.ranks is None else [label.ranks[at] for at in label.shown]
 
 
 def assert_harmless(app: Playground) -> None:

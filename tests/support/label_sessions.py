@@ -81,7 +81,7 @@ def skipped(session: Labelling) -> Awaitable[object]:
 
 
 def undone(session: Labelling) -> Awaitable[object]:
-    """The last judgement is taken back."""
+    """The last label is taken back."""
     return session.undo()
 
 

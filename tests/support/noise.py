@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.events import AlarmRaised, RunFailed
-from engine.data.labels.store import Candidate, Judgement, LabelStore
+from engine.data.labels.store import Candidate, Label, LabelStore
 from engine.data.records import Prompt
 from slmctl.label.setup import Wishes
 from slmctl.tui.app import Playground
@@ -64,7 +64,7 @@ def main() -> None:
     prompts.write_text("".join(json.dumps({"prompt": noise(rng)}) + "\n" for _ in range(50)))
     with LabelStore(run.path / "labels.db") as store:
         pair = (Candidate(noise(rng), model=noise(rng)), Candidate(noise(rng), model=noise(rng)))
-        store.add(Judgement(noise(rng), noise(rng), pair, "choice", ranks=(0, 1), note=noise(rng)))
+        store.add(Label(noise(rng), noise(rng), pair, "choice", ranks=(0, 1), note=noise(rng)))
     models = ("noise:sft", "noise:ppo")
     wishes = Wishes(models[:1], prompts=str(prompts), annotator=noise(rng))
     start = Start(home, models=models, runs=("noise",), options={"annotator": noise(rng), "label": wishes})

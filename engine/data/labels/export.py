@@ -1,15 +1,15 @@
-"""Judgements as rows of data, in our own form and in those of TRL and of Anthropic's HH.
+"""Labels as rows of data, in our own format and in those of TRL and Anthropic's HH.
 
-    rankings  {prompt, responses, ranking}   all that a person ranked, ties too; the lowest rank is the best; with it
-                                             go `strength`, 2 for much better, `flagged` and `note`
+    rankings  {prompt, responses, ranking}   all ranked responses, ties included, rank 0 the best; also `strength`
+                                             (2 for much better), `flagged` and `note`
     trl       {prompt, chosen, rejected}     every pair with a preference
     hh        {chosen, rejected}             the same, as transcripts
-    kto       {prompt, completion, label}    the best true, the worst false, between them nothing; both bad are false,
-                                             and a tie does not say whether the two are good
+    kto       {prompt, completion, label}    the best are true, the worst false; "both bad" are all false, and ties are
+                                             left out, because they do not say whether the responses are good
     sft       {prompt, completion}           edited responses
 
-What is no row is counted by reason: nothing vanishes unsaid. A pair that came back to see whether its annotator agrees
-with himself is not there twice. Writing files is the command's job, and reading labels preferences.py's.
+Labels that give no row are counted by reason. Repeated pairs, which measure self-agreement, are left out. Writing files
+is the command's job, reading labels store.py's.
 """
 
 from collections import Counter
@@ -18,46 +18,46 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.core.errors import ConfigError, nearest
-from engine.data.labels.store import Judgement, Labels
+from engine.data.labels.store import Label, Labels
 from engine.data.records import ASSISTANT, HUMAN, Message, Prompt, plain_prompt
 
 JsonRow = dict[str, Any]
-REPEAT = "a pair that came back"
-TAKEN_BACK = "taken back"
-UNRANKED = "skips and edits, which rank nothing"
-TIED = "ties, which prefer nothing"
-BOTH_BAD = "both bad, which prefers neither"
-SAME = "twice the same response"
-UNEDITED = "nothing was edited"
-MARKS = ("strength", "flagged", "note")  # fields of a ranking that say how a person meant it; nothing learns from them
-NO_TRANSCRIPT = "turns that no transcript can hold"
+REPEAT = "repeated pair"
+WITHDRAWN = "withdrawn"
+UNRANKED = "skip or edit, without a ranking"
+TIED = "tie, without a preference"
+BOTH_BAD = "both bad, without a preference"
+SAME = "two identical responses"
+UNEDITED = "no edited response"
+MARKS = ("strength", "flagged", "note")  # fields of a ranking that training ignores
+NO_TRANSCRIPT = "conversation that a transcript cannot represent"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Rows, each with the number of its label, and how many labels gave none, by reason."""
+    """Rows, each with the id of its label, and how many labels gave no row, by reason."""
 
     rows: list[tuple[int, JsonRow]]
     left_out: Counter[str]
 
 
-def export(labels: Labels, form: str, annotators: Collection[str] = ()) -> Exported:
+def export_rows(labels: Labels, form: str, annotators: Collection[str] = ()) -> Exported:
     """The rows of these annotators' labels, or of all.
 
-    Where one prompt is a conversation, all rows of TRL's forms are: its readers want a file to be of one kind.
+    If any prompt is a conversation, all rows of TRL's formats are conversations: its readers expect one kind a file.
 
-    Raises: ConfigError for a form or an annotator that there is not.
+    Raises: ConfigError for an unknown format or annotator.
     """
-    if form not in FORMS:
-        raise ConfigError(f"there is no format {form!r}{nearest(form, FORMS)} (formats: {', '.join(FORMS)})")
+    if form not in FORMATS:
+        raise ConfigError(f"unknown format {form!r}{nearest(form, FORMATS)} (formats: {', '.join(FORMATS)})")
     _check_annotators(annotators, labels)
     standing, withdrawn = (_made_by(annotators, some) for some in (labels.standing, labels.withdrawn))
     turns = form != "rankings" and not all(isinstance(one.prompt, str) for one in standing)
     ranked = {one.id for one in standing if one.ranking is not None}
-    exported = Exported([], Counter({TAKEN_BACK: len(withdrawn)} if withdrawn else {}))
+    exported = Exported([], Counter({WITHDRAWN: len(withdrawn)} if withdrawn else {}))
     for one in standing:
         again = one.repeats in ranked and one.ranking is not None
-        found = REPEAT if again and form != "sft" else FORMS[form](one, turns)
+        found = REPEAT if again and form != "sft" else FORMATS[form](one, turns)
         if isinstance(found, str):
             exported.left_out[found] += 1
         else:
@@ -69,14 +69,14 @@ def _check_annotators(annotators: Collection[str], labels: Labels) -> None:
     known = sorted({one.annotator for one in (*labels.standing, *labels.withdrawn)})
     for name in annotators:
         if name not in known:
-            raise ConfigError(f"nobody named {name!r} made labels{nearest(name, known)} (names: {', '.join(known)})")
+            raise ConfigError(f"no labels by annotator {name!r}{nearest(name, known)} (annotators: {', '.join(known)})")
 
 
-def _made_by(annotators: Collection[str], judgements: Sequence[Judgement]) -> list[Judgement]:
-    return [one for one in judgements if not annotators or one.annotator in annotators]
+def _made_by(annotators: Collection[str], labels: Sequence[Label]) -> list[Label]:
+    return [one for one in labels if not annotators or one.annotator in annotators]
 
 
-def _rankings(one: Judgement, turns: bool) -> list[JsonRow] | str:
+def _rankings(one: Label, turns: bool) -> list[JsonRow] | str:
     ranking = one.ranking
     if ranking is None:
         return UNRANKED
@@ -85,7 +85,7 @@ def _rankings(one: Judgement, turns: bool) -> list[JsonRow] | str:
     return [{"prompt": prompt, "responses": list(ranking.responses), "ranking": list(ranking.ranks), **marks}]
 
 
-def _trl(one: Judgement, turns: bool) -> list[JsonRow] | str:
+def _trl(one: Label, turns: bool) -> list[JsonRow] | str:
     pairs = _pairs(one)
     if isinstance(pairs, str):
         return pairs
@@ -93,7 +93,7 @@ def _trl(one: Judgement, turns: bool) -> list[JsonRow] | str:
     return [{"prompt": prompt, "chosen": _reply(a, turns), "rejected": _reply(b, turns)} for a, b in pairs]
 
 
-def _hh(one: Judgement, turns: bool) -> list[JsonRow] | str:
+def _hh(one: Label, turns: bool) -> list[JsonRow] | str:
     pairs = _pairs(one)
     if isinstance(pairs, str):
         return pairs
@@ -108,7 +108,7 @@ def _hh(one: Judgement, turns: bool) -> list[JsonRow] | str:
     return [{"chosen": f"{start} {a}", "rejected": f"{start} {b}"} for a, b in pairs]
 
 
-def _kto(one: Judgement, turns: bool) -> list[JsonRow] | str:
+def _kto(one: Label, turns: bool) -> list[JsonRow] | str:
     ranking = one.ranking
     if ranking is None:
         return UNRANKED
@@ -123,14 +123,14 @@ def _kto(one: Judgement, turns: bool) -> list[JsonRow] | str:
     ]
 
 
-def _sft(one: Judgement, turns: bool) -> list[JsonRow] | str:
+def _sft(one: Label, turns: bool) -> list[JsonRow] | str:
     if one.edited is None:
         return UNEDITED
     return [{"prompt": _prompt(one.prompt, turns), "completion": _reply(one.edited, turns)}]
 
 
-def _pairs(one: Judgement) -> list[tuple[str, str]] | str:
-    """The texts of every pair with a preference, the better one first, or the reason why there is none."""
+def _pairs(one: Label) -> list[tuple[str, str]] | str:
+    """The texts of every pair with a preference, chosen first, or the reason why there is none."""
     ranking = one.ranking
     if ranking is None:
         return UNRANKED
@@ -147,7 +147,7 @@ def _reply(text: str, turns: bool) -> str | list[JsonRow]:
     return [asdict(Message("assistant", text))] if turns else text
 
 
-FORMS: dict[str, Callable[[Judgement, bool], list[JsonRow] | str]] = {
+FORMATS: dict[str, Callable[[Label, bool], list[JsonRow] | str]] = {
     "trl": _trl,
     "hh": _hh,
     "kto": _kto,

@@ -1,8 +1,8 @@
-"""The label database: every judgement that people made on a screen, one row each, in SQLite.
+"""The label database: labels made in the terminal, one SQLite row each.
 
-A judgement that `add` returned for is on the disk (WAL, synchronous=FULL). Rows are never changed or deleted: taking a
-judgement back adds a row that withdraws it. Several processes may write one file at once. What judgements say about
-each other is agreement.py's job, other formats are exports.py's.
+Once `add` returns, the label is on disk (WAL, synchronous=FULL). Labels are append-only: withdrawing one adds a row.
+Several processes may write to one file at once. Statistics of labels are agreement.py's job, other formats
+export.py's.
 """
 
 import json
@@ -18,14 +18,14 @@ from types import NoneType
 from typing import Any, Self
 
 from engine.core.errors import DataError, FileError, WithdrawnError
-from engine.data.labels.database import BUSY_S, COLUMNS, connect, make_or_check, reading, said
+from engine.data.labels.database import BUSY_S, COLUMNS, connect, initialize, open_read_only, sqlite_errors
 from engine.data.records import Message, Prompt, Ranking, plain_prompt
 
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
 WITHDRAWN = "withdrawn"
 Kinds = type | tuple[type, ...]
 NUMBER = (int, float)
-KINDS: Mapping[str, Kinds] = {
+KINDS: Mapping[str, Kinds] = {  # types of the plain columns; the others are JSON
     "id": int,
     "at": NUMBER,
     "annotator": str,
@@ -38,7 +38,6 @@ KINDS: Mapping[str, Kinds] = {
     "selection": str,
     "repeats": (int, NoneType),
 }
-"""What the plain columns of a row must hold; the others are JSON."""
 CANDIDATE: Mapping[str, Kinds] = {
     "text": str,
     "model": str,
@@ -49,21 +48,21 @@ CANDIDATE: Mapping[str, Kinds] = {
     "finished": bool,
     "score": (*NUMBER, NoneType),
 }
-TAKEN_BACK = "id IN (SELECT withdraws FROM judgements WHERE withdraws IS NOT NULL AND id <= :until)"
-REPLACED = (  # by the row before the one that withdraws them, which the same stroke added
-    "id IN (SELECT gone.withdraws FROM judgements gone JOIN judgements new ON new.id = gone.id - 1 "
-    "JOIN judgements old ON old.id = gone.withdraws WHERE new.withdraws IS NULL AND new.id <> old.id "
+IS_WITHDRAWN = "id IN (SELECT withdraws FROM labels WHERE withdraws IS NOT NULL AND id <= :until)"
+IS_REPLACED = (  # the row before the withdrawal is the replacement, added in the same transaction
+    "id IN (SELECT gone.withdraws FROM labels gone JOIN labels new ON new.id = gone.id - 1 "
+    "JOIN labels old ON old.id = gone.withdraws WHERE new.withdraws IS NULL AND new.id <> old.id "
     "AND new.annotator = gone.annotator AND new.prompt = old.prompt AND new.candidates = old.candidates)"
 )
-EVER = 2**63 - 1  # the highest number that a row can have
+MAX_ID = 2**63 - 1  # of an SQLite row
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One response that was judged, with what it takes to draw it again.
+    """One response that was judged, with all that is needed to sample it again.
 
-    `model` is the reference as a person typed it, `checkpoint` the hash of the directory, `sampling` the settings by
-    name, `score` what a reward model thought of it, None where none was asked.
+    `model` is the reference as typed, `checkpoint` the hash of its directory, `sampling` the settings by name, `score`
+    the reward model's score, None without a reward model.
     """
 
     text: str
@@ -77,13 +76,13 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """One row.
+class Label:
+    """What one annotator decided about the responses to one prompt: a row of the database.
 
-    `shown` names the candidates in the order in which they stood on the screen. `ranks` has one number a candidate, 0
-    the best and equal numbers a tie; None for skip and edit. `strength` is 2 where the better one is much better, else
-    1. `selection` is how the pair was chosen, such as random or uncertainty; `repeats` the judgement of which this is
-    the same pair again. `id` and `at` (unix seconds) are set by the store.
+    `shown` lists candidate indices in screen order. `ranks` has one number per candidate, 0 for the best, equal for a
+    tie; None for skip and edit. `strength` is 2 for "much better", else 1. `selection` is how the pair was selected,
+    such as random or uncertainty; `repeats` is the id of the label whose pair this repeats. The store sets `id` and
+    `at` (unix seconds).
     """
 
     annotator: str
@@ -109,27 +108,27 @@ class Judgement:
 
     @property
     def ranking(self) -> Ranking | None:
-        """What it says of its responses, None where it ranks none."""
+        """The ranking of the responses, None if the label has none."""
         if self.ranks is None or len(self.ranks) < 2:
             return None
         return Ranking(self.prompt, tuple(candidate.text for candidate in self.candidates), self.ranks)
 
 
 class LabelStore:
-    """A label database, made where there is none; usable from several threads."""
+    """A label database, created if missing; usable from several threads."""
 
     def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
         """`busy_s` is how long a write waits for another process.
 
-        Raises: FileError where the file cannot be opened, is no label database or one of a later version; LockedError.
+        Raises: FileError if the file cannot be opened, is no label database or has another schema; LockedError.
         """
         self.path = path
         self._guard = threading.Lock()
-        with said(path):
+        with sqlite_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connect(path, "mode=rwc", busy_s)
             try:
-                make_or_check(self._connection, path, busy_s)
+                initialize(self._connection, path, busy_s)
             except BaseException:
                 self._connection.close()
                 raise
@@ -141,47 +140,46 @@ class LabelStore:
         self.close()
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""
         with self._guard:
             self._connection.close()
 
-    def add(self, judgement: Judgement, instead_of: int | None = None) -> int:
-        """The number of a new row, once it is on the disk; judgement `instead_of` is taken back by the same stroke.
+    def add(self, label: Label, instead_of: int | None = None) -> int:
+        """The id of the new row, once it is on disk; label `instead_of` is withdrawn in the same transaction.
 
-        Raises: FileError where it cannot be written, or holds half of a surrogate pair, which is not text; LockedError
-        where another process holds the file; WithdrawnError where `instead_of` stands no longer. Nothing is written
-        then.
+        Raises, and writes nothing: FileError if the disk fails; DataError for a lone surrogate, which is not text;
+        LockedError if another process has the file locked; WithdrawnError if `instead_of` was withdrawn already.
         """
         with self._transaction():
-            number = self._insert(judgement, {})
+            number = self._insert(label, {})
             if instead_of is not None:
-                self._withdraw(instead_of, judgement.annotator)
+                self._withdraw(instead_of, label.annotator)
         return number
 
     def withdraw(self, number: int, annotator: str) -> int:
-        """The number of the row that takes judgement `number` back. Raises: FileError, LockedError, WithdrawnError."""
+        """The id of the row that withdraws label `number`. Raises: FileError, LockedError, WithdrawnError."""
         with self._transaction():
             return self._withdraw(number, annotator)
 
-    def newest(self, annotator: str, before: int = EVER) -> int:
-        """The number of an annotator's last row of those before a number, 0 for none. Raises: FileError."""
-        query = "SELECT max(id) FROM judgements WHERE annotator = ? AND id < ?"
-        with said(self.path), self._guard:
+    def newest(self, annotator: str, before: int = MAX_ID) -> int:
+        """The id of an annotator's last row with an id below `before`, 0 for none. Raises: FileError."""
+        query = "SELECT max(id) FROM labels WHERE annotator = ? AND id < ?"
+        with sqlite_errors(self.path), self._guard:
             return self._connection.execute(query, (annotator, before)).fetchone()[0] or 0
 
-    def standing(self, annotator: str | None = None, after: int = 0) -> list[Judgement]:
-        """The judgements that nobody took back, oldest first, of one annotator or of all; those above number `after`.
+    def standing(self, annotator: str | None = None, after: int = 0) -> list[Label]:
+        """Labels that were not withdrawn, with an id above `after`, oldest first; of one annotator or of all.
 
-        Raises: FileError where the file is damaged.
+        Raises: FileError if the file is damaged.
         """
-        wanted = f"NOT {TAKEN_BACK} AND id > :after AND (:annotator IS NULL OR annotator = :annotator)"
-        with said(self.path), self._guard:
-            return _select(self._connection, self.path, wanted, after=after, annotator=annotator, until=EVER)
+        wanted = f"NOT {IS_WITHDRAWN} AND id > :after AND (:annotator IS NULL OR annotator = :annotator)"
+        with sqlite_errors(self.path), self._guard:
+            return _select(self._connection, self.path, wanted, after=after, annotator=annotator, until=MAX_ID)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All that is written inside, or nothing."""
-        with said(self.path), self._guard:
+        """Commits all writes of the block, or none."""
+        with sqlite_errors(self.path), self._guard:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -192,78 +190,77 @@ class LabelStore:
                 raise
 
     def _withdraw(self, number: int, annotator: str) -> int:
-        if self._connection.execute("SELECT 1 FROM judgements WHERE withdraws = ?", (number,)).fetchone():
-            raise WithdrawnError(f"label {number} was taken back already, in another window")
-        nothing = Judgement(annotator, "", (), "skip")
+        if self._connection.execute("SELECT 1 FROM labels WHERE withdraws = ?", (number,)).fetchone():
+            raise WithdrawnError(f"label {number} was withdrawn already, in another window")
+        nothing = Label(annotator, "", (), "skip")
         return self._insert(nothing, {"withdraws": number, "verdict": WITHDRAWN})
 
-    def _insert(self, judgement: Judgement, changes: Mapping[str, Any]) -> int:
+    def _insert(self, label: Label, changes: Mapping[str, Any]) -> int:
         try:
-            row = {"at": time.time(), **_row_of(judgement), **changes}
-            query = f"INSERT INTO judgements ({', '.join(row)}) VALUES ({', '.join('?' for _ in row)})"
+            row = {"at": time.time(), **_row_of(label), **changes}
+            query = f"INSERT INTO labels ({', '.join(row)}) VALUES ({', '.join('?' for _ in row)})"
             number = self._connection.execute(query, tuple(row.values())).lastrowid
         except UnicodeEncodeError:
-            raise DataError(f"{self.path}: a label may not hold half of a surrogate pair, which is not text") from None
+            raise DataError(f"{self.path}: a label contains a lone surrogate, which is not text") from None
         assert number is not None
         return number
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The judgements of a label database: those that stand, and those that were taken back, oldest first.
+    """The labels of a database, oldest first: `standing` and `withdrawn`.
 
-    What another took the place of, as a stronger choice does of the first, is in neither. `newest` is the number of the
-    last row, 0 where there is none.
+    A label that was replaced, as a choice is by a stronger one, is in neither. `newest` is the id of the last row, 0
+    for none.
     """
 
-    standing: list[Judgement]
-    withdrawn: list[Judgement]
+    standing: list[Label]
+    withdrawn: list[Label]
     newest: int = 0
 
 
-def read_labels(path: Path) -> list[Judgement]:
-    """The judgements of a label database that nobody took back, oldest first. Raises: FileError as `read_database`."""
+def read_labels(path: Path) -> list[Label]:
+    """Labels that were not withdrawn, oldest first. Raises: FileError as `read_database`."""
     return read_database(path).standing
 
 
-def read_database(path: Path, until: int = EVER) -> Labels:
-    """What a label database holds, or held when `until` was its last row, which never changes.
+def read_database(path: Path, until: int = MAX_ID) -> Labels:
+    """The labels of a database up to row `until`: the same ones at any later time.
 
-    The file is not changed, and nothing is left beside it.
-
-    Raises: FileError where it is missing, damaged or no label database.
+    The file does not change, and no file is left beside it. Raises: FileError if it is missing, damaged or no label
+    database.
     """
     if not path.is_file():
-        raise FileError(f"there is no label database {path}")
-    with reading(path) as connection:
-        newest = connection.execute("SELECT max(id) FROM judgements WHERE id <= ?", (until,)).fetchone()[0] or 0
-        wanted = (f"NOT {TAKEN_BACK}", f"{TAKEN_BACK} AND NOT {REPLACED}")
+        raise FileError(f"label database {path} not found")
+    with open_read_only(path) as connection:
+        newest = connection.execute("SELECT max(id) FROM labels WHERE id <= ?", (until,)).fetchone()[0] or 0
+        wanted = (f"NOT {IS_WITHDRAWN}", f"{IS_WITHDRAWN} AND NOT {IS_REPLACED}")
         standing, withdrawn = (_select(connection, path, one, until=until) for one in wanted)
         return Labels(standing, withdrawn, newest)
 
 
-def _select(connection: sqlite3.Connection, path: Path, wanted: str, **values: object) -> list[Judgement]:
+def _select(connection: sqlite3.Connection, path: Path, wanted: str, **values: object) -> list[Label]:
     own = f"withdraws IS NULL AND id <= :until AND {wanted}"
-    query = f"SELECT {', '.join(COLUMNS)} FROM judgements WHERE {own} ORDER BY id"
-    return [_judgement_of(row, path) for row in connection.execute(query, values)]
+    query = f"SELECT {', '.join(COLUMNS)} FROM labels WHERE {own} ORDER BY id"
+    return [_label_of(row, path) for row in connection.execute(query, values)]
 
 
-def _row_of(judgement: Judgement) -> dict[str, Any]:
-    prompt, shown = judgement.prompt, judgement.shown or range(len(judgement.candidates))
+def _row_of(label: Label) -> dict[str, Any]:
+    prompt, shown = label.prompt, label.shown or range(len(label.candidates))
     return {
-        "annotator": judgement.annotator,
+        "annotator": label.annotator,
         "prompt": _json(plain_prompt(prompt)),
-        "candidates": _json([_plain(candidate) for candidate in judgement.candidates]),
+        "candidates": _json([_plain(candidate) for candidate in label.candidates]),
         "shown": _json(list(shown)),
-        "verdict": judgement.verdict,
-        "ranks": None if judgement.ranks is None else _json(judgement.ranks),
-        "strength": judgement.strength,
-        "note": judgement.note,
-        "edited": judgement.edited,
-        "flagged": int(judgement.flagged),
-        "seconds": judgement.seconds,
-        "selection": judgement.selection,
-        "repeats": judgement.repeats,
+        "verdict": label.verdict,
+        "ranks": None if label.ranks is None else _json(label.ranks),
+        "strength": label.strength,
+        "note": label.note,
+        "edited": label.edited,
+        "flagged": int(label.flagged),
+        "seconds": label.seconds,
+        "selection": label.selection,
+        "repeats": label.repeats,
     }
 
 
@@ -273,23 +270,23 @@ def _plain(candidate: Candidate) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    """JSON of ASCII alone. Raises: UnicodeEncodeError where text holds half of a surrogate pair."""
+    """ASCII JSON. Raises: UnicodeEncodeError for a lone surrogate."""
     json.dumps(value, ensure_ascii=False).encode()
     return json.dumps(value)
 
 
-def _judgement_of(row: sqlite3.Row, path: Path) -> Judgement:
-    """The judgement of a row; what a later version may have put into its JSON is left out. Raises: DataError."""
+def _label_of(row: sqlite3.Row, path: Path) -> Label:
+    """The label of a row; unknown keys in its JSON are ignored. Raises: DataError."""
     try:
         kept = {name: _checked(row[name], kinds, name) for name, kinds in KINDS.items()}
         candidates = _listed(row["candidates"], dict, "candidates")
         ranks = None if row["ranks"] is None else tuple(_listed(row["ranks"], int, "ranks"))
         shown = tuple(_listed(row["shown"], int, "shown"))
         if ranks is not None and len(ranks) != len(candidates):
-            raise ValueError(f"{len(candidates)} candidates have {len(ranks)} ranks")
+            raise ValueError(f"{len(candidates)} candidates but {len(ranks)} ranks")
         if sorted(shown) != list(range(len(candidates))) or kept["verdict"] not in VERDICTS:
             raise ValueError(f"shown is {shown}, verdict is {kept['verdict']!r}")
-        return Judgement(
+        return Label(
             **kept | {"flagged": bool(kept["flagged"])},
             prompt=_prompt_of(json.loads(row["prompt"])),
             candidates=tuple(_candidate_of(item) for item in candidates),
@@ -309,7 +306,7 @@ def _prompt_of(value: Any) -> Prompt:
         return value
     turns = [_checked(turn, dict, "prompt") for turn in _checked(value, list, "prompt")]
     if not turns:
-        raise ValueError("prompt has no turn")
+        raise ValueError("prompt has no messages")
     return tuple(Message(*(_checked(turn.get(name), str, name) for name in ("role", "content"))) for turn in turns)
 
 

@@ -10,7 +10,7 @@ class Keeping:
     def __init__(self) -> None:
         self.busy = False  # an answer is on its way to the disk
         self.refused = False  # a key was pressed meanwhile, and not taken
-        self._undos = 0  # how many more judgements are to be taken back after the one that is now
+        self._undos = 0  # how many more labels are to be taken back after the one that is now
         self._undoing = False
         self._stronger = False  # its own number was
         self._pressed: tuple[int, float] | None = None  # the number that the last answer was given with, and when
@@ -20,7 +20,7 @@ class Keeping:
         self.busy, self._pressed, self._undoing = True, pressed, False
 
     def begin_undo(self, held: bool) -> bool:
-        """Whether a judgement can be taken back now; while one is, the next follows by itself, unless the file is
+        """Whether a label can be taken back now; while one is, the next follows by itself, unless the file is
         `held` by another process, so that nobody sees what a press does."""
         if self.busy and self._undoing and not held:
             self._undos += 1
@@ -55,7 +55,7 @@ class Keeping:
         return again
 
     def undoes_more(self) -> bool:
-        """Whether another judgement is to be taken back."""
+        """Whether another label is to be taken back."""
         more = self._undos > 0
         self._undos -= more
         return more

@@ -174,7 +174,7 @@ class LabelScreen(Screen[None]):
         self.show()
 
     def on_label_kept(self, message: LabelKept) -> None:
-        """Tells of a judgement that is on the disk, and makes it stronger where its number was pressed again."""
+        """Tells of a label that is on the disk, and makes it stronger where its number was pressed again."""
         note = f"  ({TOO_SOON})" if self._keeping.refused else ""
         stronger = self._keeping.kept()
         self.show()
@@ -184,8 +184,8 @@ class LabelScreen(Screen[None]):
             if self._keeping.undoes_more():
                 self.action_undo()
         elif self.session is not None:
-            earlier = self.session.earlier(message.judgement)
-            self.query_one(Reveal).show(message.judgement, self.session.sitting.recipe.scorer, earlier, note)
+            earlier = self.session.earlier(message.label)
+            self.query_one(Reveal).show(message.label, self.session.sitting.recipe.scorer, earlier, note)
             if stronger:
                 self._strengthen()
         self._take_opened()
@@ -276,7 +276,7 @@ class LabelScreen(Screen[None]):
             self._keep(SKIP, question)
 
     def action_undo(self) -> None:
-        """Takes the last judgement back, and the one before it the next time."""
+        """Takes the last label back, and the one before it the next time."""
         if self.session is None:
             return
         if self._keeping.begin_undo(self.session.labelling.writes.locked):

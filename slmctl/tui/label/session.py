@@ -8,7 +8,7 @@ from pathlib import Path
 from textual.message import Message
 
 from engine.core.errors import EngineError, FileError, LockedError, WithdrawnError
-from engine.data.labels.store import Judgement, LabelStore, read_labels
+from engine.data.labels.store import Label, LabelStore, read_labels
 from engine.data.records import prompt_text
 from slmctl.console.safe import clean
 from slmctl.label.candidates import Question
@@ -70,9 +70,9 @@ class LabelSession:
         """Why prompts could not be asked, other than that all responses to them were alike."""
         return [reason for reason in self.labelling.questions.left_out if reason != ALIKE]
 
-    def earlier(self, judgement: Judgement) -> Judgement | None:
-        """The judgement of which this one is a repeat."""
-        return next((one for one in self.labelling.judged if one.id == judgement.repeats), None)
+    def earlier(self, label: Label) -> Label | None:
+        """The label of which this one is a repeat."""
+        return next((one for one in self.labelling.judged if one.id == label.repeats), None)
 
     @property
     def fault(self) -> EngineError | None:
@@ -118,19 +118,19 @@ class LabelSession:
         await self._keep(self.labelling.strengthen(), nothing="there is no choice to strengthen")
 
     async def undo(self) -> None:
-        """Takes the last judgement back."""
+        """Takes the last label back."""
         await self._keep(self.labelling.undo(), nothing="there is nothing to take back", withdrawn=True)
 
-    async def _keep(self, deed: Awaitable[Judgement | None], nothing: str = "", withdrawn: bool = False) -> None:
+    async def _keep(self, deed: Awaitable[Label | None], nothing: str = "", withdrawn: bool = False) -> None:
         """Says how a deed has ended: LabelKept once it is on the disk, else LabelUnkept."""
         try:
-            judgement = await deed
+            label = await deed
         except WithdrawnError as error:
             self.post(LabelUnkept(str(error)))
         except EngineError as error:
             self.post(LabelUnkept(f"{NOT_WRITTEN}: {error}"))
         else:
-            self.post(LabelUnkept(nothing) if judgement is None else LabelKept(judgement, withdrawn))
+            self.post(LabelUnkept(nothing) if label is None else LabelKept(label, withdrawn))
 
     async def resample(self) -> None:
         """Draws other responses to the prompt, or tries again where drawing has failed."""

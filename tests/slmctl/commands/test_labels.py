@@ -30,9 +30,9 @@ def test_rows_go_to_stdout_and_counts_to_stderr(cli: Cli, database: str) -> None
     ]
     assert outcome.err.splitlines() == [
         f"{database}: trl, labels: 2, rows: 2",
-        "2 left out: skips and edits, which rank nothing",
-        "1 left out: a pair that came back",
-        "1 left out: ties, which prefer nothing",
+        "2 left out: skip or edit, without a ranking",
+        "1 left out: repeated pair",
+        "1 left out: tie, without a preference",
     ]
 
 
@@ -51,11 +51,11 @@ def test_a_file_is_written_once(cli: Cli, database: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("typed", "code", "words"),
     [
-        (["--format", "tlr"], 2, "there is no format 'tlr'; did you mean 'trl'?"),
-        (["--format", "trl", "--annotator", "eve"], 2, "nobody named 'eve' made labels (names: ann, bob)"),
+        (["--format", "tlr"], 2, "unknown format 'tlr'; did you mean 'trl'?"),
+        (["--format", "trl", "--annotator", "eve"], 2, "no labels by annotator 'eve' (annotators: ann, bob)"),
         (["--format", "trl", "--out", "x.json"], 2, "--out is x.json; it must end with .jsonl"),
-        (["--format", "trl", "--db", "none.db"], 3, "there is no label database none.db"),
-        (["--format", "sft", "--annotator", "ann"], 3, "gives no row of sft: 4 left out: nothing was edited"),
+        (["--format", "trl", "--db", "none.db"], 3, "label database none.db not found"),
+        (["--format", "sft", "--annotator", "ann"], 3, "gives no row of sft: 4 left out: no edited response"),
         ([], 2, "Missing option '--format'"),
     ],
 )  # fmt: skip

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.errors import FileError
-from engine.data.labels.agreement import between_annotators
-from engine.data.labels.store import Judgement, LabelStore, read_database, read_labels
+from engine.data.labels.agreement import annotator_agreements
+from engine.data.labels.store import Label, LabelStore, read_database, read_labels
 from engine.data.records import Message
 from slmctl.label import session as labelling
 from slmctl.label.counts import agrees, tally
@@ -201,7 +201,7 @@ def test_a_question_is_answered_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         looked.set()
         answered, again, much, withdrawn = await asyncio.gather(answering, *later, return_exceptions=True)
         assert isinstance(again, AssertionError), "the question was answered"
-        assert isinstance(answered, Judgement) and isinstance(much, Judgement) and isinstance(withdrawn, Judgement)
+        assert isinstance(answered, Label) and isinstance(much, Label) and isinstance(withdrawn, Label)
         assert (answered.id, answered.strength, much.id, much.strength, withdrawn) == (1, 1, 2, 2, much)
         assert not session.writes.busy and not session.judged
         await session.close()
@@ -220,9 +220,9 @@ def test_a_restart_goes_on_where_it_was_and_asks_no_prompt_again(tmp_path: Path)
     assert len(set(own)) == len(own)
 
 
-def same(judgement: Judgement) -> Judgement:
-    """What of a judgement does not hang on the clock."""
-    return replace(judgement, at=0.0, seconds=0.0)
+def same(label: Label) -> Label:
+    """What of a label does not hang on the clock."""
+    return replace(label, at=0.0, seconds=0.0)
 
 
 def test_some_pairs_come_back_swapped_and_none_twice(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_no_pair_comes_back_twice_nor_one_that_has_come_back(tmp_path: Path, mon
 def test_two_labelers_are_asked_the_same_and_their_agreement_is_known(tmp_path: Path) -> None:
     lived(tmp_path / "l.db", *[first] * 8, annotator="ann")
     lived(tmp_path / "l.db", *[first] * 6, *[second] * 2, annotator="bob")
-    (found,) = between_annotators(read_labels(tmp_path / "l.db"))
+    (found,) = annotator_agreements(read_labels(tmp_path / "l.db"))
     assert (found.agreed.count, found.agreed.cases) == (6, 8)
 
 

@@ -51,7 +51,7 @@ def test_two_sessions_of_one_labeler_rarely_ask_the_same(tmp_path: Path) -> None
 
 def test_two_sessions_of_one_labeler_ask_different_prompts_until_all_are_asked(tmp_path: Path) -> None:
     async def script(one: Labelling, two: Labelling) -> None:
-        while {judgement.prompt for judgement in (*one.judged, *two.judged)} != set(PROMPTS):
+        while {label.prompt for label in (*one.judged, *two.judged)} != set(PROMPTS):
             for session in (one, two):
                 if session.question is not None:
                     await first(session)
@@ -80,7 +80,7 @@ def test_each_session_knows_what_was_judged_in_the_other(tmp_path: Path) -> None
             await asked(one)
         await first(two)
         stands = read_labels(tmp_path / "l.db")
-        assert [judgement.id for judgement in two.judged] == [judgement.id for judgement in stands]
+        assert [label.id for label in two.judged] == [label.id for label in stands]
 
     together(tmp_path / "l.db", script)
 
@@ -104,11 +104,11 @@ def test_what_was_judged_in_the_other_session_is_not_taken_back_here(tmp_path: P
 def test_what_stood_before_is_taken_back_in_one_session_alone(tmp_path: Path) -> None:
     async def script(one: Labelling, two: Labelling) -> None:
         assert await one.undo() is not None
-        with pytest.raises(WithdrawnError, match="label 2 was taken back already"):
+        with pytest.raises(WithdrawnError, match="label 2 was withdrawn already"):
             await two.strengthen()
         taken = await two.undo()
         assert taken is not None and taken.id == 1
-        with pytest.raises(WithdrawnError, match="label 1 was taken back already"):
+        with pytest.raises(WithdrawnError, match="label 1 was withdrawn already"):
             await one.undo()
         assert (await one.undo(), await two.undo()) == (None, None)
 
@@ -132,7 +132,7 @@ def test_what_could_not_be_read_of_the_other_session_is_read_the_next_time(
             patch.setattr(two.store, "newest", torn)
             assert await two.strengthen() is not None
         await second(two)
-        assert [judgement.id for judgement in two.judged] == [one.id for one in read_labels(tmp_path / "l.db")]
+        assert [label.id for label in two.judged] == [one.id for one in read_labels(tmp_path / "l.db")]
 
     together(tmp_path / "l.db", script)
 

@@ -1,4 +1,4 @@
-"""What judgements say about labelers and reward model, by hand and against slow versions."""
+"""What labels say about labelers and reward model, by hand and against slow versions."""
 
 import math
 from collections import Counter
@@ -11,38 +11,38 @@ from hypothesis import strategies as st
 
 from engine.core.intervals import Share, mean_interval
 from engine.data.labels.agreement import (
-    between_annotators,
-    counts,
+    annotator_agreements,
+    disagreement_by_selection,
     first_shown_won,
     kappa,
-    labels_a_minute,
+    labels_per_minute,
     longer_won,
     self_agreement,
-    taught_by_selection,
+    verdict_counts,
 )
-from engine.data.labels.store import Candidate, Judgement
+from engine.data.labels.store import Candidate, Label
 from tests.support.label_databases import judged
 
 A, TIE, B = (0, 1), (0, 0), (1, 0)
 Ranks = tuple[int, ...] | None
 
 
-def ranked(ranks: tuple[int, ...], *texts: str, **fields: Any) -> Judgement:
+def ranked(ranks: tuple[int, ...], *texts: str, **fields: Any) -> Label:
     """A ranking of several responses."""
     return replace(judged(), candidates=tuple(map(Candidate, texts)), verdict="ranking", ranks=ranks, **fields)
 
 
 def test_counts_and_pace() -> None:
     made = [judged(seconds=s) for s in (2.0, 4.0, 0.0, 6.0, 3600.0)] + [judged(ranks=None), judged(ranks=TIE)]
-    assert counts(made) == {"choice": 5, "ranking": 0, "tie": 1, "both_bad": 0, "skip": 1, "edit": 0}
-    assert labels_a_minute(made) == 12.0  # the middle of 2, 4, 6 and 3600 seconds is 5
-    assert labels_a_minute([judged()]) is None
+    assert verdict_counts(made) == {"choice": 5, "ranking": 0, "tie": 1, "both_bad": 0, "skip": 1, "edit": 0}
+    assert labels_per_minute(made) == 12.0  # the middle of 2, 4, 6 and 3600 seconds is 5
+    assert labels_per_minute([judged()]) is None
 
 
 def test_what_nobody_can_have_read_has_no_pace() -> None:
     programs = [judged(seconds=0.0001 * number, annotator="simulated-warm") for number in range(1, 50)]
-    assert labels_a_minute(programs) is None
-    assert labels_a_minute([*programs, judged(seconds=6.0)]) == 10.0
+    assert labels_per_minute(programs) is None
+    assert labels_per_minute([*programs, judged(seconds=6.0)]) == 10.0
 
 
 def test_agreement_with_oneself_whichever_side_a_text_is_on() -> None:
@@ -61,14 +61,14 @@ def test_agreement_with_oneself_whichever_side_a_text_is_on() -> None:
 
 
 def test_agreement_between_annotators_by_hand() -> None:
-    def row(name: str, text: str, ranks: Ranks, **fields: Any) -> Judgement:
+    def row(name: str, text: str, ranks: Ranks, **fields: Any) -> Label:
         return judged(f"{text}1", f"{text}2", ranks, annotator=name, **fields)
 
     ann = [row("ann", text, ranks) for text, ranks in zip("abcdef", (A, A, B, TIE, A, None), strict=True)]
     bob = [row("bob", text, ranks) for text, ranks in zip("abcdg", (A, B, B, TIE, A), strict=True)]
     swapped = judged(" a2", "a1 ", B, annotator="cat", prompt="  hi")  # the pair of ann's first, the other way round
     later = row("ann", "a", B)  # what ann said first counts
-    found = between_annotators([*ann, *bob, swapped, later])
+    found = annotator_agreements([*ann, *bob, swapped, later])
     assert [(one.annotators, one.agreed) for one in found] == [
         (("ann", "bob"), Share(3, 4)),
         (("ann", "cat"), Share(1, 1)),
@@ -76,7 +76,7 @@ def test_agreement_between_annotators_by_hand() -> None:
     ]
     # ann and bob: a quarter are ties on both sides, so that by chance 1/16 + 9/16 / 2 = 11/32 agree
     assert [one.kappa for one in found] == pytest.approx([(3 / 4 - 11 / 32) / (1 - 11 / 32), 1.0, 1.0])
-    assert between_annotators(ann) == []
+    assert annotator_agreements(ann) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.sampled_from([-1, 0, 1])), min_size=1))
@@ -119,7 +119,7 @@ def test_length() -> None:
     assert longer_won(made) == Share(3, 4)
 
 
-def scored(selection: str, scores: tuple[float | None, float | None], ranks: Ranks, **fields: Any) -> Judgement:
+def scored(selection: str, scores: tuple[float | None, float | None], ranks: Ranks, **fields: Any) -> Label:
     made = judged(ranks=ranks, selection=selection, **fields)
     return replace(made, candidates=tuple(Candidate(f"{score}", score=score) for score in scores))
 
@@ -133,8 +133,8 @@ def test_what_each_way_of_choosing_taught() -> None:
         *[scored("uncertainty", (0.1, 0.0), ranks) for ranks in (B, B, A)],
         scored("uncertainty", (0.5, 0.5), A),
     ]
-    found = taught_by_selection(made)
-    assert {name: (one.wrong, one.corrected) for name, one in found.items()} == {
+    found = disagreement_by_selection(made)
+    assert {name: (one.of_votes, one.of_shown) for name, one in found.items()} == {
         "random": (Share(1, 3), Share(1, 5)),
         "uncertainty": (Share(3, 4), Share(3, 4)),
     }

@@ -43,9 +43,9 @@ def test_reading_changes_nothing_and_leaves_nothing_behind(tmp_path: Path) -> No
 
 
 FOREIGN = {
-    "of another": ["CREATE TABLE judgements (id, note)", "PRAGMA user_version = 1"],
+    "of another": ["CREATE TABLE labels (id, note)", "PRAGMA user_version = 1"],
     "of another in WAL": ["PRAGMA journal_mode = WAL", "CREATE TABLE pictures (id)"],
-    "only a view": ["CREATE VIEW judgements AS SELECT 1 AS id"],
+    "only a view": ["CREATE VIEW labels AS SELECT 1 AS id"],
     "only marked": ["PRAGMA user_version = 7"],
 }
 
@@ -55,17 +55,17 @@ def test_foreign_databases_are_refused_and_unchanged(tmp_path: Path, statements:
     database(tmp_path / "other.db", *statements)
     before = state(tmp_path)
     for opening in (LabelStore, read_labels):
-        with pytest.raises(FileError, match=r"other\.db is a database of something else; labels need a file of"):
+        with pytest.raises(FileError, match=r"other\.db is another program's database; use a separate file"):
             opening(tmp_path / "other.db")
     assert state(tmp_path) == before
 
 
 def test_a_later_version_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     stored(tmp_path / "labels.db", judged())
-    database(tmp_path / "labels.db", "PRAGMA user_version = 2")
+    database(tmp_path / "labels.db", "PRAGMA user_version = 3")
     before = state(tmp_path)
     for opening in (LabelStore, read_labels):
-        with pytest.raises(FileError, match=r"labels\.db has schema 2 and this slmctl reads schema 1"):
+        with pytest.raises(FileError, match=r"labels\.db has schema 3, and this slmctl reads schema 2"):
             opening(tmp_path / "labels.db")
     assert state(tmp_path) == before
 
@@ -74,13 +74,13 @@ def test_what_is_no_database_or_not_yet_one(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("these are no labels, but it is long enough for the header of a database" * 9)
     (tmp_path / "empty.db").touch()
     (tmp_path / "folder.db").mkdir()
-    for name, words in {"text.db": "not a database", "folder.db": "no label database", "none.db": "no label database",
-                        "empty.db": "empty, not yet a label database"}.items():  # fmt: skip
+    for name, words in {"text.db": "not a database", "folder.db": "not found", "none.db": "not found",
+                        "empty.db": "empty, not a label database"}.items():  # fmt: skip
         with pytest.raises(FileError, match=words):
             read_labels(tmp_path / name)
     assert (tmp_path / "empty.db").stat().st_size == 0 and not (tmp_path / "none.db").exists()
     for name, words in {"text.db": "not a database", "folder.db": "it is a folder"}.items():
-        with pytest.raises(FileError, match=f"cannot be used: .*{words}"):
+        with pytest.raises(FileError, match=f"cannot use label database .*: .*{words}"):
             LabelStore(tmp_path / name)
     assert stored(tmp_path / "empty.db", judged()) == [1]
 
@@ -110,7 +110,7 @@ def test_a_damaged_row_is_named(tmp_path: Path, column: str, value: object) -> N
     stored(path, judged(), judged())
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("DROP TRIGGER changed")
-        raw.execute(f"UPDATE judgements SET {column} = ? WHERE id = 2", (value,))
+        raw.execute(f"UPDATE labels SET {column} = ? WHERE id = 2", (value,))
     with pytest.raises(FileError, match=r"labels\.db, label 2 is damaged: .") as caught:
         read_labels(path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300 + len(str(path))
@@ -122,8 +122,8 @@ def test_fields_of_a_later_version_are_left_out(tmp_path: Path) -> None:
     stored(path, judged())
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("DROP TRIGGER changed")
-        raw.execute("ALTER TABLE judgements ADD COLUMN mood TEXT")
-        raw.execute("UPDATE judgements SET candidates = ?, prompt = ?", (NEW_FIELDS, turns))
+        raw.execute("ALTER TABLE labels ADD COLUMN mood TEXT")
+        raw.execute("UPDATE labels SET candidates = ?, prompt = ?", (NEW_FIELDS, turns))
     (found,) = read_labels(path)
     assert found.candidates == (Candidate("a"), Candidate("b", score=1)) and found.prompt == (Message("user", "Hi"),)
     assert stored(path, judged()) == [2]
@@ -181,11 +181,9 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same() -> None:
             assert as_nobody(lambda: len(read_labels(path))) == "2"
             for file in (path, folder / "new.db"):
                 said = as_nobody(partial(LabelStore, file))
-                assert (
-                    said == f"the label database {file} cannot be used: nothing can be written in its folder {folder}"
-                )
+                assert said == f"cannot use label database {file}: folder {folder} is not writable"
             deep = as_nobody(lambda: LabelStore(folder / "a" / "new.db"))
-            assert deep.endswith(f"new.db cannot be used: {folder / 'a'}: permission denied")
+            assert deep.endswith(f"new.db: {folder / 'a'}: permission denied")
             assert state(folder) == before
         finally:
             folder.chmod(0o755)
@@ -198,7 +196,7 @@ def test_a_file_that_cannot_be_written_is_said_to_be_one() -> None:
         stored(folder / "labels.db", judged())
         (folder / "labels.db").chmod(0o444)
         said = as_nobody(lambda: LabelStore(folder / "labels.db").add(judged()))
-        assert said.endswith("labels.db cannot be used: the file cannot be written")
+        assert said.endswith("labels.db: the file is not writable")
 
 
 def test_a_log_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
@@ -213,6 +211,6 @@ def test_a_log_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
             said = as_nobody(lambda: len(read_labels(folder / "labels.db")))
         finally:
             folder.chmod(0o755)
-        assert "cannot be used" in said and "copy it to another folder, together with labels.db-wal" in said
+        assert "cannot use label database" in said and "copy it to another folder, together with labels.db-wal" in said
         assert len(read_labels(folder / "labels.db")) == 1
         assert [path.name for path in folder.iterdir()] == ["labels.db"]

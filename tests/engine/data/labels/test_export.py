@@ -15,17 +15,17 @@ from engine.core.errors import ConfigError
 from engine.data.datasets import dataset_rows
 from engine.data.labels.export import (
     BOTH_BAD,
-    FORMS,
+    FORMATS,
     NO_TRANSCRIPT,
     REPEAT,
     SAME,
-    TAKEN_BACK,
     TIED,
     UNEDITED,
     UNRANKED,
-    export,
+    WITHDRAWN,
+    export_rows,
 )
-from engine.data.labels.store import Candidate, Judgement, Labels
+from engine.data.labels.store import Candidate, Label, Labels
 from engine.data.readers import read_demonstrations, read_rankings
 from engine.data.records import Demonstration, Message, Prompt, Ranking
 from tests.support.label_databases import judged
@@ -41,13 +41,13 @@ def said(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def rows_of(form: str, *judgements: Judgement, annotators: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    numbered = [replace(one, id=number) for number, one in enumerate(judgements, start=1)]
-    return [row for _, row in export(Labels(numbered, []), form, annotators).rows]
+def rows_of(form: str, *labels: Label, annotators: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    numbered = [replace(one, id=number) for number, one in enumerate(labels, start=1)]
+    return [row for _, row in export_rows(Labels(numbered, []), form, annotators).rows]
 
 
-def reasons(form: str, *judgements: Judgement) -> list[str]:
-    return list(export(Labels(list(judgements), []), form).left_out)
+def reasons(form: str, *labels: Label) -> list[str]:
+    return list(export_rows(Labels(list(labels), []), form).left_out)
 
 
 def test_pairs_for_trl() -> None:
@@ -69,12 +69,12 @@ def test_transcripts() -> None:
 
 
 @pytest.mark.parametrize(
-    "judgement",
+    "label",
     [judged(prompt=(Message("system", "Be"), *TALK)), judged(prompt=TALK[1:]), judged("a\n\nHuman: b"),
      judged(prompt="x\n\nAssistant: y")],
 )  # fmt: skip
-def test_what_no_transcript_can_hold(judgement: Judgement) -> None:
-    assert (rows_of("hh", judgement), reasons("hh", judgement)) == ([], [NO_TRANSCRIPT])
+def test_what_no_transcript_can_hold(label: Label) -> None:
+    assert (rows_of("hh", label), reasons("hh", label)) == ([], [NO_TRANSCRIPT])
 
 
 def test_what_is_good_and_bad_for_kto() -> None:
@@ -121,16 +121,18 @@ def test_what_is_left_out_is_counted_by_reason() -> None:
         judged(ranks=TIE, verdict="both_bad", id=9),
     ]
     labels = Labels(standing, [judged(id=99), judged(id=100, annotator="bob")])
-    done = export(labels, "trl")
+    done = export_rows(labels, "trl")
     assert [number for number, _ in done.rows] == [1, 5, 6]
-    assert done.left_out == {TAKEN_BACK: 2, REPEAT: 1, UNRANKED: 2, TIED: 1, BOTH_BAD: 1, SAME: 1}
-    assert export(labels, "sft").left_out == {TAKEN_BACK: 2, UNEDITED: 8}
-    done = export(labels, "trl", ["bob"])
-    assert ([number for number, _ in done.rows], done.left_out) == ([5], {TAKEN_BACK: 1})
-    with pytest.raises(ConfigError, match=r"nobody named 'bop' made labels; did you mean 'bob'\? \(names: ann, bob\)"):
-        export(labels, "trl", ["bop"])
-    with pytest.raises(ConfigError, match=r"no format 'tlr'; did you mean 'trl'\? \(formats: trl, hh, kto, sft, "):
-        export(labels, "tlr")
+    assert done.left_out == {WITHDRAWN: 2, REPEAT: 1, UNRANKED: 2, TIED: 1, BOTH_BAD: 1, SAME: 1}
+    assert export_rows(labels, "sft").left_out == {WITHDRAWN: 2, UNEDITED: 8}
+    done = export_rows(labels, "trl", ["bob"])
+    assert ([number for number, _ in done.rows], done.left_out) == ([5], {WITHDRAWN: 1})
+    with pytest.raises(
+        ConfigError, match=r"no labels by annotator 'bop'; did you mean 'bob'\? \(annotators: ann, bob\)"
+    ):
+        export_rows(labels, "trl", ["bop"])
+    with pytest.raises(ConfigError, match=r"unknown format 'tlr'; did you mean 'trl'\? \(formats: trl, hh, kto, sft, "):
+        export_rows(labels, "tlr")
 
 
 WORDS = st.text(max_size=12) | st.sampled_from(["\u2028", "a\0", "\n\nHuman:", " x "])
@@ -173,11 +175,11 @@ def counted(rankings: list[Ranking], stripped: bool) -> Counter[object]:
     )
 )
 @settings(max_examples=60)
-def test_our_readers_read_what_was_written(made: list[Judgement]) -> None:
+def test_our_readers_read_what_was_written(made: list[Label]) -> None:
     fixed = judged("kept", "lost", prompt="always", edited="there")  # a file of empty rows alone is refused
     rankings = [one.ranking for one in [*made, fixed] if one.ranking is not None]
     with tempfile.TemporaryDirectory() as folder:
-        for form in FORMS:
+        for form in FORMATS:
             path = Path(folder) / f"{form}.jsonl"
             path.write_text("".join(json.dumps(row) + "\n" for row in rows_of(form, *made, fixed)))
             if form in ("trl", "rankings"):
@@ -195,7 +197,7 @@ def test_an_edit_is_a_demonstration_of_its_last_turn_alone(tmp_path: Path) -> No
     assert read_demonstrations(tmp_path / "d.jsonl").records == [Demonstration(TALK, "better")]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_datasets_reads_a_file_of_texts_and_conversations(tmp_path: Path, form: str) -> None:
     made = [judged(prompt=TALK, edited="e"), judged(edited="\u2028\0"), replace(THREE, edited="f")]
     rows = rows_of(form, *(made if form != "rankings" else made[1:]))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.core.config import Config, RmConfig
 from engine.core.errors import DataError, FileError, RunConflictError
 from engine.data.files import Row, Source, is_labels, read_rows
-from engine.data.labels.store import Judgement, LabelStore
+from engine.data.labels.store import Label, LabelStore
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.data.records import Demonstration, Message, PromptRow, Ranking
 from engine.data.survey import check
@@ -72,14 +72,12 @@ def test_nothing_of_a_kind_is_a_sentence_that_says_what_there_is(tmp_path: Path)
     with pytest.raises(DataError, match=r"labels\.db holds no labels yet$"):
         read_rankings(path)
     stored(path, EDIT, judged(ranks=None))
-    with pytest.raises(
-        DataError, match=r"holds no comparisons yet \(2 left out: skips and edits, which rank nothing\)"
-    ):
+    with pytest.raises(DataError, match=r"holds no comparisons yet \(2 left out: skip or edit, without a ranking\)"):
         check(path, "comparisons")
-    with pytest.raises(FileError, match="there is no label database"):
+    with pytest.raises(FileError, match=r"label database .*none\.db not found"):
         read_rankings(tmp_path / "none.db")
     (tmp_path / "text.db").write_text("no database" * 100)
-    with pytest.raises(FileError, match="cannot be used"):
+    with pytest.raises(FileError, match="cannot use label database"):
         read_rankings(tmp_path / "text.db")
 
 
@@ -143,7 +141,7 @@ def held_out(path: Path, share: float = 0.15) -> tuple[list[Ranking], list[Ranki
     return data.train, data.validation
 
 
-def of(prompt: str, **fields: Any) -> Judgement:
+def of(prompt: str, **fields: Any) -> Label:
     return judged("red", "blue", prompt=prompt, **fields)
 
 

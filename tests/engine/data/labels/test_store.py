@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.errors import DataError, FileError, WithdrawnError
-from engine.data.labels.store import VERDICTS, Candidate, Judgement, LabelStore, read_database, read_labels
+from engine.data.labels.store import VERDICTS, Candidate, Label, LabelStore, read_database, read_labels
 from engine.data.records import Message
 from tests.support.label_databases import acknowledged_until_killed, check, judged, kill_labelers, labeler, stored
 
@@ -37,12 +37,12 @@ CANDIDATES = st.builds(
 
 
 @st.composite
-def judgements(draw: st.DrawFn) -> Judgement:
-    """Any judgement."""
+def labels(draw: st.DrawFn) -> Label:
+    """Any label."""
     candidates = draw(st.lists(CANDIDATES, max_size=4))
     turns = st.lists(st.builds(Message, ANY_TEXT, ANY_TEXT), min_size=1, max_size=3).map(tuple)
     ranks = st.lists(st.integers(0, 9), min_size=len(candidates), max_size=len(candidates)).map(tuple)
-    return Judgement(
+    return Label(
         draw(ANY_TEXT),
         draw(ANY_TEXT | turns),
         tuple(candidates),
@@ -58,9 +58,9 @@ def judgements(draw: st.DrawFn) -> Judgement:
     )
 
 
-@given(st.lists(judgements(), min_size=1, max_size=3))
+@given(st.lists(labels(), min_size=1, max_size=3))
 @settings(max_examples=25)
-def test_any_judgement_comes_back_as_it_was(made: list[Judgement]) -> None:
+def test_any_judgement_comes_back_as_it_was(made: list[Label]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.db"
         numbers = stored(path, *made)
@@ -94,7 +94,7 @@ HALF = "\ud83d"
 )  # fmt: skip
 def test_half_of_a_surrogate_pair_is_no_text_and_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     with LabelStore(tmp_path / "labels.db") as store:
-        with pytest.raises(DataError, match=r"labels\.db: a label may not hold half of a surrogate pair"):
+        with pytest.raises(DataError, match=r"labels\.db: a label contains a lone surrogate"):
             store.add(judged(**fields))
         assert (store.add(judged()), len(store.standing())) == (1, 1)
 
@@ -115,8 +115,8 @@ def test_taking_back_and_asking_for_some(tmp_path: Path) -> None:
     found = read_database(path)
     assert ([one.id for one in found.standing], [one.id for one in found.withdrawn]) == ([2, 3, 5], [1])
     with closing(sqlite3.connect(path)) as raw:
-        for change in ("UPDATE judgements SET note = 'x'", "DELETE FROM judgements"):
-            with pytest.raises(sqlite3.IntegrityError, match="judgements"):
+        for change in ("UPDATE labels SET note = 'x'", "DELETE FROM labels"):
+            with pytest.raises(sqlite3.IntegrityError, match="labels"):
                 raw.execute(change)
 
 
@@ -125,7 +125,7 @@ def test_what_stands_no_longer_is_taken_back_by_one_alone(tmp_path: Path) -> Non
     with LabelStore(path) as one, LabelStore(path) as two:
         number = one.add(judged())
         one.withdraw(number, "ann")
-        said = rf"label {number} was taken back already"
+        said = rf"label {number} was withdrawn already"
         with pytest.raises(WithdrawnError, match=said):
             two.withdraw(number, "ann")
         with pytest.raises(WithdrawnError, match=said):

@@ -7,7 +7,7 @@ import pytest
 from textual.events import Key
 
 from engine.core.errors import LockedError
-from engine.data.labels.store import Judgement, LabelStore, read_labels
+from engine.data.labels.store import Label, LabelStore, read_labels
 from engine.data.records import Message
 from slmctl.label.setup import labels_of
 from slmctl.tui.chat.edit_dialog import EditArea
@@ -90,7 +90,7 @@ def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path
     async def elsewhere(chat: Talk) -> None:
         (mine,) = labels(home)
         with LabelStore(home / "other.db") as store:
-            while store.add(Judgement("bob", "x", (), "skip")) < mine.id:
+            while store.add(Label("bob", "x", (), "skip")) < mine.id:
                 pass
             await chat.press("tab", "1")
             assert [judgement.annotator for judgement in store.standing()] == ["bob"] * mine.id + ["ann"]
@@ -155,7 +155,7 @@ def test_a_vote_that_another_window_took_back_is_told_and_given_anew(home: Path)
         with LabelStore(home / "tiny" / "labels.db") as store:
             store.withdraw(vote.id, vote.annotator)
         await chat.press("2")
-        assert f"label {vote.id} was taken back already" in chat.note() and "★" not in chat.shown()[0]
+        assert f"label {vote.id} was withdrawn already" in chat.note() and "★" not in chat.shown()[0]
         assert labels(home) == []
         await chat.press("2")
         assert len(labels(home)) == 1
@@ -225,7 +225,7 @@ def test_a_damaged_label_database_is_a_sentence(home: Path) -> None:
     async def damaged(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "1")
-        assert "cannot be used" in chat.note() and "★" not in "".join(chat.shown())
+        assert "cannot use label database" in chat.note() and "★" not in "".join(chat.shown())
 
     (home / "x.db").write_bytes(b"no database at all" * 100)
     talk(home, damaged, db=str(home / "x.db"))
@@ -268,7 +268,7 @@ def test_an_edited_reply_is_a_demonstration(home: Path) -> None:
     talk(home, script)
 
 
-def labels_or_none(home: Path) -> list[Judgement]:
+def labels_or_none(home: Path) -> list[Label]:
     return labels(home) if (home / "tiny" / "labels.db").exists() else []
 
 
@@ -276,7 +276,7 @@ def test_another_labeler_may_write_meanwhile(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         with LabelStore(home / "tiny" / "labels.db") as store:
-            store.add(Judgement("bob", "x", (), "skip"))
+            store.add(Label("bob", "x", (), "skip"))
             await chat.press("tab", "1")
             assert [judgement.annotator for judgement in store.standing()] == ["bob", "ann"]
 

@@ -246,9 +246,9 @@ def test_votes_in_chat_are_told_beside_the_labels(home: Path) -> None:
         await pilot.press("1")
         await pair(app, pilot, 1)
         labels = home / "tiny" / "labels.db"
-        (judgement,) = read_labels(labels)
+        (label,) = read_labels(labels)
         with closing(LabelStore(labels)) as store:
-            store.add(replace(judgement, selection=SELECTION))
+            store.add(replace(label, selection=SELECTION))
         await pilot.press("s")
         await until(pilot, lambda: "votes in Chat 1, not among these" in words(app), "the figures")
 

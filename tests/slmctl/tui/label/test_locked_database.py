@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.core.errors import FileError
-from engine.data.labels.store import Judgement, LabelStore, read_labels
+from engine.data.labels.store import Label, LabelStore, read_labels
 from slmctl.label.setup import Wishes
 from slmctl.tui.app import Playground
 from slmctl.tui.label import keeping
@@ -154,9 +154,9 @@ def test_pressed_twice_before_other_models_are_asked_makes_its_own_label_much_be
     monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
     sampler, writable, add = FakeSampler(), threading.Event(), LabelStore.add
 
-    def slow(store: LabelStore, judgement: Judgement, instead_of: int | None = None) -> int:
+    def slow(store: LabelStore, label: Label, instead_of: int | None = None) -> int:
         assert writable.wait(20)
-        return add(store, judgement, instead_of)
+        return add(store, label, instead_of)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)

@@ -7,7 +7,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from engine.data.labels.store import Judgement, LabelStore
+from engine.data.labels.store import Label, LabelStore
 from engine.data.records import prompt_text
 from slmctl.tui.app import Playground
 from slmctl.tui.label import keeping
@@ -115,9 +115,9 @@ def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatc
     monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
     writable, add = threading.Event(), LabelStore.add
 
-    def slow(store: LabelStore, judgement: Judgement, instead_of: int | None = None) -> int:
+    def slow(store: LabelStore, label: Label, instead_of: int | None = None) -> int:
         assert writable.wait(60)
-        return add(store, judgement, instead_of)
+        return add(store, label, instead_of)
 
     monkeypatch.setattr(LabelStore, "add", slow)
 
