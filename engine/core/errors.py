@@ -1,7 +1,7 @@
-"""The errors a person can meet.
+"""Errors that a user can cause, each with the exit code of the command line.
 
-Each is one clear sentence (what was wrong, the value seen, what is allowed, what to do next) and carries the exit code
-that the command line ends with. Broken invariants are asserts instead, and are not listed here.
+A message is one sentence: what was wrong, the value seen, what is allowed, what to do next. Broken invariants are
+asserts instead.
 """
 
 import difflib
@@ -13,76 +13,74 @@ from typing import TypeGuard
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
-INTERRUPTED = 130  # the exit code of a process that was stopped by Ctrl-C
+INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 class EngineError(Exception):
-    """A run that failed for a reason that a person can act on."""
+    """A failure that the user can act on."""
 
     exit_code = 1
 
 
 class ConfigError(EngineError):
-    """A key, value or usage that the configuration does not allow."""
+    """An unknown option or setting, or a value that is not allowed."""
 
     exit_code = 2
 
 
 class RunConflictError(ConfigError):
-    """A request that contradicts what the run directory already holds, or a run that another process is writing."""
+    """A request that conflicts with an existing run, or a run that another process is writing."""
 
 
 class FileError(EngineError):
-    """A file that is missing, unreadable or of an incompatible kind."""
+    """A missing, unreadable or incompatible file."""
 
     exit_code = 3
 
 
 class LockedError(FileError):
-    """A file that another process keeps to itself for now; the same may work a moment later."""
+    """A file that another process has locked; a retry may work."""
 
 
 class WithdrawnError(FileError):
-    """A judgement that was to be taken back, and that another process took back before."""
+    """A label that another process has already undone."""
 
 
 class DataError(FileError):
-    """A row of a person's data that cannot be used; the message names file, line and field."""
+    """An invalid row of data; the message names file, line and field."""
 
 
 class CheckpointError(FileError):
-    """A checkpoint directory that is missing, damaged or of another shape than asked for."""
+    """A missing, damaged or incompatible checkpoint directory."""
 
 
 class DivergedError(EngineError):
-    """Training reached a loss or a gradient that is not a number; the last good checkpoint is kept."""
+    """A loss or gradient that is not finite; the last good checkpoint is kept."""
 
     exit_code = 4
 
 
 def is_disk_error(error: BaseException | None) -> TypeGuard[OSError]:
-    """Whether an error is the disk's: full, failing, or not ours to use."""
+    """Whether an error comes from the disk: full, failing or not writable."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
 def disk_error(error: BaseException | None, path: Path) -> FileError | None:
-    """The sentence for an error of the disk that a run met writing to `path`, or None for any other error."""
+    """The error to report if a run could not write to `path`, None for errors that do not come from the disk."""
     if not is_disk_error(error):
         return None
     why = os.strerror(error.errno or 0).lower()
     place = error.filename or path
-    return FileError(
-        f"cannot write to {place}: {why}; the last save is kept: mend that, then type the same command again"
-    )
+    return FileError(f"cannot write to {place}: {why}; the last checkpoint is kept: fix this, then rerun the command")
 
 
 def one_line(error: object) -> str:
-    """What a library said, fit for the end of a sentence of ours: one line, not too long, with one full stop."""
+    """The message of a library's error as the end of a sentence: one line of at most 300 characters and a period."""
     text = " ".join(str(error).split())
     return (text if len(text) <= 300 else text[:297] + "...").rstrip(".") + "."
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """ "; did you mean ...?" with the likeliest of `names`, or nothing where none is near."""
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """ "; did you mean ...?" with the most similar of `names`, or "" if none is similar."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,6 +1,6 @@
-"""What a reward model is set to where comparisons are few, and what to say to a person who has it set otherwise.
+"""Settings for a reward model that trains on few comparisons, and a warning if others are set.
 
-A hundred must neither be forgotten nor learnt by heart. Measured on `tiny`: tests/bench/round.py. Torch-free.
+A hundred comparisons should be neither ignored nor memorized. Measured on `tiny` by tests/bench/round.py.
 """
 
 import shlex
@@ -8,44 +8,43 @@ from collections.abc import Collection
 
 from engine.core.config import RmConfig
 
-SEEN = 600  # comparisons that a reward model sees in all, each as often as it takes
-EPOCHS_MOST = 10
-LR_SHARE = 0.3  # of the usual peak, for a reward model that has learnt before
+SEEN = 600  # comparisons that a reward model should see, counting repetitions
+MAX_EPOCHS = 10
+LR_SHARE = 0.3  # of the usual peak, for a pretrained reward model
 WARMUP_STEPS = 2
-ENOUGH = 0.5  # share of the fitting passes from which on nothing need be said
+ENOUGH = 0.5  # fraction of the recommended epochs below which a warning is given
 
 
-def passes(comparisons: int) -> float:
-    """How often a reward model is to see each of so many comparisons."""
-    return min(EPOCHS_MOST, max(1.0, round(SEEN / comparisons, 1)))
+def recommended_epochs(comparisons: int) -> float:
+    """How many epochs a reward model should train on this many comparisons."""
+    return min(MAX_EPOCHS, max(1.0, round(SEEN / comparisons, 1)))
 
 
-def settings_for_few(config: RmConfig, comparisons: int, warm: bool) -> dict[str, float]:
-    """The settings, by name, with which a reward model learns from so many comparisons; a `warm` one has learnt before
-    and takes smaller steps."""
+def recommended_settings(config: RmConfig, comparisons: int, warm: bool) -> dict[str, float]:
+    """Recommended settings by name for this many comparisons; `warm` means a pretrained reward model."""
     return {
-        "rm.epochs": passes(comparisons),
+        "rm.epochs": recommended_epochs(comparisons),
         **({"rm.lr": float(f"{LR_SHARE * config.lr:.2g}")} if warm else {}),
         "rm.muon_lr": 0.0,
         "rm.warmup_steps": min(WARMUP_STEPS, config.warmup_steps),
     }
 
 
-def too_few(
+def few_epochs_warning(
     run: str, config: RmConfig, comparisons: int, steps: int, *, typed: Collection[str], start: str, warm: bool
 ) -> str:
-    """The sentence for passes so few that the comparisons teach next to nothing; empty where they are enough.
+    """A warning that too few epochs are set for this many comparisons, or "" if they are enough.
 
-    It names the command that has `run` do it again with the settings that fit, save those that a person has `typed`,
-    and from `start`, a reward model to go on from in place of a new one, where there is one.
+    It gives the command to restart the stage of `run` with the recommended settings, except those that the user has
+    `typed`, and from the reward model `start`, if any.
     """
-    if config.epochs >= ENOUGH * passes(comparisons):
+    if config.epochs >= ENOUGH * recommended_epochs(comparisons):
         return ""
-    fitting, now = settings_for_few(config, comparisons, warm or bool(start)), config.model_dump()
+    fitting, now = recommended_settings(config, comparisons, warm or bool(start)), config.model_dump()
     others = [name for name in fitting if now[name.removeprefix("rm.")] != fitting[name] and name not in typed]
     options = [f"--init {shlex.quote(start)}"] * bool(start)
     options += [f"--set {name}={fitting[name]:g}" for name in dict.fromkeys(("rm.epochs", *others))]
     return (
-        f"{comparisons} comparisons at rm.epochs {config.epochs:g} are {steps} steps, which teach next to nothing; "
-        f"to learn more from them, type: slmctl rm --run {shlex.quote(run)} --fresh {' '.join(options)}"
+        f"{comparisons} comparisons at rm.epochs {config.epochs:g} are {steps} steps, too few to learn from; "
+        f"to train longer: slmctl rm --run {shlex.quote(run)} --fresh {' '.join(options)}"
     )

@@ -1,7 +1,7 @@
-"""Seeds derived by counter: every random draw of a run follows from (seed, stream, step).
+"""Random seeds derived by counter: every random draw of a run follows from (seed, stream, step).
 
-Nothing has to be saved, and changing one part of a run does not move another. Torch generators are made from these
-numbers in randomness.py; this file stays free of torch.
+No random state has to be saved, and changing one part of a run does not affect another. model/randomness.py makes torch
+generators from these seeds.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""From what a person typed, the environment, a preset and the defaults to one Config, with the origin of every value.
+"""Resolves options, environment, preset and defaults to one Config, with the origin of every value.
 
-Order: typed (options and --set) > SLMCTL_* variables > preset > default. An existing run's own values stand in for the
-preset's. What the fields mean is config.py's job; run.toml is runtoml.py's.
+Precedence: options and --set > SLMCTL_* variables > preset > default. The recorded values of an existing run replace
+the preset. config.py defines the fields; rundir/runtoml.py reads and writes run.toml.
 """
 
 import importlib.resources
@@ -15,17 +15,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from engine.core.config import Config
-from engine.core.errors import ConfigError, FileError, nearest
+from engine.core.errors import ConfigError, FileError, did_you_mean
 
 ENVIRONMENT_PREFIX = "SLMCTL_"
 RESERVED_VARIABLES = ("SLMCTL_RUNS",)
 DEFAULT = "default"
-TYPED = "--set"  # the origin of what a person typed
+TYPED = "--set"  # the origin of typed values
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named set of values; `values` maps dotted names to raw TOML values, `file` is set where a person brought it."""
+    """A named set of values: `values` maps dotted names to TOML values, `file` is the path of a user's own preset."""
 
     name: str
     description: str
@@ -35,22 +35,22 @@ class Preset:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A configuration and, for each dotted name, where its value came from."""
+    """A configuration and the origin of each value by dotted name."""
 
     config: Config
     origins: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Values by dotted name with the origin that is named in `presets show`, in run.toml and in errors."""
+class SettingsLayer:
+    """Values by dotted name, with their origins for `presets show`, run.toml and errors."""
 
     values: Mapping[str, Any]
     origins: Mapping[str, str] = field(default_factory=dict)
     origin: str = DEFAULT
 
     def origin_of(self, name: str) -> str:
-        """Where this layer says that a value came from."""
+        """The origin of a value of this layer."""
         return self.origins.get(name, self.origin)
 
 
@@ -59,22 +59,22 @@ def resolve(
     overrides: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
-    base: Layer | None = None,
+    base: SettingsLayer | None = None,
 ) -> Resolved:
-    """The configuration that follows from every layer.
+    """The configuration resolved from all layers.
 
-    `flags` maps dotted names to typed values, `overrides` (--set) to text; `base` is what an existing run recorded.
+    `flags` maps dotted names to values, `overrides` (--set) to text; `base` has the recorded values of an existing run.
 
-    Raises: ConfigError for an unknown name (with the nearest one) or a value that is not allowed.
+    Raises: ConfigError for an unknown name or a value that is not allowed.
     """
-    layers = [] if preset is None else [Layer(preset.values, origin=f"preset {preset.name}")]
+    layers = [] if preset is None else [SettingsLayer(preset.values, origin=f"preset {preset.name}")]
     layers += [] if base is None else [base]
     layers.append(environment_layer(environ or {}))
-    layers.append(Layer({name: parse_value(text) for name, text in (overrides or {}).items()}, origin=TYPED))
+    layers.append(SettingsLayer({name: parse_value(text) for name, text in (overrides or {}).items()}, origin=TYPED))
     options = {name: value for name, value in (flags or {}).items() if value is not None}
-    layers.append(Layer(options, {name: "--" + name.rsplit(".", 1)[-1].replace("_", "-") for name in options}))
+    layers.append(SettingsLayer(options, {name: "--" + name.rsplit(".", 1)[-1].replace("_", "-") for name in options}))
     values: dict[str, Any] = {}
-    origins = dict.fromkeys(leaves(), DEFAULT)
+    origins = dict.fromkeys(all_settings(), DEFAULT)
     for layer in layers:
         for name, value in layer.values.items():
             check_setting(name, layer.origin_of(name))
@@ -82,8 +82,8 @@ def resolve(
     return Resolved(_build(values, origins), origins)
 
 
-def leaves() -> dict[str, FieldInfo]:
-    """Every setting by dotted name, in the order of the Config."""
+def all_settings() -> dict[str, FieldInfo]:
+    """Every setting by dotted name, in the order of Config."""
     return dict(_walk(Config, ""))
 
 
@@ -97,47 +97,41 @@ def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 
 def check_setting(name: str, origin: str) -> None:
-    """Nothing where the setting exists.
+    """Checks that a setting exists. Raises: ConfigError."""
+    if name not in all_settings():
+        raise ConfigError(f"unknown setting {name!r} (from {origin}){did_you_mean(name, all_settings())}")
 
-    Raises: ConfigError with the nearest name where it does not.
+
+def environment_layer(environ: Mapping[str, str]) -> SettingsLayer:
+    """The settings given as environment variables such as SLMCTL_SEED and SLMCTL_PPO_KL_COEF.
+
+    Raises: ConfigError for a variable with the prefix that matches no setting.
     """
-    if name not in leaves():
-        raise ConfigError(f"there is no setting {name!r} (from {origin}){nearest(name, leaves())}")
-
-
-def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """The settings given as SLMCTL_SEED, SLMCTL_PPO_KL_COEF and so on.
-
-    Raises: ConfigError for a variable with the prefix that names no setting.
-    """
-    variables = {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): name for name in leaves()}
+    variables = {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): name for name in all_settings()}
     values, origins = {}, {}
     for variable, text in environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_VARIABLES:
             continue
         if variable not in variables:
-            raise ConfigError(f"the variable {variable} names no setting{nearest(variable, variables)}")
+            raise ConfigError(f"unknown environment variable {variable}{did_you_mean(variable, variables)}")
         values[variables[variable]] = parse_value(text)
         origins[variables[variable]] = variable
-    return Layer(values, origins)
+    return SettingsLayer(values, origins)
 
 
 def parse_assignments(items: Iterable[str]) -> dict[str, str]:
-    """`name=value` items as a dictionary of text.
-
-    Raises: ConfigError where an item has no '='.
-    """
+    """`name=value` items as a dictionary of text. Raises: ConfigError for an item without a name or '='."""
     pairs = {}
     for item in items:
         name, mark, text = item.partition("=")
         if not mark or not name.strip():
-            raise ConfigError(f"--set takes name=value, such as ppo.kl_coef=0.05, and got {item!r}")
+            raise ConfigError(f"--set expects name=value, such as ppo.kl_coef=0.05, got {item!r}")
         pairs[name.strip()] = text.strip()
     return pairs
 
 
 def parse_value(text: str) -> Any:
-    """The value that a TOML file would hold for this text; what is not TOML is the text itself."""
+    """The text parsed as a TOML value, or the text itself if it is not TOML."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -146,31 +140,30 @@ def parse_value(text: str) -> Any:
 
 
 def load_preset(name_or_path: str) -> Preset:
-    """A shipped preset by name, or a person's own by path.
+    """A built-in preset by name, or a user's own by path.
 
-    Raises: ConfigError for a name that is not shipped or a file that is not TOML; FileError for a file that is missing
-    or cannot be read.
+    Raises: ConfigError for an unknown name or a file that is not TOML; FileError for a missing or unreadable file.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         path = Path(name_or_path).expanduser()
         if not path.is_file():
-            raise FileError(f"there is no preset file {path}")
+            raise FileError(f"preset file {path} not found")
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"cannot read the preset {path}: {error}") from error
+            raise FileError(f"cannot read preset {path}: {error}") from error
         return _parse_preset(path.stem, text, path.resolve())
     names = [preset.name for preset in list_presets()]
     if name_or_path not in names:
         raise ConfigError(
-            f"there is no preset {name_or_path!r}{nearest(name_or_path, names)} (presets: {', '.join(names)}; "
-            "a file of your own ends in .toml)"
+            f"unknown preset {name_or_path!r}{did_you_mean(name_or_path, names)} (presets: {', '.join(names)}; "
+            "a preset file of your own must end in .toml)"
         )
     return _parse_preset(name_or_path, _shipped(name_or_path), None)
 
 
 def list_presets() -> list[Preset]:
-    """The presets that come with slmctl, by name."""
+    """The built-in presets, by name."""
     entries = importlib.resources.files("presets").iterdir()
     names = sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
     return [_parse_preset(name, _shipped(name), None) for name in names]
@@ -184,7 +177,7 @@ def _parse_preset(name: str, text: str, file: Path | None) -> Preset:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"preset {file or name} is not TOML: {error}") from error
+        raise ConfigError(f"preset {file or name} is not valid TOML: {error}") from error
     description = str(table.pop("description", ""))
     return Preset(name, description, flatten_table(table), file)
 

@@ -1,7 +1,7 @@
-"""Thread and OpenMP settings, which count only before torch is loaded.
+"""Thread and OpenMP settings, which take effect only before torch is imported.
 
-Torch-free on purpose: the command line decides here, then imports torch. Active waiting is faster for a training
-process that has the machine to itself; passive waiting is far faster wherever cores are shared.
+Active waiting is faster for a training process that has the machine to itself; passive waiting is much faster if cores
+are shared.
 """
 
 import os
@@ -15,7 +15,7 @@ WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 @dataclass(frozen=True)
 class ThreadSettings:
-    """What was decided: how many threads, how they wait ("active" or "passive"), which variables were the user's."""
+    """The number of threads, how they wait ("active" or "passive"), and which variables the user has set."""
 
     threads: int
     waiting: str
@@ -30,14 +30,14 @@ def available_cores() -> int:
 
 
 def decide(threads: int | None, shared: bool, environ: Mapping[str, str]) -> ThreadSettings:
-    """The settings for this process, changing nothing.
+    """The settings for this process; changes nothing.
 
-    A user's own wait policy wins; so does OMP_NUM_THREADS where `threads` is None.
+    The user's own wait policy takes precedence, and OMP_NUM_THREADS if `threads` is None.
 
-    Raises: ConfigError where OMP_NUM_THREADS is not a positive whole number or `threads` is below 1.
+    Raises: ConfigError if OMP_NUM_THREADS or `threads` is not a positive integer.
     """
     if threads is not None and threads < 1:
-        raise ConfigError(f"threads is {threads}; it must be 1 or more")
+        raise ConfigError(f"threads must be at least 1, got {threads}")
     kept = [name for name in WAIT_VARIABLES if name in environ]
     if threads is None and "OMP_NUM_THREADS" in environ:
         threads = _positive("OMP_NUM_THREADS", environ["OMP_NUM_THREADS"])
@@ -49,11 +49,11 @@ def decide(threads: int | None, shared: bool, environ: Mapping[str, str]) -> Thr
 
 
 def apply(threads: int | None, shared: bool = False, environ: MutableMapping[str, str] | None = None) -> int:
-    """Sets the environment that torch reads when it loads, and returns the number of threads.
+    """Sets the environment variables that torch reads on import; returns the number of threads.
 
-    `shared` says that other processes need the cores too.
+    `shared` means that other processes use the cores, too.
 
-    Raises: ConfigError as `decide`.
+    Raises: ConfigError, see `decide`.
     """
     environ = os.environ if environ is None else environ
     settings = decide(threads, shared, environ)
@@ -74,5 +74,5 @@ def _waiting_variables(waiting: str) -> dict[str, str]:
 def _positive(name: str, text: str) -> int:
     first = text.split(",")[0].strip()
     if not first.isdigit() or int(first) < 1:
-        raise ConfigError(f"{name} is {text!r}; it must be a whole number, 1 or more")
+        raise ConfigError(f"{name} must be a positive integer, got {text!r}")
     return int(first)

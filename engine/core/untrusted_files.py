@@ -1,6 +1,6 @@
-"""The text and JSON files of a checkpoint directory, which may be anybody's: plain files of a bounded size, in UTF-8.
+"""Reads text and JSON files of untrusted checkpoint directories: regular UTF-8 files of limited size.
 
-What their fields mean is the business of who reads them.
+The callers check the fields.
 """
 
 import json
@@ -9,14 +9,11 @@ from typing import Any
 
 from engine.core.errors import CheckpointError, one_line
 
-LARGEST_BYTES = 200_000_000  # tokenizer.json files in use have up to 40 million
+LARGEST_BYTES = 200_000_000  # tokenizer.json files in use have up to 40 MB
 
 
 def read_text(path: Path) -> str:
-    """The text in `path`.
-
-    Raises: CheckpointError if it is missing, no plain file, too large or not UTF-8.
-    """
+    """The text in `path`. Raises: CheckpointError if it is missing, not a regular file, too large or not UTF-8."""
     try:
         if path.exists() and not path.is_file():
             raise CheckpointError(f"{path} cannot be read: it is not a file.")
@@ -30,16 +27,13 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`.
-
-    Raises: CheckpointError if it is missing or no JSON object.
-    """
+    """The JSON object in `path`. Raises: CheckpointError if it cannot be read or is not a JSON object."""
     try:
         value = json.loads(read_text(path))
     except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {one_line(error)}") from error
+        raise CheckpointError(f"{path} is not valid JSON: {one_line(error)}") from error
     except RecursionError as error:
-        raise CheckpointError(f"{path} is not JSON of ours: it nests too deeply.") from error
+        raise CheckpointError(f"{path} is not valid JSON: it nests too deeply.") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object.")
+        raise CheckpointError(f"{path} must be a JSON object.")
     return value

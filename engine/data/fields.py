@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engine.core.errors import ConfigError, DataError, nearest
+from engine.core.errors import ConfigError, DataError, did_you_mean
 
 FIELDS = (
     "prompt",
@@ -31,7 +31,9 @@ def parse_map(typed: Iterable[str]) -> dict[str, str]:
         if not mark:
             raise ConfigError(f"--map {pair!r}: write OURS=THEIRS, such as prompt=question")
         if ours not in FIELDS:
-            raise ConfigError(f"--map {pair}: there is no field {ours!r}{nearest(ours, FIELDS)} ({', '.join(FIELDS)})")
+            raise ConfigError(
+                f"--map {pair}: there is no field {ours!r}{did_you_mean(ours, FIELDS)} ({', '.join(FIELDS)})"
+            )
         found[ours] = theirs
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from types import MappingProxyType
 
-from engine.core.errors import ConfigError, nearest
+from engine.core.errors import ConfigError, did_you_mean
 from engine.pocket.judge import WEIGHTS, Judgement, weigh
 from engine.rundir.references import POCKET
 
@@ -156,7 +156,7 @@ def persona_named(name: str) -> Persona:
     if name not in PERSONAS:
         known = ", ".join(PERSONAS)
         raise ConfigError(
-            f"comparisons.persona = {name!r}: unknown persona{nearest(name, PERSONAS)} (personas: {known})"
+            f"comparisons.persona = {name!r}: unknown persona{did_you_mean(name, PERSONAS)} (personas: {known})"
         )
     return PERSONAS[name]
 
@@ -165,5 +165,5 @@ def pocket_scorer_name(reference: str) -> str:
     """The name after `pocket:`, "judge" or a persona. Raises: ConfigError for any other name."""
     name, names = reference.removeprefix(POCKET), ["judge", *PERSONAS]
     if name not in names:
-        raise ConfigError(f"pocket has no scorer {name!r}{nearest(name, names)} (scorers: {', '.join(names)})")
+        raise ConfigError(f"pocket has no scorer {name!r}{did_you_mean(name, names)} (scorers: {', '.join(names)})")
     return name

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.core.errors import ConfigError, FileError, nearest
+from engine.core.errors import ConfigError, FileError, did_you_mean
 from engine.core.hub import is_hub, pinned
 from engine.data.datasets import absolute, dataset_hash, is_dataset
 from engine.data.fields import map_text, parse_map
@@ -168,4 +168,4 @@ def check_function(option: str, reference: str) -> None:
         elif isinstance(node, ast.Assign):
             defined += [target.id for target in node.targets if isinstance(target, ast.Name)]
     if name not in defined:
-        raise ConfigError(f"{file} has no function {name!r}{nearest(name, defined)}")
+        raise ConfigError(f"{file} has no function {name!r}{did_you_mean(name, defined)}")

@@ -14,7 +14,7 @@ import torch
 from engine.core.config import Config, ModelConfig
 from engine.core.errors import CheckpointError
 from engine.core.events import Event
-from engine.core.few_comparisons import too_few
+from engine.core.few_comparisons import few_epochs_warning
 from engine.core.settings import TYPED
 from engine.core.untrusted_files import read_json
 from engine.data.readers import Loaded
@@ -226,7 +226,7 @@ def few_passes(bench: Bench, comparisons: int, steps: int) -> str:
     start = next((reference_to(run, "rm") for run in parents if RunDir(home / run).finished("rm")), "")
     typed = [name for name, origin in record.origins.items() if origin == TYPED]
     run, warm = bench.prepared.rundir.name, is_reward_model(bench.parent("rm", "sft"))
-    return too_few(run, bench.config.rm, comparisons, steps, typed=typed, start=start, warm=warm)
+    return few_epochs_warning(run, bench.config.rm, comparisons, steps, typed=typed, start=start, warm=warm)
 
 
 def ppo(bench: Bench) -> Iterator[Event]:

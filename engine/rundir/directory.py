@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.core.errors import ConfigError, FileError, RunConflictError, nearest
+from engine.core.errors import ConfigError, FileError, RunConflictError, did_you_mean
 from engine.core.events import (
     CheckpointSaved,
     Event,
@@ -288,7 +288,7 @@ def find_run(home: Path, name: str) -> RunDir:
     if not run.exists():
         names = [other.name for other in list_runs(home)]
         there = ", ".join(names) or "none yet"
-        raise FileError(f"there is no run named {name!r} in {home}{nearest(name, names)} (runs there: {there})")
+        raise FileError(f"there is no run named {name!r} in {home}{did_you_mean(name, names)} (runs there: {there})")
     return run
 
 

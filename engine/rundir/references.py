@@ -10,7 +10,7 @@ import re
 import shlex
 from pathlib import Path
 
-from engine.core.errors import CheckpointError, ConfigError, nearest
+from engine.core.errors import CheckpointError, ConfigError, did_you_mean
 from engine.core.hub import hub_directory, is_hub
 from engine.rundir.directory import DIRECTORIES, find_run
 from engine.rundir.runtoml import read_run_toml
@@ -104,13 +104,15 @@ def reference_to(run: str, stage: str) -> str:
 def stage_named(text: str) -> str:
     """A stage by its name or by its directory's ("base" is pretrain).
 
-    Raises: ConfigError with the nearest name for any other word.
+    Raises: ConfigError for any other word.
     """
     by_directory = {directory: stage for stage, directory in DIRECTORIES.items()}
     stage = by_directory.get(text, text)
     if stage not in MODEL_STAGES:
         names = [DIRECTORIES.get(known, known) for known in MODEL_STAGES]
-        raise ConfigError(f"there is no model of a stage {text!r}{nearest(text, names)} (stages: {', '.join(names)})")
+        raise ConfigError(
+            f"there is no model of a stage {text!r}{did_you_mean(text, names)} (stages: {', '.join(names)})"
+        )
     return stage
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine.core.config import Config
 from engine.core.errors import FileError
-from engine.core.settings import DEFAULT, Layer, flatten, leaves
+from engine.core.settings import DEFAULT, SettingsLayer, all_settings, flatten
 from engine.rundir.directory import RunDir, write_text
 
 SCHEMA = 2
@@ -87,12 +87,12 @@ class RunRecord:
         """What a stage was given as `option`, if anything."""
         return self.inputs.get(stage, {}).get(option)
 
-    def layer(self) -> Layer:
+    def layer(self) -> SettingsLayer:
         """The recorded values as a layer; without those of a preset file, which is read again."""
         values = {name: value for name, value in flatten(self.config).items() if value is not None}
         if self.preset_file:
             values = {name: value for name, value in values.items() if not self._follows_preset(name)}
-        return Layer(values, self.origins)
+        return SettingsLayer(values, self.origins)
 
     def _follows_preset(self, name: str) -> bool:
         return self.origins.get(name, DEFAULT) in (DEFAULT, f"preset {self.preset}")
@@ -136,7 +136,7 @@ def read_run_toml(rundir: RunDir) -> RunRecord:
         if place.startswith("config"):
             raise FileError(f"{path} does not fit this version of slmctl at {place}") from error
         raise FileError(f"{path} is damaged at {place}: {error.errors()[0]['msg'].lower()}") from error
-    record.origins.update({name: DEFAULT for name in leaves() if name not in record.origins})
+    record.origins.update({name: DEFAULT for name in all_settings() if name not in record.origins})
     if not all("path" in entry for entry in record.shared.values()):
         raise FileError(f"{path} is damaged: a stage in [shared] has no path")
     return record

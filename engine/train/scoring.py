@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from engine.core.errors import ConfigError, EngineError, FileError, nearest
+from engine.core.errors import ConfigError, EngineError, FileError, did_you_mean
 from engine.data.records import Prompt, plain_prompt, prompt_text
 from engine.model.batching import right_pad
 from engine.model.heads import ScalarModel
@@ -130,7 +130,7 @@ def function_scorer(reference: str) -> FunctionScorer:
     function = getattr(module, name, None)
     if not callable(function):
         names = [known for known, value in vars(module).items() if callable(value)]
-        raise ConfigError(f"{file} holds no function {name!r}{nearest(name, names)}")
+        raise ConfigError(f"{file} holds no function {name!r}{did_you_mean(name, names)}")
     return FunctionScorer(function, reference)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.core.errors import ConfigError, nearest
+from engine.core.errors import ConfigError, did_you_mean
 from slmctl.worker.sampling_limits import LIMITS, WHOLE, checked_sampling
 
 LARGEST_SEED = 2**63 - 1
@@ -46,10 +46,10 @@ SAMPLING = tuple(name for name in DIALS if name != "seed")
 
 
 def dial_named(name: str) -> Dial:
-    """A setting by its name, hyphens or underscores. Raises: ConfigError with the nearest name for any other word."""
+    """A setting by its name, hyphens or underscores. Raises: ConfigError for any other name."""
     known = DIALS.get(name.strip().replace("-", "_"))
     if known is None:
-        raise ConfigError(f"there is no setting {name!r}{nearest(name, DIALS)} (settings: {', '.join(DIALS)})")
+        raise ConfigError(f"there is no setting {name!r}{did_you_mean(name, DIALS)} (settings: {', '.join(DIALS)})")
     return known
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engine.core.errors import ConfigError, FileError, nearest
+from engine.core.errors import ConfigError, FileError, did_you_mean
 from engine.rundir.directory import write_text
 from slmctl.chat.conversation import Judged, Reply, Turn
 from slmctl.worker.protocol import LensToken
@@ -143,7 +143,7 @@ class Sessions:
         except FileNotFoundError:
             names = self.names()
             there = ", ".join(names[:8]) or "none yet"
-            raise FileError(f"there is no session {name!r}{nearest(name, names)} (sessions: {there})") from None
+            raise FileError(f"there is no session {name!r}{did_you_mean(name, names)} (sessions: {there})") from None
         except OSError as error:
             raise FileError(f"the session {path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:

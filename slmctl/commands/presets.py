@@ -37,7 +37,7 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Prints every setting that a preset leads to here and now."""
-    from engine.core.settings import flatten, leaves, load_preset, parse_assignments, resolve
+    from engine.core.settings import all_settings, flatten, load_preset, parse_assignments, resolve
 
     resolved = resolve(load_preset(preset), parse_assignments(set_ or []), {}, os.environ)
     values = flatten(resolved.config)
@@ -45,7 +45,7 @@ def show(
         rows = {name: {"value": value, "origin": resolved.origins[name]} for name, value in values.items()}
         print(json_module.dumps(rows))
         return
-    described = leaves()
+    described = all_settings()
     for name, value in values.items():
         shown = one_line(json_module.dumps(value))
         print(f"{name:<28} {shown:<12} {resolved.origins[name]:<14} {described[name].description}")

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from engine.core.config import Config
-from engine.core.errors import ConfigError, nearest
+from engine.core.errors import ConfigError, did_you_mean
 from engine.core.metrics import REGISTRY, Metric
-from engine.core.settings import flatten, leaves
+from engine.core.settings import all_settings, flatten
 
 TOPICS = {
     "tour": "Five minutes: train a policy, watch it, chat with it, label its answers",
@@ -34,7 +34,7 @@ def page(topic: str, keys: str) -> str:
     Raises: ConfigError for a topic that does not exist.
     """
     if topic not in TOPICS:
-        raise ConfigError(f"no guide page {topic!r}{nearest(topic, TOPICS)} (topics: {', '.join(TOPICS)})")
+        raise ConfigError(f"no guide page {topic!r}{did_you_mean(topic, TOPICS)} (topics: {', '.join(TOPICS)})")
     text = (files(__package__) / f"{topic}.md").read_text(encoding="utf-8")
     for name, table in (("settings", settings_tables), ("metrics", metric_tables)):
         if (placeholder := f"{{{{{name}}}}}") in text:
@@ -45,7 +45,7 @@ def page(topic: str, keys: str) -> str:
 def settings_tables() -> str:
     """All settings with their defaults and descriptions, one Markdown table a section of the configuration."""
     defaults, sections = flatten(Config()), dict[str, list[tuple[str, ...]]]()
-    for name, field in leaves().items():
+    for name, field in all_settings().items():
         value = defaults[name]
         default = "" if value is None or value == "" else _toml(value)
         section = name.rpartition(".")[0] or "general"

@@ -13,7 +13,7 @@ from statistics import fmean, median
 from engine.core.config import EvalConfig
 from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError
 from engine.core.events import Event, StageFinished, StageStarted, StepCompleted
-from engine.core.few_comparisons import passes, settings_for_few
+from engine.core.few_comparisons import recommended_epochs, recommended_settings
 from engine.core.settings import load_preset, resolve
 from engine.data.fields import map_text
 from engine.data.files import Source
@@ -132,8 +132,8 @@ def settings_for(record: RunRecord, labels: int, warm: bool) -> tuple[dict[str, 
     """
     config = record.config
     if (data := record.input("rm", "data")) is not None and data.kind == "labels":
-        return {"rm.epochs": passes(labels)}, {}
-    rm = settings_for_few(config.rm, labels, warm) | {"rm.validation_share": RM_HELD_OUT}
+        return {"rm.epochs": recommended_epochs(labels)}, {}
+    rm = recommended_settings(config.rm, labels, warm) | {"rm.validation_share": RM_HELD_OUT}
     return rm, {"ppo.steps": max(1, round(PPO_STEPS_SHARE * config.ppo.steps))}
 
 

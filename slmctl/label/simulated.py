@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.core.config import ComparisonsConfig
-from engine.core.errors import ConfigError, nearest
+from engine.core.errors import ConfigError, did_you_mean
 from engine.core.seeding import python_rng
 from engine.data.labels.store import Label, LabelStore
 from engine.data.records import prompt_text
@@ -31,7 +31,7 @@ class Simulated:
 
     def __init__(self, persona: str, seed: int, agreement: float | None = None) -> None:
         if persona not in PERSONAS:
-            raise ConfigError(f"no labeler is called {persona!r}{nearest(persona, PERSONAS)} ({', '.join(PERSONAS)})")
+            raise ConfigError(f"no labeler {persona!r}{did_you_mean(persona, PERSONAS)} ({', '.join(PERSONAS)})")
         self.persona = PERSONAS[persona]
         self.scale: float | None = None
         self._seed, self._agreement = seed, USUAL.agreement if agreement is None else agreement

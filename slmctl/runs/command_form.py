@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from engine.core.errors import ConfigError
-from engine.core.settings import flatten, leaves, load_preset, parse_value, resolve
+from engine.core.settings import all_settings, flatten, load_preset, parse_value, resolve
 from engine.data.datasets import is_dataset
 from engine.pocket.labelers import PERSONAS
 from engine.run.pipeline import COMMON, INPUTS, NAMES, SECTIONS, needs
@@ -108,7 +108,7 @@ def settings_of(draft: Draft, home: Path, environ: Mapping[str, str]) -> list[Se
         resolved = resolve_on(record, request, environ)
     else:
         resolved = resolve(load_preset(draft.preset or DEFAULT_PRESET), request.overrides, request.flags, environ)
-    values, known = flatten(resolved.config), leaves()
+    values, known = flatten(resolved.config), all_settings()
     return [
         Setting(
             name,

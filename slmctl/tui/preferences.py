@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.core.errors import nearest, one_line
+from engine.core.errors import did_you_mean, one_line
 from engine.rundir.directory import write_text
 
 KNOWN = ("theme", "keys")
@@ -46,10 +46,10 @@ def read_choices(
         return Choices()
     except (OSError, ValueError) as error:
         return Choices(problems=(f"it cannot be read, so nothing of it holds: {one_line(error)}",))
-    problems = [f"there is no {name!r}{nearest(name, KNOWN)}" for name in table if name not in KNOWN]
+    problems = [f"there is no {name!r}{did_you_mean(name, KNOWN)}" for name in table if name not in KNOWN]
     theme = table.get("theme")
     if theme is not None and (not isinstance(theme, str) or theme not in themes):
-        problems.append(f"there is no theme {theme!r}{nearest(str(theme), themes)}")
+        problems.append(f"there is no theme {theme!r}{did_you_mean(str(theme), themes)}")
         theme = None
     keys, wrong = _read_keys(table.get("keys", {}), ids, key_named)
     return Choices(theme, keys, (*problems, *wrong))
@@ -64,7 +64,7 @@ def _read_keys(
     keys, problems = {}, []
     for name, value in _dotted(table).items():
         if name not in known:
-            problems.append(f"there is no binding {name!r}{nearest(name, known)}")
+            problems.append(f"there is no binding {name!r}{did_you_mean(name, known)}")
         elif not isinstance(value, str) or None in (named := [key_named(key) for key in value.split(",")]):
             problems.append(f"{name} is {value!r}; {KEYS_ARE}")
         else:

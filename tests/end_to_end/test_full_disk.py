@@ -48,7 +48,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(nursery: Nursery, referen
     outcome = nursery.run(*arguments("crowded"))
     assert outcome.code == 3, outcome.err
     assert outcome.err.count("\n") == 1
-    assert "no space left on device" in outcome.err and "type the same command again" in outcome.err
+    assert "no space left on device" in outcome.err and "rerun the command" in outcome.err
     assert not list(disk.rglob(".*.writing")), "what could not be written whole is given back"
     assert mount(disk, "remount", f"size={LARGE}")
     outcome = nursery.run(*arguments("crowded"))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.core.errors import ConfigError, nearest
+from engine.core.errors import ConfigError, did_you_mean
 from engine.data.labels.store import Label, Labels
 from engine.data.records import ASSISTANT, HUMAN, Message, Prompt, plain_prompt
 
@@ -49,7 +49,7 @@ def export_rows(labels: Labels, form: str, annotators: Collection[str] = ()) -> 
     Raises: ConfigError for an unknown format or annotator.
     """
     if form not in FORMATS:
-        raise ConfigError(f"unknown format {form!r}{nearest(form, FORMATS)} (formats: {', '.join(FORMATS)})")
+        raise ConfigError(f"unknown format {form!r}{did_you_mean(form, FORMATS)} (formats: {', '.join(FORMATS)})")
     _check_annotators(annotators, labels)
     standing, withdrawn = (_made_by(annotators, some) for some in (labels.standing, labels.withdrawn))
     turns = form != "rankings" and not all(isinstance(one.prompt, str) for one in standing)
@@ -69,7 +69,9 @@ def _check_annotators(annotators: Collection[str], labels: Labels) -> None:
     known = sorted({one.annotator for one in (*labels.standing, *labels.withdrawn)})
     for name in annotators:
         if name not in known:
-            raise ConfigError(f"no labels by annotator {name!r}{nearest(name, known)} (annotators: {', '.join(known)})")
+            raise ConfigError(
+                f"no labels by annotator {name!r}{did_you_mean(name, known)} (annotators: {', '.join(known)})"
+            )
 
 
 def _made_by(annotators: Collection[str], labels: Sequence[Label]) -> list[Label]:

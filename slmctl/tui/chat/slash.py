@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.core.errors import nearest
+from engine.core.errors import did_you_mean
 from slmctl.chat.conversation import Unfit
 from slmctl.chat.run_models import policies_there, scorers_there
 from slmctl.chat.sampling_settings import DIALS
@@ -76,14 +76,14 @@ class There:
 def order_of(text: str) -> Order | None:
     """The command that a text is; None for a prompt. Two slashes begin a prompt that has one.
 
-    Raises: Unfit with the nearest name for a command that there is not, and for words behind one that takes none.
+    Raises: Unfit for an unknown command, and for arguments of a command that takes none.
     """
     if not text.startswith(MARK) or text.startswith(MARK * 2):
         return None
     name, _, rest = text.removeprefix(MARK).partition(" ")
     head, _, more = name.partition("\n")
     if head not in BY_NAME:
-        near = nearest(head, BY_NAME)
+        near = did_you_mean(head, BY_NAME)
         raise Unfit(
             f"there is no command {'/' + head[:40]!r}{near}; /help lists them, and // begins a prompt with a slash"
         )

@@ -4,11 +4,11 @@ import pytest
 from pydantic import ValidationError
 
 from engine.core.config import Config, ModelConfig, PpoConfig
-from engine.core.settings import flatten, leaves
+from engine.core.settings import all_settings, flatten
 
 
 def test_every_field_is_described() -> None:
-    assert [name for name, info in leaves().items() if not info.description] == []
+    assert [name for name, info in all_settings().items() if not info.description] == []
 
 
 def test_the_defaults_are_valid_and_frozen() -> None:
@@ -60,4 +60,4 @@ def test_what_is_unknown_or_out_of_range_is_refused(values: dict[str, object]) -
 
 
 def test_flat_names_cover_every_leaf() -> None:
-    assert list(flatten(Config())) == list(leaves())
+    assert list(flatten(Config())) == list(all_settings())

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError, FileError
-from engine.core.settings import Layer, Preset, list_presets, load_preset, nest, parse_assignments, parse_value, resolve
+from engine.core.settings import (
+    Preset,
+    SettingsLayer,
+    list_presets,
+    load_preset,
+    nest,
+    parse_assignments,
+    parse_value,
+    resolve,
+)
 
 PRESET = Preset("mine", "", {"seed": 1, "ppo.kl_coef": 0.1, "ppo.steps": 5})
 
@@ -29,7 +38,7 @@ def test_an_option_wins_over_set_and_none_means_not_given() -> None:
 
 
 def test_a_runs_own_values_stand_over_the_preset() -> None:
-    base = Layer({"ppo.kl_coef": 0.3}, {"ppo.kl_coef": "--set"})
+    base = SettingsLayer({"ppo.kl_coef": 0.3}, {"ppo.kl_coef": "--set"})
     resolved = resolve(PRESET, base=base)
     assert (resolved.config.ppo.kl_coef, resolved.origins["ppo.kl_coef"]) == (0.3, "--set")
 
@@ -37,8 +46,8 @@ def test_a_runs_own_values_stand_over_the_preset() -> None:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"ppo.klcoef": "1"}, "no setting 'ppo.klcoef' (from --set); did you mean 'ppo.kl_coef'?"),
-        ({"ppo": "1"}, "no setting 'ppo' (from --set)"),
+        ({"ppo.klcoef": "1"}, "unknown setting 'ppo.klcoef' (from --set); did you mean 'ppo.kl_coef'?"),
+        ({"ppo": "1"}, "unknown setting 'ppo' (from --set)"),
         ({"ppo.kl_coef": "-1"}, "ppo.kl_coef (from --set) is -1; it should be greater than or equal to 0"),
         ({"ppo.steps": "few"}, "ppo.steps (from --set) is 'few'"),
         ({"ppo.minibatch": "50"}, "ppo: minibatch 50 must divide rollout_batch 128"),
@@ -53,7 +62,9 @@ def test_what_is_not_allowed_is_one_sentence(overrides: dict[str, str], sentence
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="SLMCTL_PPO_KLCOEF names no setting; did you mean 'SLMCTL_PPO_KL_COEF'"):
+    with pytest.raises(
+        ConfigError, match="unknown environment variable SLMCTL_PPO_KLCOEF; did you mean 'SLMCTL_PPO_KL_COEF'"
+    ):
         resolve(None, environ={"SLMCTL_PPO_KLCOEF": "1"})
     assert resolve(None, environ={"SLMCTL_RUNS": "/tmp"}).config.seed == 0
 
@@ -85,7 +96,7 @@ def test_lists_become_pairs() -> None:
 
 def test_assignments_need_an_equals_sign() -> None:
     assert parse_assignments(["a.b=1=2", " c = d "]) == {"a.b": "1=2", "c": "d"}
-    with pytest.raises(ConfigError, match=r"--set takes name=value.*'ppo.steps'"):
+    with pytest.raises(ConfigError, match=r"--set expects name=value.*'ppo.steps'"):
         parse_assignments(["ppo.steps"])
 
 
@@ -104,10 +115,10 @@ def test_tiny_lives_in_the_pocket_world() -> None:
 def test_unknown_presets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         load_preset("tinny")
-    with pytest.raises(FileError, match=r"no preset file .*none\.toml"):
+    with pytest.raises(FileError, match=r"preset file .*none\.toml not found"):
         load_preset(str(tmp_path / "none.toml"))
     (tmp_path / "bad.toml").write_text("seed = = 1")
-    with pytest.raises(ConfigError, match="is not TOML"):
+    with pytest.raises(ConfigError, match="is not valid TOML"):
         load_preset(str(tmp_path / "bad.toml"))
 
 

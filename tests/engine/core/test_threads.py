@@ -48,5 +48,5 @@ def test_a_bad_thread_count_in_the_environment_is_a_sentence(text: str) -> None:
 
 
 def test_no_threads_at_all_are_refused() -> None:
-    with pytest.raises(ConfigError, match="threads is 0"):
+    with pytest.raises(ConfigError, match="threads must be at least 1, got 0"):
         decide(0, False, {})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from engine.core.errors import ConfigError, EngineError, FileError
-from engine.core.settings import leaves, load_preset, nest, resolve
+from engine.core.settings import all_settings, load_preset, nest, resolve
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings
 from engine.rundir.directory import RunDir
 from engine.rundir.runtoml import RunRecord, read_run_toml, to_toml, write_run_toml
@@ -81,7 +81,7 @@ VALUES = st.one_of(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*leaves(), "sft.nothing", "x"]), VALUES, max_size=5))
+@given(st.dictionaries(st.sampled_from([*all_settings(), "sft.nothing", "x"]), VALUES, max_size=5))
 @settings(max_examples=200)
 def test_a_preset_of_any_values(values: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:

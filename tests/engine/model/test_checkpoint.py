@@ -264,9 +264,9 @@ def test_what_is_not_implemented_is_refused_by_name(policy: Path, changes: dict[
 
 def test_json_that_is_none_is_refused(policy: Path) -> None:
     (policy / "config.json").write_text("{")
-    assert "config.json is not JSON" in refusal(policy)
+    assert "config.json is not valid JSON" in refusal(policy)
     (policy / "config.json").write_text("[]")
-    assert "must hold a JSON object" in refusal(policy)
+    assert "must be a JSON object" in refusal(policy)
 
 
 def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -229,8 +229,8 @@ def test_a_template_that_fails_is_one_sentence(template: str, expected: str) -> 
     ("name", "text", "expected"),
     [
         ("tokenizer.json", "{", "cannot be read as a tokenizer"),
-        ("tokenizer_config.json", "{", "is not JSON"),
-        ("tokenizer_config.json", "[]", "must hold a JSON object"),
+        ("tokenizer_config.json", "{", "is not valid JSON"),
+        ("tokenizer_config.json", "[]", "must be a JSON object"),
         ("tokenizer_config.json", "{}", "names no eos_token"),
         ("tokenizer_config.json", '{"eos_token": "<none>"}', "names no eos_token"),
     ],

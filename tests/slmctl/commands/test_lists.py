@@ -208,7 +208,7 @@ def test_a_preset_that_is_no_text_is_a_sentence(cli: Cli, tmp_path: Path) -> Non
     file = tmp_path / "p.toml"
     file.write_bytes(b"\xff\xfe")
     outcome = cli("presets", "show", str(file))
-    assert outcome.code == 3 and f"cannot read the preset {file}" in outcome.err
+    assert outcome.code == 3 and f"cannot read preset {file}" in outcome.err
 
 
 def test_a_file_in_place_of_the_folder_of_runs_is_named(cli: Cli, home: Path) -> None:

@@ -267,7 +267,7 @@ def test_a_conflict_is_exit_2_with_the_ways_on(cli: Cli, engine_says: Install) -
     [
         (["run", "--preset", "tinny"], 2, "did you mean 'tiny'"),
         (["run", "--set", "ppo.kl=1"], 2, "did you mean"),
-        (["run", "--set", "ppo.kl_coef"], 2, "--set takes name=value"),
+        (["run", "--set", "ppo.kl_coef"], 2, "--set expects name=value"),
         (["run", "--from", "tiny"], 2, "name it with --run NEW"),
         (["run", "--run", "../up"], 2, "cannot name a run"),
         (["sft", "--data", "none.json"], 3, "there is no file none.json"),

@@ -13,7 +13,7 @@ import pytest
 
 from engine.core.errors import ConfigError
 from engine.core.metrics import REGISTRY
-from engine.core.settings import flatten_table, leaves
+from engine.core.settings import all_settings, flatten_table
 from slmctl.guide.pages import TOPICS, page
 from slmctl.tui.keymap import binding_ids, key_tables
 from tests.slmctl.conftest import Cli
@@ -41,7 +41,7 @@ def blocks(topic: str) -> list[Block]:
 def small_settings() -> dict[str, str]:
     """The settings of the small test preset as environment variables, which win over those of the tiny preset."""
     values = flatten_table(tomllib.loads(SMALL_PRESET.read_text()))
-    return {f"SLMCTL_{name.replace('.', '_').upper()}": str(values[name]) for name in values if name in leaves()}
+    return {f"SLMCTL_{name.replace('.', '_').upper()}": str(values[name]) for name in values if name in all_settings()}
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def test_every_block_has_a_language_that_is_checked() -> None:
 
 
 def test_generated_tables_are_complete() -> None:
-    assert all(f"`{name}`" in page("settings", "") for name in leaves())
+    assert all(f"`{name}`" in page("settings", "") for name in all_settings())
     assert all(f"`{name}`" in page("rlhf", "") for name in REGISTRY)
     assert all(f"`{name}`" in page("playground", key_tables()) for name in binding_ids() if "." in name)
     assert not any("{{" in page(topic, "") for topic in TOPICS)

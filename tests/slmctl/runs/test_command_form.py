@@ -73,7 +73,7 @@ def test_settings_follow_the_run_that_there_is(tmp_path: Path) -> None:
     ("draft", "error", "words"),
     [
         (Draft(preset="tniy"), ConfigError, "did you mean 'tiny'"),
-        (Draft(preset="none.toml"), FileError, "no preset file"),
+        (Draft(preset="none.toml"), FileError, "preset file none.toml not found"),
         (Draft(settings={"ppo.kl_coef": "much"}), ConfigError, "ppo.kl_coef (from --set) is 'much'"),
         (Draft(settings={"seed": "-1"}), ConfigError, "seed (from --seed) is -1"),
         (Draft(run="a/b"), ConfigError, "cannot name a run"),
@@ -122,7 +122,7 @@ def test_a_command_that_is_refused_says_so_and_leaves_nothing(tmp_path: Path) ->
     wait_for(lambda: launched.ended() is not None, "the end")
     launched.settle()
     assert (launched.ended(), launched.begun()) == (2, False)
-    assert launched.said().startswith("slmctl: there is no preset 'tniy'")
+    assert launched.said().startswith("slmctl: unknown preset 'tniy'")
     launched.forget()
     assert list((tmp_path / "runs").iterdir()) == []
 

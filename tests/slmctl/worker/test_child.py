@@ -194,7 +194,7 @@ def test_the_last_words_of_a_child_are_passed_on(models: Path) -> None:
     async def drive() -> None:
         sampler = ChildSampler(models, threads=0)
         for _ in range(2):
-            with pytest.raises(SamplerGone, match=r"\(exit code 2\): threads is 0; it must be 1 or more"):
+            with pytest.raises(SamplerGone, match=r"\(exit code 2\): threads must be at least 1, got 0"):
                 await sampler.load(str(models / "a"))
         await sampler.close()
 
