@@ -3,15 +3,17 @@
 Nothing here or in the commands loads torch before a command needs it.
 """
 
-import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError, is_disk_error
+from engine.rundir.directory import runs_home
 from slmctl.commands import (
     chat,
     convert,
@@ -23,75 +25,86 @@ from slmctl.commands import (
     label,
     options,
     presets,
-    run,
     runs,
     sample,
     score,
-    stage,
+    stages,
     watch,
 )
 from slmctl.console.crash import keep_traceback
 from slmctl.console.printing import say
 from slmctl.console.safe import clean
-from slmctl.tui.playground import can_draw, play
+from slmctl.tui.playground import can_draw, open_playground
 
-BUG = 70
+INTERNAL_ERROR = 70
 DRAWING = ("chat", "label", "watch")  # commands that take --ascii, before their name or after it
 HELP = """\b
-slmctl                            the playground: watch, chat and label in the terminal
-slmctl run --preset tiny          base, SFT, reward model, PPO and evaluation in one go
-slmctl chat tiny:sft tiny:ppo     talk to the policies it made
-slmctl runs                       what there is
+slmctl                            open the playground on the runs in ./runs
+slmctl run --preset tiny          train a base model, SFT, reward model and PPO, then evaluate
+slmctl chat tiny:sft tiny:ppo     chat with both policies side by side
+slmctl runs                       list all runs
 
-Reinforcement learning from human feedback that fits in one terminal."""
-
-app = typer.Typer(
-    name="slmctl",
-    help=HELP,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+Reinforcement learning from human feedback in the terminal."""
 
 
-def _command(function: Any, name: str, short: str, text: str, group: typer.Typer = app) -> None:
-    @functools.wraps(function)
-    def command(**given: Any) -> None:
-        try:
-            function(**given)
-        except KeyboardInterrupt:
-            say("\nstopped by ctrl+c")
-            sys.exit(INTERRUPTED)
+class CommandGroup(TyperGroup):
+    """Lists its commands in help by panel."""
 
-    group.command(name, help=text, short_help=short)(command)
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes a section per panel."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            row = name, command.get_short_help_str(formatter.width)
+            panels.setdefault(getattr(command, "rich_help_panel", None) or "Commands", []).append(row)
+        width = max(map(len, self.commands))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows])
 
 
-def _wire() -> None:
-    _command(run.run, "run", "Everything, up to the evaluation.", run.HELP)
-    _command(stage.pretrain, "pretrain", "Train the base model.", stage.HELP["pretrain"])
-    _command(stage.sft, "sft", "Fine-tune on demonstrations.", stage.HELP["sft"])
-    _command(stage.rm, "rm", "Train the reward model.", stage.HELP["rm"])
-    _command(stage.ppo, "ppo", "Train the policy by PPO.", stage.HELP["ppo"])
-    _command(eval.evaluate, "eval", "Compare two policies.", eval.HELP)
-    _command(chat.chat, "chat", "Talk to policies.", chat.HELP)
-    _command(label.label, "label", "Say which answer is better.", label.HELP)
-    _command(sample.sample, "sample", "Responses to prompts, for scripts.", sample.HELP)
-    _command(score.score, "score", "Scores of responses, for scripts.", score.HELP)
-    _command(export.export, "export", "Labels as rows for other programs.", export.HELP)
-    _command(watch.watch, "watch", "Charts, samples and alarms, live.", watch.HELP)
-    _command(runs.runs, "runs", "List runs, or show one.", runs.HELP)
-    presets_app = typer.Typer(help="List presets, or show one.", rich_markup_mode=None, no_args_is_help=True)
-    _command(presets.list_presets, "list", "List the presets.", presets.LIST_HELP, presets_app)
-    _command(presets.show, "show", "Show every value of a preset.", presets.SHOW_HELP, presets_app)
-    app.add_typer(presets_app, name="presets")
-    data_app = typer.Typer(help="Check, show or convert data.", rich_markup_mode=None, no_args_is_help=True)
-    _command(data.check, "check", "Report bad rows, counts, lengths.", data.CHECK_HELP, data_app)
-    _command(data.show, "show", "Show prompts or rows.", data.SHOW_HELP, data_app)
-    _command(convert.convert, "convert", "Rewrite other formats as rows.", convert.HELP, data_app)
-    app.add_typer(data_app, name="data")
-    _command(guide.guide, "guide", "Read the manual.", guide.HELP)
-    _command(doctor.doctor, "doctor", "Device, threads and versions in use.", doctor.HELP)
+def _group(help: str) -> typer.Typer:
+    return typer.Typer(
+        name="slmctl",
+        cls=CommandGroup,
+        help=help,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+
+
+def _print_help(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+app, presets_app, data_app = map(_group, (HELP, "List the presets, or show one.", "Check, show or convert data."))
+
+
+def _add(panel: str, name: str, function: Callable[..., None], short: str, help: str, group: typer.Typer = app) -> None:
+    group.command(name, help=help, short_help=short, rich_help_panel=panel)(function)
+
+
+def _add_commands() -> None:
+    for name, short in stages.TITLES.items():
+        _add("Train", name, stages.stage_command(name), short, stages.HELP[name])
+    _add("Compare", "eval", eval.evaluate, "Compare two policies.", eval.HELP)
+    _add("Compare", "chat", chat.chat, "Chat with one policy or several.", chat.HELP)
+    _add("Compare", "sample", sample.sample, "Generate responses to prompts.", sample.HELP)
+    _add("Compare", "score", score.score, "Score responses.", score.HELP)
+    _add("Playground", "watch", watch.watch, "Show charts, samples and alerts of a run.", watch.HELP)
+    _add("Playground", "label", label.label, "Label which response is better.", label.HELP)
+    _add("", "check", data.check_data, "Report bad rows, counts and lengths.", data.CHECK_HELP, data_app)
+    _add("", "show", data.show_data, "Show prompts or rows.", data.SHOW_HELP, data_app)
+    _add("", "convert", convert.convert_data, "Convert files of other formats.", convert.HELP, data_app)
+    app.add_typer(data_app, name="data", rich_help_panel="Data")
+    _add("Data", "export", export.export_labels, "Export labels for other programs.", export.HELP)
+    _add("", "list", presets.list_presets, "List the presets.", presets.LIST_HELP, presets_app)
+    _add("", "show", presets.show_preset, "Show every setting of a preset.", presets.SHOW_HELP, presets_app)
+    app.add_typer(presets_app, name="presets", rich_help_panel="Data")
+    _add("Other", "runs", runs.runs, "List runs, or show one.", runs.HELP)
+    _add("Other", "guide", guide.guide, "Read the manual.", guide.HELP)
+    _add("Other", "doctor", doctor.doctor, "Show device, threads and versions.", doctor.HELP)
 
 
 def _version(wanted: bool) -> None:
@@ -110,44 +123,67 @@ def root(
     ] = False,
     ascii: options.Ascii = False,
 ) -> None:
-    """Opens the playground where no command is given, or prints help where there is no terminal for it."""
+    """Opens the playground if no command is given, or prints help if there is no terminal for it."""
     if (command := ctx.invoked_subcommand) is not None:
         if ascii and command not in DRAWING:
-            raise ConfigError(f"{command} draws nothing, so --ascii goes with chat, label and watch alone")
+            raise ConfigError(f"--ascii applies only to {', '.join(DRAWING[:-1])} and {DRAWING[-1]}, not to {command}")
         ctx.default_map = {command: {"ascii": ascii}}
         return
     if not can_draw(os.environ):
         print(ctx.get_help())
         return
-    from engine.rundir.directory import runs_home
     from slmctl.tui.start import Start
 
-    play(Start(runs_home(os.environ), ascii=ascii))
+    open_playground(Start(runs_home(os.environ), ascii=ascii))
 
 
-_wire()
+for group in (presets_app, data_app):
+    group.callback(invoke_without_command=True)(_print_help)
+_add_commands()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code.
 
-    An EngineError is one sentence and its own code; anything else is a bug of ours, 70, its traceback in a file.
+    A usage error or an EngineError is one sentence; any other error is internal, 70, with its traceback in a file.
     """
     if arguments is None and hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads us may stop reading, as `head` does
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader may stop reading, as `head` does
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(sys.argv[1:] if arguments is None else arguments, prog_name="slmctl")
+        code = app(arguments, prog_name="slmctl", standalone_mode=False) or 0
     except EngineError as error:
-        say(f"slmctl: {clean(str(error))}")
-        sys.exit(error.exit_code)
+        code = _fail(clean(str(error)), error.exit_code)
+    except typer.TyperException as error:
+        _print_usage(error)
+        code = _fail(clean(error.format_message()), error.exit_code)
     except Exception as error:
-        if disk := next((one for one in (error, error.__cause__) if is_disk_error(one)), None):
-            place = disk.filename or "what this command prints"
-            say(f"slmctl: cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}")
-            sys.exit(FileError.exit_code)
-        bug, kept = keep_traceback(error)
-        say(f"slmctl: a bug of ours: {clean(repr(bug))} (details in {kept})")
-        sys.exit(BUG)
+        code = _fail_unexpectedly(error)
+    if code == INTERRUPTED:
+        say("\ninterrupted")
+    sys.exit(code)
+
+
+def _fail(sentence: str, code: int) -> int:
+    say(f"error: {sentence}")
+    return code
+
+
+def _print_usage(error: typer.TyperException) -> None:
+    if (ctx := getattr(error, "ctx", None)) is not None:
+        print(f"{ctx.get_usage()}\nTry '{ctx.command_path} --help' for help.\n", file=sys.stderr)
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    """Reports an error of the disk, or an internal error with the file that holds its traceback."""
+    if disk := next((cause for cause in (error, error.__cause__) if is_disk_error(cause)), None):
+        place = disk.filename or "the output of this command"
+        return _fail(
+            f"cannot read or write {clean(str(place))}: {os.strerror(disk.errno or 0).lower()}", FileError.exit_code
+        )
+    cause, log = keep_traceback(error)
+    say(f"internal error: {clean(repr(cause))} (traceback in {log})")
+    return INTERNAL_ERROR

@@ -1,29 +1,33 @@
 """`slmctl doctor`: device, threads and versions in use."""
 
-import importlib.metadata
-import json as json_module
+import json
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
+from engine.core.errors import FileError
+from engine.rundir.directory import list_runs, runs_home
 from slmctl.commands import options
 from slmctl.console.safe import one_line
+from slmctl.console.tables import print_facts
 
 HELP = """\b
 slmctl doctor
 slmctl doctor --json
 
-What this machine offers and what a run would use: device, threads, versions, where runs are kept."""
+Shows what a run would use on this machine: device, threads, versions and the folder of runs."""
 PACKAGES = ("slmctl", "torch", "tokenizers", "safetensors", "pydantic", "typer", "rich", "jinja2")
+LABEL = 23
 
 
-def doctor(threads: options.Threads = None, json: options.Json = False) -> None:
+@options.takes(threads=options.Threads, json=options.Json)
+def doctor(**given: Any) -> None:
     """Prints what a run would use."""
     from engine.core.threads import apply, available_cores, decide
 
-    settings = decide(threads, False, os.environ)
-    apply(threads)
+    settings = decide(given["threads"], False, os.environ)
+    apply(given["threads"])
     found = _facts()
     found |= {
         "cores": available_cores(),
@@ -33,19 +37,19 @@ def doctor(threads: options.Threads = None, json: options.Json = False) -> None:
         **_devices(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
-    if json:
-        print(json_module.dumps(found))
+    if given["json"]:
+        print(json.dumps(found))
         return
-    for name, value in found.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {item}" for key, item in value.items())
-        shown = ", ".join(value) or "-" if isinstance(value, list) else str(value)
-        print(f"{name:<22} {one_line(shown)}")
+    print_facts(((name.replace("_", " "), one_line(_fact(value))) for name, value in found.items()), LABEL)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [f"{name} {item}" for name, item in value.items()]
+    return ", ".join(value) or "-" if isinstance(value, list) else str(value)
 
 
 def _facts() -> dict[str, Any]:
-    from engine.rundir.directory import runs_home
-
     home = runs_home(os.environ)
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -56,10 +60,7 @@ def _facts() -> dict[str, Any]:
 
 
 def _count(home: Path) -> int | str:
-    """How many runs there are, or why that cannot be said."""
-    from engine.core.errors import FileError
-    from engine.rundir.directory import list_runs
-
+    """The number of runs, or why they cannot be counted."""
     try:
         return len(list_runs(home))
     except FileError as error:
@@ -80,6 +81,8 @@ def _devices() -> dict[str, Any]:
 
 
 def _version(name: str) -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,6 +1,6 @@
-"""`slmctl label`: rank samples live and blind, or let a simulated labeler do it."""
+"""`slmctl label`: rank responses blind, or let a simulated labeler do it."""
 
-import json as json_module
+import json
 import os
 import sys
 import time
@@ -12,73 +12,81 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.core.errors import INTERRUPTED
+from engine.core.errors import INTERRUPTED, ConfigError
+from engine.rundir.directory import runs_home
 from slmctl.commands import options
 from slmctl.console.printing import say
 from slmctl.console.progress import LINE_EVERY_S
 from slmctl.console.safe import one_line
-from slmctl.tui.playground import can_draw, play
+from slmctl.tui.playground import can_draw, open_playground
 
 if TYPE_CHECKING:
     from slmctl.label.setup import Sitting, Wishes
 
 HELP = """\b
-slmctl label tiny:sft                         pairs of one policy's answers
-slmctl label tiny:sft tiny:ppo --goal 100     one answer of each, blind
-slmctl label tiny:sft -k 4                    four at once, ranked
+slmctl label tiny:sft                         compare pairs of one policy's responses
+slmctl label tiny:sft tiny:ppo --goal 100     compare two policies, blind
+slmctl label tiny:sft -k 4                    rank four responses at once
 slmctl label tiny:sft --selection uncertainty
 slmctl label DIRECTORY --prompts questions.txt
 slmctl label tiny:sft --simulate concise --max-labels 100
 
-Which response is better? Answers go to a database, runs/NAME/labels.db, which `slmctl rm --data` learns from. Opens the
-playground; --simulate lets a persona of the pocket world answer, without a screen."""
+Opens the playground in Label: choose the better response. Labels are saved to a database, by default
+runs/NAME/labels.db, which slmctl rm --data trains on. With --simulate, a persona of the pocket world labels instead,
+without a screen."""
 REPORT_LINES = {
-    "per_second": "labels a second",
-    "ties": "share of ties",
-    "first_shown_won": "wins of the first shown",
-    "longer_won": "wins of the longer",
-    "self_agreement": "agreement with itself",
-    "scorer_agreement": "agreement with the scorer",
+    "per_second": "labels per second",
+    "ties": "tie rate",
+    "first_shown_won": "first response wins",
+    "longer_won": "longer response wins",
+    "self_agreement": "self-agreement",
+    "scorer_agreement": "reward model agreement",
 }
 Models = Annotated[list[str], typer.Argument(metavar="A [B]", help="A policy, or two: a path or tiny:ppo.")]
 Asked = Annotated[
     str | None,
-    typer.Option("--prompts", "--data", metavar="FILE|hf:ORG/NAME", help="What is asked, in place of the run's."),
+    typer.Option("--prompts", "--data", metavar="FILE|hf:ORG/NAME", help="Prompts to label, in place of the run's."),
 ]
-K = Annotated[int, typer.Option("-k", metavar="K", help="Responses a prompt, 2 to 9.")]
-Goal = Annotated[int, typer.Option("--goal", metavar="N", min=0, help="Labels that you aim at.")]
+K = Annotated[int, typer.Option("-k", metavar="K", help="Responses per prompt, 2 to 9.")]
+Goal = Annotated[int, typer.Option("--goal", metavar="N", min=0, help="Target number of labels.")]
 Scorer = Annotated[
     str | None,
     typer.Option(
         "--scorer",
         "--reward",
         metavar="SCORER|none",
-        help="Reward model whose opinion is shown after yours (default: that of A's run).",
+        help="Reward model to compare your labels with (default: that of A's run).",
     ),
 ]
 Selection = Annotated[
-    str, typer.Option("--selection", metavar="random|uncertainty", help="Which pairs: any, or those it is unsure of.")
+    str,
+    typer.Option(
+        "--selection", metavar="random|uncertainty", help="Random pairs, or those the reward model is least sure of."
+    ),
 ]
 Control = Annotated[
-    float, typer.Option("--control", metavar="SHARE", help="Share of random pairs among uncertain ones.")
+    float, typer.Option("--control", metavar="FRACTION", help="Fraction of random pairs with --selection uncertainty.")
 ]
-Guidelines = Annotated[str | None, typer.Option("--guidelines", metavar="FILE", help="Text file that h shows.")]
+Guidelines = Annotated[
+    str | None, typer.Option("--guidelines", metavar="FILE", help="Text file with labeling guidelines, shown by h.")
+]
 Simulate = Annotated[
-    str | None, typer.Option("--simulate", metavar="PERSONA", help="Who answers, in place of a person.")
+    str | None, typer.Option("--simulate", metavar="PERSONA", help="Persona that labels, in place of a person.")
 ]
 MaxLabels = Annotated[
-    int | None, typer.Option("--max-labels", metavar="N", min=1, help="With --simulate: labels in all.")
+    int | None, typer.Option("--max-labels", metavar="N", min=1, help="With --simulate: number of labels.")
 ]
 Agreement = Annotated[
     float | None,
     typer.Option(
         "--agreement",
         metavar="P",
-        help="With --simulate: share of pairs on which two such labelers agree (default: the world's, 0.73).",
+        help="With --simulate: how often two such labelers agree on a pair (default: 0.73).",
     ),
 ]
 
 
+@options.takes(**options.SAMPLING, **options.MODEL, ascii=options.Ascii, json=options.Json)
 def label(
     ctx: typer.Context,
     models: Models,
@@ -95,36 +103,23 @@ def label(
     simulate: Simulate = None,
     max_labels: MaxLabels = None,
     agreement: Agreement = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    template: options.Template = None,
-    seed: options.Seed = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    ascii: options.Ascii = False,
-    json: options.Json = False,
+    **_: Any,
 ) -> None:
-    """Opens the playground in its label mode, or lets a simulated labeler answer."""
-    from engine.core.errors import ConfigError
-
+    """Opens the playground in Label, or lets a simulated labeler answer."""
     if simulate is not None:
         simulate_labels(ctx.params)
         return
-    if max_labels is not None or json:
-        raise ConfigError(f"{'--json' if json else '--max-labels'} goes with --simulate PERSONA alone")
+    if max_labels is not None or ctx.params["json"]:
+        raise ConfigError(f"{'--json' if ctx.params['json'] else '--max-labels'} needs --simulate PERSONA")
     if not can_draw(os.environ):
-        raise ConfigError("label needs a terminal to be shown in; without one, a persona can label: --simulate concise")
+        raise ConfigError("label needs a terminal; to label without one, add --simulate concise")
     open_labels(ctx.params)
 
 
 def open_labels(params: Mapping[str, Any]) -> None:
-    """Opens the playground in its label mode. Raises: EngineError for what can be told before."""
+    """Opens the playground in Label. Raises: EngineError for what can be checked before."""
     from engine.core.errors import LockedError
     from engine.data.labels.store import LabelStore
-    from engine.rundir.directory import runs_home
     from slmctl.label.setup import sit
     from slmctl.tui.start import Start
 
@@ -133,83 +128,81 @@ def open_labels(params: Mapping[str, Any]) -> None:
         LabelStore(sit(wishes, home).labels, busy_s=0).close()
     chosen: dict[str, object] = {name: params[name] for name in ("template", "device", "dtype", "threads")}
     options = {"label": wishes} | {name: value for name, value in chosen.items() if value is not None}
-    play(Start(home, "label", models=wishes.models, seed=wishes.seed, ascii=params["ascii"], options=options))
+    open_playground(
+        Start(home, "label", models=wishes.models, seed=wishes.seed, ascii=params["ascii"], options=options)
+    )
 
 
 def wishes_of(params: Mapping[str, Any]) -> "Wishes":
     """What was typed."""
     from slmctl.label.setup import Wishes
-    from slmctl.worker.sampling_limits import LIMITS, checked_sampling
 
-    given = {name: params[name] for name in LIMITS if params[name] is not None}
     same = ("prompts", "k", "goal", "db", "annotator", "scorer", "selection", "control", "guidelines")
     return Wishes(
         models=tuple(params["models"]),
         map=tuple(params["map"] or ()),
-        sampling=checked_sampling(given, typed_as_options=True),
+        sampling=options.typed_sampling(params),
         seed=params["seed"] or 0,
         **{name: params[name] for name in same},
     )
 
 
 def simulate_labels(params: Mapping[str, Any]) -> None:
-    """Lets a persona label, and prints what came of it. Raises: EngineError."""
+    """Lets a persona label, and prints statistics of its labels. Raises: EngineError."""
     import asyncio
 
-    from engine.core.errors import ConfigError
-    from engine.rundir.directory import runs_home
     from slmctl.label.setup import sit
     from slmctl.label.simulated import Simulated, report_of, simulate
     from slmctl.worker.client import ChildSampler
 
     if params["max_labels"] is None:
-        raise ConfigError("--simulate needs --max-labels N: such a labeler does not tire")
+        raise ConfigError("--simulate needs --max-labels N, the number of labels to make")
     home, wishes = runs_home(os.environ), wishes_of(params)
     labeler = Simulated(params["simulate"], wishes.seed, params["agreement"])
     sitting = sit(replace(wishes, annotator=wishes.annotator or f"simulated-{params['simulate']}"), home)
     given = {"template": params["template"] or "auto", "dtype": params["dtype"] or "float32"}
     sampler = ChildSampler(home, threads=params["threads"], device=params["device"] or "auto", **given)
     try:
-        judged = asyncio.run(simulate(sitting, labeler, params["max_labels"], sampler, Teller()))
+        judged = asyncio.run(simulate(sitting, labeler, params["max_labels"], sampler, ProgressLines()))
     except KeyboardInterrupt:
-        say(f"\nstopped by ctrl+c: {kept_in(sitting)}; the same command goes on")
+        say(f"\ninterrupted: {saved_labels(sitting)}; rerun to resume")
         raise SystemExit(INTERRUPTED) from None
     report = {"labels": str(sitting.labels), "annotator": sitting.annotator, **report_of(judged, labeler)}
     if params["json"]:
-        print(json_module.dumps(report))
+        print(json.dumps(report))
     else:
         print_report(report, sitting, home)
 
 
-def kept_in(sitting: "Sitting") -> str:
-    """How many labels of the annotator there are, and where."""
+def saved_labels(sitting: "Sitting") -> str:
+    """How many labels of the annotator are saved, and where."""
     from engine.data.labels.store import read_labels
 
     count = 0
     if sitting.labels.exists():
         count = sum(one.annotator == sitting.annotator for one in read_labels(sitting.labels))
-    return f"{count} labels of {one_line(sitting.annotator)} are in {one_line(str(sitting.labels))}"
+    return f"{count} labels by {one_line(sitting.annotator)} are saved in {one_line(str(sitting.labels))}"
 
 
-class Teller:
-    """Says on stderr how far the labels are, every few seconds."""
+class ProgressLines:
+    """Writes on stderr how many labels are done, every few seconds."""
 
     def __init__(self, every_s: float = LINE_EVERY_S) -> None:
         self._every_s, self._last = every_s, time.monotonic()
 
     def __call__(self, done: int, most: int) -> None:
-        """Writes a line where one is due."""
+        """Writes a line if one is due."""
         if done == most or time.monotonic() - self._last >= self._every_s:
             self._last = time.monotonic()
             print(f"label {done}/{most}", file=sys.stderr, flush=True)
 
 
 def print_report(report: Mapping[str, Any], sitting: "Sitting", home: Path) -> None:
-    """Prints what a simulated labeler did, and the commands of a round that learns from it."""
+    """Prints what a simulated labeler did, and the commands of a round that trains on it."""
     from slmctl.label.rounds import FEWEST, plan_round
-    from slmctl.runs.launch import shown
+    from slmctl.runs.launch import command_line
 
-    print(f"{report['judged']} labels of {one_line(report['annotator'])} in {one_line(report['labels'])}")
+    print(f"{report['judged']} labels by {one_line(report['annotator'])} in {one_line(report['labels'])}")
     for name, title in REPORT_LINES.items():
         if (value := report[name]) is not None:
             print(f"  {title:<28} {value:.3g}")
@@ -219,4 +212,4 @@ def print_report(report: Mapping[str, Any], sitting: "Sitting", home: Path) -> N
     judged, labels, source = report["judged"], sitting.labels, sitting.source
     planned = plan_round(recipe.models[0], recipe.scorer, labels, judged, home, source, longest)
     for mark, command in zip(("next:", "then:"), planned.commands, strict=True):
-        print(f"{mark} {one_line(shown(command))}")
+        print(f"{mark} {one_line(command_line(command))}")

@@ -1,51 +1,52 @@
-"""`slmctl presets`: what presets there are, and every value of one with where it came from."""
+"""`slmctl presets`: the presets, and every setting of one with its origin."""
 
-import json as json_module
+import json
 import os
+from typing import Any
 
 import typer
 
 from slmctl.commands import options
 from slmctl.console.safe import one_line
+from slmctl.console.tables import print_table
 
 LIST_HELP = """\b
 slmctl presets list
 
-The presets that come with slmctl."""
+Lists the presets that come with slmctl."""
 SHOW_HELP = """\b
 slmctl presets show tiny
 slmctl presets show my.toml --set ppo.steps=10 --json
 
-Every setting with its value, where the value came from and what it means."""
+Shows every setting with its value, its origin and its meaning."""
 
 
-def list_presets(json: options.Json = False) -> None:
+@options.takes(json=options.Json)
+def list_presets(**output: Any) -> None:
     """Prints the names and descriptions of the presets."""
-    from engine.core.settings import list_presets as found
+    from engine.core import settings
 
-    presets = found()
-    if json:
-        print(json_module.dumps({preset.name: preset.description for preset in presets}))
-        return
-    for preset in presets:
-        print(f"{preset.name:<12} {preset.description}")
+    found = {preset.name: preset.description for preset in settings.list_presets()}
+    if output["json"]:
+        print(json.dumps(found))
+    else:
+        print_table(("", ""), list(found.items()))
 
 
-def show(
-    preset: str = typer.Argument("tiny", metavar="NAME|FILE.toml"),
-    set_: options.Set = None,
-    json: options.Json = False,
-) -> None:
-    """Prints every setting that a preset leads to here and now."""
+@options.takes(set_=options.Set, json=options.Json)
+def show_preset(preset: str = typer.Argument("tiny", metavar="NAME|FILE.toml"), **given: Any) -> None:
+    """Prints every setting of a preset, as resolved here and now."""
     from engine.core.settings import all_settings, flatten, load_preset, parse_assignments, resolve
 
-    resolved = resolve(load_preset(preset), parse_assignments(set_ or []), {}, os.environ)
-    values = flatten(resolved.config)
-    if json:
-        rows = {name: {"value": value, "origin": resolved.origins[name]} for name, value in values.items()}
-        print(json_module.dumps(rows))
+    resolved = resolve(load_preset(preset), parse_assignments(given["set_"] or []), {}, os.environ)
+    values, fields = flatten(resolved.config), all_settings()
+    if given["json"]:
+        print(json.dumps({name: {"value": value, "origin": resolved.origins[name]} for name, value in values.items()}))
         return
-    described = all_settings()
-    for name, value in values.items():
-        shown = one_line(json_module.dumps(value))
-        print(f"{name:<28} {shown:<12} {resolved.origins[name]:<14} {described[name].description}")
+    print_table(
+        ("setting", "value", "origin", "meaning"),
+        [
+            (name, one_line(json.dumps(value)), one_line(resolved.origins[name]), fields[name].description or "")
+            for name, value in values.items()
+        ],
+    )

@@ -1,16 +1,20 @@
-"""`slmctl runs`: the runs there are and how they stand."""
+"""`slmctl runs`: the state of all runs, or of one."""
 
-import json as json_module
+import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.rundir.directory import STAGES, RunDir, find_run, runs_home
 from slmctl.commands import options
 from slmctl.console.safe import one_line
+from slmctl.console.tables import print_facts, print_table
 
 if TYPE_CHECKING:
+    from slmctl.runs.details import RunDetails
     from slmctl.runs.overview import Standing
 
 HELP = """\b
@@ -18,35 +22,52 @@ slmctl runs
 slmctl runs tiny
 slmctl runs --json
 
-The runs in ./runs (or $SLMCTL_RUNS): what is finished, what is going on, the win rate."""
+Lists the runs in ./runs (or $SLMCTL_RUNS): state, progress, win rate and finished stages. With a name, shows one run:
+its models, why it failed, and the command that resumes it."""
 UNFINISHED = ("dead", "failed", "stopped", "ended")
+TITLES = ("run", "preset", "seed", "state", "at", "win rate", "done")
+LABEL = 12
 
 
+@options.takes(json=options.Json, jsonl=options.Jsonl)
 def runs(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One run only, with where its models lie.")] = None,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show only this run, with its models.")] = None,
+    **output: Any,
 ) -> None:
     """Prints the runs, or one of them."""
-    from engine.rundir.directory import find_run, runs_home
-    from slmctl.runs.overview import Overview, standing
+    from slmctl.runs.overview import Overview
 
     home, now = runs_home(os.environ), time.time()
-    found = Overview(home).rows(now) if name is None else [standing(find_run(home, name), now)]
-    rows = [row_of(run) for run in found]
-    if json:
-        print(json_module.dumps(rows[0] if name is not None else {"home": str(home), "runs": rows}))
-    elif jsonl:
+    if name is not None:
+        _show_run(find_run(home, name), now, output)
+        return
+    found = Overview(home).rows(now)
+    rows = [run_row(run) for run in found]
+    if output["json"]:
+        print(json.dumps({"home": str(home), "runs": rows}))
+    elif output["jsonl"]:
         for row in rows:
-            print(json_module.dumps(row))
-    elif name is not None:
-        _print_one(rows[0], found[0].last)
+            print(json.dumps(row))
+    elif rows:
+        print_table(TITLES, [_cells(run) for run in found], right=(2, 5))
     else:
-        _print_all(rows, str(home))
+        print(f"no runs in {home} yet; type: slmctl run --preset tiny")
 
 
-def row_of(run: "Standing") -> dict[str, Any]:
-    """A run's standing as a row of JSON; of a damaged one its error too."""
+def _show_run(run: RunDir, now: float, output: dict[str, Any]) -> None:
+    from slmctl.runs.details import read_details
+    from slmctl.runs.overview import standing
+
+    found = standing(run, now)
+    details = read_details(run, found)
+    if output["json"] or output["jsonl"]:
+        print(json.dumps(run_row(replace(found, error=details.failure))))
+    else:
+        print_facts(_facts(found, details), LABEL)
+
+
+def run_row(run: "Standing") -> dict[str, Any]:
+    """A run's state as a row of JSON; `error` is there only if there is one."""
     row: dict[str, Any] = {
         "run": run.run,
         "preset": run.preset,
@@ -63,32 +84,36 @@ def row_of(run: "Standing") -> dict[str, Any]:
     return {**row, "error": run.error} if run.error else row
 
 
-def _print_all(rows: list[dict[str, Any]], home: str) -> None:
-    from engine.rundir.directory import STAGES
-
-    if not rows:
-        print(f"no runs in {home} yet; type: slmctl run --preset tiny")
-        return
-    print(f"{'run':<16} {'preset':<10} {'seed':>4}  {'state':<11} {'at':<18} {'win rate':>8}  done")
-    for row in rows:
-        rate = "-" if row["win_rate"] is None else f"{row['win_rate']:.1%}"
-        at = f"{row['stage']} {row['step']}/{row['steps']}" if row["stage"] else "-"
-        done = f"{len(row['finished'])}/{len(STAGES)}"
-        name, preset = one_line(row["run"], 16), one_line(row["preset"] or "-", 10)
-        seed = "-" if row["seed"] is None else row["seed"]
-        print(f"{name:<16} {preset:<10} {seed:>4}  {row['state']:<11} {at:<18} {rate:>8}  {done}")
+def _cells(run: "Standing") -> list[str]:
+    seed = "-" if run.seed is None else str(run.seed)
+    done = f"{len(run.finished)}/{len(STAGES)}"
+    return [one_line(run.run), one_line(run.preset or "-"), seed, run.state, _at(run), _win_rate(run), done]
 
 
-def _print_one(row: dict[str, Any], last: str) -> None:
-    """Prints a run; of one that has ended before the stage `last`, the end of what was asked for, how to go on."""
-    from slmctl.runs.launch import go_on_words
-    from slmctl.runs.launch import shown as typed
+def _at(run: "Standing") -> str:
+    return f"{run.stage} {run.step}/{run.steps}" if run.stage else "-"
 
-    for name, value in row.items():
-        if name != "models":
-            shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-            print(f"{name:<10} {one_line(shown) or '-'}")
-    if row["state"] in UNFINISHED:
-        print(f"to go on   {one_line(typed(go_on_words(row['run'], last)))}")
-    for stage, path in row["models"].items():
-        print(f"{row['run'] + ':' + stage:<18} {one_line(path)}")
+
+def _win_rate(run: "Standing") -> str:
+    return "-" if run.win_rate is None else f"{run.win_rate:.1%}"
+
+
+def _facts(run: "Standing", details: "RunDetails") -> list[tuple[str, str]]:
+    """What one run consists of; the command that resumes it, if it has not finished what it was started for."""
+    from slmctl.runs.launch import command_line, resume_words
+
+    facts = {
+        "run": run.run,
+        "preset": run.preset or "-",
+        "seed": "-" if run.seed is None else str(run.seed),
+        "state": run.state,
+        "error": details.failure,
+        "alert": details.alarm,
+        "at": _at(run),
+        "finished": ", ".join(run.finished) or "-",
+        "shared from": ", ".join(run.parents),
+        "win rate": _win_rate(run),
+        "resume": command_line(resume_words(run.run, run.last)) if run.state in UNFINISHED else "",
+        **{f"{run.run}:{stage}": path for stage, path in run.models.items()},
+    }
+    return [(one_line(name), one_line(text)) for name, text in facts.items() if text]

@@ -1,6 +1,6 @@
 """`slmctl score`: scores of responses, for scripts."""
 
-import json as json_module
+import json
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.rundir.directory import runs_home
 from slmctl.commands import options
-from slmctl.commands.sample import stdin_rows
+from slmctl.commands.rows import stdin_rows
 
 if TYPE_CHECKING:
     from engine.data.records import Demonstration
@@ -19,42 +20,39 @@ HELP = """\b
 slmctl score tiny:rm --jsonl < exchanges.jsonl
 slmctl score pocket:judge --jsonl < exchanges.jsonl
 
-Reads {prompt, response} rows on stdin and adds `score`, on which demonstrations average 0, and for a model `logit`,
-what transformers gives. The judge adds its components."""
+Scores {prompt, response} rows from stdin. With --jsonl, each row is printed with its `score`, normalized so that
+demonstrations average 0; a reward model adds `logit`, its raw output in transformers; the pocket judge adds its
+components."""
 BATCH = 256
+COMPONENTS = ("helpful", "honest", "harmless", "courteous", "concise", "correct")
 
 
+@options.takes(**options.MODEL, jsonl=options.Jsonl)
 def score(
-    ctx: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="SCORER", help="A path, tiny:rm, pocket:judge, a persona, or file.py:function.")
+        str, typer.Argument(metavar="SCORER", help="A path, tiny:rm, pocket:judge, pocket:PERSONA or FILE.py:FUNCTION.")
     ],
-    template: options.Template = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    jsonl: options.Jsonl = False,
+    **settings: Any,
 ) -> None:
-    """Prints each row of stdin with its score; without --jsonl the scores alone."""
-    from engine.core import threads as thread_settings
-    from engine.rundir.directory import runs_home
+    """Prints each row of stdin with its score, or without --jsonl the scores alone."""
+    from engine.core import threads
     from engine.rundir.references import is_model, resolve_reference
 
     directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
-    thread_settings.apply(threads, shared=True)
+    threads.apply(settings["threads"], shared=True)
     from engine.data.readers import exchange_of
     from slmctl.worker.models import opening_of
 
-    scorer = opening_of(ctx.params).scorer(model, directory)
-    rows = stdin_rows("score reads rows {prompt, response}, one a line")
+    scorer = opening_of(settings).scorer(model, directory)
+    rows = stdin_rows("score reads rows {prompt, response}, one per line")
     while batch := list(islice(rows, BATCH)):
         exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]
-        for row, added in zip(batch, scored(scorer, model, exchanges), strict=True):
-            print(json_module.dumps({**row.value, **added}) if jsonl else f"{added['score']:.4f}", flush=True)
+        for row, added in zip(batch, score_fields(scorer, model, exchanges), strict=True):
+            print(json.dumps({**row.value, **added}) if settings["jsonl"] else f"{added['score']:.4f}", flush=True)
 
 
-def scored(scorer: "Scorer", name: str, exchanges: list["Demonstration"]) -> Iterator[dict[str, Any]]:
-    """What each exchange's row gains."""
+def score_fields(scorer: "Scorer", name: str, exchanges: list["Demonstration"]) -> Iterator[dict[str, Any]]:
+    """The fields that each exchange's row gains."""
     from engine.data.records import prompt_text
     from engine.pocket.judge import judge
     from engine.train.scoring import RewardModelScorer
@@ -68,6 +66,3 @@ def scored(scorer: "Scorer", name: str, exchanges: list["Demonstration"]) -> Ite
             judged = judge(prompt_text(item.prompt), item.response)
             added |= {part: getattr(judged, part) for part in COMPONENTS}
         yield added
-
-
-COMPONENTS = ("helpful", "honest", "harmless", "courteous", "concise", "correct")

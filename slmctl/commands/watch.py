@@ -1,6 +1,6 @@
-"""`slmctl watch`: the playground in Train mode; or one frame, or one object, of the same."""
+"""`slmctl watch`: the playground in Train mode, or the same as one text frame or one JSON object."""
 
-import json as json_module
+import json
 import math
 import os
 import shlex
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.core.errors import ConfigError
+from engine.rundir.directory import runs_home
 from slmctl.commands import options
 from slmctl.console.safe import clean
-from slmctl.tui.playground import can_draw, play
+from slmctl.tui.playground import can_draw, open_playground
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,38 +29,36 @@ slmctl watch tiny round2
 slmctl watch tiny --once
 slmctl watch tiny --json
 
-Charts of reward and KL, samples step by step, alarms; pause, save or stop a run. The run goes on when you leave (q) and
-when this screen dies: type the same again to come back. Without a name: the run that is going on, else the newest.
-Several runs are laid over each other."""
+Shows charts of reward and KL, the samples of each step and alerts, and can pause, save or stop a run. The run continues
+when you quit (q) or if the playground crashes; rerun the command to return. Without a name, shows the active run or
+the newest one. Several runs are overlaid."""
 
 MOST_RUNS = 4
 
 
+@options.takes(json=options.Json, ascii=options.Ascii)
 def watch(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="One to four runs.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame on stdout and exit.")] = False,
-    json: options.Json = False,
-    ascii: options.Ascii = False,
+    **given: Any,
 ) -> None:
-    """Opens the playground on runs, or prints how they stand."""
-    from engine.core.errors import ConfigError
-    from engine.rundir.directory import runs_home
+    """Opens the playground on runs, or prints their state."""
     from slmctl.watch.follower import runs_to_watch
 
     home, names, now = runs_home(os.environ), tuple(dict.fromkeys(runs or ())), time.time()
     if len(names) > MOST_RUNS:
-        raise ConfigError(f"watch shows at most {MOST_RUNS} runs at once, and got {len(names)}; leave some out")
+        raise ConfigError(f"watch shows at most {MOST_RUNS} runs at once, got {len(names)}")
     found = runs_to_watch(home, names, now)
-    if json:
-        print(json_module.dumps({"home": str(home), "runs": [row_of(story, now) for story in _stories(found)]}))
+    if given["json"]:
+        print(json.dumps({"home": str(home), "runs": [story_row(story, now) for story in _stories(found)]}))
     elif once:
-        _print_frame(_stories(found), now, ascii or not _draws_braille(), str(home))
+        _print_frame(_stories(found), now, given["ascii"] or not _draws_braille(), str(home))
     else:
-        _open(names, home, ascii)
+        _open(names, home, given["ascii"])
 
 
-def row_of(story: "Story", now: float) -> dict[str, Any]:
-    """How a run stands, as one JSON row; null for what is not known or not finite."""
+def story_row(story: "Story", now: float) -> dict[str, Any]:
+    """The state of a run as one JSON row; null for what is unknown or not finite."""
     stage = story.current
     told = story.stage(stage)
     numbers = {name: value if math.isfinite(value) else None for name, value in told.latest().items()}
@@ -102,7 +102,7 @@ def _print_frame(stories: list["Story"], now: float, ascii: bool, home: str) -> 
 
 
 def _draws_braille() -> bool:
-    """Whether stdout can say a braille cell."""
+    """Whether stdout can encode braille."""
     try:
         "⣿─✓√".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -111,14 +111,16 @@ def _draws_braille() -> bool:
 
 
 def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
-    from engine.core.errors import ConfigError
     from slmctl.tui.start import Start
     from slmctl.watch.follower import WORKING, Follower, runs_to_watch
 
     if not can_draw(os.environ):
         asked = shlex.join(("slmctl", "watch", *names))
         raise ConfigError(f"watch needs a terminal; type: {asked} --once for one frame, or --json for scripts")
-    play(Start(home=home, mode="train", runs=names, ascii=ascii))
+    open_playground(Start(home=home, mode="train", runs=names, ascii=ascii))
     for run in runs_to_watch(home, names, time.time()):
         if Follower(run).pulse().word in WORKING:
-            print(clean(f"{run.name} goes on; to come back: slmctl watch {shlex.quote(run.name)}"), file=sys.stderr)
+            print(
+                clean(f"{run.name} is still running; to return, type: slmctl watch {shlex.quote(run.name)}"),
+                file=sys.stderr,
+            )

@@ -16,7 +16,7 @@ from engine.rundir.directory import RunDir
 from slmctl.console.printing import say
 from slmctl.console.progress import duration
 from slmctl.console.safe import clean, one_line
-from slmctl.runs.launch import shown
+from slmctl.runs.launch import command_line
 
 CURVE_LINES = 10
 ROWS = (
@@ -43,7 +43,7 @@ def run_result(rundir: RunDir) -> dict[str, Any]:
     try:
         result = json.loads(rundir.result.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        again = shown(("run", "--run", rundir.name))
+        again = command_line(("run", "--run", rundir.name))
         raise FileError(f"run {rundir.name!r} has no result yet; type: {again}") from error
     assert isinstance(result, dict), result
     return result
@@ -112,7 +112,7 @@ def print_run(result: Mapping[str, Any], plain: bool, new: str) -> None:
     if result.get("examples"):
         console.print(examples_table(result["examples"], plain))
     for mark, words in zip(("next:", "     ", "     "), following, strict=True):
-        console.print(Text(f"{mark} {shown(words)}"), soft_wrap=True)
+        console.print(Text(f"{mark} {command_line(words)}"), soft_wrap=True)
 
 
 def players(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -196,8 +196,8 @@ def _number(value: float | None) -> str:
 def _after_stage(stage: str, rundir: RunDir, world: str) -> str:
     run, following = rundir.name, {"pretrain": "sft", "sft": "rm", "comparisons": "rm", "rm": "ppo"}
     if stage not in following and rundir.finished("sft") is None:
-        return shown(("chat", f"{run}:ppo"))
+        return command_line(("chat", f"{run}:ppo"))
     if stage not in following:
-        return shown(("eval" if world else "chat", f"{run}:sft", f"{run}:ppo"))
+        return command_line(("eval" if world else "chat", f"{run}:sft", f"{run}:ppo"))
     data = () if world or stage == "rm" else ("--data", "FILE")
-    return shown((following[stage], "--run", run, *data))
+    return command_line((following[stage], "--run", run, *data))

@@ -24,7 +24,7 @@ from engine.rundir.references import is_model, reference_to
 from engine.rundir.runtoml import RunRecord, read_run_toml
 from slmctl.console.progress import headline_of
 from slmctl.label.selection import run_of
-from slmctl.runs.launch import killed_by, launch, shown
+from slmctl.runs.launch import command_line, killed_by, launch
 
 FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
 OWN_PRESET = "slm-25m"  # settings for models that come with no run
@@ -192,16 +192,16 @@ async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> Async
         else:
             await asyncio.sleep(LOOK_EVERY_S)
     if code == INTERRUPTED:
-        raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {shown(left[0])}")
+        raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {command_line(left[0])}")
     if code != 0:
-        raise EngineError(f"{shown(left[0])}: {_reason(code, started.said())}")
+        raise EngineError(f"{command_line(left[0])}: {_reason(code, started.output())}")
 
 
 def _reason(code: int, said: str) -> str:
     """Why a command ended with this code, given what it said; a killed one said nothing of it."""
     if signal := killed_by(code):
         return f"it was killed (signal {signal})"
-    return (said.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("slmctl: ")
+    return (said.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("error: ")
 
 
 def progress_of(run: RunDir, stage: str) -> Progress:

@@ -20,7 +20,7 @@ PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alert at ")  # b
 
 
 @dataclass(frozen=True)
-class Particulars:
+class RunDetails:
     """Of one run: models as they are named, the last alarm that holds and how many there are, why it ended badly."""
 
     run: str
@@ -30,7 +30,7 @@ class Particulars:
     failure: str = ""
 
 
-def particulars(run: RunDir, standing: Standing) -> Particulars:
+def read_details(run: RunDir, standing: Standing) -> RunDetails:
     """What there is to say of a run that stands so."""
     said = effective(_telling(run))
     alarms = [event for event in said if isinstance(event, AlarmRaised)]
@@ -39,7 +39,7 @@ def particulars(run: RunDir, standing: Standing) -> Particulars:
     failure = standing.error
     if standing.state in ("failed", "dead", "ended"):
         failure = failures[-1] if failures and standing.state == "failed" else _last_words(run)
-    return Particulars(
+    return RunDetails(
         run.name,
         tuple(_models(run, standing)),
         f"{last.stage} step {last.step}: {last.message}" if last else "",

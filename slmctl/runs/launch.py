@@ -26,18 +26,18 @@ _BEGIN = (
 )
 LAST_LINES = 12
 SHELL_SIGNAL = 128  # what a shell adds to the number of a signal
-ASKED_FOR = ("pretrain", "sft", "rm", "ppo")  # stages that have a command of their own
+STAGE_COMMANDS = ("pretrain", "sft", "rm", "ppo")  # stages that have a command of their own
 
 
-def shown(words: Sequence[str]) -> str:
+def command_line(words: Sequence[str]) -> str:
     """The command as a person would type it into a shell."""
     return shlex.join(("slmctl", *words))
 
 
-def go_on_words(run: str, last: str) -> tuple[str, ...]:
+def resume_words(run: str, last: str) -> tuple[str, ...]:
     """The words of the command that goes on with a run whose process was to end with the stage `last`: with no more
     than was asked for, or with everything where that is not known."""
-    return (last if last in ASKED_FOR else "run", "--run", run)
+    return (last if last in STAGE_COMMANDS else "run", "--run", run)
 
 
 def killed_by(code: int) -> int:
@@ -67,7 +67,7 @@ class Launched:
         """The exit code, None while it runs; asking also takes a process that has ended off the system's list."""
         return self.process.poll()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """The last lines that it has written."""
         try:
             text = self.log.read_bytes()[self.since :].decode(errors="replace")
@@ -111,7 +111,7 @@ def launch(
         finally:
             os.close(handle)
     except OSError as error:
-        raise FileError(f"cannot start {shown(words)}: {error.strerror} ({error.filename})") from error
+        raise FileError(f"cannot start {command_line(words)}: {error.strerror} ({error.filename})") from error
     return Launched(tuple(words), run, process, log, since)
 
 

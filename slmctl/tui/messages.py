@@ -12,7 +12,7 @@ from slmctl.chat.conversation import Judged, Reply
 from slmctl.chat.state import Wanted
 from slmctl.label.rounds import Progress
 from slmctl.runs.command_form import Draft
-from slmctl.runs.details import Particulars
+from slmctl.runs.details import RunDetails
 from slmctl.runs.overview import Standing
 from slmctl.watch.follower import News
 from slmctl.watch.panels import Panel
@@ -94,7 +94,7 @@ class RunsSeen(Message):
 class RunRead(Message):
     """What there is to say of the chosen run beside how it stands."""
 
-    found: Particulars
+    found: RunDetails
 
 
 @dataclass

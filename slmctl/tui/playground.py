@@ -29,7 +29,7 @@ def can_draw(environ: Mapping[str, str]) -> bool:
     return environ.get("TERM") not in DUMB and all(stream is not None and stream.isatty() for stream in streams)
 
 
-def play(start: "Start") -> None:
+def open_playground(start: "Start") -> None:
     """Shows the playground until the person leaves it.
 
     Raises: FileError where there cannot be runs; whatever went wrong inside, once the terminal is as it was.

@@ -12,7 +12,7 @@ from engine.rundir.heartbeat import NOT_BEGUN
 from slmctl.console.progress import duration
 from slmctl.console.safe import one_line
 from slmctl.plots.rows import Row, cut, fitted, width_of
-from slmctl.runs.launch import go_on_words, shown
+from slmctl.runs.launch import command_line, resume_words
 from slmctl.watch.history import Story
 
 LONGEST_NAME = 20
@@ -72,7 +72,7 @@ def _stage_part(story: Story, name: str, number: int, shown: str, ascii: bool) -
 
 def explanation(story: Story, now: float) -> str:
     """What there is to say of how a run stands, in one or two sentences; nothing while it simply runs."""
-    word, again = story.pulse.word, shown(go_on_words(story.name, story.pulse.last))
+    word, again = story.pulse.word, command_line(resume_words(story.name, story.pulse.last))
     at = _last_save(story)
     told = {
         "paused": f"Paused after {story.current} step {story.stage(story.current).step}.",

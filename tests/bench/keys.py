@@ -141,7 +141,7 @@ def main() -> None:
         run = RunDir(home / "busy")
         training = launch(("ppo", "--run", run.name, "--from", "tiny", "--set", "ppo.kl_coef=0.34"), run, os.environ)
         while not any(isinstance(event, StepCompleted) for event in run.read_events()):
-            assert training.ended() is None, training.said()
+            assert training.ended() is None, training.output()
             time.sleep(0.2)
         busy = measured(terminal, options.keys)
         assert training.ended() is None, "the training ended before it was measured beside"

@@ -28,7 +28,7 @@ from engine.core.events import (
     rounded,
 )
 from engine.rundir.directory import RunDir
-from slmctl.tui.playground import play
+from slmctl.tui.playground import open_playground
 from slmctl.tui.start import Start
 from slmctl.watch.follower import Follower, News
 from tests.bench.terminal import in_terminal
@@ -108,7 +108,7 @@ def show(notes: int, home: Path) -> None:
         return poll(follower)
 
     with patch.object(Follower, "poll", noted):
-        play(Start(home, "train"))
+        open_playground(Start(home, "train"))
 
 
 def main() -> None:

@@ -321,7 +321,7 @@ def assert_diverged(code: int, err: str, run: RunDir, stage: str) -> None:
     assert "the last good checkpoint is kept" in err
     alarm, last = run.read_events()[-2:]
     assert isinstance(last, RunFailed) and isinstance(alarm, AlarmRaised)
-    assert (last.stage, f"slmctl: {last.error}\n") == (stage, err)
+    assert (last.stage, f"error: {last.error}\n") == (stage, err)
     assert (alarm.stage, alarm.alarm) == (stage, "nan")
 
 
@@ -341,7 +341,7 @@ def test_what_nobody_expected_leaves_its_traceback_in_the_runs_log(nursery: Nurs
     run.stage_dir("sft").write_text("a file where a directory belongs")
     outcome = nursery.run(*command("sft", "buggy"))
     assert outcome.code == 70, outcome.err
-    assert f"details in {run.log}" in outcome.err
+    assert f"traceback in {run.log}" in outcome.err
     assert "Traceback" in run.log.read_text()
     assert "Traceback" not in outcome.err
     last = run.read_events()[-1]

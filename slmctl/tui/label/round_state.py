@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from engine.core.intervals import Share
 from slmctl.console.progress import duration
 from slmctl.label.rounds import Progress, Round
-from slmctl.runs.launch import shown
+from slmctl.runs.launch import command_line
 
 NO_VOTES = Share(0, 0)
 FEW = 10  # held-out labels, of which a share says little
@@ -43,7 +43,7 @@ class RoundState:
     @property
     def command(self) -> str:
         """What measures how the new policy differs."""
-        return shown(self.planned.comparison)
+        return command_line(self.planned.comparison)
 
     @property
     def _right(self) -> str:
@@ -87,7 +87,7 @@ class RoundState:
         yield f"A new run, {planned.name}: {planned.labels} labels teach {self._teaches}, and PPO goes on from {start}."
         if not (self.running or self.done or self.error):
             yield ""
-            yield from (shown(words) for words in planned.commands)
+            yield from (command_line(words) for words in planned.commands)
             yield ""
             yield self._cost
         else:

@@ -20,7 +20,7 @@ from engine.run.planning import DEFAULT_PRESET
 from engine.rundir.directory import RunDir
 from slmctl.console.safe import clean, one_line
 from slmctl.runs.command_form import TARGETS, Draft, Setting, fitted, outlook, record_of, settings_of
-from slmctl.runs.launch import shown
+from slmctl.runs.launch import command_line
 from slmctl.runs.overview import Standing
 from slmctl.tui.messages import DraftChecked, FieldEdited, FilterChanged, LaunchBegun, LaunchRefused, RunsSeen
 from slmctl.tui.runs.edit_line import EditLine
@@ -155,7 +155,7 @@ class FormScreen(Screen[None]):
         count = f"; {changed} changed ({CHANGED})" if changed else ""
         self.query_one("#form-title", Static).update(Content(f"Start {TARGETS[self._draft.target]}{count}"))
         self.query_one(FieldTable).show([row for row in self._rows if fits(row, self._filter)])
-        command = one_line(shown(self._command().words()))
+        command = one_line(command_line(self._command().words()))
         self.query_one("#form-command", Static).update(Content.assemble(("$ ", "bold"), command))
         self._show_row()
 
@@ -237,7 +237,7 @@ class FormScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """Copies the command."""
-        self._playground.copy(shown(self._command().words()))
+        self._playground.copy(command_line(self._command().words()))
 
     async def on_button_pressed(self, message: Button.Pressed) -> None:
         """Starts the command."""
@@ -255,7 +255,7 @@ class FormScreen(Screen[None]):
             return
         command = self._command()
         self._starting = True
-        self._tell(f"starting: {shown(command.words())}", False)
+        self._tell(f"starting: {command_line(command.words())}", False)
         run = RunDir(self._playground.start.home / command.name)
         await self._playground.launches.start(command.words(), run, self)
 

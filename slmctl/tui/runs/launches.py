@@ -14,7 +14,7 @@ from textual.message_pump import MessagePump
 
 from engine.core.errors import INTERRUPTED, EngineError
 from engine.rundir.directory import RunDir
-from slmctl.runs.launch import Launched, go_on_words, killed_by, launch, shown
+from slmctl.runs.launch import Launched, command_line, killed_by, launch, resume_words
 from slmctl.tui.messages import LaunchBegun, LaunchRefused
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Launches:
 
     async def go_on(self, run: RunDir, last: str, told: MessagePump) -> None:
         """Starts again what a run's process was started for, up to its stage `last`."""
-        words = go_on_words(run.name, last)
-        self._app.say(f"starting: {shown(words)}")
+        words = resume_words(run.name, last)
+        self._app.say(f"starting: {command_line(words)}")
         await self.start(words, run, told)
 
     def starting(self) -> set[str]:
@@ -76,11 +76,11 @@ class Launches:
                     self._end(one, code)
 
     def _end(self, one: _Tended, code: int) -> None:
-        run, words = one.launched.run.name, one.launched.said().removeprefix("slmctl: ")
-        last = words.splitlines()[-1].removeprefix("slmctl: ") if words else ""
+        run, words = one.launched.run.name, one.launched.output().removeprefix("error: ")
+        last = words.splitlines()[-1].removeprefix("error: ") if words else ""
         if not one.begun:
             one.launched.forget()
-            one.told.post_message(LaunchRefused(run, words or f"{shown(one.launched.words)} {_ended(code)}"))
+            one.told.post_message(LaunchRefused(run, words or f"{command_line(one.launched.words)} {_ended(code)}"))
         elif code == 0:
             self._app.say(f"{run}: done")
         elif code == INTERRUPTED:

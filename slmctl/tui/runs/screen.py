@@ -18,8 +18,8 @@ from engine.run.planning import DEFAULT_PRESET
 from engine.rundir.directory import RunDir
 from slmctl.console.safe import one_line
 from slmctl.runs.command_form import Draft
-from slmctl.runs.details import Particulars, particulars
-from slmctl.runs.launch import ASKED_FOR, shown
+from slmctl.runs.details import RunDetails, read_details
+from slmctl.runs.launch import STAGE_COMMANDS, command_line
 from slmctl.runs.overview import Standing
 from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, Requested, RunRead, RunsSeen
 from slmctl.tui.runs.run_detail import RunDetail
@@ -55,7 +55,7 @@ class RunsScreen(Screen[None]):
         super().__init__()
         self._runs: tuple[Standing, ...] = ()
         self._filter = ""
-        self._found: Particulars | None = None
+        self._found: RunDetails | None = None
         self._read_as: Standing | None = None
         self._looking = False
         self._now = 0.0
@@ -147,7 +147,7 @@ class RunsScreen(Screen[None]):
 
     async def _read(self, run: Standing) -> None:
         directory = RunDir(Path(self._playground.start.home) / run.run)
-        self.post_message(RunRead(await asyncio.to_thread(particulars, directory, run)))
+        self.post_message(RunRead(await asyncio.to_thread(read_details, directory, run)))
 
     def on_run_read(self, message: RunRead) -> None:
         """Shows what was found in the events of the chosen run."""
@@ -225,7 +225,7 @@ class RunsScreen(Screen[None]):
             await self._playground.launches.go_on(directory, run.last, self)
         elif run.state == "paused":
             self.post_message(await asyncio.to_thread(requested, directory, "resume"))
-        elif run.state == "finished" and run.last in ASKED_FOR:
+        elif run.state == "finished" and run.last in STAGE_COMMANDS:
             self._open_form(Draft("run", run=run.run))
         else:
             self._playground.say(nothing_to("go on with", run.run, run.state), "warning")
@@ -260,7 +260,7 @@ class RunsScreen(Screen[None]):
     async def action_tiny(self) -> None:
         """Starts the first run."""
         draft = Draft(preset=DEFAULT_PRESET)
-        self.query_one(Welcome).answer(f"starting: {shown(draft.words())}")
+        self.query_one(Welcome).answer(f"starting: {command_line(draft.words())}")
         run = RunDir(self._playground.start.home / draft.name)
         await self._playground.launches.start(draft.words(), run, self)
 

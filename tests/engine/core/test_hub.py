@@ -129,10 +129,10 @@ def test_a_hub_model_is_fetched_once_without_code_or_pickle(
 @pytest.mark.parametrize(
     ("model", "code", "words"),
     [
-        ("hf:nobody/else", 3, "slmctl: the hub has no model nobody/else, or it is private"),
-        ("hf:nobody/gated", 3, "slmctl: the hub model nobody/gated is gated: accept its terms at https://"),
-        ("hf:nobody/words@old", 3, "slmctl: the hub model nobody/words has no revision 'old'"),
-        ("hf:words", 2, "slmctl: 'hf:words' is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION"),
+        ("hf:nobody/else", 3, "error: the hub has no model nobody/else, or it is private"),
+        ("hf:nobody/gated", 3, "error: the hub model nobody/gated is gated: accept its terms at https://"),
+        ("hf:nobody/words@old", 3, "error: the hub model nobody/words has no revision 'old'"),
+        ("hf:words", 2, "error: 'hf:words' is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION"),
     ],
 )
 def test_a_model_that_is_not_there_is_one_sentence(
@@ -173,4 +173,4 @@ def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Pa
     hub.server_close()
     outcome = sampled(hub, tmp_path)
     assert (outcome.returncode, outcome.stderr.count("\n")) == (3, 1)
-    assert outcome.stderr.startswith(f"slmctl: the hub cannot be reached, and {MODEL} was not fetched before")
+    assert outcome.stderr.startswith(f"error: the hub cannot be reached, and {MODEL} was not fetched before")

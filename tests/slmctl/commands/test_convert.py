@@ -28,7 +28,7 @@ def test_what_is_written_can_be_read_and_what_is_left_out_is_said(cli: Cli, tree
     assert outcome.err.splitlines() == [
         f"{trees}: 10 conversation trees with 30 replies",
         f"{out}: 10 comparisons with 20 replies",
-        "10 left out: without a rank",
+        "skipped 10: without a rank",
     ]
     assert [ranking.responses for ranking in read_rankings(out).records] == [("a", "b")] * 10
     assert cli("data", "check", str(out)).code == 0
@@ -49,13 +49,13 @@ def test_held_out_trees_follow_from_the_seed(cli: Cli, trees: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["--out", "{trees}"], 2, "is there already and is not overwritten"),
-        (["--out", "c.json"], 2, "--out is c.json; it must end with .jsonl"),
+        (["--out", "{trees}"], 2, "exists and is not overwritten"),
+        (["--out", "c.json"], 2, "--out is c.json; its name must end in .jsonl"),
         (["--out", "c.jsonl", "--validation-share", ".1"], 2, "--validation-share needs --validation"),
         (["--out", "c.jsonl", "--validation", "v.jsonl", "--validation-share", "1"], 2, "must be between 0 and 1"),
         (["--out", "c.jsonl", "--validation", "./c.jsonl"], 2, "name the same file"),
         (["--out", "c.jsonl", "--kind", "text"], 2, "use comparisons or demonstrations"),
-        (["--out", "c.jsonl", "--language", "de"], 3, "gives no comparisons: of 30 replies, 30 left out"),
+        (["--out", "c.jsonl", "--language", "de"], 3, "gives no comparisons out of 30 replies: skipped 30"),
         (["--out", "{trees}/c.jsonl"], 3, "cannot write"),
         ([], 2, "--out"),
         (["--out", "c.jsonl", "--validation", "/proc/none/v.jsonl"], 3, "cannot write /proc/none/v.jsonl"),

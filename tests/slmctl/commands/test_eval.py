@@ -57,7 +57,7 @@ def test_eval_says_where_both_are_one_checkpoint(cli: Cli, run: RunDir, tmp_path
     for other in ("tiny:sft", str(run.final("sft")), str(tmp_path / "copy")):
         said = cli("eval", "tiny:sft", other, *more)
         assert said.code == 0
-        assert f"tiny:sft and {other} are the same checkpoint: whatever differs here is chance" in said.out
+        assert f"tiny:sft and {other} are the same checkpoint; any difference is chance" in said.out
     assert json.loads(cli("eval", "tiny:sft", "tiny:sft", *more, "--json").out)["same_checkpoint"] is True
     assert json.loads(cli("eval", "tiny:sft", "tiny:ppo", *more, "--json").out)["same_checkpoint"] is False
     assert "same checkpoint" not in cli("eval", "tiny:sft", "tiny:ppo", *more).out
@@ -117,7 +117,7 @@ def test_eval_by_another_judge_on_prompts_of_ones_own(
     assert (result["utility_a"] == result["utility_b"]) == (judged_by == "pocket:concise")  # who knows no such prompts
     assert f"(by {judged_by} on 2 prompts)" in cli(*command, "-n", "2").out
     refused = cli("eval", "tiny:sft", "tiny:ppo", "--prompts", "own.txt")
-    assert refused.code == 2 and "need a --judge" in refused.err
+    assert refused.code == 2 and "needs --judge" in refused.err
 
 
 def test_eval_asks_what_was_labelled(cli: Cli, run: RunDir) -> None:
@@ -128,7 +128,7 @@ def test_eval_asks_what_was_labelled(cli: Cli, run: RunDir) -> None:
     assert (result["prompts"], result["judge"]) == (2, "pocket:judge"), "the world's judge knows the world's prompts"
     stored(run.labels, judged(prompt="Hi"))
     refused = cli(*command)
-    assert refused.code == 2 and "need a --judge" in refused.err
+    assert refused.code == 2 and "needs --judge" in refused.err
     assert json.loads(cli(*command, "--judge", "tiny:rm").out)["prompts"] == 3
 
 

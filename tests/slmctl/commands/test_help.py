@@ -1,8 +1,10 @@
 """Help is there for every command, begins with examples, and costs no torch."""
 
 import os
+import pty
 import subprocess
 import sys
+import termios
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +23,41 @@ def test_help_lists_every_command(cli: Cli) -> None:
     assert outcome.code == 0
     for name in [*COMMANDS, "presets", "data"]:
         assert f"  {name} " in outcome.out
+
+
+def test_help_lists_commands_by_purpose(cli: Cli) -> None:
+    lines = cli("--help").out.splitlines()
+    panels = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert panels == ["Options:", "Train:", "Compare:", "Playground:", "Data:", "Other:"]
+    for panel, name in (("Train", "ppo"), ("Compare", "score"), ("Playground", "label"), ("Data", "presets")):
+        section = lines[lines.index(f"{panel}:") :]
+        assert any(line.startswith(f"  {name} ") for line in section[: section.index("") if "" in section else None])
+
+
+def test_completion_offers_commands_and_options(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "slmctl" in cli("--show-completion").out
+    monkeypatch.setenv("_SLMCTL_COMPLETE", "complete_bash")
+    for typed, offered in (
+        ("slmctl r", {"run", "rm", "runs"}),
+        ("slmctl ppo --k", set()),
+        ("slmctl rm --in", {"--init"}),
+    ):
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+        assert set(cli().out.split()) == offered
+
+
+def test_a_usage_error_is_broken_between_words(tmp_path: Path) -> None:
+    control, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 60))
+    command = [sys.executable, "-m", "slmctl", "run", "--seed", "x"]
+    assert subprocess.run(command, stderr=terminal, cwd=tmp_path).returncode == 2
+    os.close(terminal)
+    said = os.read(control, 4000).decode()
+    os.close(control)
+    error = said[said.index("error: ") :].split()
+    assert " ".join(error).endswith("unable to parse string as an integer")
+    assert all(len(line) <= 60 for line in said.splitlines())
 
 
 def test_nothing_typed_prints_help(cli: Cli) -> None:
@@ -48,7 +85,7 @@ def test_the_version(cli: Cli) -> None:
         (["run", "--sed", "1"], "--seed"),
         (["run", "--seed", "x"], "integer"),
         (["eval"], "Missing argument"),
-        (["--ascii", "runs"], "runs draws nothing, so --ascii goes with chat, label and watch alone"),
+        (["--ascii", "runs"], "--ascii applies only to chat, label and watch, not to runs"),
     ],
 )
 def test_usage_errors_are_exit_2_with_a_hint(cli: Cli, arguments: list[str], hint: str) -> None:

@@ -42,9 +42,9 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("typed", "code", "said"),
     [
-        (["tiny:sft"], 2, "needs a terminal to be shown in; without one, a persona can label"),
-        (["tiny:sft", "--max-labels", "5"], 2, "--max-labels goes with --simulate"),
-        (["tiny:sft", "--json"], 2, "--json goes with --simulate"),
+        (["tiny:sft"], 2, "label needs a terminal; to label without one, add --simulate concise"),
+        (["tiny:sft", "--max-labels", "5"], 2, "--max-labels needs --simulate"),
+        (["tiny:sft", "--json"], 2, "--json needs --simulate"),
         (["tiny:sft", "--simulate", "concise"], 2, "--simulate needs --max-labels N"),
         (["tiny:sft", "--simulate", "concize", "--max-labels", "5"], 2, "did you mean 'concise'?"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--db", "labels.txt"], 2, "ends in .db"),
@@ -92,7 +92,7 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
     assert len(told) > 50 and 0.6 < sum(told) / len(told) < 0.99, "a person's taste, with a person's noise"
     (tiny.parent / "tiny-2").mkdir()
     again = cli(*command)
-    assert again.code == 0 and "150 labels of simulated-concise" in again.out
+    assert again.code == 0 and "150 labels by simulated-concise" in again.out
     assert "next: slmctl rm --run tiny-3 --from tiny --data" in again.out, "tiny-2 is taken"
     assert "--init tiny:rm --set rm.epochs=4 " in again.out, "as a round of the playground would learn from them"
     assert "then: slmctl ppo --run tiny-3" in again.out
@@ -110,9 +110,7 @@ def test_ctrl_c_says_how_many_labels_are_kept_and_where(cli: Cli, tiny: Path, mo
     stopped = cli("label", "tiny:sft", "--simulate", "concise", "--max-labels", "150")
     kept = len(read_labels(tiny / "labels.db"))
     assert (stopped.code, stopped.out) == (130, "") and 0 < kept < 150
-    said = (
-        f"stopped by ctrl+c: {kept} labels of simulated-concise are in {tiny / 'labels.db'}; the same command goes on"
-    )
+    said = f"interrupted: {kept} labels by simulated-concise are saved in {tiny / 'labels.db'}; rerun to resume"
     assert stopped.err.splitlines()[-1] == said
 
 

@@ -63,7 +63,7 @@ def test_a_run_that_has_ended_before_its_end_says_how_to_go_on(cli: Cli, home: P
         left = json.loads(run.status.read_text())
     write_text(run.status, json.dumps(left | {"pid_started": "another"}))  # as a process that was killed leaves it
     out = cli("runs", "a").out
-    assert ("to go on   slmctl rm --run a\n" in out) == told
+    assert ("resume      slmctl rm --run a\n" in out) == told
     assert ("dead" in out) == (state == "running")
 
 
@@ -83,7 +83,7 @@ def test_data_check_reports_and_exits_3_for_bad_rows(cli: Cli, tmp_path: Path) -
     file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     good = cli("data", "check", str(file), "--against", str(file))
     assert good.code == 0
-    assert "comparisons, 1 rows, 1 good" in good.out and "shared      1 rows" in good.out
+    assert "comparisons, 1 rows, 1 good" in good.out and "shared          1 rows" in good.out
     with file.open("a") as out:
         out.write('{"prompt": "\\u001b[2J", "chosen": 3, "rejected": "c"}\n')
     bad = cli("data", "check", str(file))
@@ -104,16 +104,16 @@ def test_data_check_shows_what_it_found_within_eighty_columns(cli: Cli, tmp_path
     lines = outcome.out.splitlines()
     assert all(len(line) <= 80 or str(tmp_path) in line for line in lines)
     for line in (
-        "repeated    2 responses that another row gives to the same prompt",
-        "pairs       7, 1 of them ties, 1 of twice the same response",
-        "again       1 pairs judged several times, 0.0% of their judgements agree",
-        "contradict  1 pairs judged one way and the other",
-        "            Hi",
-        "              line 1 prefers a",
-        "              line 2 prefers b␛",
-        "not used    source in 7 rows",
-        "            line 3 and there line 1",
-        "            ... and 2 more (all of them with --json)",
+        "repeated        2 responses that another row gives to the same prompt",
+        "pairs           7, 1 ties, 1 with two identical responses",
+        "judged again    1 pairs have several judgments, 0.0% of them agree",
+        "contradictions  1 pairs judged both ways",
+        "                Hi",
+        "                  line 1 prefers a",
+        "                  line 2 prefers b␛",
+        "unused fields   source in 7 rows",
+        "                line 3 here, line 1 there",
+        "                ... and 2 more (--json lists all)",
     ):
         assert line in lines
     assert "line 6" not in outcome.out
@@ -128,7 +128,7 @@ def test_data_check_and_show_leave_out_what_was_judged_bad(cli: Cli, tmp_path: P
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     checked = cli("data", "check", str(file))
     assert checked.code == 0
-    assert "judged bad  1 rows with label false, left out: they are not to be learnt" in checked.out.splitlines()
+    assert "labeled bad     1 rows with label false, skipped" in checked.out.splitlines()
     shown = cli("data", "show", str(file), "--jsonl").out.splitlines()
     assert [json.loads(line)["response"] for line in shown] == ["Yo"]
 
@@ -138,7 +138,7 @@ def test_data_check_names_fields_that_prompts_do_not_have(cli: Cli, tmp_path: Pa
     file.write_text('{"prompt": "a", "answer": "b"}\n')
     out = cli("data", "check", str(file)).out
     assert "prompts, 1 rows" in out
-    assert "not used    answer in 1 rows; demonstrations have prompt and completion" in out
+    assert "unused fields   answer in 1 rows; demonstrations have prompt and completion" in out
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_prompts_are_shared_with_a_file_of_whatever_kind(cli: Cli, tmp_path: Pat
             report = json.loads(cli("data", "check", file, "--against", against, "--json").out)
             assert len(report["shared"]) == (other != "q"), (one, other)
     mapped = cli("data", "check", str(tmp_path / "q.jsonl"), "--map", "prompt=question", "--against", file)
-    assert mapped.code == 0 and "shared      1 rows" in mapped.out
+    assert mapped.code == 0 and "shared          1 rows" in mapped.out
     unread = cli("data", "check", file, "--against", str(tmp_path / "bad.jsonl"))
-    assert unread.code == 3 and "1 rows of it have no prompt that can be read" in unread.out
+    assert unread.code == 3 and "1 of its rows have no readable prompt" in unread.out
 
 
 def test_a_row_of_no_kind_asks_for_one(cli: Cli, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_file_in_place_of_the_folder_of_runs_is_named(cli: Cli, home: Path) ->
     for words in (("runs",), ("runs", "tiny"), ("watch", "--once"), ("chat", "tiny:sft")):
         found = cli(*words)
         assert (found.code, found.out) == (3, "")
-        assert found.err == f"slmctl: {home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS\n"
+        assert found.err == f"error: {home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS\n"
     assert "is a file, and no folder" in cli("doctor").out
 
 

@@ -72,7 +72,7 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
             "no prompt leaves room for an answer: stdin, line 1 has",
         ),
         (["tiny:sft"], '{"prompt": " "}\n', 3, "stdin, line 1: the prompt is empty"),
-        (["tiny:sft"], "", 3, "stdin is empty; sample reads rows {prompt}, one a line, or --prompts FILE"),
+        (["tiny:sft"], "", 3, "stdin is empty; sample reads rows {prompt}, one per line, or --prompts FILE"),
         (["tiny:sft"], "\n \n", 3, "stdin is empty"),
         (["tiny:sft", "-n", "0"], "", 2, "greater than or equal to 1"),
     ],
@@ -116,7 +116,7 @@ def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:
     ("arguments", "stdin", "code", "sentence"),
     [
         (["pocket:judg"], "", 2, "did you mean 'judge'"),
-        (["tiny:rm"], "", 3, "stdin is empty; score reads rows {prompt, response}, one a line"),
+        (["tiny:rm"], "", 3, "stdin is empty; score reads rows {prompt, response}, one per line"),
         (["tiny:rm"], '{"prompt": "Hi"}\n', 3, "stdin, line 1: response must be text and is missing"),
         (["tiny:sft"], '{"prompt": "Hi", "response": "Yo"}\n', 3, "is a policy, and a reward model is needed here"),
     ],
@@ -155,7 +155,7 @@ def test_chat_off_a_terminal_scores_and_takes_a_system_prompt(cli: Cli, run: Run
         (["a", "b", "c", "d", "e"], "5 models are too many"),
         ([], "name at least one model"),
         *[
-            (["tiny:ppo", f"--{name}", "x"], f"--{name} is for the chat on a screen")
+            (["tiny:ppo", f"--{name}", "x"], f"--{name} applies only to the chat in the playground")
             for name in ("ref", "session", "db")
         ],
     ],
@@ -181,22 +181,22 @@ def test_prompts_that_are_too_long_are_left_out_and_counted(
     own.write_text("word " * 99 + "\n")
     none = cli(*command, "--prompts", str(own))
     assert (none.code, none.out) == (3, "")
-    assert none.err.startswith(f"slmctl: no prompt leaves room for an answer: {own}, line 1 has ")
+    assert none.err.startswith(f"error: no prompt leaves room for an answer: {own}, line 1 has ")
 
 
 def test_prompts_that_are_empty_are_left_out_and_counted(cli: Cli, run: RunDir, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": " "}\n')
     found = cli("sample", "tiny:sft", "--prompts", str(tmp_path / "own.jsonl"), "--max-new-tokens", "4")
-    assert (found.code, found.err) == (0, "left out: 1 of 2 prompts, empty\n")
+    assert (found.code, found.err) == (0, "skipped 1 of 2 prompts: empty\n")
 
 
 @pytest.mark.parametrize(
     ("make", "over_long", "sentence"),
     [
-        (lambda words: {"prompt": "x" * words, "completion": "y"}, 1, "their responses that do not fit are left out"),
-        (lambda words: {"prompt": "x", "chosen": "y", "rejected": "z" * words}, 1, "such rows are left out"),
+        (lambda words: {"prompt": "x" * words, "completion": "y"}, 1, "responses that do not fit are skipped"),
+        (lambda words: {"prompt": "x", "chosen": "y", "rejected": "z" * words}, 1, "such rows are skipped"),
         (lambda words: {"prompt": "x" * words}, 1, "such rows leave no room for a response"),
-        (lambda words: {"text": "x" * words}, 0, "longer documents are cut into rows"),
+        (lambda words: {"text": "x" * words}, 0, "longer documents are split into several rows"),
     ],
 )
 def test_data_check_counts_rows_too_long_for_a_model(

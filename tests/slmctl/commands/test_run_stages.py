@@ -256,9 +256,7 @@ def test_a_conflict_is_exit_2_with_the_ways_on(cli: Cli, engine_says: Install) -
     cli("sft")
     outcome = cli("sft", "--seed", "4")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith(
-        "slmctl: run 'tiny' has started pretrain with seed = 0, and now it is 4 (from --seed)"
-    )
+    assert outcome.err.startswith("error: run 'tiny' has started pretrain with seed = 0, and now it is 4 (from --seed)")
     assert "--run NEW --from tiny" in outcome.err
 
 
@@ -289,7 +287,7 @@ def test_divergence_is_exit_4(cli: Cli, engine_says: Install) -> None:
     engine_says(diverge)
     outcome = cli("rm")
     assert outcome.code == 4
-    assert outcome.err.splitlines()[-1].startswith("slmctl: the loss of rm became nan")
+    assert outcome.err.splitlines()[-1].startswith("error: the loss of rm became nan")
 
 
 def test_a_bug_is_exit_70_with_the_traceback_in_the_runs_log(cli: Cli, engine_says: Install, home: Path) -> None:
@@ -300,9 +298,9 @@ def test_a_bug_is_exit_70_with_the_traceback_in_the_runs_log(cli: Cli, engine_sa
     engine_says(break_down)
     outcome = cli("run")
     assert outcome.code == 70
-    assert "a bug of ours: ZeroDivisionError('B is 0')" in outcome.err
+    assert "internal error: ZeroDivisionError('B is 0')" in outcome.err
     assert "Traceback" not in outcome.err
-    kept = Path(outcome.err.rsplit("details in ", 1)[1].strip().rstrip(")"))
+    kept = Path(outcome.err.rsplit("traceback in ", 1)[1].strip().rstrip(")"))
     assert kept == RunDir(home / "tiny").log
     assert "ZeroDivisionError" in kept.read_text()
     assert "slmctl" in kept.read_text()

@@ -118,7 +118,7 @@ def test_sentences_where_it_cannot_show_anything(cli: Cli, home: Path, monkeypat
         (["watch", "tiny"], 2, "type: slmctl watch tiny --once for one frame, or --json for scripts"),
         (["watch", "tony", "--once"], 3, "did you mean 'tiny'?"),
         (["watch", "../x", "--json"], 2, "cannot name a run"),
-        (["watch", *"abcde", "--once"], 2, "at most 4 runs at once, and got 5"),
+        (["watch", *"abcde", "--once"], 2, "at most 4 runs at once, got 5"),
     ):
         outcome = cli(*arguments)
         assert (outcome.code, outcome.out) == (code, "")
@@ -136,7 +136,7 @@ def test_a_terminal_that_obeys_nothing_is_refused(home: Path, monkeypatch: pytes
         monkeypatch.setattr(sys, name, Terminal())
     monkeypatch.setenv("TERM", "dumb")
     with pytest.raises(ConfigError, match=r"needs a terminal; type: slmctl watch tiny --once"):
-        watch(["tiny"])
+        watch(["tiny"], json=False, ascii=False)
 
 
 def test_what_models_and_files_say_does_no_harm(cli: Cli, home: Path) -> None:

@@ -47,7 +47,7 @@ def test_ctrl_c_is_one_line_where_nothing_is_left_to_finish(home: Path) -> None:
     assert child.stdout.readline()
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=30)
-    assert (child.returncode, said) == (130, "\nstopped by ctrl+c\n")
+    assert (child.returncode, said) == (130, "\ninterrupted\n")
 
 
 def test_a_command_that_reads_from_a_terminal_says_so() -> None:
@@ -58,4 +58,4 @@ def test_a_command_that_reads_from_a_terminal_says_so() -> None:
     os.close(terminal)
     os.close(control)
     assert done.returncode == 3
-    assert done.stderr.splitlines()[0] == "score reads rows {prompt, response}, one a line; ctrl+d ends them"
+    assert done.stderr.splitlines()[0] == "score reads rows {prompt, response}, one per line; Ctrl-D ends the input"

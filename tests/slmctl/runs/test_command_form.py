@@ -1,5 +1,6 @@
 """The command that a form makes up: its words, its settings, what it would do; and starting it for good."""
 
+import inspect
 import os
 import shlex
 from pathlib import Path
@@ -11,7 +12,7 @@ from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import liveness, read_status
 from slmctl.runs.command_form import TAKES, Draft, fitted, outlook, settings_of
-from slmctl.runs.launch import launch, shown
+from slmctl.runs.launch import command_line, launch
 from tests.end_to_end.conftest import PRESET, wait_for
 
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -33,7 +34,7 @@ THREADS = {"OMP_NUM_THREADS": "1"}
     ],
 )
 def test_a_draft_is_the_command_that_a_person_would_type(draft: Draft, command: str) -> None:
-    assert shown(draft.words()) == command
+    assert command_line(draft.words()) == command
     assert tuple(shlex.split(command)[1:]) == draft.words()
 
 
@@ -105,11 +106,11 @@ def test_what_the_command_would_do_is_said_and_nothing_is_written(tmp_path: Path
 
 
 def test_every_input_of_a_target_is_an_option_of_its_command() -> None:
-    from slmctl.commands import run, stage
+    from slmctl.commands import options, stages
 
     for target, names in TAKES.items():
-        command = run.run if target == "run" else getattr(stage, target)
-        assert set(names) == {"data", "map", "prompts", "init", "ref", "reward", "judge"} & set(command.__annotations__)
+        typed = inspect.signature(stages.stage_command(target)).parameters
+        assert set(names) == set(options.INPUTS) & set(typed)
 
 
 def environ() -> dict[str, str]:
@@ -122,7 +123,7 @@ def test_a_command_that_is_refused_says_so_and_leaves_nothing(tmp_path: Path) ->
     wait_for(lambda: launched.ended() is not None, "the end")
     launched.settle()
     assert (launched.ended(), launched.begun()) == (2, False)
-    assert launched.said().startswith("slmctl: unknown preset 'tniy'")
+    assert launched.output().startswith("error: unknown preset 'tniy'")
     launched.forget()
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -132,7 +133,7 @@ def test_a_run_that_was_launched_is_its_own_and_keeps_its_log(tmp_path: Path) ->
     launched = launch(("pretrain", "--preset", PRESET, "--run", "x", "--max-steps", "1"), run, environ())
     wait_for(lambda: launched.begun() or launched.ended() is not None, "the heartbeat")
     launched.settle()
-    assert launched.begun(), launched.said()
+    assert launched.begun(), launched.output()
     assert os.getsid(launched.process.pid) == launched.process.pid
     wait_for(lambda: launched.ended() is not None, "the end")
     assert launched.ended() == 0
@@ -140,7 +141,7 @@ def test_a_run_that_was_launched_is_its_own_and_keeps_its_log(tmp_path: Path) ->
     assert not list(run.path.parent.glob(".launch*"))
     again = launch(("pretrain", "--run", "x"), run, environ())
     wait_for(lambda: again.ended() is not None, "the end")
-    assert (again.ended(), again.said()) == (0, "run 'x': pretrain is finished already")
+    assert (again.ended(), again.output()) == (0, "run 'x': pretrain is finished already")
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system has no /proc")

@@ -11,7 +11,7 @@ from engine.core.events import AlarmRaised, Event, RunFailed, RunFinished, RunRe
 from engine.rundir.directory import RunDir, write_text
 from slmctl.console.progress import LineReporter
 from slmctl.console.safe import clean
-from slmctl.runs.details import Particulars, particulars
+from slmctl.runs.details import RunDetails, read_details
 from slmctl.runs.overview import Overview, Standing
 from slmctl.tui.runs.run_detail import detail_rows
 from slmctl.tui.runs.runs_table import COLUMNS, ago, arranged, bar, cell_of
@@ -118,7 +118,7 @@ def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> No
     run.append(RunFailed("ppo", "a loss is no number"))
     with run.events.open("a") as file:
         file.write('{"event":"AlarmRaised", torn\n')
-    found = particulars(run, standings(tmp_path)["a"])
+    found = read_details(run, standings(tmp_path)["a"])
     assert (found.alarm, found.alarms, found.failure) == ("ppo step 3: KL is 9", 1, "a loss is no number")
     assert found.models == ("a:sft", "a:ppo@20")
 
@@ -126,7 +126,7 @@ def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> No
 def test_of_a_dead_run_the_log_has_the_last_word(tmp_path: Path) -> None:
     run = make(tmp_path, "a", "running", pid=GONE)
     run.log.write_text("one\nKilled\n\n")
-    assert particulars(run, standings(tmp_path)["a"]).failure == "Killed"
+    assert read_details(run, standings(tmp_path)["a"]).failure == "Killed"
 
 
 def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -
             for event in said[:number]:
                 lines.show(event)
         assert len(run.log.read_text().splitlines()) == number
-        assert particulars(run, standings(tmp_path)["a"]).failure == ""
+        assert read_details(run, standings(tmp_path)["a"]).failure == ""
 
 
 @given(st.text(), st.text(), st.text(), st.floats(-1e15, 1e15), st.integers(-(10**15), 10**15))
 @example("\x1b]0;x\x07", "[/]", "\x9b", 0.0, 3)
 def test_no_text_of_a_run_gets_through_as_it_is(name: str, stage: str, error: str, at: float, step: int) -> None:
     run = Standing(name, "failed", stage, 0, stage, step, step, at, (), (name,), 0.5, {"ppo": ""}, at, error)
-    found = Particulars(name, (f"{name}:ppo",), error, 2, error)
+    found = RunDetails(name, (f"{name}:ppo",), error, 2, error)
     cells = [cell_of(column, run, 1.0).plain for column in COLUMNS]
     details = [text.plain for _, text in detail_rows(run, found, 1.0)]
     for text in (*cells, *details):
