@@ -125,12 +125,12 @@ def _refuse_unknown(path: Path, config: Mapping[str, Any]) -> None:
             raise CheckpointError(f"{path}: {field} = {shown(value)} is not supported.")
 
 
-def open_policy(directory: Path, device: torch.device | str = "cpu") -> tuple[LanguageModel, Tokenizer]:
+def open_policy(directory: Path, device: torch.device | str = "cpu", day: str = "") -> tuple[LanguageModel, Tokenizer]:
     """The language model and tokenizer in `directory`, float32, in evaluation mode.
 
     Raises: CheckpointError if a file is missing or does not fit.
     """
-    weights, architecture, tokenizer = _parts(directory)
+    weights, architecture, tokenizer = _parts(directory, day)
     if HEAD in weights.shapes:
         raise CheckpointError(f"{directory} is a reward model, and a policy is needed here.")
     model = _filled(weights, lambda: LanguageModel(architecture))
@@ -138,12 +138,12 @@ def open_policy(directory: Path, device: torch.device | str = "cpu") -> tuple[La
     return model.to(device).eval(), tokenizer
 
 
-def open_scalar(directory: Path, device: torch.device | str = "cpu") -> tuple[ScalarModel, Tokenizer]:
+def open_scalar(directory: Path, device: torch.device | str = "cpu", day: str = "") -> tuple[ScalarModel, Tokenizer]:
     """The reward model (or value network) and tokenizer in `directory`; its bias comes from slmctl.json, if any.
 
     Raises: CheckpointError if a file is missing or does not fit.
     """
-    weights, architecture, tokenizer = _parts(directory)
+    weights, architecture, tokenizer = _parts(directory, day)
     if HEAD not in weights.shapes:
         raise CheckpointError(f"{directory} is a policy, and a reward model is needed here.")
     about = directory / "slmctl.json"
@@ -158,14 +158,14 @@ def is_reward_model(directory: Path) -> bool:
     return HEAD in find_weights(directory).shapes
 
 
-def _parts(directory: Path) -> tuple[Weights, Architecture, Tokenizer]:
+def _parts(directory: Path, day: str) -> tuple[Weights, Architecture, Tokenizer]:
     """What a directory says of itself, checked against itself before anything is allocated."""
     if not directory.is_dir():
         raise CheckpointError(f"{directory} is not a checkpoint directory.")
     architecture = read_architecture(directory)
     weights = find_weights(directory)
     check_sizes(directory / "config.json", architecture, weights)
-    tokenizer = load_tokenizer(directory)
+    tokenizer = load_tokenizer(directory, day)
     check_ids(directory / "tokenizer.json", tokenizer, architecture.vocab_size)
     return weights, architecture, tokenizer
 

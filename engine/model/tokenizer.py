@@ -8,7 +8,7 @@ appended to a response that ended.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +20,13 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from engine.core.errors import CheckpointError, one_line
 from engine.core.untrusted_files import read_json, read_text
 from engine.data.records import Prompt
-from engine.model.templates.sandbox import ChatTemplate
+from engine.model.chat_template import ChatTemplate
 
 MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
 BEFORE = "a"  # stands before a response while it is looked at what the response begins with
 SPACE = "Ġ"  # how a byte-level BPE names the space
+DAY = "slmctl_day"  # in tokenizer_config.json: the date that the template was given in training
 RAREST_PAIR = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
@@ -39,7 +40,8 @@ class Tokenizer:
     """A byte-level or SentencePiece-like BPE with its special ids and its chat template.
 
     `adds_bos` says that verbatim text begins with BOS. `chat_template` is None for a base model's plain text. `origin`
-    is the directory it came from, for errors to name. `size` is how many rows a model needs, one above the highest id.
+    is the directory it came from, for errors to name. `day` is the ISO date that a template is given, the day on which
+    the run began. `size` is how many rows a model needs, one above the highest id.
     """
 
     encoder: Encoder
@@ -49,6 +51,7 @@ class Tokenizer:
     adds_bos: bool = False
     chat_template: str | None = None
     origin: str = ""
+    day: str = ""
     size: int = field(init=False)
     _literal: Encoder = field(init=False, repr=False)  # reads special tokens in a response as plain text
     _template: ChatTemplate | None = field(init=False, repr=False, default=None)
@@ -104,6 +107,7 @@ class Tokenizer:
         turns = [("user", prompt)] if isinstance(prompt, str) else [(m.role, m.content) for m in prompt]
         return self._template.render(
             messages=[{"role": role, "content": content} for role, content in turns],
+            day=self.day,
             add_generation_prompt=True,
             tools=None,
             documents=None,
@@ -151,7 +155,7 @@ class Tokenizer:
 
     def without_template(self) -> "Tokenizer":
         """This tokenizer with prompts taken verbatim (`--template none`)."""
-        return Tokenizer(self.encoder, self.eos_id, self.pad_id, self.bos_id, self.adds_bos, None, self.origin)
+        return replace(self, chat_template=None)
 
 
 def _rules(encoder: Encoder) -> dict[str, Any]:
@@ -212,12 +216,16 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
     }
     if tokenizer.chat_template is not None:
         settings["chat_template"] = tokenizer.chat_template
+    if tokenizer.day:
+        settings[DAY] = tokenizer.day
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (directory / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
+def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
     """The tokenizer of a Hugging Face directory. PAD is never EOS: another token is named, or one is added.
+
+    `day` is used if the directory records no date.
 
     Raises: CheckpointError if a file is missing, malformed, or names no EOS.
     """
@@ -242,7 +250,9 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         if pad is None or pad == eos:
             pad = _added_pad(path, encoder)
         adds_bos = ids["bos"] is not None and encoder.encode("a").ids[:1] == [ids["bos"]]
-        return Tokenizer(encoder, eos, pad, ids["bos"], adds_bos, template, str(directory))
+        return Tokenizer(
+            encoder, eos, pad, ids["bos"], adds_bos, template, str(directory), str(settings.get(DAY) or day)
+        )
 
 
 def _added_pad(path: Path, encoder: Encoder) -> int:

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def plan(request: RunRequest, home: Path, environ: Mapping[str, str], *, keep_ro
     reader = InputReader(home, keep_rows)
     dropped: tuple[str, ...] = ()
     if before is None:
-        record = _new_record(request, preset, rundir, reader, environ)
+        record = replace(_new_record(request, preset, rundir, reader, environ), day=date.today().isoformat())
     else:
         record, dropped = _changed_record(request, preset, rundir, before, reader, environ)
     record = replace(record, shared={name: entry for name, entry in record.shared.items() if name not in dropped})

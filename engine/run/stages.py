@@ -75,12 +75,12 @@ class Bench:
 
     def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
         """The policy in `directory` on the run's device, its template used or not as the run says."""
-        model, tokenizer = open_policy(directory, self.device)
+        model, tokenizer = open_policy(directory, self.device, self.prepared.record.day)
         return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
 
     def reward_model(self, directory: Path) -> tuple[ScalarModel, Tokenizer]:
         """The reward model in `directory`, in the same way."""
-        model, tokenizer = open_scalar(directory, self.device)
+        model, tokenizer = open_scalar(directory, self.device, self.prepared.record.day)
         return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
 
     def computing(self, model: M) -> M:

@@ -73,6 +73,7 @@ class RunRecord:
     """The content of run.toml.
 
     `shared` maps a stage to {run, path, sha256}: its result is a parent's. `parents` maps a run to {path, sha256}.
+    `day` is the ISO date on which the run began, which chat templates are given at every resume, too.
     """
 
     preset: str
@@ -82,6 +83,7 @@ class RunRecord:
     inputs: dict[str, dict[str, Input]] = field(default_factory=dict)
     shared: dict[str, dict[str, str]] = field(default_factory=dict)
     parents: dict[str, dict[str, str]] = field(default_factory=dict)
+    day: str = ""
 
     def input(self, stage: str, option: str) -> Input | None:
         """What a stage was given as `option`, if anything."""
@@ -104,6 +106,8 @@ def write_run_toml(rundir: RunDir, record: RunRecord) -> None:
     table: dict[str, Any] = {"schema": SCHEMA, "preset": record.preset}
     if record.preset_file:
         table["preset_file"] = record.preset_file
+    if record.day:
+        table["day"] = record.day
     table["config"] = values
     table["origins"] = {name: origin for name, origin in record.origins.items() if origin != DEFAULT}
     inputs = {

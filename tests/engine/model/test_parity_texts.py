@@ -1,5 +1,6 @@
 """Tokenizers and chat templates beside transformers': the same ids, the same rendering, both ways."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ TEMPLATES = {
     "tojson, break and a refusal that does not come": (
         "{% for message in messages %}{% if message.role == 'nobody' %}{{ raise_exception('nobody') }}{% endif %}"
         "{{ message.content | tojson }}{% if loop.index == 2 %}{% break %}{% endif %}{% endfor %}"
+    ),
+    "marks for the loss mask and the date": (
+        "{% if strftime_now is defined %}{{ strftime_now('%Y') }}{% endif %}{% for message in messages %}"
+        "{% generation %}[{{ message.content }}]{{ messages | tojson(indent=2) }}{% endgeneration %}{% endfor %}"
     ),
 }
 
@@ -106,7 +111,7 @@ def test_templates_of_strangers_render_as_transformers_does(
     theirs.chat_template = TEMPLATES[name]
     theirs.save_pretrained(tmp_path)  # recent versions keep the template in a file of its own
     expected = theirs.apply_chat_template(as_dicts(prompt), tokenize=False, add_generation_prompt=True)
-    assert load_tokenizer(tmp_path).render(prompt) == expected
+    assert load_tokenizer(tmp_path, day=date.today().isoformat()).render(prompt) == expected
 
 
 def test_padding_and_truncation_left_in_a_file_are_not_ours(ours: Tokenizer, tmp_path: Path) -> None:

@@ -243,6 +243,17 @@ def test_files_that_do_not_fit_are_refused(name: str, text: str, expected: str, 
     assert name in str(refused.value)
 
 
+def test_the_day_is_saved_with_the_tokenizer_and_wins_over_another(tmp_path: Path) -> None:
+    template = "{{ strftime_now('%Y') if strftime_now is defined else 'no day' }}"
+    tokenizer = Tokenizer(word_tokenizer().encoder, 1, 0, chat_template=template)
+    assert tokenizer.render("red") == "no day"
+    save_tokenizer(tokenizer, tmp_path)
+    first = load_tokenizer(tmp_path, day="2024-02-29")
+    assert first.render("red") == "2024"
+    save_tokenizer(first, tmp_path)
+    assert load_tokenizer(tmp_path, day="2026-01-02").render("red") == "2024"
+
+
 def test_words_without_a_leading_space_are_the_same_inside_text() -> None:
     tokenizer = train_tokenizer(TEXTS, 300)
     assert tokenizer.encode_text("low low") == tokenizer.encode_text("low") * 2

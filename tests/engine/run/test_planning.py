@@ -1,12 +1,14 @@
 """Which run a command means: made, gone on with, refused, shared, or done again."""
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from engine.core.errors import ConfigError, FileError, RunConflictError
 from engine.rundir.directory import STAGES, RunDir
-from engine.rundir.runtoml import read_run_toml
+from engine.rundir.runtoml import read_run_toml, write_run_toml
 from tests.support.planned_runs import ROWS, finish, model_in, own_preset, plan, start
 
 
@@ -29,6 +31,15 @@ def test_a_run_keeps_the_threads_it_began_with(tmp_path: Path) -> None:
     assert plan(tmp_path, environ={"OMP_NUM_THREADS": "3"}).config.threads == 3
     assert plan(tmp_path, environ={"OMP_NUM_THREADS": "5"}).config.threads == 3
     assert read_run_toml(RunDir(tmp_path / "tiny")).origins["threads"] == "OMP_NUM_THREADS"
+
+
+def test_a_run_keeps_the_day_on_which_it_began(tmp_path: Path) -> None:
+    run = plan(tmp_path).rundir
+    record = read_run_toml(run)
+    assert date.fromisoformat(record.day) <= date.today()
+    write_run_toml(run, replace(record, day="2024-02-29"))
+    plan(tmp_path, overrides={"ppo.steps": "7"})
+    assert read_run_toml(run).day == "2024-02-29"
 
 
 def test_typed_again_it_goes_on_with_what_is_left(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def record() -> RunRecord:
         },
         shared={"pretrain": {"run": "tiny", "path": "../tiny/base/final", "sha256": "11"}},
         parents={"tiny": {"path": "../tiny", "sha256": "22"}},
+        day="2024-02-29",
     )
 
 

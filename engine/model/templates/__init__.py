@@ -1,1 +1,0 @@
-"""Chat templates, rendered in a sandbox because they come with downloaded models."""
