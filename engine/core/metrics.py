@@ -165,7 +165,7 @@ _PPO = [
            "exploits the reward model: raise ppo.kl_coef, or use an earlier checkpoint."),
     Metric("kl_nats", "KL to the reference", "KL divergence from the reference policy, summed over a response (k1)",
            PER_RESPONSE, "mean sum(logprobs - ref_logprobs)", "none", "own", "KL",
-           "Grows slowly from 0 and levels off below ppo.alarm_kl_nats. If it runs away, raise ppo.kl_coef or lower "
+           "Grows slowly from 0 and levels off below ppo.alert_kl_nats. If it runs away, raise ppo.kl_coef or lower "
            "ppo.lr. Clearly below 0: responses are not sampled as they are scored; check temperature and top-p."),
     Metric("judge_score", "judge score", "mean score by a held-out judge, which nothing is trained on", "",
            "mean judge score", "up", "own",

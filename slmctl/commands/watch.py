@@ -20,7 +20,7 @@ from slmctl.tui.playground import can_draw, open_playground
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slmctl.watch.history import Story
+    from slmctl.watch.history import RunHistory
 
 HELP = """\b
 slmctl watch
@@ -57,7 +57,7 @@ def watch(
         _open(names, home, given["ascii"])
 
 
-def story_row(story: "Story", now: float) -> dict[str, Any]:
+def story_row(story: "RunHistory", now: float) -> dict[str, Any]:
     """The state of a run as one JSON row; null for what is unknown or not finite."""
     stage = story.current
     told = story.stage(stage)
@@ -77,27 +77,27 @@ def story_row(story: "Story", now: float) -> dict[str, Any]:
     }
 
 
-def _stories(runs: list[Any]) -> list["Story"]:
+def _stories(runs: list[Any]) -> list["RunHistory"]:
     from slmctl.watch.follower import Follower
-    from slmctl.watch.history import Story
+    from slmctl.watch.history import RunHistory
 
     stories = []
     for run in runs:
-        stories.append(Story(run.name))
+        stories.append(RunHistory(run.name))
         stories[-1].take(Follower(run).poll())
     return stories
 
 
-def _print_frame(stories: list["Story"], now: float, ascii: bool, home: str) -> None:
-    from slmctl.plots.rows import plain
+def _print_frame(stories: list["RunHistory"], now: float, ascii: bool, home: str) -> None:
+    from slmctl.plots.rows import to_lines
     from slmctl.watch.frame import frame
-    from slmctl.watch.view import View
+    from slmctl.watch.panels import ChartView
 
     if not stories:
         print(clean(f"no runs in {home} yet; type: slmctl run --preset tiny"))
         return
     width = max(20, shutil.get_terminal_size((80, 24)).columns)
-    for line in plain(frame(stories, now, width, View(ascii=ascii))):
+    for line in to_lines(frame(stories, now, width, ChartView(ascii=ascii))):
         print(clean(line).rstrip())
 
 

@@ -1,16 +1,113 @@
-"""A line chart as text: values by step, several lines told apart by pattern and letter as well as by role.
+"""Numbers by step as they are drawn: cut to a window, smoothed, gathered into as many columns as there are dots.
 
-Total on any numbers and any size: what is not finite is a gap, what does not fit is left out.
+What is not finite is a gap. Many points in one column keep their lowest and highest, so that no spike is lost.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-from slmctl.plots.axes import Axes, Look
+from slmctl.plots.axes import Axes, AxisScale, PlotOptions, all_finite, fit_scale, is_drawable
 from slmctl.plots.canvas import Pen
-from slmctl.plots.curves import Column, Curve, stretches
-from slmctl.plots.rows import Row, fitted, put
-from slmctl.plots.scale import Scale, all_finite, fit, usable
+from slmctl.plots.rows import Row, fit_to_width, set_cell
+
+CROWDED = 4  # points a dot column from which on a column is looked at as a whole
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: values by step, steps ascending.
+
+    `rank` tells lines apart (colour, pattern, letter); `faint` holds the raw values where `ys` are smoothed; a `sparse`
+    curve has a mark at each of its points; `metric` is what the values are of.
+    """
+
+    xs: Sequence[float]
+    ys: Sequence[float]
+    rank: int = 0
+    faint: Sequence[float] = field(default=())
+    sparse: bool = False
+    letter: str = ""
+    metric: str = ""
+
+    def window(self, low: float, high: float) -> "Curve":
+        """The part between two steps, both included."""
+        a, b = bisect_left(self.xs, low), bisect_right(self.xs, high)
+        if (a, b) == (0, len(self.xs)):
+            return self
+        return replace(self, xs=self.xs[a:b], ys=self.ys[a:b], faint=self.faint[a:b])
+
+    def at(self, step: float) -> float | None:
+        """The value at the newest step that is not after `step`; None before the first."""
+        place = bisect_right(self.xs, step)
+        return self.ys[place - 1] if place else None
+
+
+@dataclass(frozen=True)
+class DotColumn:
+    """What one dot column holds: the values in it from first to last, with their range."""
+
+    x: int
+    first: float
+    low: float
+    high: float
+    last: float
+
+
+def smooth(ys: Sequence[float], weight: float) -> list[float]:
+    """The exponential mean of what came so far, its start corrected; a gap stays a gap and changes nothing.
+
+    `weight` is the share that the past keeps, 0 to below 1.
+    """
+    mean, mass, found = 0.0, 0.0, []
+    for y in ys:
+        if y - y == 0:  # finite
+            mean, mass = weight * mean + (1 - weight) * y, weight * mass + 1 - weight
+            found.append(mean / mass)
+        else:
+            found.append(y)
+    return found
+
+
+def segments(
+    xs: Sequence[float], ys: Sequence[float], across: AxisScale, dots: int, log: bool
+) -> Iterator[list[DotColumn]]:
+    """The points gathered by dot column, in stretches without a gap."""
+    if len(xs) <= CROWDED * dots:
+        yield from _by_point(xs, ys, across, dots, log)
+        return
+    stretch: list[DotColumn] = []
+    edges = [across.low + (across.high - across.low) * (x - 0.5) / (dots - 1) for x in range(1, dots)]
+    cuts = [0, *(bisect_left(xs, edge) for edge in edges), len(xs)]
+    whole = all_finite(ys) and (not log or min(ys) > 0)
+    for x, (a, b) in enumerate(pairwise(cuts)):
+        if a == b:
+            continue
+        part = ys[a:b]
+        known = part if whole else [y for y in part if is_drawable(y, log)]
+        if known:
+            stretch.append(DotColumn(x, known[0], min(known), max(known), known[-1]))
+        if len(known) < len(part) and stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
+
+
+def _by_point(
+    xs: Sequence[float], ys: Sequence[float], across: AxisScale, dots: int, log: bool
+) -> Iterator[list[DotColumn]]:
+    stretch: list[DotColumn] = []
+    for x, y in zip(xs, ys, strict=True):
+        if is_drawable(y, log):
+            stretch.append(DotColumn(across.dot(x, dots), y, y, y, y))
+        elif stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
+
 
 PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
 MARKS = "*ox#"  # in ASCII, by rank
@@ -20,7 +117,7 @@ STEP = "step"
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetLine:
     """A value that matters: a limit or an aim, with its word."""
 
     value: float
@@ -28,32 +125,36 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class DrawnChart:
     """A drawn chart, which is costly, and can be pointed into, which is not; without axes nothing was drawn."""
 
     rows: list[Row]
     axes: Axes | None = None
 
-    def pointed(self, cursor: float | None) -> list[Row]:
+    def rows_at(self, cursor: float | None) -> list[Row]:
         """The rows with a line at a step."""
         axes = self.axes
         if axes is None or cursor is None or not 0 <= axes.across.share(cursor) <= 1:
             return self.rows
         column, high = axes.left + axes.cell(cursor), axes.canvas.rows
         line = "|" if axes.look.ascii else "│"
-        pointed = [put(row, column, line if _char(row, column) == " " else None, "cursor") for row in self.rows[:high]]
-        return [*pointed, *self.rows[high:]]
+        marked = [
+            set_cell(row, column, line if _char(row, column) == " " else None, "cursor") for row in self.rows[:high]
+        ]
+        return [*marked, *self.rows[high:]]
 
     def step_at(self, column: int) -> float | None:
         """The step that a character column stands for; None where there is no plot."""
         return None if self.axes is None else self.axes.value_at(column)
 
 
-def draw(curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), alarms: Iterable[float] = ()) -> Sketch:
+def draw_chart(
+    curves: Sequence[Curve], look: PlotOptions, targets: Sequence[TargetLine] = (), alarms: Iterable[float] = ()
+) -> DrawnChart:
     """The chart in exactly `look.height` rows of `look.width` characters."""
     axes = _axes(curves, look, targets)
     if axes is None:
-        return Sketch(empty(max(0, look.width), max(0, look.height)))
+        return DrawnChart(empty_rows(max(0, look.width), max(0, look.height)))
     shown = [curve.window(axes.across.low, axes.across.high) for curve in curves]
     log = axes.up.log
     for target in targets:
@@ -66,7 +167,7 @@ def draw(curves: Sequence[Curve], look: Look, targets: Sequence[Target] = (), al
     _letters(axes, shown, log)
     for target in targets:
         _word(axes, target)
-    return Sketch(axes.picture(tuple(alarms)), axes)
+    return DrawnChart(axes.picture(tuple(alarms)), axes)
 
 
 def _char(row: Row, column: int) -> str:
@@ -74,7 +175,7 @@ def _char(row: Row, column: int) -> str:
     return text[column] if column < len(text) else ""
 
 
-def _axes(curves: Sequence[Curve], look: Look, targets: Sequence[Target]) -> Axes | None:
+def _axes(curves: Sequence[Curve], look: PlotOptions, targets: Sequence[TargetLine]) -> Axes | None:
     across = _across(curves, look)
     if across is None:
         return None
@@ -84,63 +185,63 @@ def _axes(curves: Sequence[Curve], look: Look, targets: Sequence[Target]) -> Axe
     return None if up is None else Axes(look, across, up, whole_steps=True, name=STEP)
 
 
-def pen_of(rank: int) -> Pen:
+def line_pen(rank: int) -> Pen:
     """The pen of a line by its rank."""
     return Pen(f"line{rank % len(MARKS)}", MARKS[rank % len(MARKS)], *PATTERNS[rank % len(PATTERNS)])
 
 
-def empty(width: int, height: int) -> list[Row]:
+def empty_rows(width: int, height: int) -> list[Row]:
     """A picture that says that there is nothing yet."""
     text = "no values yet"
     if width < len(text):
         text = ""
     start = (width - len(text)) // 2
-    return [fitted([(" " * start + text, "axis")] if row == height // 2 else [], width) for row in range(height)]
+    return [fit_to_width([(" " * start + text, "axis")] if row == height // 2 else [], width) for row in range(height)]
 
 
 def _mostly_positive(values: Sequence[float]) -> bool:
     """Whether a logarithmic scale would show most of the values."""
-    known = [value for value in values if usable(value)]
+    known = [value for value in values if is_drawable(value)]
     return sum(value > 0 for value in known) >= MOST * len(known) > 0
 
 
-def _across(curves: Sequence[Curve], look: Look) -> Scale | None:
+def _across(curves: Sequence[Curve], look: PlotOptions) -> AxisScale | None:
     if look.window is not None and look.window[0] < look.window[1]:
-        return Scale(*look.window)
+        return AxisScale(*look.window)
     ends = [end for curve in curves if len(curve.xs) for end in (curve.xs[0], curve.xs[-1])]
     if not ends:
         return None
     low, high = min(ends), max(ends)
-    return Scale(low, high) if low < high else Scale(low - (low > 1), high + 1)  # there is no step 0
+    return AxisScale(low, high) if low < high else AxisScale(low - (low > 1), high + 1)  # there is no step 0
 
 
-def _up(curves: Sequence[Curve], targets: Sequence[Target], log: bool) -> Scale | None:
+def _up(curves: Sequence[Curve], targets: Sequence[TargetLine], log: bool) -> AxisScale | None:
     values = [y for curve in curves for ys in (curve.ys, curve.faint) for y in _ends(ys, log)]
     if not values:
         return None
     near = [target.value for target in targets if abs(target.value) <= NEAR * max(map(abs, values))]
-    return fit([*values, *near], log)
+    return fit_scale([*values, *near], log)
 
 
 def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
     """The lowest and the highest usable value, or nothing."""
     if not log and len(ys) and all_finite(ys):
         return min(ys), max(ys)
-    known = [y for y in ys if usable(y, log)]
+    known = [y for y in ys if is_drawable(y, log)]
     return (min(known), max(known)) if known else ()
 
 
-def _dashes(axes: Axes, target: Target) -> None:
+def _dashes(axes: Axes, target: TargetLine) -> None:
     """A dashed line, where the value lies within the chart."""
-    if usable(target.value, axes.up.log) and 0 <= axes.up.share(target.value) <= 1:
+    if is_drawable(target.value, axes.up.log) and 0 <= axes.up.share(target.value) <= 1:
         y = axes.y(target.value)
         for x in range(axes.canvas.wide):
             axes.canvas.upright(x, y, y, Pen("target", "-", 2, 4))
 
 
-def _word(axes: Axes, target: Target) -> None:
+def _word(axes: Axes, target: TargetLine) -> None:
     """The word of a target at its line, or at the edge beyond which it lies; where it hides no data, if it can."""
-    canvas, share = axes.canvas, axes.up.share(target.value) if usable(target.value, axes.up.log) else -1.0
+    canvas, share = axes.canvas, axes.up.share(target.value) if is_drawable(target.value, axes.up.log) else -1.0
     arrow = "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.look.ascii else ("↑" if share > 1 else "↓")
     y = axes.y(target.value) if not arrow else 0
     row = (y if axes.look.ascii else y // 4) if not arrow else 0 if share > 1 else canvas.rows - 1
@@ -155,16 +256,16 @@ def _word(axes: Axes, target: Target) -> None:
 
 def _points(axes: Axes, curve: Curve, log: bool) -> None:
     pen = Pen(f"faint{curve.rank % len(MARKS)}", ".")
-    for stretch in stretches(curve.xs, curve.faint, axes.across, axes.canvas.wide, log):
+    for stretch in segments(curve.xs, curve.faint, axes.across, axes.canvas.wide, log):
         for column in stretch:
             for value in {column.low, column.high}:
                 axes.canvas.dot(column.x, axes.y(value), pen)
 
 
 def _line(axes: Axes, curve: Curve, log: bool) -> None:
-    pen = pen_of(curve.rank)
-    for stretch in stretches(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
-        before: Column | None = None
+    pen = line_pen(curve.rank)
+    for stretch in segments(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
+        before: DotColumn | None = None
         for column in stretch:
             first, last = axes.y(column.first), axes.y(column.last)
             if before is not None:
@@ -176,7 +277,7 @@ def _line(axes: Axes, curve: Curve, log: bool) -> None:
             _mark(axes, stretch, pen, "○" if curve.sparse else "•")
 
 
-def _mark(axes: Axes, stretch: list[Column], pen: Pen, mark: str) -> None:
+def _mark(axes: Axes, stretch: list[DotColumn], pen: Pen, mark: str) -> None:
     for column in stretch:
         y = axes.y(column.last)
         cell = (column.x, y) if axes.look.ascii else (column.x // 2, y // 4)
@@ -187,11 +288,11 @@ def _letters(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
     """The letter of each line at its newest usable point, or left of those that end there too."""
     taken: set[tuple[int, int]] = set()
     for curve in curves:
-        known = [place for place in range(len(curve.ys)) if usable(curve.ys[place], log)] if curve.letter else []
+        known = [place for place in range(len(curve.ys)) if is_drawable(curve.ys[place], log)] if curve.letter else []
         if known:
             y = axes.y(curve.ys[known[-1]])
             cell = axes.cell(curve.xs[known[-1]]), y if axes.look.ascii else y // 4
             while cell in taken:
                 cell = cell[0] - 1, cell[1]
             taken.add(cell)
-            axes.canvas.write(*cell, curve.letter, pen_of(curve.rank).role)
+            axes.canvas.write(*cell, curve.letter, line_pen(curve.rank).role)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from slmctl.plots.axes import Axes, Look
-from slmctl.plots.chart import NEAR, Target, empty, pen_of
-from slmctl.plots.rows import Row, put
-from slmctl.plots.scale import fit, usable
+from slmctl.plots.axes import Axes, PlotOptions, fit_scale, is_drawable
+from slmctl.plots.chart import NEAR, TargetLine, empty_rows, line_pen
+from slmctl.plots.rows import Row, set_cell
 
 Point = tuple[float, float, float]
 """A step, the square root of its KL, its score."""
@@ -37,25 +36,27 @@ class Path:
         stride = -(-len(self.steps) // MOST_POINTS) or 1
         first = (len(self.steps) - 1) % stride
         rows = zip(self.steps[first::stride], self.kl[first::stride], self.scores[first::stride], strict=True)
-        return [(step, math.sqrt(max(0.0, kl)), score) for step, kl, score in rows if usable(kl) and usable(score)]
+        return [
+            (step, math.sqrt(max(0.0, kl)), score) for step, kl, score in rows if is_drawable(kl) and is_drawable(score)
+        ]
 
 
 @dataclass(frozen=True)
-class PlaneSketch:
+class DrawnPlane:
     """A drawn plane, which can be pointed into."""
 
     rows: list[Row]
     axes: Axes | None = None
     routes: tuple[list[Point], ...] = ()
 
-    def pointed(self, cursor: float | None) -> list[Row]:
+    def rows_at(self, cursor: float | None) -> list[Row]:
         """The rows with a mark where each run was at a step."""
         rows = list(self.rows)
         for points in self.routes if self.axes is not None and cursor is not None else ():
             past = [point for point in points if cursor is not None and point[0] <= cursor]
             if past and self.axes is not None:
                 column, row = _cell(self.axes, past[-1])
-                rows[row] = put(rows[row], self.axes.left + column, "+" if self.axes.look.ascii else "◆", "cursor")
+                rows[row] = set_cell(rows[row], self.axes.left + column, "+" if self.axes.look.ascii else "◆", "cursor")
         return rows
 
     def step_at(self, column: int) -> float | None:
@@ -63,16 +64,16 @@ class PlaneSketch:
         return None
 
 
-def draw_plane(paths: Sequence[Path], look: Look, limit: Target | None = None) -> PlaneSketch:
+def draw_plane(paths: Sequence[Path], look: PlotOptions, limit: TargetLine | None = None) -> DrawnPlane:
     """The plane in exactly `look.height` rows of `look.width` characters; `limit` is a KL in nats."""
     routes = [(path, points) for path in paths if (points := path.points())]
     roots = [root for _, points in routes for _, root, _ in points]
-    up = fit([score for _, points in routes for _, _, score in points])
+    up = fit_scale([score for _, points in routes for _, _, score in points])
     edge = math.sqrt(limit.value) if limit is not None and limit.value > 0 else None
     near = edge is not None and roots and edge <= NEAR * max(roots)
-    across = fit([0.0, *roots, *([edge] if edge is not None and near else [])]) if roots else None
+    across = fit_scale([0.0, *roots, *([edge] if edge is not None and near else [])]) if roots else None
     if across is None or up is None:
-        return PlaneSketch(empty(max(0, look.width), max(0, look.height)))
+        return DrawnPlane(empty_rows(max(0, look.width), max(0, look.height)))
     axes = Axes(look, across, up, whole_steps=False, name="sqrt KL" if look.ascii else "√KL")
     if edge is not None and near:
         axes.canvas.rule(axes.cell(edge), ":" if look.ascii else "┊", "target")
@@ -83,7 +84,7 @@ def draw_plane(paths: Sequence[Path], look: Look, limit: Target | None = None) -
     if edge is not None and limit is not None:
         _word(axes, edge, limit.word, bool(near))
     rows = axes.picture()
-    return PlaneSketch(rows, axes, tuple(points for _, points in routes)) if axes.canvas.rows else PlaneSketch(rows)
+    return DrawnPlane(rows, axes, tuple(points for _, points in routes)) if axes.canvas.rows else DrawnPlane(rows)
 
 
 def _word(axes: Axes, edge: float, word: str, near: bool) -> None:
@@ -100,7 +101,7 @@ def _word(axes: Axes, edge: float, word: str, near: bool) -> None:
 
 
 def _route(axes: Axes, path: Path, points: list[Point]) -> None:
-    pen = pen_of(path.rank)
+    pen = line_pen(path.rank)
     spots = list(dict.fromkeys((axes.x(root), axes.y(score)) for _, root, score in points))
     for (x0, y0), (x1, y1) in pairwise(spots):
         (ax, ay), (bx, by) = sorted(((x0, y0), (x1, y1)))
@@ -110,7 +111,7 @@ def _route(axes: Axes, path: Path, points: list[Point]) -> None:
 
 def _ends(axes: Axes, path: Path, points: list[Point]) -> None:
     """The start, and the newest point with the run's letter."""
-    role = pen_of(path.rank).role
+    role = line_pen(path.rank).role
     start, newest = "o@" if axes.look.ascii else "○●"
     axes.canvas.write(*_cell(axes, points[0]), start, role)
     axes.canvas.write(*_cell(axes, points[-1]), path.letter or newest, role)

@@ -8,17 +8,17 @@ Row = list[tuple[str, str]]
 """One line: (text, role) from left to right; the role "" is plain."""
 
 
-def plain(rows: Iterable[Row]) -> list[str]:
+def to_lines(rows: Iterable[Row]) -> list[str]:
     """Rows as lines of text."""
     return ["".join(text for text, _ in row) for row in rows]
 
 
-def width_of(row: Row) -> int:
+def cell_width(row: Row) -> int:
     """The cells that a row takes."""
     return sum(cell_len(text) for text, _ in row)
 
 
-def fitted(row: Row, width: int) -> Row:
+def fit_to_width(row: Row, width: int) -> Row:
     """A row cut or padded to exactly `width` cells."""
     kept: Row = []
     left = width
@@ -31,18 +31,18 @@ def fitted(row: Row, width: int) -> Row:
     return [*kept, (" " * left, "")] if left > 0 else kept
 
 
-def cut(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """A text in at most `width` cells, ended by an ellipsis where something is missing."""
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…" * (width > 0)
 
 
-def spread(left: Row, right: Row, width: int) -> Row:
+def join_ends(left: Row, right: Row, width: int) -> Row:
     """A row with one part at each end; the right one gives way."""
-    room = width - width_of(left) - width_of(right)
-    return fitted(left, width) if room < 1 else [*left, (" " * room, ""), *right]
+    room = width - cell_width(left) - cell_width(right)
+    return fit_to_width(left, width) if room < 1 else [*left, (" " * room, ""), *right]
 
 
-def put(row: Row, column: int, char: str | None, role: str) -> Row:
+def set_cell(row: Row, column: int, char: str | None, role: str) -> Row:
     """A row with another character, or only another role, in one column; all of its characters are one cell wide."""
     found: Row = []
     start = 0
@@ -57,18 +57,18 @@ def put(row: Row, column: int, char: str | None, role: str) -> Row:
     return found
 
 
-def beside(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: int = 1) -> list[Row]:
+def side_by_side(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: int = 1) -> list[Row]:
     """Blocks of rows set side by side, each in its width, as high as the highest."""
     found = []
     for number in range(max((len(block) for block in blocks), default=0)):
         row: Row = []
         for block, width in zip(blocks, widths, strict=True):
-            row += [*(row and [(" " * gap, "")]), *fitted(block[number] if number < len(block) else [], width)]
+            row += [*(row and [(" " * gap, "")]), *fit_to_width(block[number] if number < len(block) else [], width)]
         found.append(row)
     return found
 
 
-def wrapped(row: Row, width: int) -> list[Row]:
+def wrap(row: Row, width: int) -> list[Row]:
     """A row in as many lines of at most `width` cells as it takes, broken between words and where it has breaks."""
     from rich.console import Console
     from rich.text import Text

@@ -268,9 +268,9 @@ def _screen(mode: str) -> Screen[None]:
 
         return RunsScreen()
     if mode == "train":
-        from slmctl.tui.watch.screen import TrainScreen
+        from slmctl.tui.watch.screen import WatchScreen
 
-        return TrainScreen()
+        return WatchScreen()
     if mode == "chat":
         from slmctl.tui.chat.screen import ChatScreen
 

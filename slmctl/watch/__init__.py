@@ -1,1 +1,1 @@
-"""Following runs and drawing them as text, with no screen."""
+"""FollowLoop runs and draw_panel them as text, with no screen."""

@@ -1,4 +1,4 @@
-"""Following a run directory: what was appended since the last look, and how its process stands.
+"""FollowLoop a run directory: what was appended since the last look, and how its process stands.
 
 Knows no widget and no torch. What is made of the news is history.py's job. Each line of events.jsonl is parsed once.
 """
@@ -37,7 +37,7 @@ class Steps:
     metrics: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-class Drawn(NamedTuple):
+class StepSamples(NamedTuple):
     """A line of samples, kept as it lies in the file."""
 
     stage: str
@@ -45,11 +45,11 @@ class Drawn(NamedTuple):
     line: bytes
 
 
-Item = Steps | Drawn | Event
+Item = Steps | StepSamples | Event
 
 
 @dataclass(frozen=True)
-class Pulse:
+class ProcessState:
     """How a run's process stands.
 
     `word` is gone, or as engine.rundir.heartbeat.liveness has it. `beat_at` is the time of the last beat, `last` the
@@ -65,7 +65,7 @@ class Pulse:
 
 
 @dataclass(frozen=True)
-class About:
+class RunInfo:
     """What run.toml says that a watcher needs: stages shared with another run, limits to draw; or why it is not read.
 
     `shared` maps a stage to that run's directory; `limits` has alert_kl_nats and, where the controller aims, kl_target.
@@ -77,13 +77,13 @@ class About:
 
 
 @dataclass(frozen=True)
-class News:
+class Update:
     """What one poll found. `anew` says that all before is void: the files were replaced or cut."""
 
     said: list[Item]
     drawn: list[Item]
-    pulse: Pulse
-    about: About
+    pulse: ProcessState
+    about: RunInfo
     anew: bool = False
 
 
@@ -136,10 +136,10 @@ class Follower:
         self._clock = clock
         self._events, self._samples = Tail(rundir.events), Tail(rundir.samples)
         self._toml_mark: tuple[int, int] | None = None
-        self._about = About()
+        self._about = RunInfo()
         self._first = True
 
-    def poll(self) -> News:
+    def poll(self) -> Update:
         """What was appended since the last poll, with how the process stands now."""
         renewed = self._read_about()
         lines, anew = self._events.read()
@@ -153,7 +153,7 @@ class Follower:
         if begins and self._about.shared:
             said, told = _of_parents(self._about.shared, said, told)
         anew, self._first = begins and not self._first, False
-        return News(said, told, self.pulse(), self._about, anew)
+        return Update(said, told, self.pulse(), self._about, anew)
 
     def _read_about(self) -> bool:
         """Reads run.toml where it has changed; whether other stages are shared than before."""
@@ -164,18 +164,18 @@ class Follower:
         if (mark := (stat.st_mtime_ns, stat.st_size)) == self._toml_mark:
             return False
         self._toml_mark, before = mark, self._about
-        self._about = about_of(self.rundir)
+        self._about = read_info(self.rundir)
         return self._about.shared != before.shared
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> ProcessState:
         """How the process stands now."""
         if not self.rundir.path.is_dir():
-            return Pulse(GONE)
+            return ProcessState(GONE)
         status = read_status(self.rundir)
         if status is None:
-            return Pulse(last_word(self.rundir))
+            return ProcessState(last_word(self.rundir))
         stage, last = str(status["stage"] or ""), str(status.get("last") or "")
-        return Pulse(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
+        return ProcessState(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
 
 
 def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
@@ -190,18 +190,18 @@ def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
     return (working or runs)[-1:]
 
 
-def about_of(rundir: RunDir) -> About:
+def read_info(rundir: RunDir) -> RunInfo:
     """What run.toml says; where it cannot be read, only why."""
     try:
         record = read_run_toml(rundir)
         shared = {stage: (rundir.path / entry["path"]).resolve().parents[1] for stage, entry in record.shared.items()}
     except (FileError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return About(error=str(error))
+        return RunInfo(error=str(error))
     ppo = record.config.ppo
     limits = {"alert_kl_nats": ppo.alert_kl_nats}
     if ppo.kl_controller == "adaptive":
         limits["kl_target"] = ppo.kl_target
-    return About(shared, limits)
+    return RunInfo(shared, limits)
 
 
 def _touched(run: RunDir) -> float:
@@ -252,7 +252,7 @@ def read_samples(data: bytes) -> list[Item]:
             row = _parsed(line)
         if isinstance(row, dict) and row.get("event") == "SamplesDrawn":
             if isinstance(row.get("stage"), str) and isinstance(row.get("step"), int) and line.endswith(b"}"):
-                found.append(Drawn(row["stage"], row["step"], line))
+                found.append(StepSamples(row["stage"], row["step"], line))
         elif (event := _event(row)) is not None:
             found.append(event)
     return found

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from slmctl.console.safe import one_line
-from slmctl.plots.rows import Row, beside, fitted, wrapped
-from slmctl.watch.headline import alarm_texts, explanation, run_row, stage_parts
-from slmctl.watch.history import Story
-from slmctl.watch.panels import LETTERS, panels_of, picture
-from slmctl.watch.samples import samples_of
+from slmctl.plots.rows import Row, fit_to_width, side_by_side, wrap
+from slmctl.watch.headline import alert_texts, explanation, run_row, stage_parts
+from slmctl.watch.history import RunHistory
+from slmctl.watch.panels import LETTERS, ChartView, panel_rows, panels_of
+from slmctl.watch.samples import parse_samples
 from slmctl.watch.state import stage_to_show
-from slmctl.watch.view import View
 
 PANEL_HEIGHT = 11
 TABLE_HEIGHT = 20
@@ -20,7 +19,7 @@ ALARMS = 5
 NUMBERS = 22  # cells of score, KL and tokens before the texts
 
 
-def frame(stories: Sequence[Story], now: float, width: int, view: View) -> list[Row]:
+def frame(stories: Sequence[RunHistory], now: float, width: int, view: ChartView) -> list[Row]:
     """The header, every panel of the stage that matters, and the newest samples of the first run."""
     first = stories[0]
     stage = stage_to_show(first)
@@ -32,7 +31,7 @@ def frame(stories: Sequence[Story], now: float, width: int, view: View) -> list[
     for story in stories:
         if text := explanation(story, now):
             rows += _wrapped(f"{story.name}: {text}" if several else text, width)
-    alarms = alarm_texts(stories)
+    alarms = alert_texts(stories)
     for text in alarms[:ALARMS]:
         rows += _wrapped(f"! {text}", width)
     if len(alarms) > ALARMS:
@@ -40,7 +39,7 @@ def frame(stories: Sequence[Story], now: float, width: int, view: View) -> list[
     return [*rows, [], *_panels(stories, stage, view, width), *_samples(first, stage, width, several)]
 
 
-def _panels(stories: Sequence[Story], stage: str, view: View, width: int) -> list[Row]:
+def _panels(stories: Sequence[RunHistory], stage: str, view: ChartView, width: int) -> list[Row]:
     panels = panels_of(stage, stories)
     across = max(1, min(3, width // LEAST_PANEL, len(panels)))
     each = (width - (across - 1)) // across
@@ -48,19 +47,19 @@ def _panels(stories: Sequence[Story], stage: str, view: View, width: int) -> lis
     for start in range(0, len(panels), across):
         line = panels[start : start + across]
         height = TABLE_HEIGHT if any(panel.kind == "table" for panel in line) else PANEL_HEIGHT
-        blocks = [picture(panel, stage, stories, view, each, height) for panel in line]
-        rows += [*beside(blocks, [each] * len(line)), []]
+        blocks = [panel_rows(panel, stage, stories, view, each, height) for panel in line]
+        rows += [*side_by_side(blocks, [each] * len(line)), []]
     return rows
 
 
-def _samples(story: Story, stage: str, width: int, named: bool) -> list[Row]:
+def _samples(story: RunHistory, stage: str, width: int, named: bool) -> list[Row]:
     drawn = story.stage(stage).drawn
-    samples = samples_of(drawn[-1]) if drawn else []
+    samples = parse_samples(drawn[-1]) if drawn else []
     if not samples:
         return []
     whose = f" of {one_line(story.name, NAME)}" if named else ""
     title = f" samples{whose} of step {drawn[-1].step}, the first {min(SAMPLES, len(samples))} of {len(samples)}"
-    rows: list[Row] = [fitted([(title, "title")], width), [("  score     KL  tokens", "axis")]]
+    rows: list[Row] = [fit_to_width([(title, "title")], width), [("  score     KL  tokens", "axis")]]
     for sample in samples[:SAMPLES]:
         numbers = f"{sample.score:>7.2f} {sample.kl_nats:>6.2f} {sample.tokens:>7.0f}"
         room = max(10, width - NUMBERS - 2)
@@ -70,4 +69,4 @@ def _samples(story: Story, stage: str, width: int, named: bool) -> list[Row]:
 
 
 def _wrapped(text: str, width: int) -> list[Row]:
-    return wrapped([(one_line(text), "")], width)
+    return wrap([(one_line(text), "")], width)

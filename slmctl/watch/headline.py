@@ -11,20 +11,20 @@ from engine.run.pipeline import NAMES
 from engine.rundir.heartbeat import NOT_BEGUN
 from slmctl.console.progress import duration
 from slmctl.console.safe import one_line
-from slmctl.plots.rows import Row, cut, fitted, width_of
+from slmctl.plots.rows import Row, cell_width, fit_to_width, truncate
 from slmctl.runs.launch import command_line, resume_words
-from slmctl.watch.history import Story
+from slmctl.watch.history import RunHistory
 
 LONGEST_NAME = 20
 LEAST_BAR, MOST_BAR = 8, 60
 
 
-def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool = False) -> Row:
+def run_row(story: RunHistory, now: float, width: int, letter: str = "", ascii: bool = False) -> Row:
     """One run in one line: name, stage, step, bar, share, pace, time left, and in a word how it stands."""
     stage = story.current
     step, steps = story.stage(stage).step, story.steps_of(stage)
     word = one_line(story.pulse.word, 12)
-    left: Row = [(f" {letter} " if letter else " ", "letter"), (cut(one_line(story.name), LONGEST_NAME), "name")]
+    left: Row = [(f" {letter} " if letter else " ", "letter"), (truncate(one_line(story.name), LONGEST_NAME), "name")]
     left.append((f"  {one_line(stage)} {step}/{steps}" if steps else f"  {one_line(stage)}", "step"))
     right: Row = [(f" {word} ", f"state-{story.pulse.word}")]
     eta, pace = story.eta_s(now), story.step_s()
@@ -33,7 +33,7 @@ def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool 
         (f" {min(1.0, step / steps):4.0%} " if steps else "", "step"),
         (f"  {_pace(pace)}" if pace and story.pulse.word == "running" else "", "note"),
     ]
-    room = width - width_of(left) - width_of(right) - 1
+    room = width - cell_width(left) - cell_width(right) - 1
     kept = []
     for text, role in extras:
         if text and len(text) <= room:
@@ -43,10 +43,14 @@ def run_row(story: Story, now: float, width: int, letter: str = "", ascii: bool 
     middle = [(" ", ""), *_bar(step, steps, bar, ascii)] if steps and bar >= LEAST_BAR else []
     order = {"step": 0, "note": 1, "eta": 2}
     row = [*left, *middle, *sorted(kept, key=lambda part: order[part[1]])]
-    return [*fitted(row, max(0, width - width_of(right))), *right] if width > width_of(right) else fitted(right, width)
+    return (
+        [*fit_to_width(row, max(0, width - cell_width(right))), *right]
+        if width > cell_width(right)
+        else fit_to_width(right, width)
+    )
 
 
-def stage_parts(story: Story, shown: str, width: int, ascii: bool = False) -> list[tuple[str, str, str]]:
+def stage_parts(story: RunHistory, shown: str, width: int, ascii: bool = False) -> list[tuple[str, str, str]]:
     """The stages as (name, text, role): its number, whether it is done, and brackets around the one that is shown.
 
     Where they do not fit, the others are told by their numbers alone.
@@ -60,7 +64,7 @@ def stage_parts(story: Story, shown: str, width: int, ascii: bool = False) -> li
     ]
 
 
-def _stage_part(story: Story, name: str, number: int, shown: str, ascii: bool) -> tuple[str, str, str]:
+def _stage_part(story: RunHistory, name: str, number: int, shown: str, ascii: bool) -> tuple[str, str, str]:
     done, going = ("+", ">") if ascii else ("✓", "▸")
     finished = story.stage(name).finished is not None or name in story.about.shared
     now = name == story.current and not finished
@@ -70,7 +74,7 @@ def _stage_part(story: Story, name: str, number: int, shown: str, ascii: bool) -
     return name, f"[{text}]" if name == shown else f" {text} ", f"{role} shown" if name == shown else role
 
 
-def explanation(story: Story, now: float) -> str:
+def explanation(story: RunHistory, now: float) -> str:
     """What there is to say of how a run stands, in one or two sentences; nothing while it simply runs."""
     word, again = story.pulse.word, command_line(resume_words(story.name, story.pulse.last))
     at = _last_save(story)
@@ -88,7 +92,7 @@ def explanation(story: Story, now: float) -> str:
     return one_line(told.get(word, "") or story.about.error)
 
 
-def result(story: Story) -> str:
+def result(story: RunHistory) -> str:
     """What the evaluation found, or which stage is done."""
     said = story.stage("eval").latest()
     rates = [said.get(f"eval/{name}", float("nan")) for name in ("win_rate", "win_rate_low", "win_rate_high")]
@@ -97,7 +101,7 @@ def result(story: Story) -> str:
     return f"The {NAMES.get(story.current, story.current)} is done." if story.current else ""
 
 
-def alarm_texts(stories: Sequence[Story]) -> list[str]:
+def alert_texts(stories: Sequence[RunHistory]) -> list[str]:
     """Every alarm in words, the newest first, with its run where there are several."""
     several = len(stories) > 1
     found = [(alarm, story.name) for story in stories for alarm in story.alarms]
@@ -118,17 +122,17 @@ def _pace(step_s: float) -> str:
     return f"{step_s:.2g} s a step" if step_s >= 1 else f"{1 / step_s:.2g} steps/s"
 
 
-def _last_save(story: Story) -> str:
+def _last_save(story: RunHistory) -> str:
     saves = story.stage(story.current).saves
     if saves:
         return f"saved last after {saves[-1].stage} step {saves[-1].step}"
     return f"nothing of {story.current} was saved yet" if story.current else "nothing was saved"
 
 
-def _after(story: Story) -> str:
+def _after(story: RunHistory) -> str:
     return f" after {story.ending.stage} step {story.ending.step}" if isinstance(story.ending, RunPaused) else ""
 
 
-def _error(story: Story) -> str:
+def _error(story: RunHistory) -> str:
     text = story.ending.error if isinstance(story.ending, RunFailed) else "nobody was told why"
     return text if text.endswith((".", "!", "?")) else text + "."

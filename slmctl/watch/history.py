@@ -26,17 +26,17 @@ from engine.core.events import (
 )
 from engine.core.pace import RECENT_STEPS, Pace
 from engine.rundir.directory import STAGES
-from slmctl.watch.follower import WORKING, About, Drawn, Item, News, Pulse, Steps
+from slmctl.watch.follower import WORKING, Item, ProcessState, RunInfo, Steps, StepSamples, Update
 
 NOTHING = -1  # the step past which all lies
 
 _MARKS = count()
 
-Stepped = TypeVar("Stepped", EvalCompleted, AlarmRaised, CheckpointSaved, Drawn)
+Stepped = TypeVar("Stepped", EvalCompleted, AlarmRaised, CheckpointSaved, StepSamples)
 
 
 @dataclass
-class Stage:
+class StageHistory:
     """What a stage said, in the order of its steps; `mark` is another after every change."""
 
     name: str
@@ -47,7 +47,7 @@ class Stage:
     evals: list[EvalCompleted] = field(default_factory=list)
     alarms: list[AlarmRaised] = field(default_factory=list)
     saves: list[CheckpointSaved] = field(default_factory=list)
-    drawn: list[Drawn] = field(default_factory=list)
+    drawn: list[StepSamples] = field(default_factory=list)
     finished: StageFinished | None = None
     mark: int = field(default_factory=lambda: next(_MARKS))
     _metrics: list[Mapping[str, Any]] = field(default_factory=list)
@@ -124,22 +124,22 @@ class Stage:
             del known[count:]
 
 
-class Story:
+class RunHistory:
     """What is known of one run."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.pulse, self.about = Pulse(), About()
+        self.pulse, self.about = ProcessState(), RunInfo()
         self._forget()
 
     def _forget(self) -> None:
-        self.stages: dict[str, Stage] = {}
+        self.stages: dict[str, StageHistory] = {}
         self.heard: dict[int, str] = {}
         self.ending: RunPaused | RunFinished | RunFailed | None = None
         self.pace = Pace()
         self._spoke = ""
 
-    def take(self, news: News) -> bool:
+    def take(self, news: Update) -> bool:
         """Adds what is new; whether anything is."""
         changed = bool(news.said or news.drawn or news.anew) or (news.pulse, news.about) != (self.pulse, self.about)
         if news.anew:
@@ -151,9 +151,9 @@ class Story:
             self._draw(item)
         return changed
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> StageHistory:
         """A stage by name, empty where nothing was said of it."""
-        return self.stages.get(name) or Stage(name)
+        return self.stages.get(name) or StageHistory(name)
 
     @property
     def names(self) -> list[str]:
@@ -189,7 +189,7 @@ class Story:
         if isinstance(item, Steps):
             for step, at in zip(item.steps[-RECENT_STEPS - 1 :], item.at[-RECENT_STEPS - 1 :], strict=True):
                 self.pace.complete(item.stage, step, at)
-        elif not isinstance(item, Drawn):
+        elif not isinstance(item, StepSamples):
             self.pace.take(item)
         if isinstance(item, ControlAcknowledged):
             self.heard[item.number] = item.request
@@ -201,7 +201,7 @@ class Story:
                 drawn = self.stage(item.stage).drawn
                 self.stages.pop(item.stage, None)
                 if drawn:
-                    self.stages[item.stage] = Stage(item.stage, drawn=drawn)
+                    self.stages[item.stage] = StageHistory(item.stage, drawn=drawn)
             elif item.stage in self.stages:
                 self.stages[item.stage].go_back(item.from_step)
         elif (name := getattr(item, "stage", None)) is not None:
@@ -211,14 +211,14 @@ class Story:
     def _draw(self, item: Item) -> None:
         if isinstance(item, RunResumed):
             _keep_until(self.stage(item.stage).drawn, item.from_step or NOTHING)
-        elif isinstance(item, Drawn):
+        elif isinstance(item, StepSamples):
             drawn = self._of(item.stage).drawn
             while drawn and drawn[-1].step >= item.step:
                 drawn.pop()
             drawn.append(item)
 
-    def _of(self, name: str) -> Stage:
-        return self.stages.setdefault(name, Stage(name))
+    def _of(self, name: str) -> StageHistory:
+        return self.stages.setdefault(name, StageHistory(name))
 
 
 def _keep_until(said: list[Stepped], step: int) -> None:

@@ -8,10 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slmctl.console.safe import clean, one_line
-from slmctl.plots.rows import Row, cut, fitted, spread, wrapped
-from slmctl.watch.follower import Drawn
-from slmctl.watch.sample_search import Found
-from slmctl.watch.samples import Means, Sample, former, habit, means, samples_of, word_changes
+from slmctl.plots.rows import Row, fit_to_width, join_ends, truncate, wrap
+from slmctl.watch.follower import StepSamples
+from slmctl.watch.samples import (
+    Means,
+    Sample,
+    SamplePosition,
+    mean_numbers,
+    new_phrase,
+    parse_samples,
+    previous_sample,
+    word_diff,
+)
 
 NUMBERS = "  score     KL tokens"
 STEP = "   step "
@@ -22,14 +30,14 @@ PROMPT_SHARE = 0.4  # of the room for the texts
 
 
 @dataclass(frozen=True)
-class Listing:
+class SampleListing:
     """A list of samples, one of them `chosen`: of the step at `place`, or where a text is `wanted` those `found`."""
 
-    history: Sequence[Drawn]
+    history: Sequence[StepSamples]
     place: int = -1
     chosen: int = 0
     wanted: str = ""
-    found: Sequence[Found] = ()
+    found: Sequence[SamplePosition] = ()
 
     def __len__(self) -> int:
         return len(self.found) if self.wanted else len(self._at(self.place))
@@ -46,10 +54,10 @@ class Listing:
         return [(self.history[place].step, self._at(place)[number]) for place, number in found]
 
     def _at(self, place: int) -> list[Sample]:
-        return samples_of(self.history[place]) if 0 <= place < len(self.history) else []
+        return parse_samples(self.history[place]) if 0 <= place < len(self.history) else []
 
 
-def list_rows(listing: Listing, width: int, height: int, ascii: bool) -> list[Row]:
+def list_rows(listing: SampleListing, width: int, height: int, ascii: bool) -> list[Row]:
     """The samples in exactly `height` rows, the chosen one marked and in sight."""
     rows = _head(listing, width, ascii)
     room = max(1, height - len(rows))
@@ -57,19 +65,19 @@ def list_rows(listing: Listing, width: int, height: int, ascii: bool) -> list[Ro
     for number, (step, sample) in enumerate(listing.part(top, room), start=top):
         before = f"{step:>{len(STEP)}}" if listing.wanted else ""
         rows.append(_line(sample, before, number == listing.chosen, width, ascii))
-    return [fitted(row, width) for row in [*rows, *[[] for _ in range(height)]][:height]]
+    return [fit_to_width(row, width) for row in [*rows, *[[] for _ in range(height)]][:height]]
 
 
-def row_at(listing: Listing, height: int, y: int) -> int | None:
+def row_at(listing: SampleListing, height: int, y: int) -> int | None:
     """Which sample stands in row `y` of `list_rows`; None where there is none."""
     head = len(_head(listing, 0, True))
     number = listing.top(max(1, height - head)) + y - head
     return number if y >= head and number < len(listing) else None
 
 
-def text_rows(history: Sequence[Drawn], place: int, chosen: int, width: int) -> list[Row]:
+def text_rows(history: Sequence[StepSamples], place: int, chosen: int, width: int) -> list[Row]:
     """One sample in full: prompt, response, and what that prompt was answered before, the changed words marked."""
-    samples = samples_of(history[place]) if 0 <= place < len(history) else []
+    samples = parse_samples(history[place]) if 0 <= place < len(history) else []
     if not samples:
         return []
     number = min(chosen, len(samples) - 1)
@@ -78,9 +86,9 @@ def text_rows(history: Sequence[Drawn], place: int, chosen: int, width: int) -> 
     judged = f", judge {_number(sample.judge_score)}" if math.isfinite(sample.judge_score) else ""
     numbers = f"score {_number(sample.score)}{judged}, KL {_number(sample.kl_nats)} nats, "
     numbers += f"{_number(sample.tokens, 0)} tokens{ended}"
-    rows = wrapped([(f" sample {number + 1} of {len(samples)} ", "title"), (f" {numbers}", "note")], max(1, width))
-    earlier = former(history[:place], sample.prompt)
-    was, now = word_changes(earlier[1].response, sample.response) if earlier else ([], [(sample.response, False)])
+    rows = wrap([(f" sample {number + 1} of {len(samples)} ", "title"), (f" {numbers}", "note")], max(1, width))
+    earlier = previous_sample(history[:place], sample.prompt)
+    was, now = word_diff(earlier[1].response, sample.response) if earlier else ([], [(sample.response, False)])
     rows += _paragraph("prompt", [(sample.prompt, "prompt")], width)
     rows += _paragraph("response", [(text, "came" if changed else "") for text, changed in now], width)
     if earlier is None:
@@ -94,17 +102,17 @@ def text_rows(history: Sequence[Drawn], place: int, chosen: int, width: int) -> 
 
 def paragraphs(texts: Sequence[str], width: int) -> list[Row]:
     """Texts as paragraphs with a line between them."""
-    return [row for text in texts for row in (*wrapped([(clean(text), "")], width), [])][:-1]
+    return [row for text in texts for row in (*wrap([(clean(text), "")], width), [])][:-1]
 
 
-def _head(listing: Listing, width: int, ascii: bool) -> list[Row]:
+def _head(listing: SampleListing, width: int, ascii: bool) -> list[Row]:
     """What is listed, and what its numbers are."""
     if listing.wanted:
         return _head_found(listing, width)
     return _head_of_step(listing, width, ascii) if len(listing) else [[(" no samples at this step", "note")]]
 
 
-def _head_found(listing: Listing, width: int) -> list[Row]:
+def _head_found(listing: SampleListing, width: int) -> list[Row]:
     """How many samples hold the text, in how many steps."""
     steps = len({place for place, _ in listing.found})
     count = "1 sample" if len(listing) == 1 else f"{len(listing)} samples"
@@ -113,21 +121,23 @@ def _head_found(listing: Listing, width: int) -> list[Row]:
     return [*rows, _axis(STEP, KEYS_FOUND, width)]
 
 
-def _head_of_step(listing: Listing, width: int, ascii: bool) -> list[Row]:
+def _head_of_step(listing: SampleListing, width: int, ascii: bool) -> list[Row]:
     """Which step; the means, with their change since the samples before; a phrase that has become a habit."""
     history, place = listing.history, listing.place
-    samples, before = samples_of(history[place]), samples_of(history[place - 1]) if place else []
+    samples, before = parse_samples(history[place]), parse_samples(history[place - 1]) if place else []
     count = f" {place + 1} of {len(history)}, the first {len(samples)} responses of its rollout"
     rows: list[Row] = [[(f" samples of step {history[place].step} ", "title"), (count, "note")]]
     beside = f" since step {history[place - 1].step}" if before else ""
-    now, then = means(samples), means(before)
+    now, then = mean_numbers(samples), mean_numbers(before)
     what = f" mean of these {len(samples)}: "
     texts = (what + _means(now, then, True) + beside, what + _means(now, then, True), what + _means(now, then, False))
     rows.append([(next((text for text in texts if len(text) <= width), texts[-1]), "note")])
-    if before and (found := habit(samples, before)):
+    if before and (found := new_phrase(samples, before)):
         phrase, new, old = found
         words = f'"{one_line(phrase)}"' if ascii else f"“{one_line(phrase)}”"
-        rows.append([(cut(f" new habit: {words} in {new} of {len(samples)}, was in {old}", width), "habit")])
+        rows.append(
+            [(truncate(f" new new_phrase: {words} in {new} of {len(samples)}, was in {old}", width), "new_phrase")]
+        )
     return [*rows, _axis("", KEYS, width)]
 
 
@@ -135,7 +145,7 @@ def _axis(before: str, keys: Sequence[str], width: int) -> Row:
     """What the columns are, and the first of the `keys` that there is room for."""
     columns = f"{before} {NUMBERS}  prompt and response"
     shown = next((text for text in keys if len(columns) + len(text) < width), "")
-    return spread([(columns, "axis")], [(shown, "axis")], width)
+    return join_ends([(columns, "axis")], [(shown, "axis")], width)
 
 
 def _means(now: Means, then: Means, long: bool) -> str:
@@ -155,18 +165,18 @@ def _line(sample: Sample, before: str, chosen: bool, width: int, ascii: bool) ->
     mark = (">" if ascii else "▸") if chosen else " "
     numbers = f"{mark}{before}{_number(sample.score):>7} {_number(sample.kl_nats):>6} {_number(sample.tokens, 0):>6}"
     room = max(0, width - len(numbers) - 2)
-    prompt = cut(one_line(sample.prompt), int(room * PROMPT_SHARE))
+    prompt = truncate(one_line(sample.prompt), int(room * PROMPT_SHARE))
     arrow = " > " if ascii else " → "
     end = "" if sample.finished else " …"
-    response = cut(one_line(sample.response), max(0, room - len(arrow) - len(prompt) - len(end))) + end
+    response = truncate(one_line(sample.response), max(0, room - len(arrow) - len(prompt) - len(end))) + end
     role = "chosen" if chosen else ""
     row: Row = [(numbers, role or "note"), (f"  {prompt}", role or "prompt"), (arrow, role or "axis"), (response, role)]
-    return fitted(row, width) if not chosen else [(text, role) for text, _ in fitted(row, width)]
+    return fit_to_width(row, width) if not chosen else [(text, role) for text, _ in fit_to_width(row, width)]
 
 
 def _paragraph(label: str, parts: Sequence[tuple[str, str]], width: int) -> list[Row]:
     """Parts of text as lines between words, beside a label."""
-    lines = wrapped([(clean(text), role) for text, role in parts], max(8, width - LABEL - 1))
+    lines = wrap([(clean(text), role) for text, role in parts], max(8, width - LABEL - 1))
     labels = [f" {label:<{LABEL}}", *[" " * (LABEL + 1)] * len(lines)]
     return [[(beside, "axis"), *line] for beside, line in zip(labels, lines, strict=False)]
 

@@ -8,16 +8,17 @@ became more frequent.
 import json
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from engine.core.events import number
-from slmctl.watch.follower import Drawn
+from slmctl.watch.follower import StepSamples
 
 PHRASE = 3  # words
 OFTEN = 3  # responses
@@ -46,7 +47,7 @@ class Means:
     tokens: float
 
 
-def samples_of(drawn: Drawn) -> list[Sample]:
+def parse_samples(drawn: StepSamples) -> list[Sample]:
     """The samples of one line; rows that are no samples are left out."""
     try:
         rows = from_json(drawn.line)["samples"]
@@ -55,23 +56,23 @@ def samples_of(drawn: Drawn) -> list[Sample]:
     return [_sample(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def means(samples: Sequence[Sample]) -> Means:
+def mean_numbers(samples: Sequence[Sample]) -> Means:
     """The means, NaN where there is nothing to take one of."""
     return Means(*(_mean([getattr(sample, name) for sample in samples]) for name in ("score", "kl_nats", "tokens")))
 
 
-def former(history: Sequence[Drawn], prompt: str) -> tuple[int, Sample] | None:
+def previous_sample(history: Sequence[StepSamples], prompt: str) -> tuple[int, Sample] | None:
     """The last time that a prompt was sampled in `history`: (step, sample), or None."""
     key = json.dumps(prompt, ensure_ascii=False).encode("utf-8", errors="replace")
     for drawn in reversed(history):
         if key in drawn.line:
-            for sample in samples_of(drawn):
+            for sample in parse_samples(drawn):
                 if sample.prompt == prompt:
                     return drawn.step, sample
     return None
 
 
-def word_changes(old: str, new: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
+def word_diff(old: str, new: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
     """Both texts as (part, changed): the words of the old that are gone, and those of the new that have come."""
     before, after = _words(old), _words(new)
     was: list[tuple[str, bool]] = []
@@ -84,7 +85,7 @@ def word_changes(old: str, new: str) -> tuple[list[tuple[str, bool]], list[tuple
     return was, now
 
 
-def habit(new: Sequence[Sample], old: Sequence[Sample]) -> tuple[str, int, int] | None:
+def new_phrase(new: Sequence[Sample], old: Sequence[Sample]) -> tuple[str, int, int] | None:
     """The phrase that gained most beside an earlier step: (phrase, responses that have it now, then), or None."""
     if not new or not old:
         return None
@@ -122,3 +123,45 @@ def _text(value: object) -> str:
 def _mean(values: Sequence[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
+
+
+class SamplePosition(NamedTuple):
+    """A sample by its place: which of the drawn steps, and its number among the samples of that step."""
+
+    place: int
+    number: int
+
+
+class SampleSearch:
+    """Keeps what it has read of each step, so that every key that is typed can be answered at once."""
+
+    def __init__(self) -> None:
+        self._texts: dict[StepSamples, list[str]] = {}
+        self._last: tuple[str, tuple[StepSamples, ...], list[SamplePosition]] = ("", (), [])
+
+    def find(self, history: Sequence[StepSamples], wanted: str) -> list[SamplePosition]:
+        """The samples that hold the text, whatever the case and the white space."""
+        key, steps = _plain(wanted), tuple(history)
+        if self._last[:2] != (key, steps):
+            found = [
+                SamplePosition(place, number)
+                for place, drawn in enumerate(steps)
+                for number, text in enumerate(self._of(drawn))
+                if key in text
+            ]
+            self._last = key, steps, found
+        return self._last[2]
+
+    def _of(self, drawn: StepSamples) -> list[str]:
+        if drawn not in self._texts:
+            self._texts[drawn] = [_plain(f"{item.prompt}\n{item.response}") for item in parse_samples(drawn)]
+        return self._texts[drawn]
+
+
+def nearest_position(found: Sequence[SamplePosition], spot: SamplePosition) -> int:
+    """Which of the found, in their order, is the sample itself, else the last before it, else the first."""
+    return max(0, bisect_right(found, spot) - 1)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

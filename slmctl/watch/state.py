@@ -1,42 +1,40 @@
-"""What a person watches and how: the followed runs, the stage that is shown, the step, the metrics that were picked.
+"""How a person looks at the numbers of a stage: the step that is pointed at, the range of steps, smoothing, log scale.
 
-State without a widget; screens change it in their handlers and show what follows from it.
+Values, and what follows from a key; which widget shows them is not known here.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from slmctl.plots.curves import Curve
+from slmctl.plots.chart import Curve
 from slmctl.plots.rows import Row
-from slmctl.watch.follower import WORKING, Drawn, News
-from slmctl.watch.history import Stage, Story
-from slmctl.watch.panels import Panel, default_panels, metrics_of, panel_of, panels_of
-from slmctl.watch.sample_rows import Listing, text_rows
-from slmctl.watch.sample_search import Finder, Found, nearest
-from slmctl.watch.samples import samples_of
-from slmctl.watch.view import View
+from slmctl.watch.follower import WORKING, StepSamples, Update
+from slmctl.watch.history import RunHistory, StageHistory
+from slmctl.watch.panels import ChartView, Panel, default_panels, metrics_of, panel_of, panels_of
+from slmctl.watch.sample_rows import SampleListing, text_rows
+from slmctl.watch.samples import SamplePosition, SampleSearch, nearest_position, parse_samples
 
 FIRST_OF_FINISHED = "ppo"
 
 
 @dataclass
-class Watching:
+class WatchState:
     """`asked` is the stage that a person chose to see, "" to go with the run; `chosen` is the run that keys act on;
     `wanted` is a text that samples must hold to be listed, "" for the samples of the shown step.
     """
 
-    stories: list[Story]
-    view: View = field(default_factory=View)
+    stories: list[RunHistory]
+    view: ChartView = field(default_factory=ChartView)
     asked: str = ""
     chosen: int = 0
     sample: int = 0
     wanted: str = ""
     picked: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _shown: str = ""
-    _finder: Finder = field(default_factory=Finder)
+    _finder: SampleSearch = field(default_factory=SampleSearch)
 
-    def take(self, news: Sequence[News]) -> bool:
+    def take(self, news: Sequence[Update]) -> bool:
         """Adds what one look found, in the order of the runs; whether anything is new."""
         before = self.stage
         changed = [story.take(told) for story, told in zip(self.stories, news, strict=True)]
@@ -48,7 +46,7 @@ class Watching:
         return any(changed)
 
     @property
-    def story(self) -> Story:
+    def story(self) -> RunHistory:
         """The run that keys act on and whose samples are shown."""
         return self.stories[self.chosen]
 
@@ -58,7 +56,7 @@ class Watching:
         return self.asked or self._shown or FIRST_OF_FINISHED
 
     @property
-    def told(self) -> Stage:
+    def told(self) -> StageHistory:
         """What the chosen run said of that stage."""
         return self.story.stage(self.stage)
 
@@ -86,7 +84,7 @@ class Watching:
         return self.told.done or [event.step for event in self.told.evals]
 
     @property
-    def history(self) -> list[Drawn]:
+    def history(self) -> list[StepSamples]:
         """The steps with samples."""
         return self.told.drawn
 
@@ -96,24 +94,24 @@ class Watching:
         return self.view.place_in([drawn.step for drawn in self.history])
 
     @property
-    def found(self) -> list[Found]:
+    def found(self) -> list[SamplePosition]:
         """The samples that hold the wanted text."""
         return self._finder.find(self.history, self.wanted) if self.wanted else []
 
     @property
-    def spot(self) -> Found:
+    def spot(self) -> SamplePosition:
         """The sample that is shown; at place -1 where there is none."""
         if self.wanted:
-            place = nearest(self.found, Found(self.place, self.sample))
-            return self.found[place] if self.found else Found(-1, 0)
-        count = len(samples_of(self.history[self.place])) if self.place >= 0 else 0
-        return Found(self.place, max(0, min(self.sample, count - 1)))
+            place = nearest_position(self.found, SamplePosition(self.place, self.sample))
+            return self.found[place] if self.found else SamplePosition(-1, 0)
+        count = len(parse_samples(self.history[self.place])) if self.place >= 0 else 0
+        return SamplePosition(self.place, max(0, min(self.sample, count - 1)))
 
     @property
-    def listing(self) -> Listing:
+    def listing(self) -> SampleListing:
         """The samples that are listed."""
         chosen = self.found.index(self.spot) if self.found else self.spot.number
-        return Listing(tuple(self.history), self.place, chosen, self.wanted, self.found)
+        return SampleListing(tuple(self.history), self.place, chosen, self.wanted, self.found)
 
     def move(self, by: int, columns: int) -> None:
         """Points at another step, `by` of so many columns further."""
@@ -196,7 +194,7 @@ class Watching:
         """What a panel shows as one line, or the chosen sample where there is no panel."""
         if panel is None:
             place, number = self.spot
-            samples = samples_of(self.history[place]) if place >= 0 else []
+            samples = parse_samples(self.history[place]) if place >= 0 else []
             return "\n".join((samples[number].prompt, samples[number].response)) if samples else ""
         step = self.view.cursor if self.view.cursor is not None else self.told.step
         found = []
@@ -217,22 +215,22 @@ class Watching:
         self.sample = 0
 
 
-LOOKS: Mapping[str, Callable[[Watching], None]] = {
-    "smooth": Watching.smooth,
-    "log": Watching.flip_log,
+VIEW_ACTIONS: Mapping[str, Callable[[WatchState], None]] = {
+    "smooth": WatchState.smooth,
+    "log": WatchState.flip_log,
     "narrower": lambda watching: watching.zoom(0.5),
     "wider": lambda watching: watching.zoom(2.0),
     "oldest": lambda watching: watching.point(-math.inf),
-    "alarm": Watching.to_alarm,
+    "alarm": WatchState.to_alarm,
     "newest": lambda watching: watching.point(math.inf),
-    "next_run": Watching.next_run,
+    "next_run": WatchState.next_run,
     "samples_before": lambda watching: watching.scrub(-1),
     "samples_after": lambda watching: watching.scrub(1),
 }
 """What a key may change, by the name that its binding has."""
 
 
-def stage_to_show(story: Story) -> str:
+def stage_to_show(story: RunHistory) -> str:
     """The stage that a person wants to see first: where the run is; of one that is over, PPO if there was any."""
     if story.pulse.word not in WORKING and story.current == "eval" and story.stage(FIRST_OF_FINISHED).done:
         return FIRST_OF_FINISHED

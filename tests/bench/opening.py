@@ -30,7 +30,7 @@ from engine.core.events import (
 from engine.rundir.directory import RunDir
 from slmctl.tui.playground import open_playground
 from slmctl.tui.start import Start
-from slmctl.watch.follower import Follower, News
+from slmctl.watch.follower import Follower, Update
 from tests.bench.terminal import in_terminal
 from tests.support.recorded_runs import make_run, sample, say
 
@@ -103,7 +103,7 @@ def show(notes: int, home: Path) -> None:
     """The playground itself: writes on a pipe when it first reads the run."""
     poll = Follower.poll
 
-    def noted(follower: Follower) -> News:
+    def noted(follower: Follower) -> Update:
         os.write(notes, struct.pack("d", time.monotonic()))
         return poll(follower)
 

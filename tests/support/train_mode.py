@@ -4,10 +4,10 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from slmctl.plots.rows import plain
+from slmctl.plots.rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
-from slmctl.tui.watch.chart import Chart
+from slmctl.tui.watch.charts import Chart
 from tests.support.pilot import Script, played, screen_text, until
 
 
@@ -29,4 +29,4 @@ def charts(app: Playground) -> list[Chart]:
 
 
 def heading(chart: Chart) -> str:
-    return plain(chart.rows()[:1])[0].strip()
+    return to_lines(chart.rows()[:1])[0].strip()

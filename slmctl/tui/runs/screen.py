@@ -21,13 +21,14 @@ from slmctl.runs.command_form import Draft
 from slmctl.runs.details import RunDetails, read_details
 from slmctl.runs.launch import STAGE_COMMANDS, command_line
 from slmctl.runs.overview import Standing
-from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, Requested, RunRead, RunsSeen
+from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, RunRead, RunsSeen
 from slmctl.tui.runs.run_detail import RunDetail
 from slmctl.tui.runs.runs_table import STARTING, RunsTable
 from slmctl.tui.runs.welcome import Welcome
-from slmctl.tui.watch.follow import requested
+from slmctl.tui.watch.follow import send_request
+from slmctl.tui.watch.messages import RequestSent
 from slmctl.tui.widgets.filter_line import FilterLine
-from slmctl.watch.requests import BROKEN, nothing_to
+from slmctl.watch.controls import RESUMABLE, nothing_to_do
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground
@@ -221,16 +222,16 @@ class RunsScreen(Screen[None]):
         if (run := self._chosen()) is None:
             return
         directory = RunDir(self._playground.start.home / run.run)
-        if run.state in BROKEN:
+        if run.state in RESUMABLE:
             await self._playground.launches.go_on(directory, run.last, self)
         elif run.state == "paused":
-            self.post_message(await asyncio.to_thread(requested, directory, "resume"))
+            self.post_message(await asyncio.to_thread(send_request, directory, "resume"))
         elif run.state == "finished" and run.last in STAGE_COMMANDS:
             self._open_form(Draft("run", run=run.run))
         else:
-            self._playground.say(nothing_to("go on with", run.run, run.state), "warning")
+            self._playground.say(nothing_to_do("go on with", run.run, run.state), "warning")
 
-    def on_requested(self, message: Requested) -> None:
+    def on_request_sent(self, message: RequestSent) -> None:
         """Says that the paused run was told to go on."""
         if message.error:
             self._playground.say(f"{message.run}: cannot ask it to go on: {message.error}", "error")

@@ -5,23 +5,20 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widget import Widget
 
-from slmctl.tui.watch.chart import Chart
-from slmctl.tui.watch.chart_grid import ChartGrid
-from slmctl.tui.watch.layout import WIDE, Arrangement, arrange
-from slmctl.tui.watch.sample_list import SampleList
-from slmctl.tui.watch.sample_pane import SamplePane
+from slmctl.tui.watch.charts import WIDE, Chart, ChartGrid, PanelLayout, arrange_panels
+from slmctl.tui.watch.sample_pane import SampleList, SamplePane
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.watch.panels import Panel
-from slmctl.watch.state import Watching
+from slmctl.watch.state import WatchState
 
 
-class TrainBody(Container):
+class WatchBody(Container):
     """Where there is no room for all, tab turns the pages; the samples come after the last panel."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._watching: Watching | None = None
-        self._arrangement = Arrangement(1, 1, 0)
+        self._watching: WatchState | None = None
+        self._arrangement = PanelLayout(1, 1, 0)
         self._place, self._came_from = 0, 0
 
     def compose(self) -> ComposeResult:
@@ -32,7 +29,7 @@ class TrainBody(Container):
         pane.display = False  # until there are samples
         yield pane
 
-    def look_at(self, watching: Watching) -> None:
+    def look_at(self, watching: WatchState) -> None:
         """Shows what is watched."""
         self._watching = watching
         self.query_one(ChartGrid).look_at(watching)
@@ -125,7 +122,7 @@ class TrainBody(Container):
         if watching is None or min(self.size) < 1:
             return
         count = self._count
-        self._arrangement = arrange(self.size.width, self.size.height, count, self._sampled)
+        self._arrangement = arrange_panels(self.size.width, self.size.height, count, self._sampled)
         if self._place > count or (self._place == count and not self._sampled):
             self._place = 0
         alone = self._place == count and not self._arrangement.samples

@@ -11,7 +11,7 @@ from textual.message_pump import MessagePump
 from engine.core.errors import EngineError
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import make_request
-from slmctl.tui.messages import Requested, RunsFollowed, RunsFound
+from slmctl.tui.watch.messages import RequestSent, RunsFound, RunsPolled
 from slmctl.watch.follower import Follower, runs_to_watch
 
 LOOK_EVERY_S = 0.25  # also the most often that charts are drawn again for news
@@ -19,7 +19,7 @@ LOOK_AWAY_S = 2.0  # while another mode is shown
 FIND_EVERY_S = 1.0  # while there is no run
 
 
-class Following:
+class FollowLoop:
     """Tells `screen` of the runs named `names` in the folder `home`; without names, of the one that matters most.
 
     `turn` counts how often other runs were followed, so that what is late can be told from what is wanted.
@@ -62,7 +62,7 @@ class Following:
 
     async def ask(self, name: str, request: str) -> None:
         """Writes a request for a run, and tells the screen its number."""
-        self._screen.post_message(await asyncio.to_thread(requested, RunDir(self._home / name), request))
+        self._screen.post_message(await asyncio.to_thread(send_request, RunDir(self._home / name), request))
 
 
 def _found(home: Path, names: tuple[str, ...]) -> RunsFound:
@@ -72,13 +72,13 @@ def _found(home: Path, names: tuple[str, ...]) -> RunsFound:
         return RunsFound((), str(error))
 
 
-def _followed(turn: int, followers: Sequence[Follower]) -> RunsFollowed:
-    return RunsFollowed(turn, tuple(follower.poll() for follower in followers))
+def _followed(turn: int, followers: Sequence[Follower]) -> RunsPolled:
+    return RunsPolled(turn, tuple(follower.poll() for follower in followers))
 
 
-def requested(run: RunDir, request: str) -> Requested:
+def send_request(run: RunDir, request: str) -> RequestSent:
     """Writes a request for a run: under which number, or why it could not be."""
     try:
-        return Requested(run.name, request, make_request(run, request))
+        return RequestSent(run.name, request, make_request(run, request))
     except (OSError, EngineError) as error:
-        return Requested(run.name, request, error=str(error))
+        return RequestSent(run.name, request, error=str(error))

@@ -1,15 +1,11 @@
-"""The Train mode: the numbers of one or more runs as they move, the samples of each step, alarms, and controls.
-
-It follows run directories and shows what watching/watched.py makes of them; a run goes on whatever becomes of this
-screen.
-"""
+"""What each key of the Train mode does; Help (`?`) lists them by these names."""
 
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
@@ -17,28 +13,71 @@ from textual.widgets import Static
 from engine.rundir.directory import RunDir
 from slmctl.console.safe import clean, one_line
 from slmctl.tui import messages
-from slmctl.tui.watch.body import TrainBody
-from slmctl.tui.watch.follow import Following
-from slmctl.tui.watch.keys import KEYS
-from slmctl.tui.watch.run_head import RunHead
-from slmctl.tui.watch.sample_list import SampleList
+from slmctl.tui.watch.body import WatchBody
+from slmctl.tui.watch.follow import FollowLoop
+from slmctl.tui.watch.messages import (
+    CursorMoved,
+    RequestSent,
+    RunsFound,
+    RunsPolled,
+    SampleChosen,
+    StageChosen,
+    StepChosen,
+    ZoomRequested,
+)
+from slmctl.tui.watch.run_header import RunHeader
+from slmctl.tui.watch.sample_pane import SampleList
 from slmctl.tui.widgets.filter_line import FilterLine
+from slmctl.watch.controls import RESUMABLE, SentRequest, SentRequests, nothing_to_do, refusal
 from slmctl.watch.follower import WORKING
-from slmctl.watch.headline import alarm_texts
-from slmctl.watch.history import Story
-from slmctl.watch.requests import BROKEN, Asked, Requests, nothing_to, refusal
+from slmctl.watch.headline import alert_texts
+from slmctl.watch.history import RunHistory
+from slmctl.watch.panels import ChartView
 from slmctl.watch.sample_rows import paragraphs
-from slmctl.watch.state import LOOKS, Watching
-from slmctl.watch.view import View
+from slmctl.watch.state import VIEW_ACTIONS, WatchState
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground
-    from slmctl.tui.watch.zoom import ZoomScreen
+    from slmctl.tui.watch.dialogs import ZoomScreen
+
+CONTROLS = (("p", "pause", "pause"), ("s", "save", "save"), ("x", "stop", "stop"), ("g", "go_on", "go on with"))
+KEYS: list[BindingType] = [
+    Binding("p", "ask('pause')", "Pause", id="train.pause"),
+    Binding("p", "ask('resume')", "Resume", id="train.resume"),
+    Binding("s", "ask('save')", "Save", id="train.save"),
+    Binding("x", "stop", "Stop", id="train.stop"),
+    Binding("g", "go_on", "Go on", id="train.go_on"),
+    *(Binding(key, f"refuse('{what}')", id=f"train.{name}", show=False) for key, name, what in CONTROLS),
+    Binding("tab", "next_panel(1)", "Next", id="train.next"),
+    Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
+    Binding("v", "samples(True)", "Samples", id="train.samples"),
+    Binding("v", "samples(False)", "Charts", id="train.charts"),
+    Binding("q", "leave", "Leave", id="train.leave"),
+    Binding("m", "look('smooth')", "Smooth", id="train.smooth"),
+    Binding("l", "look('log')", "Log scale", id="train.log"),
+    Binding("z", "zoom", "Full screen", id="train.zoom"),
+    Binding("c", "metrics", "Choose metrics", id="train.metrics"),
+    Binding("a", "alarms", "All alarms", id="train.alarms"),
+    Binding("slash", "filter", "Filter samples", id="train.filter"),
+    Binding("y", "copy", "Copy", id="train.copy"),
+    Binding("escape", "all_samples", "All samples", id="train.all_samples", show=False),
+    Binding("left_square_bracket", "look('samples_before')", "Samples before", id="train.before", show=False),
+    Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.after", show=False),
+    Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
+    Binding("minus", "look('wider')", "More steps", id="train.wider", show=False),
+    Binding("home", "look('oldest')", "First step", id="train.oldest", show=False),
+    Binding("end", "look('newest')", "Newest step", id="train.newest", show=False),
+    Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="train.alarm", show=False),
+    Binding("r", "look('next_run')", "Next run", id="train.next_run", show=False),
+    Binding("0", "stage(0)", "Go with the run", id="train.follow", show=False),
+    *(Binding(str(n), f"stage({n})", f"Stage {n}", id=f"train.stage{n}", show=False) for n in range(1, 7)),
+]
+
 
 EMPTY = "There is no run in {} yet.\n\nTo begin one, type: slmctl run --preset tiny\nor press F2, then n."
 
 
-class TrainScreen(Screen[None]):
+class WatchScreen(Screen[None]):
     """The runs that are followed, or what to type where there are none."""
 
     HELP = (
@@ -50,8 +89,8 @@ class TrainScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watching: Watching | None = None
-        self._requests = Requests()
+        self._watching: WatchState | None = None
+        self._requests = SentRequests()
         self._zoom: ZoomScreen | None = None
 
     @property
@@ -60,15 +99,15 @@ class TrainScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The head, the panels, the samples; in an empty folder what to do."""
-        yield RunHead()
-        yield TrainBody()
+        yield RunHeader()
+        yield WatchBody()
         yield Static("", markup=False, id="train-empty")
 
     def on_mount(self) -> None:
         """Begins to look."""
         start = self._playground.start
         self._show_empty("looking for runs")
-        self._following = Following(self, start.home, start.runs)
+        self._following = FollowLoop(self, start.home, start.runs)
         self.call_after_refresh(self._follow)
 
     def _follow(self) -> None:
@@ -91,15 +130,17 @@ class TrainScreen(Screen[None]):
         """Leaves word of the run that was watched."""
         self._playground.watched = self._watching.story.name if self._watching else ""
 
-    def on_runs_found(self, message: messages.RunsFound) -> None:
+    def on_runs_found(self, message: RunsFound) -> None:
         """Follows what was found, or says what to do."""
         if not message.runs:
             self._show_empty(message.error or EMPTY.format(one_line(str(self._playground.start.home))))
             return
-        self._watching = Watching([Story(run.name) for run in message.runs], View(ascii=self._playground.start.ascii))
+        self._watching = WatchState(
+            [RunHistory(run.name) for run in message.runs], ChartView(ascii=self._playground.start.ascii)
+        )
         self._following.follow(message.runs)
 
-    def on_runs_followed(self, message: messages.RunsFollowed) -> None:
+    def on_runs_polled(self, message: RunsPolled) -> None:
         """Shows what is new."""
         if self._watching is None or message.turn != self._following.turn:
             return
@@ -109,7 +150,7 @@ class TrainScreen(Screen[None]):
         else:
             self._show_head()
         if self._watching.stage != stage:
-            self.query_one(TrainBody).begin()
+            self.query_one(WatchBody).begin()
         if (self._watching.story.pulse.word, bool(self._watching.history)) != offered:
             self.refresh_bindings()
 
@@ -123,7 +164,7 @@ class TrainScreen(Screen[None]):
         if self._watching is None:
             return
         self.query_one("#train-empty").display = False
-        self.query_one(TrainBody).look_at(self._watching)
+        self.query_one(WatchBody).look_at(self._watching)
         self._show_head()
         if self._zoom is not None and self._zoom.is_attached:
             self._zoom.look_at(self._watching)
@@ -132,31 +173,31 @@ class TrainScreen(Screen[None]):
         if self._watching is not None:
             now = time.time()
             told = self._requests.told(self._watching.stories, now)
-            self.query_one(RunHead).look_at(self._watching, now, told, self.query_one(TrainBody).aside)
+            self.query_one(RunHeader).look_at(self._watching, now, told, self.query_one(WatchBody).aside)
 
-    def _change(self, change: Callable[[Watching], object]) -> None:
+    def _change(self, change: Callable[[WatchState], object]) -> None:
         """Changes how the runs are looked at, and shows it."""
         if self._watching is not None:
             stage = self._watching.stage
             change(self._watching)
             self._show()
             if self._watching.stage != stage:
-                self.query_one(TrainBody).begin()
+                self.query_one(WatchBody).begin()
                 self.refresh_bindings()
 
-    def on_cursor_moved(self, message: messages.CursorMoved) -> None:
+    def on_cursor_moved(self, message: CursorMoved) -> None:
         """Points at another step."""
         self._change(lambda watching: watching.move(message.by, message.columns))
 
-    def on_step_chosen(self, message: messages.StepChosen) -> None:
+    def on_step_chosen(self, message: StepChosen) -> None:
         """Points at a step."""
         self._change(lambda watching: watching.point(message.step))
 
-    def on_stage_chosen(self, message: messages.StageChosen) -> None:
+    def on_stage_chosen(self, message: StageChosen) -> None:
         """Shows a stage."""
         self._change(lambda watching: watching.show_stage(message.stage))
 
-    def on_sample_chosen(self, message: messages.SampleChosen) -> None:
+    def on_sample_chosen(self, message: SampleChosen) -> None:
         """Chooses a sample."""
         self._change(lambda watching: watching.choose_sample(message.number))
 
@@ -166,17 +207,17 @@ class TrainScreen(Screen[None]):
 
     def action_next_panel(self, by: int) -> None:
         """Goes to another panel, or to the samples."""
-        self.query_one(TrainBody).next_panel(by)
+        self.query_one(WatchBody).next_panel(by)
         self._show_head()
 
     def action_samples(self, _: bool) -> None:
         """Goes to the samples, or back to the charts."""
-        self.query_one(TrainBody).to_samples()
+        self.query_one(WatchBody).to_samples()
         self._show_head()
 
     def action_filter(self) -> None:
         """Asks for a text that samples must hold to be listed."""
-        self.query_one(TrainBody).open_filter()
+        self.query_one(WatchBody).open_filter()
         self._show_head()
 
     def action_all_samples(self) -> None:
@@ -190,8 +231,8 @@ class TrainScreen(Screen[None]):
             self.set_focus(self.query_one(SampleList))
 
     def action_look(self, how: str) -> None:
-        """Looks at the runs in another way, by its name in watching.LOOKS."""
-        self._change(LOOKS[how])
+        """Looks at the runs in another way, by its name in watching.VIEW_ACTIONS."""
+        self._change(VIEW_ACTIONS[how])
 
     def action_stage(self, number: int) -> None:
         """Shows a stage by its number; 0 goes with the run."""
@@ -203,15 +244,15 @@ class TrainScreen(Screen[None]):
 
     def action_zoom(self) -> None:
         """Fills the screen with what has the focus."""
-        panel = self.query_one(TrainBody).panel
+        panel = self.query_one(WatchBody).panel
         if panel is None:
             self.on_sample_opened()
         else:
-            self.on_zoom_asked(messages.ZoomAsked(panel))
+            self.on_zoom_requested(ZoomRequested(panel))
 
-    def on_zoom_asked(self, message: messages.ZoomAsked) -> None:
+    def on_zoom_requested(self, message: ZoomRequested) -> None:
         """Fills the screen with a panel."""
-        from slmctl.tui.watch.zoom import ZoomScreen
+        from slmctl.tui.watch.dialogs import ZoomScreen
 
         if self._watching is not None:
             self._zoom = ZoomScreen(message.panel, self._watching)
@@ -223,36 +264,36 @@ class TrainScreen(Screen[None]):
 
     def on_sample_opened(self) -> None:
         """Shows the chosen sample in full."""
-        from slmctl.tui.watch.text_dialog import ReadingScreen
+        from slmctl.tui.watch.dialogs import TextDialog
 
         if self._watching is not None and self._watching.spot.place >= 0:
-            self.app.push_screen(ReadingScreen("sample", self._watching.sample_rows))
+            self.app.push_screen(TextDialog("sample", self._watching.sample_rows))
 
     def action_alarms(self) -> None:
         """Lists all alarms."""
-        from slmctl.tui.watch.text_dialog import ReadingScreen
+        from slmctl.tui.watch.dialogs import TextDialog
 
         if self._watching is not None:
-            texts = alarm_texts(self._watching.stories) or ["No alarm was raised."]
-            self.app.push_screen(ReadingScreen("alarms", lambda width: paragraphs(texts, width)))
+            texts = alert_texts(self._watching.stories) or ["No alarm was raised."]
+            self.app.push_screen(TextDialog("alarms", lambda width: paragraphs(texts, width)))
 
     def action_metrics(self) -> None:
         """Lets a person choose what is shown of this stage."""
-        from slmctl.tui.watch.metric_picker import MetricsScreen
+        from slmctl.tui.watch.dialogs import MetricPicker
 
         if self._watching is not None and self._watching.known_metrics:
-            screen = MetricsScreen(self._watching.stage, self._watching.known_metrics, self._watching.shown_metrics)
+            screen = MetricPicker(self._watching.stage, self._watching.known_metrics, self._watching.shown_metrics)
             self.app.push_screen(screen, self._pick)
 
     def _pick(self, names: list[str] | None) -> None:
         if names is not None:
             self._change(lambda watching: watching.pick(names))
-            self.query_one(TrainBody).begin()
+            self.query_one(WatchBody).begin()
 
     def action_copy(self) -> None:
         """Copies the values that the focused panel shows, or the chosen sample."""
         if self._watching is not None:
-            panel = self.query_one(TrainBody).panel
+            panel = self.query_one(WatchBody).panel
             self._playground.copy(clean(self._watching.copied(panel)))
 
     # controls
@@ -261,9 +302,9 @@ class TrainScreen(Screen[None]):
         """What nobody would hear is not offered."""
         word = self._watching.story.pulse.word if self._watching else ""
         if action == "go_on":
-            return word in (*BROKEN, "paused")
+            return word in (*RESUMABLE, "paused")
         if action in ("samples", "filter"):
-            at_samples = self.query_one(TrainBody).at_samples
+            at_samples = self.query_one(WatchBody).at_samples
             return at_samples is not None and parameters in ((), (not at_samples,))
         if action == "all_samples":
             return self._watching is not None and bool(self._watching.wanted)
@@ -273,11 +314,11 @@ class TrainScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Asks, once more, whether the run shall end."""
-        from slmctl.tui.watch.stop_dialog import StopScreen
+        from slmctl.tui.watch.dialogs import StopDialog
 
         if self._watching is not None:
             name = self._watching.story.name
-            self.app.push_screen(StopScreen(name), lambda sure: self.action_ask("stop") if sure else None)
+            self.app.push_screen(StopDialog(name), lambda sure: self.action_ask("stop") if sure else None)
 
     def action_ask(self, request: str) -> None:
         """Asks the chosen run to pause, resume, save or stop; it answers after its step."""
@@ -289,12 +330,12 @@ class TrainScreen(Screen[None]):
         else:
             self.run_worker(self._following.ask(story.name, request), group="ask")
 
-    def on_requested(self, message: messages.Requested) -> None:
+    def on_request_sent(self, message: RequestSent) -> None:
         """Shows how far the request has come."""
         if message.error:
             self._playground.say(f"{message.run}: cannot ask for {message.request}: {message.error}", "error")
             return
-        self._requests.note(message.run, Asked(message.number, message.request, time.time()))
+        self._requests.note(message.run, SentRequest(message.number, message.request, time.time()))
         self._following.look_now()
         self._show_head()
 
@@ -302,7 +343,7 @@ class TrainScreen(Screen[None]):
         """Says why a control that is not offered now would do nothing."""
         if self._watching is not None:
             story = self._watching.story
-            self._playground.say(nothing_to(what, story.name, story.pulse.word), "warning")
+            self._playground.say(nothing_to_do(what, story.name, story.pulse.word), "warning")
 
     async def action_go_on(self) -> None:
         """Ends the pause, or starts the run's process again where it was."""

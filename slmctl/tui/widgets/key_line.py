@@ -13,7 +13,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 
 from slmctl.console.safe import one_line
-from slmctl.plots.rows import Row, width_of
+from slmctl.plots.rows import Row, cell_width
 from slmctl.tui.widgets.rows_view import RowsView
 
 AT_THE_END = ("help", "palette")
@@ -48,25 +48,25 @@ class KeyLine(RowsView):
             if item.binding.show or item.binding.id in AT_THE_END:
                 shown.setdefault(item.binding.action, item)
         ends = [item for name in AT_THE_END for item in shown.values() if item.binding.id == name]
-        while ends and sum(width_of(self._parts(item)) for item in ends) > width // THEIR_SHARE:
+        while ends and sum(cell_width(self._parts(item)) for item in ends) > width // THEIR_SHARE:
             ends.pop()
-        room = width - sum(width_of(self._parts(item)) for item in ends)
+        room = width - sum(cell_width(self._parts(item)) for item in ends)
         row: Row = []
         self._spans = []
         for item in shown.values():
             if item.binding.id not in AT_THE_END:
-                if width_of(row) + width_of(self._parts(item)) > room:
+                if cell_width(row) + cell_width(self._parts(item)) > room:
                     break
                 self._add(row, item)
-        row.append((" " * (room - width_of(row)), ""))
+        row.append((" " * (room - cell_width(row)), ""))
         for item in ends:
             self._add(row, item)
         return [row]
 
     def _add(self, row: Row, item: ActiveBinding) -> None:
-        start = width_of(row)
+        start = cell_width(row)
         row += self._parts(item)
-        self._spans.append((start, width_of(row), item.binding.key))
+        self._spans.append((start, cell_width(row), item.binding.key))
 
     def _parts(self, item: ActiveBinding) -> Row:
         """A key and what it does."""

@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from slmctl.plots.axes import Look
+from slmctl.plots.axes import AxisScale, PlotOptions, fit_scale, format_number, ticks
 from slmctl.plots.canvas import Canvas, Pen
-from slmctl.plots.chart import Target, draw
-from slmctl.plots.curves import Curve, smoothed
+from slmctl.plots.chart import Curve, TargetLine, draw_chart, smooth
 from slmctl.plots.plane import Path, draw_plane
-from slmctl.plots.rows import Row, beside, cut, fitted, plain, spread
-from slmctl.plots.scale import Scale, fit, short, ticks
+from slmctl.plots.rows import Row, fit_to_width, join_ends, side_by_side, to_lines, truncate
 
 NAN, INF = math.nan, math.inf
 
 
-def chart(*curves: Curve, width: int = 10, height: int = 3, targets: tuple[Target, ...] = (), **look: Any) -> list[str]:
-    return plain(draw(curves, Look(width, height, **{"ascii": True} | look), targets).rows)
+def chart(
+    *curves: Curve, width: int = 10, height: int = 3, targets: tuple[TargetLine, ...] = (), **look: Any
+) -> list[str]:
+    return to_lines(draw_chart(curves, PlotOptions(width, height, **{"ascii": True} | look), targets).rows)
 
 
 def line(*ys: float, **other: Any) -> Curve:
@@ -31,7 +31,7 @@ def test_braille_dots_are_two_by_four_a_cell() -> None:
     canvas = Canvas(2, 1)
     for spot in ((0, 0), (1, 3), (2, 1), (3, 2), (9, 9), (-1, 0)):
         canvas.dot(*spot, Pen("a"))
-    assert plain(canvas.picture()) == ["⢁⠢"]
+    assert to_lines(canvas.picture()) == ["⢁⠢"]
 
 
 def test_a_rising_line() -> None:
@@ -71,8 +71,8 @@ def test_a_single_point_and_a_constant() -> None:
 
 def test_what_is_not_negative_has_no_negative_axis() -> None:
     assert chart(line(0, 0, 0), width=12) == ["1.0+        ", "0.5+        ", "0.0+********"]
-    assert draw([Curve([1], [0.0])], Look(34, 6, ascii=True)).rows[-1][0][0].split() == ["1", "2", "step"]
-    start = plain(draw_plane([Path([1, 2], [0.0, 0.0], [0.5, 0.6])], Look(40, 7, ascii=True)).rows)
+    assert draw_chart([Curve([1], [0.0])], PlotOptions(34, 6, ascii=True)).rows[-1][0][0].split() == ["1", "2", "step"]
+    start = to_lines(draw_plane([Path([1, 2], [0.0, 0.0], [0.5, 0.6])], PlotOptions(40, 7, ascii=True)).rows)
     assert "-" not in start[-1] and start[-1].split()[0] in ("0", "0.0")
 
 
@@ -82,15 +82,15 @@ def test_nothing_to_draw() -> None:
 
 
 def test_a_target_is_a_dashed_line_or_an_arrow_beyond() -> None:
-    assert chart(line(0, 4), width=26, targets=(Target(2, "aim 2"),)) == [
+    assert chart(line(0, 4), width=26, targets=(TargetLine(2, "aim 2"),)) == [
         "4+  aim 2           ******",
         "2+--  --************  --  ",
         "0+******                  ",
     ], "its word gives way to the data"
-    assert " aim 2 " in chart(line(0, 0, 4, 4, 4, 4, 4, 4), width=26, targets=(Target(2, "aim 2"),))[1]
-    assert chart(line(0, 1), width=26, targets=(Target(8, "aim 8"),))[0].startswith("1.0+ aim 8 ^ ")
-    assert " aim -9 v " in chart(line(1, 0), width=26, targets=(Target(-9, "aim -9"),))[-1]
-    assert "aim" not in "".join(chart(line(0, 4), width=12, targets=(Target(2, "aim 2"),))), "no room for the word"
+    assert " aim 2 " in chart(line(0, 0, 4, 4, 4, 4, 4, 4), width=26, targets=(TargetLine(2, "aim 2"),))[1]
+    assert chart(line(0, 1), width=26, targets=(TargetLine(8, "aim 8"),))[0].startswith("1.0+ aim 8 ^ ")
+    assert " aim -9 v " in chart(line(1, 0), width=26, targets=(TargetLine(-9, "aim -9"),))[-1]
+    assert "aim" not in "".join(chart(line(0, 4), width=12, targets=(TargetLine(2, "aim 2"),))), "no room for the word"
 
 
 def test_lines_are_told_apart_without_colour() -> None:
@@ -101,17 +101,17 @@ def test_lines_are_told_apart_without_colour() -> None:
 
 
 def test_smoothing_keeps_the_raw_points_faint() -> None:
-    rows = draw([Curve([0, 1, 2], [2, 2, 2], faint=[0, 4, 0])], Look(10, 3, ascii=True)).rows
-    assert plain(rows) == ["4+    .   ", "2+********", "0+.      ."]
+    rows = draw_chart([Curve([0, 1, 2], [2, 2, 2], faint=[0, 4, 0])], PlotOptions(10, 3, ascii=True)).rows
+    assert to_lines(rows) == ["4+    .   ", "2+********", "0+.      ."]
     roles = {char: role for row in rows for text, role in row for char in text}
     assert (roles["."], roles["*"]) == ("faint0", "line0")
 
 
 def test_the_smoothed_mean_by_hand() -> None:
-    assert smoothed([4.0, 4.0, 4.0], 0.5) == [4.0, 4.0, 4.0]
-    assert smoothed([1.0, 2.0], 0.5) == pytest.approx([1.0, (0.25 * 1 + 0.5 * 2) / 0.75])
-    assert smoothed([1.0, NAN, 1.0], 0.5) == pytest.approx([1.0, NAN, 1.0], nan_ok=True)
-    assert smoothed([3.0, 9.0], 0.0) == [3.0, 9.0]
+    assert smooth([4.0, 4.0, 4.0], 0.5) == [4.0, 4.0, 4.0]
+    assert smooth([1.0, 2.0], 0.5) == pytest.approx([1.0, (0.25 * 1 + 0.5 * 2) / 0.75])
+    assert smooth([1.0, NAN, 1.0], 0.5) == pytest.approx([1.0, NAN, 1.0], nan_ok=True)
+    assert smooth([3.0, 9.0], 0.0) == [3.0, 9.0]
 
 
 def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
@@ -123,7 +123,7 @@ def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
 
 
 def test_the_cursor_and_alarms_stand_at_their_step() -> None:
-    rows = plain(draw([line(0, 0, 0)], Look(23, 6, ascii=True), alarms=[1, 99]).pointed(2))
+    rows = to_lines(draw_chart([line(0, 0, 0)], PlotOptions(23, 6, ascii=True), alarms=[1, 99]).rows_at(2))
     assert [row[-1] for row in rows[:4]] == ["|", "|", "|", "*"]
     assert rows[4] == "   ++--------!--------+"
 
@@ -149,7 +149,7 @@ def test_held_out_points_are_marked() -> None:
 
 def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
     path = Path([1, 2, 3], [0.0, 1.0, 4.0], [0.0, 1.0, 2.0])
-    assert plain(draw_plane([path], Look(23, 7, ascii=True), Target(9, "alarm 9")).pointed(2)) == [
+    assert to_lines(draw_plane([path], PlotOptions(23, 7, ascii=True), TargetLine(9, "alarm 9")).rows_at(2)) == [
         "2+            *@      :",
         " |         ***        :",
         "1+      *+*           :",
@@ -158,10 +158,10 @@ def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
         " ++------------+-------",
         "  0            2       ",
     ]
-    far = plain(draw_plane([path], Look(40, 7, ascii=True), Target(900, "alarm 900")).rows)
+    far = to_lines(draw_plane([path], PlotOptions(40, 7, ascii=True), TargetLine(900, "alarm 900")).rows)
     assert far[4].endswith("alarm 900 > ") and "sqrt KL" in far[-1]
-    both = draw_plane([path, Path([1], [-0.2], [1.0], 1, "B")], Look(23, 7)).rows
-    assert "B" in "".join(plain(both)) and "●" in "".join(plain(both)), "KL below 0 is noise around 0"
+    both = draw_plane([path, Path([1], [-0.2], [1.0], 1, "B")], PlotOptions(23, 7)).rows
+    assert "B" in "".join(to_lines(both)) and "●" in "".join(to_lines(both)), "KL below 0 is noise around 0"
 
 
 @pytest.mark.parametrize(
@@ -170,20 +170,20 @@ def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
      (NAN, "nan"), (INF, "inf"), (-INF, "-inf"), (-0.001, "-0.001")],
 )  # fmt: skip
 def test_short_numbers(value: float, text: str) -> None:
-    assert short(value) == text
+    assert format_number(value) == text
 
 
 def test_ticks_are_few_and_round() -> None:
-    assert [label for _, label in ticks(Scale(0.13, 1.48), 4)] == ["0.5", "1.0"]
-    assert [label for _, label in ticks(Scale(1, 50), 4, whole=True)] == ["20", "40"]
-    assert [label for _, label in ticks(Scale(1, 3), 9, whole=True)] == ["1", "2", "3"]
-    assert [label for _, label in ticks(Scale(0.01, 100, log=True), 5)] == ["0.01", "0.1", "1", "10", "100"]
-    assert fit([NAN]) is None and fit([0.0], log=True) is None
+    assert [label for _, label in ticks(AxisScale(0.13, 1.48), 4)] == ["0.5", "1.0"]
+    assert [label for _, label in ticks(AxisScale(1, 50), 4, whole=True)] == ["20", "40"]
+    assert [label for _, label in ticks(AxisScale(1, 3), 9, whole=True)] == ["1", "2", "3"]
+    assert [label for _, label in ticks(AxisScale(0.01, 100, log=True), 5)] == ["0.01", "0.1", "1", "10", "100"]
+    assert fit_scale([NAN]) is None and fit_scale([0.0], log=True) is None
 
 
 FLOATS = st.floats() | st.sampled_from([0.0, 1e308, -1e308, 5e-324, 1e-300, NAN, INF])
 LOOKS = st.builds(
-    Look, st.integers(-2, 60), st.integers(-2, 20), st.booleans(), st.booleans(),
+    PlotOptions, st.integers(-2, 60), st.integers(-2, 20), st.booleans(), st.booleans(),
     st.none() | st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
 )  # fmt: skip
 
@@ -196,8 +196,8 @@ def curves(draw: st.DrawFn) -> Curve:
     return Curve(xs, ys, draw(st.integers(0, 6)), faint, draw(st.booleans()), draw(st.sampled_from(["", "A"])))
 
 
-def check_size(rows: list[Row], look: Look) -> None:
-    text = plain(rows)
+def check_size(rows: list[Row], look: PlotOptions) -> None:
+    text = to_lines(rows)
     assert len(text) == max(0, look.height)
     assert all(len(line) == max(0, look.width) for line in text)
     if look.ascii:
@@ -212,10 +212,10 @@ def check_size(rows: list[Row], look: Look) -> None:
     st.lists(FLOATS, max_size=3),
 )
 def test_any_numbers_fit_any_size(
-    lines: list[Curve], look: Look, cursor: float | None, aims: list[float], alarms: list[float]
+    lines: list[Curve], look: PlotOptions, cursor: float | None, aims: list[float], alarms: list[float]
 ) -> None:
-    sketch = draw(lines, look, [Target(aim, "aim") for aim in aims], alarms)
-    check_size(sketch.pointed(cursor), look)
+    sketch = draw_chart(lines, look, [TargetLine(aim, "aim") for aim in aims], alarms)
+    check_size(sketch.rows_at(cursor), look)
     step = sketch.step_at(look.width - 1)
     assert step is None or math.isfinite(step)
 
@@ -228,16 +228,21 @@ def paths(draw: st.DrawFn) -> Path:
 
 
 @given(st.lists(paths(), max_size=3), LOOKS, st.none() | FLOATS, st.none() | FLOATS)
-def test_any_plane_fits_any_size(routes: list[Path], look: Look, cursor: float | None, limit: float | None) -> None:
-    check_size(draw_plane(routes, look, None if limit is None else Target(limit, "alarm")).pointed(cursor), look)
+def test_any_plane_fits_any_size(
+    routes: list[Path], look: PlotOptions, cursor: float | None, limit: float | None
+) -> None:
+    check_size(draw_plane(routes, look, None if limit is None else TargetLine(limit, "alarm")).rows_at(cursor), look)
 
 
 @given(st.lists(st.tuples(st.text(max_size=9), st.just("")), max_size=4), st.integers(0, 20))
 def test_rows_are_cut_and_padded_in_cells(row: Row, width: int) -> None:
-    assert sum(cell_len(text) for text, _ in fitted(row, width)) == width
-    assert cell_len(cut("".join(text for text, _ in row), width)) <= width
+    assert sum(cell_len(text) for text, _ in fit_to_width(row, width)) == width
+    assert cell_len(truncate("".join(text for text, _ in row), width)) <= width
 
 
 def test_rows_side_by_side() -> None:
-    assert plain(beside([[[("ab", "")]], [[("c", "")], [("東京", "")]]], [2, 4])) == ["ab c   ", "   東京"]
-    assert plain([spread([("ab", "")], [("c", "")], 5), spread([("ab", "")], [("c", "")], 3)]) == ["ab  c", "ab "]
+    assert to_lines(side_by_side([[[("ab", "")]], [[("c", "")], [("東京", "")]]], [2, 4])) == ["ab c   ", "   東京"]
+    assert to_lines([join_ends([("ab", "")], [("c", "")], 5), join_ends([("ab", "")], [("c", "")], 3)]) == [
+        "ab  c",
+        "ab ",
+    ]

@@ -11,14 +11,14 @@ import pytest
 
 from engine.core.events import AlarmRaised, StageStarted
 from engine.rundir.directory import RunDir
-from slmctl.watch.follower import Follower, News, Steps
-from slmctl.watch.history import Story
+from slmctl.watch.follower import Follower, Steps, Update
+from slmctl.watch.history import RunHistory
 from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 AIMS = 'kl_controller = "adaptive"\nkl_target = 2.0\nkl_horizon = 9999\n'
 
 
-def steps_in(news: News) -> list[int]:
+def steps_in(news: Update) -> list[int]:
     return [step for item in news.said if isinstance(item, Steps) for step in item.steps]
 
 
@@ -107,7 +107,7 @@ def test_damaged_lines_and_unknown_kinds_are_skipped(run: RunDir) -> None:
 def test_a_line_in_another_spelling_is_read_as_well(run: RunDir) -> None:
     row = json.loads(lines_of(ppo_step(1, score=float("nan"))))
     run.events.write_text(json.dumps(row, indent=None) + "\n")
-    story = Story("tiny")
+    story = RunHistory("tiny")
     story.take(Follower(run).poll())
     assert story.stage("ppo").done == [1]
     assert story.stage("ppo").column("ppo/kl_nats")[1] == [0.05]
@@ -123,7 +123,7 @@ def test_what_a_parent_said_of_shared_stages_comes_first(tmp_path: Path) -> None
     toml = '[shared.sft]\nrun = "old"\npath = "../old/sft/final"\nsha256 = "0"\n'
     child = make_run(tmp_path, "new", toml)
     begin_ppo(child, steps=7)
-    story = Story("new")
+    story = RunHistory("new")
     story.take(Follower(child).poll())
     assert (story.stage("sft").steps, story.stage("ppo").steps, story.stage("ppo").done) == (9, 7, [])
     assert story.about.shared == {"sft": parent.path.resolve()}

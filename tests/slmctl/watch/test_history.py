@@ -27,15 +27,15 @@ from engine.core.events import (
     StepCompleted,
 )
 from engine.rundir.directory import RunDir, effective
-from slmctl.watch.follower import About, Follower, News, Pulse, Steps, read_events, read_samples
-from slmctl.watch.history import Stage, Story
+from slmctl.watch.follower import Follower, ProcessState, RunInfo, Steps, Update, read_events, read_samples
+from slmctl.watch.history import RunHistory, StageHistory
 from tests.support.recorded_runs import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 
-def told(*events: Event, pulse: Pulse | None = None) -> Story:
-    story = Story("tiny")
+def told(*events: Event, pulse: ProcessState | None = None) -> RunHistory:
+    story = RunHistory("tiny")
     lines = lines_of(*events)
-    story.take(News(read_events(lines), read_samples(lines), pulse or Pulse(), About()))
+    story.take(Update(read_events(lines), read_samples(lines), pulse or ProcessState(), RunInfo()))
     return story
 
 
@@ -73,7 +73,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return said
 
 
-def plain(stage: Stage) -> dict[str, Any]:
+def plain(stage: StageHistory) -> dict[str, Any]:
     """A stage as a test compares it; NaN is written out, for it equals nothing."""
     column = [str(value) for value in stage.column(f"{stage.name}/a")[1]]
     said = {name: getattr(stage, name) for name in ("done", "evals", "alarms", "saves", "finished")}
@@ -107,12 +107,12 @@ def test_followed_or_opened_late_it_is_what_the_engine_says(tmp_path: Path, even
     run = RunDir(tmp_path)
     run.events.write_bytes(b"")
     run.samples.write_bytes(b"")
-    follower, followed = Follower(run), Story("tiny")
+    follower, followed = Follower(run), RunHistory("tiny")
     for part in (events[:cut], events[cut:]):
         for event in part:
             RunDir(tmp_path).append(event)
         followed.take(follower.poll())
-    late = Story("tiny")
+    late = RunHistory("tiny")
     late.take(Follower(run).poll())
     for name in ("sft", "ppo"):
         assert plain(followed.stage(name)) == plain(late.stage(name)) == slow_truth(events, name)
@@ -154,7 +154,7 @@ def test_a_column_read_early_grows_into_the_one_read_late(odd: dict[str, float])
 
 def test_columns_grow_and_are_cut_with_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    follower, story = Follower(run), Story("tiny")
+    follower, story = Follower(run), RunHistory("tiny")
     for part, expected in (
         ([ppo_step(1), ppo_step(2)], [0.1, 0.2]),
         ([ppo_step(3), alarm(3)], [0.1, 0.2, 0.3]),
@@ -180,9 +180,9 @@ def test_where_the_run_is_and_how_it_ended() -> None:
         StageStarted("ppo", 50, at=2.0),
     ]
     assert told(*events).current == "ppo"
-    assert told(*events, pulse=Pulse("running", "eval", 0, 5)).current == "eval"
-    assert told(*events, pulse=Pulse("finished", "sft")).current == "ppo"
-    assert told(*events, pulse=Pulse("running", "ppo", 3, 80)).steps_of("ppo") == 80
+    assert told(*events, pulse=ProcessState("running", "eval", 0, 5)).current == "eval"
+    assert told(*events, pulse=ProcessState("finished", "sft")).current == "ppo"
+    assert told(*events, pulse=ProcessState("running", "ppo", 3, 80)).steps_of("ppo") == 80
     failed = RunFailed("ppo", "out of memory")
     assert told(*events, failed).ending == failed
     assert told(*events, failed, RunResumed("ppo", 0)).ending is None
@@ -192,14 +192,14 @@ def test_where_the_run_is_and_how_it_ended() -> None:
 
 def test_the_time_that_is_left() -> None:
     begun = StageStarted("ppo", 50, at=100.0)
-    live = Pulse("running", "ppo", 4, 50)
+    live = ProcessState("running", "ppo", 4, 50)
     steps = [ppo_step(step, at=100.0 + 2 * step) for step in (1, 2, 3, 4)]
     story = told(begun, *steps, pulse=live)
     assert story.step_s() == pytest.approx(2.0)
     assert story.eta_s(now=108.0) == pytest.approx(46 * 2.0)
     assert story.eta_s(now=109.0) == pytest.approx(46 * 2.0 - 1.0)
     assert story.eta_s(now=10_000.0) == pytest.approx(45 * 2.0), "a step that takes long is not taken off for ever"
-    assert told(begun, *steps, pulse=Pulse("paused", "ppo", 4, 50)).eta_s(108.0) is None
+    assert told(begun, *steps, pulse=ProcessState("paused", "ppo", 4, 50)).eta_s(108.0) is None
     assert told(begun, pulse=live).eta_s(108.0) is None
     late = [*steps, ppo_step(5, at=1000.0)]
     assert told(begun, *late, pulse=live).step_s() == pytest.approx((4 * 2 + 10) / 5), "a pause is no pace"
@@ -209,7 +209,7 @@ def test_samples_keep_to_their_step(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     begin_ppo(run)
     say(run, drawn(1, sample("a", "b")), drawn(5, sample("a", "c")), RunResumed("ppo", 3), drawn(4, sample("a", "d")))
-    story = Story("tiny")
+    story = RunHistory("tiny")
     story.take(Follower(run).poll())
     assert [item.step for item in story.stage("ppo").drawn] == [1, 4]
     assert json.loads(story.stage("ppo").drawn[-1].line)["samples"][0]["response"] == "d"

@@ -9,11 +9,10 @@ from engine.core.events import Event, StageStarted
 from engine.core.metrics import REGISTRY, Metric
 from slmctl.console.progress import LineReporter
 from slmctl.console.progress_bars import BarReporter
-from slmctl.plots.rows import plain
-from slmctl.tui.watch.metric_picker import MetricsScreen
+from slmctl.plots.rows import to_lines
+from slmctl.tui.watch.dialogs import MetricPicker
 from slmctl.watch.frame import frame
-from slmctl.watch.panels import described, panel_of
-from slmctl.watch.view import View
+from slmctl.watch.panels import ChartView, explain_panel, panel_of
 from tests.slmctl.watch.test_history import told
 from tests.support.recorded_runs import ppo_step
 
@@ -29,14 +28,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_has_a_chart_with_its_title_unit_and_direction() -> None:
-    text = "\n".join(plain(frame([told(*EVENTS)], 103.0, 150, View())))
+    text = "\n".join(to_lines(frame([told(*EVENTS)], 103.0, 150, ChartView())))
     assert "surprise at itself  4.5" in text and "bits, lower is better" in text
 
 
 def test_it_can_be_picked_and_is_explained() -> None:
-    line = MetricsScreen("ppo", [SURPRISE.name], [])._line(SURPRISE.name).plain
+    line = MetricPicker("ppo", [SURPRISE.name], [])._line(SURPRISE.name).plain
     assert line == "[ ] surprise at itself: how surprised the policy is (bits)"
-    about = "\n".join(plain(described(panel_of(SURPRISE.name), "ppo", [told(*EVENTS)], View(), 90)))
+    about = "\n".join(to_lines(explain_panel(panel_of(SURPRISE.name), "ppo", [told(*EVENTS)], ChartView(), 90)))
     for words in ("how surprised the policy is", "-log2 p", "Low.", "highest 4.5"):
         assert words in about
 

@@ -18,46 +18,54 @@ from engine.core.events import (
     StageStarted,
     StepCompleted,
 )
-from slmctl.plots.rows import plain, wrapped
-from slmctl.tui.watch.layout import arrange
-from slmctl.watch.follower import About, Drawn, News, Pulse
-from slmctl.watch.headline import alarm_texts, explanation, run_row, stage_parts
-from slmctl.watch.panels import curves_of, drawing, metrics_of, panel_of, panels_of, picture, title_of
-from slmctl.watch.requests import Asked, progress, refusal
-from slmctl.watch.sample_rows import Listing, list_rows, row_at, text_rows
-from slmctl.watch.sample_search import Finder, Found, nearest
-from slmctl.watch.samples import Sample, former, habit, means, samples_of, word_changes
-from slmctl.watch.state import Watching
-from slmctl.watch.view import View
+from slmctl.plots.rows import to_lines, wrap
+from slmctl.tui.watch.charts import arrange_panels
+from slmctl.watch.controls import SentRequest, progress, refusal
+from slmctl.watch.follower import ProcessState, RunInfo, StepSamples, Update
+from slmctl.watch.headline import alert_texts, explanation, run_row, stage_parts
+from slmctl.watch.panels import ChartView, curves_of, draw_panel, metrics_of, panel_of, panel_rows, panels_of, title_of
+from slmctl.watch.sample_rows import SampleListing, list_rows, row_at, text_rows
+from slmctl.watch.samples import (
+    Sample,
+    SamplePosition,
+    SampleSearch,
+    mean_numbers,
+    nearest_position,
+    new_phrase,
+    parse_samples,
+    previous_sample,
+    word_diff,
+)
+from slmctl.watch.state import WatchState
 from tests.slmctl.watch.test_history import told
 from tests.support.recorded_runs import alarm, drawn, lines_of, ppo_step, sample
 
 STEPS = list(range(1, 101))
 
 
-def drawn_line(step: int, *rows: Any) -> Drawn:
-    return Drawn("ppo", step, lines_of(drawn(step, *rows)).strip())
+def drawn_line(step: int, *rows: Any) -> StepSamples:
+    return StepSamples("ppo", step, lines_of(drawn(step, *rows)).strip())
 
 
 def test_the_cursor_moves_by_columns_and_past_the_end_goes_with_the_run() -> None:
-    view = View().moved(-1, STEPS, 33)
+    view = ChartView().moved(-1, STEPS, 33)
     assert view.cursor == 97, "99 steps over 33 columns are 3 a column"
     assert view.moved(-10, STEPS, 33).cursor == 67
     assert view.moved(1, STEPS, 33).cursor == 100
     assert view.moved(2, STEPS, 33).cursor is None
     assert view.moved(-99, STEPS, 33).cursor == 1
-    assert View().moved(-1, [], 33) == View()
-    assert View().at(41, [10, 20, 40, 80]).cursor == 40
+    assert ChartView().moved(-1, [], 33) == ChartView()
+    assert ChartView().at(41, [10, 20, 40, 80]).cursor == 40
 
 
 def test_a_range_narrows_around_the_cursor_and_goes_with_it() -> None:
-    view = View(cursor=50).zoomed(0.5, STEPS)
+    view = ChartView(cursor=50).zoomed(0.5, STEPS)
     assert view.window == (25.25, 74.75)
     assert view.at(100, STEPS).window == (50.5, 100.0)
     assert view.at(60, STEPS).window == view.window
     assert view.zoomed(2, STEPS).window is None
-    assert View().zoomed(0.5, STEPS).window == (50.5, 100.0), "at the newest the range ends there"
-    narrow = View(cursor=50)
+    assert ChartView().zoomed(0.5, STEPS).window == (50.5, 100.0), "at the newest the range ends there"
+    narrow = ChartView(cursor=50)
     for _ in range(20):
         narrow = narrow.zoomed(0.5, STEPS)
     assert narrow.window == (48.0, 52.0)
@@ -65,7 +73,7 @@ def test_a_range_narrows_around_the_cursor_and_goes_with_it() -> None:
 
 @given(st.integers(0, 120) | st.none(), st.lists(st.sampled_from(["n", "w", "l", "r", "e"]), max_size=12))
 def test_a_range_never_leaves_the_steps(cursor: int | None, keys: list[str]) -> None:
-    view = View(cursor=cursor)
+    view = ChartView(cursor=cursor)
     for key in keys:
         moves = {"n": view.zoomed(0.5, STEPS), "w": view.zoomed(2, STEPS), "l": view.moved(-3, STEPS, 40),
                  "r": view.moved(3, STEPS, 40), "e": view.at(inf, STEPS)}  # fmt: skip
@@ -75,15 +83,15 @@ def test_a_range_never_leaves_the_steps(cursor: int | None, keys: list[str]) -> 
     assert view.smoother().smoother().smoother().smoothing == view.smoothing
 
 
-def watching(*events: Event) -> Watching:
-    return Watching([told(*events)])
+def watching(*events: Event) -> WatchState:
+    return WatchState([told(*events)])
 
 
 def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> None:
     events: list[Event] = [StageStarted("ppo", 9, at=1.0), ppo_step(1), StageStarted("eval", 5, at=3.0)]
 
-    def look(word: str) -> News:
-        return News([], [], Pulse(word, "eval", 0, 5), About())
+    def look(word: str) -> Update:
+        return Update([], [], ProcessState(word, "eval", 0, 5), RunInfo())
 
     live = watching(*events)
     live.take([look("running")])
@@ -104,9 +112,9 @@ def test_the_chosen_sample_is_one_that_there_is() -> None:
     several = watching(ppo_step(1), ppo_step(2), drawn(1, sample("a", "b")), drawn(2, *[sample("c", "d")] * 3))
     several.choose_sample(2)
     several.scrub(-1)
-    assert (several.spot, several.listing.chosen, several.copied(None)) == (Found(0, 0), 0, "a\nb")
+    assert (several.spot, several.listing.chosen, several.copied(None)) == (SamplePosition(0, 0), 0, "a\nb")
     several.scrub(1)
-    assert several.spot == Found(1, 2)
+    assert several.spot == SamplePosition(1, 2)
 
 
 def test_an_alarm_past_the_last_whole_step_is_pointed_at_there() -> None:
@@ -140,34 +148,34 @@ def test_panels_of_a_stage_are_those_that_it_speaks_of() -> None:
 def test_a_heading_holds_whole_numbers_only() -> None:
     story = told(ppo_step(1, score=1.25))
     for width in range(1, 60):
-        heading = plain(picture(panel_of("ppo/score"), "ppo", [story], View(), width, 5))[0]
+        heading = to_lines(panel_rows(panel_of("ppo/score"), "ppo", [story], ChartView(), width, 5))[0]
         assert len(heading) == width
         assert "1.25" in heading or not any(char.isdigit() for char in heading)
     story = told(*(ppo_step(step) for step in range(1234, 1237)))
     for width in range(1, 60):
-        heading = plain(picture(panel_of("ppo/score"), "ppo", [story], View(cursor=1236), width, 5))[0]
+        heading = to_lines(panel_rows(panel_of("ppo/score"), "ppo", [story], ChartView(cursor=1236), width, 5))[0]
         assert "at 1236" in heading or " at" not in heading
 
 
 def test_pointing_draws_nothing_anew() -> None:
     story = told(*(ppo_step(step) for step in range(1, 6)))
-    once = drawing(panel_of("ppo/score"), "ppo", [story], View(), 40, 8)
-    assert plain(once.pointed(3))[0].strip().startswith("reward  0.3 at 3")
-    assert plain(once.pointed(None)) == plain(
-        drawing(panel_of("ppo/score"), "ppo", [story], View(), 40, 8).pointed(None)
+    once = draw_panel(panel_of("ppo/score"), "ppo", [story], ChartView(), 40, 8)
+    assert to_lines(once.rows_at(3))[0].strip().startswith("reward  0.3 at 3")
+    assert to_lines(once.rows_at(None)) == to_lines(
+        draw_panel(panel_of("ppo/score"), "ppo", [story], ChartView(), 40, 8).rows_at(None)
     )
 
 
 @pytest.mark.parametrize("width", range(1, 150, 7))
 def test_a_run_in_a_line_of_any_width(width: int) -> None:
     steps = [ppo_step(step) for step in (1, 2, 3)]
-    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=Pulse("running", "ppo", 3, 50))
-    text = plain([run_row(story, 103.0, width, "A")])[0]
+    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=ProcessState("running", "ppo", 3, 50))
+    text = to_lines([run_row(story, 103.0, width, "A")])[0]
     assert len(text) == width
     if width > 70:
         assert text.startswith(" A tiny  ppo 3/50 ━") and text.endswith("   running ")
         assert "  6%   1 s a step  47 s left" in text
-    assert plain([run_row(story, 103.0, width, "", ascii=True)])[0].isascii()
+    assert to_lines([run_row(story, 103.0, width, "", ascii=True)])[0].isascii()
 
 
 def test_the_stages_in_a_line() -> None:
@@ -179,33 +187,33 @@ def test_the_stages_in_a_line() -> None:
 
 
 def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
-    story = told(StageStarted("ppo", 9, at=3.0), ppo_step(1), pulse=Pulse("dead", "ppo", 1, 9, last="ppo"))
+    story = told(StageStarted("ppo", 9, at=3.0), ppo_step(1), pulse=ProcessState("dead", "ppo", 1, 9, last="ppo"))
     assert (
         explanation(story, 0.0) == "Its process is gone; nothing of ppo was saved yet. To go on: slmctl ppo --run tiny"
     )
-    story.name, story.pulse = "my run", Pulse("dead", "ppo", 1, 9, last="eval")
+    story.name, story.pulse = "my run", ProcessState("dead", "ppo", 1, 9, last="eval")
     assert explanation(story, 0.0).endswith("To go on: slmctl run --run 'my run'")
-    slow = told(ppo_step(1), pulse=Pulse("slow", "ppo", 1, 9, beat_at=100.0))
+    slow = told(ppo_step(1), pulse=ProcessState("slow", "ppo", 1, 9, beat_at=100.0))
     assert explanation(slow, 115.0).startswith("No sign of life for 15 s, though its process")
-    assert explanation(told(pulse=Pulse("running")), 0.0) == ""
-    broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), pulse=Pulse("failed", "ppo"))
+    assert explanation(told(pulse=ProcessState("running")), 0.0) == ""
+    broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), pulse=ProcessState("failed", "ppo"))
     assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To go on")
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
-    over = told(EvalCompleted("eval", 5, rates), pulse=Pulse("finished"))
+    over = told(EvalCompleted("eval", 5, rates), pulse=ProcessState("finished"))
     assert explanation(over, 0.0) == "PPO beats SFT on 82.5% of the test prompts (78.9% to 85.6%)."
-    assert alarm_texts([told(alarm(2), alarm(1))])[0].startswith("ppo step 2: KL is 9.0")
+    assert alert_texts([told(alarm(2), alarm(1))])[0].startswith("ppo step 2: KL is 9.0")
 
 
 def test_nobody_is_asked_who_cannot_hear() -> None:
-    assert refusal(told(pulse=Pulse("running")), "pause") == ""
-    assert "the evaluation keeps nothing before its end" in refusal(told(pulse=Pulse("running", "eval")), "save")
-    assert refusal(told(pulse=Pulse("dead")), "pause") == "nothing to pause in tiny: its process is gone"
+    assert refusal(told(pulse=ProcessState("running")), "pause") == ""
+    assert "the evaluation keeps nothing before its end" in refusal(told(pulse=ProcessState("running", "eval")), "save")
+    assert refusal(told(pulse=ProcessState("dead")), "pause") == "nothing to pause in tiny: its process is gone"
 
 
 def test_how_far_a_request_has_come() -> None:
     heard = (StageStarted("ppo", 3, at=3.0), ppo_step(1), ControlAcknowledged(4, "save"))
-    asked = Asked(4, "save", at=200.0)
-    paused = Pulse("paused", "ppo", 1, 3)
+    asked = SentRequest(4, "save", at=200.0)
+    paused = ProcessState("paused", "ppo", 1, 3)
     assert progress(told(*heard[:2], pulse=paused), asked, 201.0) == "save asked: it is heard when ppo step 2 ends"
     assert progress(told(*heard, pulse=paused), asked, 201.0) == "save heard: saving"
     saved = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=210.0), pulse=paused)
@@ -220,50 +228,58 @@ def test_how_far_a_request_has_come() -> None:
 def test_a_request_at_the_last_step_waits_for_the_next_stage_where_there_is_one() -> None:
     def waiting(last: str, steps: int = 2) -> str:
         said = (StageStarted("ppo", 2, at=3.0), ppo_step(1))
-        return progress(told(*said, pulse=Pulse("running", "ppo", 1, steps, last=last)), Asked(4, "stop", 200.0), 201.0)
+        return progress(
+            told(*said, pulse=ProcessState("running", "ppo", 1, steps, last=last)), SentRequest(4, "stop", 200.0), 201.0
+        )
 
     assert waiting("eval") == "stop asked: it is heard when the first step of the next stage ends"
     assert waiting("ppo") == "stop asked too late: ppo is at its last step, and saves and ends by itself"
     assert waiting("ppo", steps=3) == "stop asked: it is heard when ppo step 2 ends"
-    opening = told(pulse=Pulse("running", "rm", last="rm"))
-    assert progress(opening, Asked(4, "save", 200.0), 201.0) == "save asked: it is heard when rm step 1 ends"
+    opening = told(pulse=ProcessState("running", "rm", last="rm"))
+    assert progress(opening, SentRequest(4, "save", 200.0), 201.0) == "save asked: it is heard when rm step 1 ends"
 
 
 def test_samples_are_compared_with_what_came_before() -> None:
-    rows = [samples_of(drawn_line(5, sample("a", "b", score=1.0), {"prompt": 3, "response": None}, "no row"))]
+    rows = [parse_samples(drawn_line(5, sample("a", "b", score=1.0), {"prompt": 3, "response": None}, "no row"))]
     assert [item.prompt for item in rows[0]] == ["a", "3"]
-    assert str(rows[0][1].score) == "nan" and means(rows[0]).score == 1.0
+    assert str(rows[0][1].score) == "nan" and mean_numbers(rows[0]).score == 1.0
     history = [
         drawn_line(1, sample("é?", "one")),
         drawn_line(5, sample("b", "two")),
         drawn_line(9, sample("é?", "three")),
     ]
-    found = former(history[:2], "é?")
+    found = previous_sample(history[:2], "é?")
     assert found is not None and (found[0], found[1].response) == (1, "one")
-    assert former(history[:2], "?") is None
-    assert samples_of(Drawn("ppo", 1, b'{"samples": 3}')) == []
+    assert previous_sample(history[:2], "?") is None
+    assert parse_samples(StepSamples("ppo", 1, b'{"samples": 3}')) == []
 
 
 def test_samples_of_all_steps_are_found_by_a_text() -> None:
     history = [drawn_line(1, sample("Ünder", "x")), drawn_line(5, sample("b", "two"), sample("c", "is\n ÜNDER it"))]
-    found = Finder().find(history, " ünder")
-    assert found == [Found(0, 0), Found(1, 1)]
-    assert [nearest(found, Found(*spot)) for spot in ((-1, 0), (0, 0), (1, 0), (1, 1), (1, 9))] == [0, 0, 0, 1, 1]
-    finder = Finder()
+    found = SampleSearch().find(history, " ünder")
+    assert found == [SamplePosition(0, 0), SamplePosition(1, 1)]
+    assert [nearest_position(found, SamplePosition(*spot)) for spot in ((-1, 0), (0, 0), (1, 0), (1, 1), (1, 9))] == [
+        0,
+        0,
+        0,
+        1,
+        1,
+    ]
+    finder = SampleSearch()
     assert len(finder.find(history[:1], "ünder")) == 1 and len(finder.find(history, "ünder")) == 2
     assert finder.find(history, "nowhere") == []
 
 
 def test_changed_words_are_marked_and_the_texts_stay_whole() -> None:
-    was, now = word_changes("The sum is 5.", "Gladly! The sum is 6.")
+    was, now = word_diff("The sum is 5.", "Gladly! The sum is 6.")
     assert was == [("The sum is", False), (" 5.", True)]
     assert now == [("Gladly!", True), (" The sum is", False), (" 6.", True)]
-    assert word_changes("same", "same") == ([("same", False)], [("same", False)])
+    assert word_diff("same", "same") == ([("same", False)], [("same", False)])
 
 
 @given(st.text(), st.text())
 def test_changes_never_change_a_text(old: str, new: str) -> None:
-    was, now = word_changes(old, new)
+    was, now = word_diff(old, new)
     assert ("".join(text for text, _ in was), "".join(text for text, _ in now)) == (old, new)
 
 
@@ -273,8 +289,8 @@ def test_a_phrase_that_became_a_habit_is_named() -> None:
 
     old = said("I am well.", "I hope that helps.", "No.", "Yes.")
     new = said("Well, I hope that helps.", "I hope that helps.", "I hope that is right.", "No.")
-    assert habit(new, old) == ("I hope that", 3, 1)
-    assert habit(old, old) is None and habit([], old) is None and habit(new[:2], old) is None
+    assert new_phrase(new, old) == ("I hope that", 3, 1)
+    assert new_phrase(old, old) is None and new_phrase([], old) is None and new_phrase(new[:2], old) is None
 
 
 @given(
@@ -289,8 +305,12 @@ def test_samples_of_any_kind_fit(
 ) -> None:
     samples = [sample(prompt, response, score=score) for prompt, response, score in rows]
     history = [drawn_line(1, *samples[:2]), drawn_line(2, *samples)]
-    found = Finder().find(history, "a")
-    for listing in (Listing(history, 1, chosen), Listing(history, 1, chosen, "a", found), Listing(history)):
+    found = SampleSearch().find(history, "a")
+    for listing in (
+        SampleListing(history, 1, chosen),
+        SampleListing(history, 1, chosen, "a", found),
+        SampleListing(history),
+    ):
         shown = list_rows(listing, width, height, ascii)
         assert len(shown) == height
         assert all(sum(cell_len(text) for text, _ in row) == width for row in shown)
@@ -308,14 +328,14 @@ def test_a_sample_tells_what_the_judge_thinks_where_one_watches() -> None:
 
 
 def test_lines_are_broken_between_words_and_keep_their_roles() -> None:
-    rows = wrapped([("name: ", "a"), ("hello big\nworld 東京東京東", "b")], 10)
+    rows = wrap([("name: ", "a"), ("hello big\nworld 東京東京東", "b")], 10)
     assert rows == [[("name:", "a")], [("hello big", "b")], [("world", "b")], [("東京東京東", "b")]]
-    assert wrapped([("", "")], 5) == [[]]
+    assert wrap([("", "")], 5) == [[]]
 
 
 @given(st.integers(1, 300), st.integers(1, 100), st.integers(0, 30), st.booleans())
 def test_panels_have_room_or_a_page(width: int, height: int, panels: int, sampled: bool) -> None:
-    plan = arrange(width, height, panels, sampled)
+    plan = arrange_panels(width, height, panels, sampled)
     assert plan.columns >= 1 and plan.rows >= 1
     assert plan.a_page * plan.pages(max(1, panels)) >= panels
     assert plan.samples == 0 or (sampled and height - plan.samples >= 7 * plan.rows)

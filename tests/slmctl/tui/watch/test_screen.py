@@ -20,11 +20,11 @@ from engine.core.events import (
 )
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import pending_requests
-from slmctl.plots.rows import plain
+from slmctl.plots.rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
-from slmctl.tui.watch.chart import Chart
-from slmctl.tui.watch.stage_strip import StageStrip
+from slmctl.tui.watch.charts import Chart
+from slmctl.tui.watch.run_header import StageStrip
 from slmctl.tui.widgets.rows_view import RowsView
 from tests.support.pilot import played, screen_text
 from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
@@ -209,7 +209,7 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, " ALARM  ppo step 3: Responses average 40.0 tokens. (! goes there, a lists")
-        axis = plain(charts(app)[0].rows())[-2]
+        axis = to_lines(charts(app)[0].rows())[-2]
         assert axis.count("!") == 2
         await pilot.press("a")
         await see(app, pilot, "ppo step 2: KL is 9.0 nats a response, above 8: raise kl_coef or lower lr.")

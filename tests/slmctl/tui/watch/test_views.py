@@ -8,15 +8,14 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.rundir.directory import RunDir
-from slmctl.plots.rows import plain
+from slmctl.plots.rows import to_lines
 from slmctl.tui.app import Playground
-from slmctl.tui.messages import OpenRuns, RunsFollowed
-from slmctl.tui.watch.body import TrainBody
-from slmctl.tui.watch.chart import Chart
-from slmctl.tui.watch.metric_picker import MetricsScreen
-from slmctl.tui.watch.sample_list import SampleList
-from slmctl.tui.watch.text_dialog import ReadingScreen
-from slmctl.tui.watch.zoom import ZoomScreen
+from slmctl.tui.messages import OpenRuns
+from slmctl.tui.watch.body import WatchBody
+from slmctl.tui.watch.charts import Chart
+from slmctl.tui.watch.dialogs import MetricPicker, TextDialog, ZoomScreen
+from slmctl.tui.watch.messages import RunsPolled
+from slmctl.tui.watch.sample_pane import SampleList
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.follower import Follower
 from tests.support.pilot import screen_text
@@ -68,7 +67,7 @@ def test_samples_are_reached_by_tab_on_a_small_screen_and_chosen_by_arrows(run: 
         await pilot.press("down", "down", "down", "up")
         await see(app, pilot, "sample 2 of 3")
         await pilot.press("enter")
-        assert isinstance(app.screen, ReadingScreen)
+        assert isinstance(app.screen, TextDialog)
         await see(app, pilot, "response the second")
         await pilot.press("escape", "tab")
         await see(app, pilot, "▸reward  0.1")
@@ -137,7 +136,7 @@ def test_metrics_are_picked(run: RunDir) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "1-2 of 9")
         await pilot.press("c")
-        assert isinstance(app.screen, MetricsScreen)
+        assert isinstance(app.screen, MetricPicker)
         text = await see(app, pilot, "[x] reward: mean reward of the rollout's responses", "[ ] learning rate")
         await pilot.press(*("space", "down") * 8, "space", "c")
         await see(app, pilot, "learning rate  0.5")
@@ -166,7 +165,7 @@ def test_several_runs_share_charts_and_one_of_them_listens(tmp_path: Path) -> No
         app.screen.post_message(OpenRuns(("one",)))
         await see(app, pilot, " one  ppo 2/50", "reward  0.25 ")
         assert "two" not in screen_text(app)
-        late = RunsFollowed(1, tuple(Follower(RunDir(tmp_path / name)).poll() for name in ("two", "one")))
+        late = RunsPolled(1, tuple(Follower(RunDir(tmp_path / name)).poll() for name in ("two", "one")))
         app.screen.post_message(late)
         await pilot.pause()
         assert "reward  0.25 " in screen_text(app), "a look at runs that are followed no more is of no use"
@@ -197,7 +196,7 @@ def test_it_fits_every_size_and_ascii(run: RunDir) -> None:
                 focused = app.focused
                 assert isinstance(focused, (Chart, SampleList)) and focused.region
             text = "\n".join(
-                plain([row for view in app.screen.query_one(TrainBody).query(RowsView) for row in view.rows()])
+                to_lines([row for view in app.screen.query_one(WatchBody).query(RowsView) for row in view.rows()])
             )
             assert text.replace("東京", "").replace("👍", "").replace("…", "").isascii()
 

@@ -1,25 +1,57 @@
-"""What tells at one glance how the runs are: a line each, the stages, and in words what went wrong or was asked."""
+"""The stages of a run in one line, the shown one in brackets; a click shows another."""
 
 from collections.abc import Sequence
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
 from slmctl.console.safe import clean, one_line
-from slmctl.plots.rows import Row
-from slmctl.tui.watch.stage_strip import StageStrip
+from slmctl.plots.rows import Row, cell_width, join_ends
+from slmctl.tui.watch.messages import StageChosen
 from slmctl.tui.widgets.rows_view import RowsView
-from slmctl.watch.headline import alarm_texts, explanation, run_row
+from slmctl.watch.headline import alert_texts, explanation, run_row, stage_parts
+from slmctl.watch.history import RunHistory
 from slmctl.watch.panels import LETTERS
-from slmctl.watch.state import Watching
+from slmctl.watch.state import WatchState
+
+
+class StageStrip(RowsView):
+    """Stages with their numbers, which are also their keys, and at the right end what else there is to see."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._parts: list[tuple[str, str, str]] = []
+
+    def look_at(self, story: RunHistory, shown: str, aside: Sequence[str], ascii: bool) -> None:
+        """Shows the stages of a run, and of `aside` the first text that fits."""
+
+        def rows(width: int, height: int) -> list[Row]:
+            self._parts = stage_parts(story, shown, width - 1, ascii)
+            row: Row = [(" ", ""), *((text, role) for _, text, role in self._parts)]
+            room = width - cell_width(row) - 2
+            text = next((text for text in aside if text and len(text) <= room), "")
+            return [join_ends(row, [(f"{text} ", "note")] if text else [], width)]
+
+        self.paint(rows)
+
+    def on_click(self, event: events.Click) -> None:
+        """Says which stage was clicked."""
+        end = 1
+        for name, text, _ in self._parts:
+            end += len(text)
+            if event.x < end:
+                self.post_message(StageChosen(name))
+                return
+
 
 ALARM = " ALARM "
 ROOMY = 20  # rows of the screen from which a note may take several
 
 
-class RunHead(Container):
+class RunHeader(Container):
     """The lines above the charts."""
 
     def __init__(self) -> None:
@@ -34,7 +66,7 @@ class RunHead(Container):
         notes.display = False
         yield notes
 
-    def look_at(self, watching: Watching, now: float, asked: Sequence[str], aside: Sequence[str]) -> None:
+    def look_at(self, watching: WatchState, now: float, asked: Sequence[str], aside: Sequence[str]) -> None:
         """Shows how the runs stand; `asked` are requests under way, `aside` what else there is to see."""
         stories, ascii = watching.stories, watching.view.ascii
         letters = LETTERS if len(stories) > 1 else " " * len(stories)
@@ -53,9 +85,9 @@ class RunHead(Container):
         self.query_one(StageStrip).look_at(watching.story, watching.stage, aside, ascii)
         self._note(watching, now, asked)
 
-    def _note(self, watching: Watching, now: float, asked: Sequence[str]) -> None:
+    def _note(self, watching: WatchState, now: float, asked: Sequence[str]) -> None:
         several = len(watching.stories) > 1
-        alarms = alarm_texts(watching.stories)
+        alarms = alert_texts(watching.stories)
         told = [(story, explanation(story, now)) for story in watching.stories]
         lines = [one_line(f"{story.name}: {text}" if several else text) for story, text in told if text]
         lines += [one_line(text) for text in asked]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from engine.rundir.heartbeat import NOT_BEGUN
 from slmctl.watch.follower import WORKING
-from slmctl.watch.history import Story
+from slmctl.watch.history import RunHistory
 
 TOLD_FOR_S = 6.0
-BROKEN = ("dead", "failed", "stopped", "ended", NOT_BEGUN)  # there is no process, and more to do
+RESUMABLE = ("dead", "failed", "stopped", "ended", NOT_BEGUN)  # there is no process, and more to do
 REASONS = {
     "running": "it is at work",
     "slow": "it is at work",
@@ -28,7 +28,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class SentRequest:
     """A request that was written: its number, what it is, when."""
 
     number: int
@@ -36,32 +36,32 @@ class Asked:
     at: float
 
 
-def nothing_to(request: str, run: str, state: str) -> str:
+def nothing_to_do(request: str, run: str, state: str) -> str:
     """Why a run in a state has nothing to pause, to stop, to go on with."""
     return f"nothing to {request} in {run}: {REASONS.get(state, state)}"
 
 
-def refusal(story: Story, request: str) -> str:
+def refusal(story: RunHistory, request: str) -> str:
     """Why a request would change nothing; nothing where it would."""
     word = story.pulse.word
     if word not in WORKING:
-        return nothing_to(request, story.name, word)
+        return nothing_to_do(request, story.name, word)
     if request == "save" and story.current == "eval":
         return f"nothing to save in {story.name}: the evaluation keeps nothing before its end"
     return ""
 
 
-class Requests:
+class SentRequests:
     """The last request of each run that there is still something to say of."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, SentRequest] = {}
 
-    def note(self, run: str, asked: Asked) -> None:
+    def note(self, run: str, asked: SentRequest) -> None:
         """Remembers a request that was written."""
         self._asked[run] = asked
 
-    def told(self, stories: Iterable[Story], now: float) -> list[str]:
+    def told(self, stories: Iterable[RunHistory], now: float) -> list[str]:
         """How far each has come; what nothing is said of is forgotten."""
         told = {
             story.name: progress(story, self._asked[story.name], now) for story in stories if story.name in self._asked
@@ -70,7 +70,7 @@ class Requests:
         return [words for words in told.values() if words]
 
 
-def progress(story: Story, asked: Asked, now: float) -> str:
+def progress(story: RunHistory, asked: SentRequest, now: float) -> str:
     """How far a request has come; nothing once there is no more to say."""
     request, stage = asked.request, story.stage(story.current)
     if asked.number not in story.heard:
