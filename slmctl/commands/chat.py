@@ -69,7 +69,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     from engine.run.inputs import NONE
     from engine.rundir.references import is_function, is_model, resolve_policy, resolve_scorer
     from slmctl.chat.conversation import check_models
-    from slmctl.chat.sessions import Sessions, check_session_name
+    from slmctl.chat.sessions import SessionFiles, check_session_name
     from slmctl.label.setup import labels_of, login_name
     from slmctl.tui.start import Start
 
@@ -84,9 +84,9 @@ def open_chat(params: Mapping[str, Any]) -> None:
             resolve_policy(name, home)
     if (reward := params["reward"]) and reward != NONE and is_model(reward):
         resolve_scorer(reward, home)
-    session, sessions = params["session"], Sessions(home)
-    if session is not None and (not models or check_session_name(session) in sessions.names()):
-        sessions.load(session)
+    session, files = params["session"], SessionFiles(home)
+    if session is not None and (not models or check_session_name(session) in files.names()):
+        files.load(session)
     labels_of(params["db"], None)
     names = ("ref", "reward", "system", "session", "db", "template", "device", "dtype", "threads")
     chosen = {name: params[name] for name in names if params[name] is not None}

@@ -149,7 +149,7 @@ def takes(**shared: Any) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 def typed_sampling(params: Mapping[str, Any]) -> dict[str, Any]:
     """The sampling settings that were typed, by name; torch-free. Raises: ConfigError for a value out of range."""
-    from slmctl.worker.sampling_limits import checked_sampling
+    from slmctl.worker.sampling_settings import checked_sampling
 
     given = {name: params[name] for name in SAMPLING if params[name] is not None}
     return checked_sampling(given, typed_as_options=True)

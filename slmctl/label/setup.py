@@ -17,7 +17,7 @@ from engine.rundir.directory import LABELS, RunDir, list_runs
 from engine.rundir.references import is_model, reference_to, resolve_policy, resolve_scorer
 from engine.rundir.runtoml import read_run_toml
 from slmctl.label.selection import Recipe, prompts_for, run_of
-from slmctl.worker.sampling_limits import checked_sampling
+from slmctl.worker.sampling_settings import checked_sampling
 
 USUAL_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "max_new_tokens": 40}
 LONGEST_GUIDELINES = 100_000  # characters

@@ -7,8 +7,6 @@ from textual.message import Message
 
 from engine.core.errors import EngineError
 from engine.data.labels.store import Label
-from slmctl.chat.conversation import Judged, Reply
-from slmctl.chat.state import Wanted
 from slmctl.label.rounds import Progress
 from slmctl.runs.command_form import Draft
 from slmctl.runs.details import RunDetails
@@ -221,57 +219,3 @@ class RoundEnded(Message):
     """The new round is over: with a new policy, or with the sentence why there is none."""
 
     error: str = ""
-
-
-# chat
-
-
-@dataclass
-class PromptSent(Message):
-    """Enter was pressed in the prompt box, which is empty now; `text` is what stood in it."""
-
-    text: str
-
-
-@dataclass
-class ReplyEnded(Message, bubble=False):
-    """A reply is there, whole or not, or the reason why there is none."""
-
-    wanted: Wanted
-    reply: Reply
-
-
-@dataclass
-class ModelMet(Message, bubble=False):
-    """A model is open: whether it has a chat template. With `error` it cannot be opened."""
-
-    model: str
-    chat: bool = True
-    error: str = ""
-
-
-@dataclass
-class VoteKept(Message, bubble=False):
-    """What a person has said of a turn is in the label database; `words` say so. With `problem` it is not."""
-
-    serial: int
-    judged: Judged | None
-    edited: Judged | None
-    words: str
-    problem: bool = False
-
-
-@dataclass
-class SessionKept(Message, bubble=False):
-    """The session `was` is on the disk as `name`; with `error` it is not."""
-
-    was: str
-    name: str
-    error: str = ""
-
-
-@dataclass
-class CheckpointClicked(Message):
-    """A place in the scrubber was clicked: this checkpoint is to be looked at."""
-
-    by: str

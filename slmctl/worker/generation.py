@@ -16,7 +16,7 @@ from engine.train.scoring import Scorer
 from slmctl.worker.models import Policy, encoded_prompts
 from slmctl.worker.pieces import Pieces
 from slmctl.worker.protocol import Sample
-from slmctl.worker.sampling_limits import checked_sampling
+from slmctl.worker.sampling_settings import checked_sampling
 from slmctl.worker.shelf import Shelf
 
 M = TypeVar("M", LanguageModel, ScalarModel)

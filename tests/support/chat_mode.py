@@ -58,7 +58,7 @@ class Talk:
     async def settled(self) -> None:
         """Waits until nobody answers and nothing is drawn or written any more."""
         busy = self.screen
-        await self.until(lambda: not busy.chat.busy and not busy.talker.active, "the end of the replies")
+        await self.until(lambda: not busy.chat.busy and not busy.streams.active, "the end of the replies")
         await self.app.workers.wait_for_complete()
         await self.pilot.pause()
 

@@ -1,4 +1,4 @@
-"""One model's reply to one prompt: who answers, the text, and what was measured of it. Keys here concern replies."""
+"""One model's reply to one prompt: the model, the text and its measurements, with the keys that act on replies."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,64 +10,67 @@ from textual.widgets import Static
 
 from slmctl.chat.conversation import Reply
 from slmctl.console.safe import clean, one_line
-from slmctl.tui.chat.lens import Scale, missing, number_of, seen_through, token_line
+from slmctl.tui.chat.lens import LensScale, lens_content, number_of, token_line, why_missing
 
-BETTER, BEST, DOT = "▲", "★", "·"
-ONE_LINE = 66  # columns that a line of all numbers needs
+HIGHEST, VOTE, DOT = "▲", "★", "·"
+ONE_LINE = 66  # columns needed to show all measurements on one line
 
 
 @dataclass(frozen=True)
-class View:
-    """What a pane shows. `by` is the checkpoint that answers in the place of `model`; `text` what has come so far,
-    `reply` the whole once it has; `mark` is what a person said of it; `highest` says that its reward is."""
+class ReplyView:
+    """What a pane shows: the reply of checkpoint `by` in the place of `model`.
+
+    `text` is the text so far of a reply in progress, `continued` the prompt of a model without a chat template (shown
+    before the reply), `note` names a measurement that failed.
+    """
 
     number: int
     model: str
     by: str
     text: str = ""
     reply: Reply | None = None
-    waits: bool = False
-    mark: str = ""
-    highest: bool = False
-    note: str = ""  # what was not measured
-    opening: str = ""  # what a model without a template goes on from: it stands before the reply, as it was sent
-    scale: Scale | None = None
+    in_progress: bool = False
+    vote: str = ""
+    highest: bool = False  # whether its reward is the highest of the turn
+    note: str = ""
+    continued: str = ""
+    scale: LensScale | None = None
 
 
 class ReplyPane(Static, can_focus=True):
     """A reply that can be focused, to vote on it, copy it, edit it, look at its tokens or at other checkpoints."""
 
     HELP = (
-        "Here keys concern the reply: 1 to 4 say which one is better, the same key again that it is much better; the "
-        "judgement goes into the label database of the first model's run, else of this folder, or of --db. Backspace "
-        "takes it back.\n"
-        "[ and ] show what other saved steps of the model's run answer to the same prompt and seed.\n"
-        "Left and right move along the tokens while a lens is on."
+        "These keys act on the selected reply. 1 to 4 vote for a reply; press the same number again for much better. "
+        "Votes are saved to the label database of the first model's run, else of this folder, or to that of --db. "
+        "Backspace withdraws the last vote.\n"
+        "[ and ] show the replies of other checkpoints of the run to the same prompt, with the same seed.\n"
+        "Left and Right move from token to token while a lens is on."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "screen.reply('vote', 1)", "Vote", id="chat.better1", key_display="1-4"),
-        Binding("2", "screen.reply('vote', 2)", "Reply 2 is better", id="chat.better2", show=False),
-        Binding("3", "screen.reply('vote', 3)", "Reply 3 is better", id="chat.better3", show=False),
-        Binding("4", "screen.reply('vote', 4)", "Reply 4 is better", id="chat.better4", show=False),
-        Binding("0", "screen.reply('tie')", "Tie", id="chat.tie"),
-        Binding("x", "screen.reply('bad')", "Bad", id="chat.bad"),
-        Binding("backspace", "screen.reply('take_back')", "Take the vote back", id="chat.unvote", show=False),
-        Binding("e", "screen.reply('edit')", "Edit", id="chat.edit"),
-        Binding("t", "screen.reply('lens')", "Lens", id="chat.lens"),
-        Binding("y", "screen.reply('copy')", "Copy", id="chat.copy"),
-        Binding("left_square_bracket", "screen.reply('scrub', -1)", "Steps", id="chat.earlier", key_display="[ ]"),
-        Binding("right_square_bracket", "screen.reply('scrub', 1)", "Next step", id="chat.later", show=False),
-        Binding("r", "screen.reply('regenerate')", "Answer again", id="chat.regenerate"),
-        Binding("left", "left", "Token to the left", id="chat.token_left", show=False),
-        Binding("right", "right", "Token to the right", id="chat.token_right", show=False),
-        Binding("up", "screen.reply('turn', -1)", "Turn before", id="chat.turn_before", show=False),
-        Binding("down", "screen.reply('turn', 1)", "Turn after", id="chat.turn_after", show=False),
-        Binding("i,enter", "screen.reply('write')", "Write", id="chat.write", show=False),
+        Binding("1", "screen.vote('choice', 1)", "Vote", id="chat.better1", key_display="1-4"),
+        Binding("2", "screen.vote('choice', 2)", "Reply 2 is better", id="chat.better2", show=False),
+        Binding("3", "screen.vote('choice', 3)", "Reply 3 is better", id="chat.better3", show=False),
+        Binding("4", "screen.vote('choice', 4)", "Reply 4 is better", id="chat.better4", show=False),
+        Binding("0", "screen.vote('tie')", "Tie", id="chat.tie"),
+        Binding("x", "screen.vote('both_bad')", "Bad", id="chat.bad"),
+        Binding("backspace", "screen.withdraw_vote", "Withdraw vote", id="chat.unvote", show=False),
+        Binding("e", "screen.edit_reply", "Edit", id="chat.edit"),
+        Binding("t", "screen.next_lens", "Lens", id="chat.lens"),
+        Binding("y", "screen.copy_reply", "Copy", id="chat.copy"),
+        Binding("left_square_bracket", "screen.select_step(-1)", "Steps", id="chat.earlier", key_display="[ ]"),
+        Binding("right_square_bracket", "screen.select_step(1)", "Later checkpoint", id="chat.later", show=False),
+        Binding("r", "screen.regenerate", "Regenerate", id="chat.regenerate"),
+        Binding("left", "left", "Previous token", id="chat.token_left", show=False),
+        Binding("right", "right", "Next token", id="chat.token_right", show=False),
+        Binding("up", "screen.select_turn(-1)", "Previous turn", id="chat.turn_before", show=False),
+        Binding("down", "screen.select_turn(1)", "Next turn", id="chat.turn_after", show=False),
+        Binding("i,enter", "screen.focus_box", "Prompt box", id="chat.write", show=False),
         Binding("ctrl+o", "screen.sampling", "Sampling", id="chat.sampling"),
         Binding("f4", "screen.editor", "$EDITOR", id="chat.editor"),
     ]
 
-    def __init__(self, serial: int, view: View) -> None:
+    def __init__(self, serial: int, view: ReplyView) -> None:
         super().__init__(markup=False)
         self.serial = serial
         self.view = view
@@ -75,11 +78,11 @@ class ReplyPane(Static, can_focus=True):
         self._narrow = False
 
     def on_mount(self) -> None:
-        """Draws what it was made with."""
+        """Shows the first view."""
         self.show(self.view)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Breaks the line of numbers where it would not fit."""
+        """Breaks the line of measurements if it does not fit."""
         narrow = event.size.width < ONE_LINE
         if narrow != self._narrow:
             self._narrow = narrow
@@ -90,23 +93,21 @@ class ReplyPane(Static, can_focus=True):
         super().watch_has_focus(has_focus)
         self.show(self.view)
 
-    def show(self, view: View) -> None:
-        """Shows another state."""
+    def show(self, view: ReplyView) -> None:
+        """Shows another view."""
         self.view = view
-        self.set_class(view.waits, "-waits")
-        self.set_class(bool(view.mark), "-marked")
         self.update(Content("\n").join(self._lines()))
 
-    def grow(self, text: str) -> None:
-        """Shows what has come so far."""
+    def show_partial(self, text: str) -> None:
+        """Shows the text so far."""
         self.show(replace(self.view, text=text))
 
     def action_left(self) -> None:
-        """A token back, where tokens are looked at."""
+        """Moves to the previous token, while a lens is on."""
         self._move(-1)
 
     def action_right(self) -> None:
-        """A token on."""
+        """Moves to the next token, while a lens is on."""
         self._move(1)
 
     def _move(self, tokens: int) -> None:
@@ -122,68 +123,59 @@ class ReplyPane(Static, can_focus=True):
         view, reply = self.view, self.view.reply
         lines = [title(view, self.has_focus)]
         if reply is None:
-            return [*lines, _opened(view, Content(clean(view.text)))] if view.text or view.opening else lines
-        lens = view.scale is not None and bool(reply.lens)
-        if lens:
-            assert view.scale is not None
+            return [*lines, _with_prompt(view, Content(clean(view.text)))] if view.text or view.continued else lines
+        scale = view.scale if reply.lens else None
+        if scale is not None:
             cursor = self._at(reply) if self.has_focus else None
-            lines.append(_opened(view, seen_through(reply.lens, view.scale, cursor)))
-        elif reply.text or view.opening:
-            lines.append(_opened(view, Content(clean(reply.text))))
+            lines.append(_with_prompt(view, lens_content(reply.lens, scale, cursor)))
+        elif reply.text or view.continued:
+            lines.append(_with_prompt(view, Content(clean(reply.text))))
         elif not reply.error:
-            lines.append(Content.styled("(nothing)", "italic $foreground-muted"))
+            lines.append(Content.styled("(empty)", "italic $foreground-muted"))
         if reply.error:
             return [*lines, Content.styled(f"! {clean(reply.error)}", "$text-error")]
-        lines.append(Content.styled(measured(view, self._narrow), "$foreground-muted"))
+        lines.append(Content.styled(measurements(view, self._narrow), "$foreground-muted"))
         if view.note:
             lines.append(Content.styled(clean(view.note), "italic $text-warning"))
-        if lens and self.has_focus:
-            assert view.scale is not None
-            lines.append(Content(token_line(reply, view.scale.kind, self._at(reply))))
-        elif view.scale is not None and reply.lens and not _has_number(reply, view.scale):
-            lines.append(Content.styled(missing(reply, view.scale.kind), "italic $foreground-muted"))
+        if scale is not None and self.has_focus:
+            lines.append(Content(token_line(reply, scale.kind, self._at(reply))))
+        elif scale is not None and all(number_of(scale.kind, token) is None for token in reply.lens):
+            lines.append(Content.styled(why_missing(reply, scale.kind), "italic $foreground-muted"))
         return lines
 
 
-def title(view: View, focused: bool) -> Content:
-    """Number and name, the checkpoint that is looked at, what a person said, whether it still comes."""
-    pointer = ">" if focused else " "
-    name = Content.styled(one_line(view.by), "bold")
-    parts = [Content(f"{pointer}{view.number} "), name]
+def title(view: ReplyView, focused: bool) -> Content:
+    """Number and name, the checkpoint, the vote, and whether the reply is in progress."""
+    parts = [Content(f"{'>' if focused else ' '}{view.number} "), Content.styled(one_line(view.by), "bold")]
     if view.by != view.model:
-        parts.append(Content.styled(f" in place of {one_line(view.model)}", "$foreground-muted"))
-    if view.mark:
-        parts.append(Content.styled(f"  {BEST} {view.mark}", "bold $text-success"))
-    if view.waits:
+        parts.append(Content.styled(f" instead of {one_line(view.model)}", "$foreground-muted"))
+    if view.vote:
+        parts.append(Content.styled(f"  {VOTE} {view.vote}", "bold $text-success"))
+    if view.in_progress:
         parts.append(Content.styled("  …", "$text-accent"))
     return Content.assemble(*parts)
 
 
-def measured(view: View, narrow: bool = False) -> str:
-    """Reward and KL, then tokens, speed and how it ended, as far as they are known; on two lines where `narrow`."""
+def measurements(view: ReplyView, narrow: bool = False) -> str:
+    """Reward and KL, then tokens, speed and how the reply ended, as far as known; on two lines if `narrow`."""
     reply = view.reply
     assert reply is not None
-    told, counted = [], []
+    scores = []
     if reply.score is not None:
-        better = f" {BETTER}" if view.highest else ""
-        told.append(f"reward {reply.score:+.2f}{better}")
+        scores.append(f"reward {reply.score:+.2f}{f' {HIGHEST}' if view.highest else ''}")
     if reply.kl_nats is not None:
-        told.append(f"KL {reply.kl_nats:.2f} nats")
+        scores.append(f"KL {reply.kl_nats:.2f} nats")
     elif reply.by_reference:
-        told.append("KL: the reference")
-    counted.append(f"{reply.tokens} token{'s' * (reply.tokens != 1)}")
+        scores.append("KL: the reference")
+    counts = [f"{reply.tokens} token{'s' * (reply.tokens != 1)}"]
     if reply.seconds > 0 and reply.tokens:
-        counted.append(f"{reply.tokens / reply.seconds:.0f}/s")
-    counted.append("ended" if reply.finished else "stopped" if reply.stopped else "cut off")
-    link = f" {DOT} "
-    return ("\n" if narrow and told else link).join(filter(None, (link.join(told), link.join(counted))))
+        counts.append(f"{reply.tokens / reply.seconds:.0f}/s")
+    counts.append("ended" if reply.finished else "stopped" if reply.stopped else "cut off")
+    separator = f" {DOT} "
+    return ("\n" if narrow and scores else separator).join(
+        filter(None, (separator.join(scores), separator.join(counts)))
+    )
 
 
-def _opened(view: View, text: Content) -> Content:
-    if not view.opening:
-        return text
-    return Content.assemble(Content.styled(clean(view.opening), "underline"), text)
-
-
-def _has_number(reply: Reply, scale: Scale) -> bool:
-    return any(number_of(scale.kind, token) is not None for token in reply.lens)
+def _with_prompt(view: ReplyView, text: Content) -> Content:
+    return Content.assemble(Content.styled(clean(view.continued), "underline"), text) if view.continued else text

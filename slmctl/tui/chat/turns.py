@@ -1,149 +1,164 @@
-"""The turns of a chat, oldest first, the newest kept in sight: a picture of the state in chatting/chat.py."""
+"""The turns of a chat, oldest first, scrolled to the newest: a view of the state in slmctl/chat/chat.py."""
 
+from collections.abc import Sequence
+
+from textual import events
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from slmctl.chat.conversation import Judged, Turn
-from slmctl.chat.state import Chat
+from slmctl.chat.chat import Chat, ReplyKey
+from slmctl.chat.conversation import Turn
 from slmctl.console.safe import clean, one_line
-from slmctl.tui.chat.lens import OFF, Scale, scale_of
-from slmctl.tui.chat.reply_pane import ReplyPane, View
-from slmctl.tui.chat.turn_block import TurnBlock
+from slmctl.tui.chat.lens import OFF, LensScale, lens_scale
+from slmctl.tui.chat.reply_pane import ReplyPane, ReplyView
 
-SHOWN = 40  # turns; earlier ones are part of the conversation and not drawn
-Key = tuple[int, str, str]
+MOST_SHOWN = 40  # turns; earlier ones belong to the conversation but are not shown
+COLUMN_WIDTH = 34  # the least width of replies side by side
+WIDE = 96  # the least width of a screen with replies side by side
+VERDICTS = {"tie": "voted a tie", "both_bad": "voted all bad"}
+
+
+class TurnBlock(Vertical):
+    """One turn: the prompt above a pane for each reply, side by side if there is room, else stacked."""
+
+    def __init__(self, serial: int, prompt: Content, views: Sequence[ReplyView]) -> None:
+        super().__init__()
+        self.panes = [ReplyPane(serial, view) for view in views]
+        self._prompt = Static(prompt, markup=False, classes="prompt")
+        self._replies = Container(*self.panes, classes="replies")
+
+    def compose(self) -> ComposeResult:
+        """The prompt, then the replies."""
+        yield self._prompt
+        yield self._replies
+
+    def show(self, prompt: Content, views: Sequence[ReplyView]) -> None:
+        """Updates prompt and replies."""
+        self._prompt.update(prompt)
+        for pane, view in zip(self.panes, views, strict=True):
+            pane.show(view)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Places the replies side by side if there is room."""
+        count = len(self.panes)
+        self.set_class(count > 1 and event.size.width >= max(WIDE, count * COLUMN_WIDTH), "-columns")
 
 
 class Turns(VerticalScroll, can_focus=False):
-    """The turns of `chat`; `drawing` holds the keys of draws that are under way, `lens` what tokens are coloured by."""
+    """The turns of `chat`. `in_progress` holds the keys of replies that are being sampled, `lens` the kind of token
+    lens."""
 
     def __init__(self, chat: Chat, id: str) -> None:
         super().__init__(id=id)
         self._chat = chat
-        self._texts: dict[Key, str] = {}
+        self._texts: dict[ReplyKey, str] = {}  # of replies in progress
         self._blocks: dict[int, TurnBlock] = {}
-        self.drawing: set[Key] = set()
+        self.in_progress: set[ReplyKey] = set()
         self.lens = OFF
 
     def compose(self) -> ComposeResult:
-        """What is said of turns that are not shown, or where there are none."""
+        """A line about earlier turns, or the welcome text."""
         yield Static("", markup=False, id="chat-earlier")
 
     def on_mount(self) -> None:
-        """Keeps the end in sight."""
+        """Scrolls to the end, also when the content grows."""
         self.anchor()
 
     def show(self, welcome: Content) -> None:
-        """Draws all turns; `welcome` stands where there are none."""
-        serials = self._chat.serials[-SHOWN:]
+        """Updates all turns; `welcome` is shown if there are none."""
+        serials = self._chat.serials[-MOST_SHOWN:]
         for serial in self._blocks.keys() - set(serials):
             self._blocks.pop(serial).remove()
-        fresh = [serial for serial in serials if serial not in self._blocks]
-        for serial in fresh:
-            self._blocks[serial] = TurnBlock(serial, self._asked(serial), self._views(serial))
+        new = [serial for serial in serials if serial not in self._blocks]
         for serial in serials:
-            if serial not in fresh:
-                self.refresh_turn(serial)
+            self.refresh_turn(serial)
+        for serial in new:
+            self._blocks[serial] = TurnBlock(serial, self._prompt(serial), self._views(serial))
         hidden = len(self._chat.serials) - len(serials)
         earlier = self.query_one("#chat-earlier", Static)
-        earlier.update(welcome if not serials else Content.styled(_hidden(hidden), "italic $foreground-muted"))
+        more = f"{hidden} earlier turn{'s' * (hidden != 1)} not shown, but part of the conversation"
+        earlier.update(welcome if not serials else Content.styled(more, "italic $foreground-muted"))
         earlier.display = not serials or hidden > 0
-        if fresh:
-            self.mount_all(self._blocks[serial] for serial in fresh)
+        if new:
+            self.mount_all(self._blocks[serial] for serial in new)
             self.anchor()
 
     def refresh_turn(self, serial: int) -> None:
-        """Draws one turn anew, if it is shown."""
+        """Updates one turn, if it is shown."""
         if serial in self._blocks:
-            self._blocks[serial].show(self._asked(serial), self._views(serial))
+            self._blocks[serial].show(self._prompt(serial), self._views(serial))
 
-    def grow(self, key: Key, text: str) -> None:
-        """Shows what has come so far of a draw, where that is looked at."""
+    def show_partial(self, key: ReplyKey, text: str) -> None:
+        """Shows the text so far of a reply in progress."""
         serial, model, by = key
         self._texts[key] = text
-        for pane in self._blocks[serial].panes if serial in self._blocks else []:
+        for pane in self.panes(serial):
             if (pane.view.model, pane.view.by) == (model, by):
-                pane.grow(text)
+                pane.show_partial(text)
 
-    def over(self, key: Key) -> None:
-        """Forgets the stream of a draw that has ended."""
-        self.drawing.discard(key)
+    def ended(self, key: ReplyKey) -> None:
+        """Notes that a reply is no longer in progress."""
+        self.in_progress.discard(key)
         self._texts.pop(key, None)
 
     def panes(self, serial: int) -> list[ReplyPane]:
-        """The panes of a turn, if it is shown."""
+        """The panes of a turn; none if it is not shown."""
         return self._blocks[serial].panes if serial in self._blocks else []
 
-    def _views(self, serial: int) -> list[View]:
-        turn = self._chat.turn_of(serial)
-        scale = self._scale(serial)
-        highest = self._chat.highest(serial)
-        return [self._view(serial, turn, model, i, scale, model in highest) for i, model in enumerate(turn.models)]
+    def _views(self, serial: int) -> list[ReplyView]:
+        chat, turn = self._chat, self._chat.turn(serial)
+        scale = lens_scale(self.lens, chat.shown_replies(serial).values()) if self.lens != OFF else None
+        highest = chat.highest_reward(serial)
+        return [
+            self._view(serial, turn, number, scale, model in highest) for number, model in enumerate(turn.models, 1)
+        ]
 
-    def _view(self, serial: int, turn: Turn, model: str, place: int, scale: Scale | None, highest: bool) -> View:
-        chat = self._chat
-        by = chat.looked_at.get((serial, model), model)
+    def _view(self, serial: int, turn: Turn, number: int, scale: LensScale | None, highest: bool) -> ReplyView:
+        chat, model = self._chat, turn.models[number - 1]
+        by = chat.selected.get((serial, model), model)
         key = (serial, model, by)
-        reply = chat.shown(serial, model)
-        waits = key in self.drawing
-        return View(
-            number=place + 1,
+        reply = chat.shown_reply(serial, model)
+        in_progress = key in self.in_progress
+        return ReplyView(
+            number=number,
             model=model,
             by=by,
             text=self._texts.get(key, ""),
-            reply=None if waits else reply,
-            waits=waits,
-            mark=_mark(turn, by),
+            reply=None if in_progress else reply,
+            in_progress=in_progress,
+            vote=_vote_on(turn, by),
             highest=highest,
-            note="" if reply is None or self._said_before(serial, model, reply.note) else reply.note,
-            opening="" if chat.chatty.get(by, True) else turn.prompt,
+            note="" if reply is None or self._noted_before(serial, model, reply.note) else reply.note,
+            continued="" if chat.has_template.get(by, True) else turn.prompt,
             scale=scale,
         )
 
-    def _said_before(self, serial: int, model: str, note: str) -> bool:
-        """Whether the model's reply in the turn before says the same already."""
+    def _noted_before(self, serial: int, model: str, note: str) -> bool:
+        """Whether the model's previous reply has the same note."""
         at = self._chat.serials.index(serial)
         before = self._chat.turns[at - 1].replies.get(model) if at > 0 else None
         return before is not None and before.note == note
 
-    def _scale(self, serial: int) -> Scale | None:
-        return scale_of(self.lens, self._chat.candidates(serial).values()) if self.lens != OFF else None
-
-    def _asked(self, serial: int) -> Content:
-        """What was typed; of text that is continued, how much went before, since it stands in the panes itself."""
-        turn = self._chat.turn_of(serial)
+    def _prompt(self, serial: int) -> Content:
+        """The prompt with system prompt and verdict; for continued text, which the panes show, its length."""
+        turn = self._chat.turn(serial)
         system = f"system: {one_line(turn.system)}\n" if turn.system else ""
-        follow = f"\nall go on from the reply of {one_line(turn.follow)}" if turn.follow else ""
-        tied = turn.judged is not None and not turn.judged.best
-        verdict = f"\n{_MARKS[turn.judged.verdict]}" if tied and turn.judged is not None else ""
-        if turn.models and not any(self._chat.chatty.get(model, True) for model in turn.models):
-            before = self._chat.before(serial, turn.models[0])
-            went = (
-                f"continues {before} characters and the underlined ones" if before else "continues the underlined text"
-            )
-            words = Content.styled(went, "italic $foreground-muted")
+        verdict = f"\n{VERDICTS[turn.vote.verdict]}" if turn.vote is not None and not turn.vote.best else ""
+        follow = f"\nall continue from the reply of {one_line(turn.follow)}" if turn.follow else ""
+        if turn.models and not any(self._chat.has_template.get(model, True) for model in turn.models):
+            length = self._chat.context_length(serial, turn.models[0])
+            what = f"{length} characters and the underlined text" if length else "the underlined text"
+            prompt = Content.styled(f"continues {what}", "italic $foreground-muted")
         else:
-            words = Content.styled(clean(turn.prompt), "bold")
-        return Content.assemble(
-            Content.styled(system, "italic $foreground-muted"),
-            words,
-            Content.styled(verdict + follow, "italic $foreground-muted"),
-        )
+            prompt = Content.styled(clean(turn.prompt), "bold")
+        muted = "italic $foreground-muted"
+        return Content.assemble(Content.styled(system, muted), prompt, Content.styled(verdict + follow, muted))
 
 
-_MARKS = {"tie": "judged a tie", "both_bad": "judged all bad"}
-
-
-def _mark(turn: Turn, by: str) -> str:
-    said = [_said(judged) for judged in (turn.judged, turn.edited) if judged is not None and judged.best == by]
-    return ", ".join(said)
-
-
-def _said(judged: Judged) -> str:
-    return "edited" if judged.verdict == "edit" else "much better" if judged.strength == 2 else "better"
-
-
-def _hidden(count: int) -> str:
-    return f"{count} earlier turn{'s' * (count != 1)} belong to the conversation and are not shown"
+def _vote_on(turn: Turn, by: str) -> str:
+    """The vote on a checkpoint's reply in words; "" for none."""
+    vote, edit = turn.vote, turn.edit
+    words = ["much better" if vote.strength == 2 else "better"] if vote is not None and vote.best == by else []
+    return ", ".join([*words, *(["edited"] if edit is not None and edit.best == by else [])])

@@ -9,7 +9,7 @@ from engine.data.records import prompt_text
 from slmctl.label.candidates import Question
 from slmctl.label.ranks import parse_order
 from slmctl.label.session import Answer, Labelling, ranking
-from slmctl.tui.chat.edit_dialog import EditScreen
+from slmctl.tui.chat.dialogs import EditScreen
 from slmctl.tui.label.line_dialog import AskScreen, WhichScreen
 
 

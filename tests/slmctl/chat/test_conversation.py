@@ -5,13 +5,13 @@ import pytest
 from engine.data.records import Message
 from slmctl.chat.conversation import (
     MOST_MODELS,
+    ChatError,
     Reply,
     Turn,
-    Unfit,
     check_models,
     common_prompt,
-    given_to,
     next_step,
+    prompt_for,
 )
 
 
@@ -22,17 +22,17 @@ def turn(prompt: str, step: int = 0, **replies: str) -> Turn:
 
 def test_each_model_remembers_its_own_replies() -> None:
     turns = (turn("Hi", a="Hello.", b="Yo."), turn("How are you?"))
-    assert given_to("a", True, turns) == (
+    assert prompt_for("a", True, turns) == (
         Message("user", "Hi"),
         Message("assistant", "Hello."),
         Message("user", "How are you?"),
     )
-    assert [message.content for message in given_to("b", True, turns) if isinstance(message, Message)][1] == "Yo."
+    assert [message.content for message in prompt_for("b", True, turns) if isinstance(message, Message)][1] == "Yo."
 
 
 def test_one_turn_alone_is_its_words_and_a_system_prompt_makes_it_a_conversation() -> None:
-    assert given_to("a", True, (Turn("Hi"),)) == "Hi"
-    assert given_to("a", True, (Turn("Hi", system="Be kind."),)) == (
+    assert prompt_for("a", True, (Turn("Hi"),)) == "Hi"
+    assert prompt_for("a", True, (Turn("Hi", system="Be kind."),)) == (
         Message("system", "Be kind."),
         Message("user", "Hi"),
     )
@@ -40,13 +40,13 @@ def test_one_turn_alone_is_its_words_and_a_system_prompt_makes_it_a_conversation
 
 def test_without_a_template_the_text_so_far_is_continued_verbatim() -> None:
     turns = (turn("Once upon", a=" a time,"), turn("", a=" a cat\n"), Turn("  slept", system="Be kind."))
-    assert given_to("a", False, turns) == "Once upon a time, a cat\n  slept"
+    assert prompt_for("a", False, turns) == "Once upon a time, a cat\n  slept"
 
 
 def test_what_failed_is_left_out_and_one_that_joins_takes_over_what_was_said() -> None:
     failed = Turn("Hi", ("a", "b"), replies={"a": Reply(error="too long"), "b": Reply("Yo.", finished=True)})
-    assert given_to("a", True, (failed, Turn("Again"))) == "Again"
-    joined = given_to("c", True, (failed, Turn("Again")))
+    assert prompt_for("a", True, (failed, Turn("Again"))) == "Again"
+    joined = prompt_for("c", True, (failed, Turn("Again")))
     assert joined == (Message("user", "Hi"), Message("assistant", "Yo."), Message("user", "Again"))
 
 
@@ -54,7 +54,7 @@ def test_replies_are_compared_where_they_answer_the_same() -> None:
     first = turn("Hi", a="Hello.", b="Yo.")
     assert common_prompt(first.replies, (first,)) == "Hi"
     second = turn("And?", 1, a="1", b="2")
-    with pytest.raises(Unfit, match="/follow"):
+    with pytest.raises(ChatError, match="/follow"):
         common_prompt(second.replies, (first, second))
     followed = Turn("Hi", replies=first.replies, follow="b")
     assert common_prompt(second.replies, (followed, second)) == (
@@ -73,5 +73,5 @@ def test_steps_follow_from_the_turns_alone() -> None:
     [((), "at least one"), (tuple("abcde"), f"up to {MOST_MODELS}"), (("a", "a"), "a is named twice")],
 )
 def test_models_that_do_not_fit(models: tuple[str, ...], sentence: str) -> None:
-    with pytest.raises(Unfit, match=sentence):
+    with pytest.raises(ChatError, match=sentence):
         check_models(models)

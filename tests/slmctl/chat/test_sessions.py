@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError, EngineError, FileError
 from engine.rundir.directory import list_runs
-from slmctl.chat.conversation import Judged, Reply, Turn
-from slmctl.chat.sessions import Session, Sessions
+from slmctl.chat.conversation import Reply, SavedVote, Turn
+from slmctl.chat.sessions import Session, SessionFiles
 from slmctl.worker.protocol import LensToken
 
 REPLY = Reply(
@@ -36,7 +36,7 @@ SESSION = Session(
             {"top_k": 5},
             {"t:ppo": REPLY},
             "t:ppo",
-            Judged(7, "choice", "x.db", "t:ppo", 2),
+            SavedVote(7, "choice", "x.db", "t:ppo", 2),
         ),
     ),
     True,
@@ -44,9 +44,9 @@ SESSION = Session(
 
 
 def test_a_session_comes_back_as_it_was_kept(tmp_path: Path) -> None:
-    kept = Sessions(tmp_path).save(SESSION)
-    assert replace(kept, at=0.0) == SESSION
-    assert Sessions(tmp_path).load("one") == kept
+    kept = SessionFiles(tmp_path).save(SESSION)
+    assert replace(kept, saved_at=0.0) == SESSION
+    assert SessionFiles(tmp_path).load("one") == kept
     assert list_runs(tmp_path) == []
 
 
@@ -55,29 +55,29 @@ def test_a_session_comes_back_as_it_was_kept(tmp_path: Path) -> None:
 def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, words: str, number: float) -> None:
     reply = Reply(words, kl_nats=number, error=words, lens=(LensToken(words, 0.0),))
     session = replace(SESSION, system=words, turns=(Turn(words, replies={words: reply}),))
-    sessions = Sessions(tmp_path_factory.mktemp("home"))
+    sessions = SessionFiles(tmp_path_factory.mktemp("home"))
     assert sessions.load(sessions.save(session).name).turns == session.turns
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"schema": 2}', '{"schema": 1}', "[" * 100_000, "\x00"]
-    + [json.dumps({"schema": 1, "models": models, "system": "", "turns": turns, "sampling": {}, "seed": seed, "ref": "",
-                   "scorer": "", "named": 1, "at": 0})
+    ["", "{", "[]", "null", '{"schema": 3}', '{"schema": 2}', "[" * 100_000, "\x00"]
+    + [json.dumps({"schema": 2, "models": models, "system": "", "turns": turns, "sampling": {}, "seed": seed, "ref": "",
+                   "scorer": "", "named": 1, "saved_at": 0})
        for models, turns, seed in [(5, [], 0), ([5], [], 0), ([], 5, 0), ([], [{}], 0), ([], ["x"], 0), ([], [], "x")]],
 )  # fmt: skip
 def test_a_damaged_session_is_a_sentence(tmp_path: Path, text: str) -> None:
-    sessions = Sessions(tmp_path)
+    sessions = SessionFiles(tmp_path)
     sessions.folder.mkdir()
     sessions.path("odd").write_text(text)
     with pytest.raises(FileError, match=r"odd\.json is damaged"):
         sessions.load("odd")
-    (listed,) = sessions.listed()
+    (listed,) = sessions.summaries()
     assert listed.name == "odd" and "damaged" in listed.damage
 
 
 def test_names_by_recency_and_what_is_no_name(tmp_path: Path) -> None:
-    sessions = Sessions(tmp_path)
+    sessions = SessionFiles(tmp_path)
     assert sessions.names() == []
     for name in ("b", "c", "a"):
         sessions.save(replace(SESSION, name=name))
@@ -85,43 +85,43 @@ def test_names_by_recency_and_what_is_no_name(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"there is no session 'aa'; did you mean 'a'.*sessions: a, c, b"):
         sessions.load("aa")
     for name in ("", "../x", ".x", "-x", "a\x1b[0m", "a\nb", "x" * 101):
-        with pytest.raises(ConfigError, match="cannot name a session"):
+        with pytest.raises(ConfigError, match="is not a valid session name"):
             sessions.load(name)
 
 
 def test_what_another_wrote_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    mine, other = Sessions(tmp_path), Sessions(tmp_path)
+    mine, other = SessionFiles(tmp_path), SessionFiles(tmp_path)
     mine.save(SESSION)
     theirs = other.save(replace(other.load("one"), system="Theirs."))
     kept = mine.save(replace(SESSION, system="Mine."))
     assert (theirs.name, kept.name) == ("one", "one-2")
-    assert [Sessions(tmp_path).load(name).system for name in ("one", "one-2")] == ["Theirs.", "Mine."]
+    assert [SessionFiles(tmp_path).load(name).system for name in ("one", "one-2")] == ["Theirs.", "Mine."]
     assert mine.save(kept).name == "one-2"
 
 
 def test_renaming_takes_the_name_that_nobody_chose_away(tmp_path: Path) -> None:
-    sessions = Sessions(tmp_path)
+    sessions = SessionFiles(tmp_path)
     kept = sessions.save(replace(SESSION, name=sessions.new_name(), named=False))
     renamed = sessions.rename(kept, "greetings")
     assert sessions.names() == ["greetings"] and renamed.named
     again = sessions.rename(renamed, "more")
     assert sorted(sessions.names()) == ["greetings", "more"]
-    with pytest.raises(ConfigError, match="there is a session 'greetings' already"):
+    with pytest.raises(ConfigError, match="session 'greetings' already exists"):
         sessions.rename(again, "greetings")
 
 
 def test_a_branch_leaves_the_first_as_it_is(tmp_path: Path) -> None:
-    sessions = Sessions(tmp_path)
+    sessions = SessionFiles(tmp_path)
     two = sessions.save(replace(SESSION, turns=SESSION.turns * 2))
     branch = sessions.branch(two, 1)
     assert (branch.name, len(branch.turns)) == ("one-2", 1)
     assert len(sessions.load("one").turns) == 2
     assert sessions.branch(two, 2, "other").named
-    with pytest.raises(ConfigError, match="already"):
+    with pytest.raises(ConfigError, match="already exists"):
         sessions.branch(two, 2, "other")
 
 
 def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / ".chats").write_text("a file")
-    with pytest.raises(EngineError, match="the conversation cannot be kept in"):
-        Sessions(tmp_path).save(SESSION)
+    with pytest.raises(EngineError, match="the conversation cannot be saved to"):
+        SessionFiles(tmp_path).save(SESSION)

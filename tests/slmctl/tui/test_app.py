@@ -15,7 +15,7 @@ from textual.widgets import Input, Static, TextArea
 from textual.widgets._toast import Toast
 
 from slmctl.tui.app import Playground
-from slmctl.tui.chat.edit_dialog import EditScreen
+from slmctl.tui.chat.dialogs import EditScreen
 from slmctl.tui.help import HelpScreen
 from slmctl.tui.label.line_dialog import AskScreen
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
@@ -295,7 +295,7 @@ def test_without_colour_there_is_none_and_what_stood_out_is_reversed(
 @pytest.mark.parametrize(
     ("key", "mode", "told"),
     [("f2", "runs", "is a file, and no folder"), ("f3", "train", "is a file, and no folder"),
-     ("f5", "chat", "There are: none yet"), ("f6", "label", "is a file, and no folder")],
+     ("f5", "chat", "Models: none yet"), ("f6", "label", "is a file, and no folder")],
 )  # fmt: skip
 def test_a_folder_of_runs_that_has_become_a_file_ends_no_mode(tmp_path: Path, key: str, mode: str, told: str) -> None:
     home = tmp_path / "runs"

@@ -9,7 +9,7 @@ from textual import events
 from textual.drivers import linux_driver
 
 from slmctl.chat.conversation import Turn
-from slmctl.chat.sessions import Session, Sessions
+from slmctl.chat.sessions import Session, SessionFiles
 from slmctl.tui.pasting import END, START, PasteParser, guard_pastes
 from tests.slmctl.tui.conftest import Open
 
@@ -49,9 +49,9 @@ def test_the_terminal_is_read_by_that_parser() -> None:
 
 
 def test_a_coloured_paste_into_a_chat_is_there_and_the_keys_go_on(terminal: Open, home: Path) -> None:
-    Sessions(home).save(Session("talk", ("a",), turns=(Turn("Hi", ("a",)),)))
+    SessionFiles(home).save(Session("talk", ("a",), turns=(Turn("Hi", ("a",)),)))
     screen = terminal("chat", "--session", "talk")
-    screen.wait("enter sends")
+    screen.wait("Enter: send")
     screen.send(f"{START}some \x1b[31mred\x1b[0m text{END}")
     screen.wait("some ␛[31mred␛[0m text")
     screen.press("C-u")

@@ -17,7 +17,7 @@ from engine.model.tokenizer import train_tokenizer
 from engine.model.transformer import Architecture, LanguageModel, initialise
 from engine.rundir.directory import RunDir, write_text
 from slmctl.chat.conversation import Reply, Turn
-from slmctl.chat.sessions import Session, Sessions
+from slmctl.chat.sessions import Session, SessionFiles
 from tests.slmctl.tui.chat.test_hostile_text import HOSTILE
 from tests.slmctl.tui.conftest import SLMCTL, Open
 from tests.slmctl.tui.conftest import _environ as environ_of
@@ -46,7 +46,7 @@ def run(home: Path) -> RunDir:
 
 def test_two_checkpoints_answer_are_voted_on_and_scrubbed_and_a_kill_loses_nothing(terminal: Open, run: RunDir) -> None:
     screen = terminal("chat", "tiny:sft", "tiny:ppo", "--session", "one", "--annotator", "ann", columns=140, rows=45)
-    screen.wait("Say something to tiny:sft and tiny:ppo", "KL to tiny:sft")
+    screen.wait("tiny:sft and tiny:ppo reply", "KL to tiny:sft")
     screen.type(PROMPT)
     screen.press("Enter")
     shown = screen.until(lambda text: text.count("/s") >= 2 and "…" not in text, "both replies")
@@ -56,17 +56,17 @@ def test_two_checkpoints_answer_are_voted_on_and_scrubbed_and_a_kill_loses_nothi
     screen.press("Tab")
     screen.wait(">2 tiny:ppo")
     screen.press("2")
-    screen.wait("kept as row 1", "★ better")
+    screen.wait("saved as row 1", "★ better")
     (judgement,) = read_labels(run.path / "labels.db")
     assert judgement.ranks == (1, 0) and judgement.annotator == "ann"
     screen.press("[")
-    screen.wait("tiny:ppo@10 in place of tiny:ppo", "sft ─ [10] ─ ppo")
+    screen.wait("tiny:ppo@10 instead of tiny:ppo", "sft ─ [10] ─ ppo")
     screen.press("t")
-    screen.wait("size of KL", "token 1 of")
+    screen.wait("absolute KL", "token 1 of")
     os.kill(screen.pid(), signal.SIGKILL)
     screen.ended()
     again = terminal("chat", "--session", "one", columns=80, rows=24)
-    again.wait(PROMPT, "★ better", "enter sends")
+    again.wait(PROMPT, "★ better", "Enter: send")
     again.press("C-q")
     assert again.ended() == 0
 
@@ -76,11 +76,11 @@ def test_the_person_s_own_editor_gets_the_prompt(terminal: Open, run: RunDir, tm
     script.write_text('#!/bin/sh\ntr a-z A-Z < "$1" > "$1.new" && mv "$1.new" "$1"\n')
     script.chmod(0o755)
     screen = terminal("chat", "tiny:ppo", EDITOR=str(script))
-    screen.wait("Say something to tiny:ppo")
+    screen.wait("tiny:ppo replies")
     screen.type("shout this")
     screen.wait("shout this")
     screen.press("F4")
-    screen.wait("SHOUT THIS", "enter sends")
+    screen.wait("SHOUT THIS", "Enter: send")
     screen.press("C-q")
     assert screen.ended() == 0
 
@@ -91,13 +91,13 @@ def test_a_kept_conversation_of_hostile_text_is_obeyed_by_no_terminal(
 ) -> None:
     replies = {"a": Reply("\n".join(HOSTILE.values()), 9, True, by="a", note=HOSTILE["escapes"])}
     turns = tuple(Turn(text, ("a",), replies=replies) for text in HOSTILE.values())
-    Sessions(home).save(Session("evil", ("a",), HOSTILE["escapes"], {}, turns=turns))
+    SessionFiles(home).save(Session("evil", ("a",), HOSTILE["escapes"], {}, turns=turns))
     screen = terminal("chat", "--session", "evil", "--ascii", **colour)
-    screen.wait("enter sends")
+    screen.wait("Enter: send")
     title = screen.title()
     screen.press("Tab", "Up", "Up", "PageUp")
     screen.press("Escape")
-    screen.wait("enter sends")
+    screen.wait("Enter: send")
     assert screen.title() == title
     written = screen.written()
     assert b"\x1b]0;pwned" not in written and b"\x1b]52" not in written and "\u202e".encode() not in written
@@ -109,7 +109,7 @@ MISTAKES = [
     (("a", "b", "c", "d", "e"), 2, "5 models are too many"),
     (("tiny:pop",), 2, "did you mean 'ppo'"),
     ((), 2, "name at least one model"),
-    (("tiny:ppo", "--session", "../evil"), 2, "'../evil' cannot name a session"),
+    (("tiny:ppo", "--session", "../evil"), 2, "'../evil' is not a valid session name"),
     (("--session", "nothing"), 3, "there is no session 'nothing'"),
     (("tiny:ppo", "--reward", "tiny:rn"), 2, "no model of a stage 'rn'"),
     (("tiny:ppo", "--temperature", "-1"), 2, "--temperature is -1"),
@@ -132,7 +132,7 @@ def test_mistakes_are_told_before_the_screen_opens(
 
 def test_plain_lines_on_a_terminal_where_they_are_asked_for(terminal: Open, run: RunDir) -> None:
     screen = terminal("chat", "tiny:ppo", "--plain", "--max-new-tokens", "4", "--reward", "tiny:rm")
-    screen.wait("an empty line ends it", ">")
+    screen.wait("enter an empty line to quit", ">")
     screen.type("Hi")
     screen.press("Enter")
     screen.wait("(reward ")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slmctl.chat.sessions import FOLDER
 from slmctl.console.safe import clean
-from slmctl.tui.chat.edit_dialog import EditArea
+from slmctl.tui.chat.dialogs import EditArea
 from slmctl.worker.protocol import Drawn, LensToken
 from tests.support.chat_mode import MODELS, Talk, make_run, talk
 

@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_a_base_model_continues_the_text_verbatim(home: Path) -> None:
     async def script(chat: Talk) -> None:
-        assert "continues what you type" in chat.line("earlier")
+        assert "will continue it" in chat.line("earlier")
         chat.fake.say("tiny:base", "Once upon", " a time")
         chat.fake.say("tiny:base", "Once upon a time,  there", " was")
         await chat.say("Once upon")
@@ -32,9 +32,9 @@ def test_a_base_model_continues_the_text_verbatim(home: Path) -> None:
             ["Once upon a time,  there"],
             ["Once upon a time,  there was"],
         ]
-        assert "characters are continued as they stand" in chat.line("hint")
+        assert "characters are continued verbatim" in chat.line("hint")
         await chat.say("/system Be kind.")
-        assert "has no chat template and is not told" in chat.note()
+        assert "has no chat template and ignores it" in chat.note()
 
     talk(home, script, models=("tiny:base",))
 
@@ -56,7 +56,7 @@ def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
         await chat.say("One")
         fake.too_long = "a prompt has 300 tokens, tiny:ppo reads 1 to 255: 'Two'"
         await chat.say("Two")
-        assert "tiny:ppo reads 1 to 255" in chat.shown()[-1] and "/new begins a new" in chat.shown()[-1]
+        assert "tiny:ppo reads 1 to 255" in chat.shown()[-1] and "new conversation with /new" in chat.shown()[-1]
         assert chat.screen.box.text == chat.screen.box.selected_text == "Two"
         fake.too_long = ""
         await chat.say("2")
@@ -74,7 +74,7 @@ def test_a_model_of_single_questions_says_so_at_the_second_turn(tmp_path: Path) 
         await chat.say("Hi")
         assert chat.note() == ""
         await chat.say("And now?")
-        assert chat.note().startswith("tiny:sft and tiny:ppo learnt from single questions")
+        assert chat.note().startswith("tiny:sft and tiny:ppo: trained on single turns only")
         own = '[inputs.sft.data]\nkind = "file"\nreference = "mine.jsonl"\n'
         write_text(run.run_toml, f'schema = 2\n[config.world]\nname = "pocket"\n{own}')
         await chat.say("And now?")
@@ -116,7 +116,7 @@ def test_without_a_model_the_first_screen_says_what_to_type(home: Path) -> None:
     async def script(chat: Talk) -> None:
         assert "tiny:ppo, tiny:sft, tiny:base" in chat.line("earlier")
         await chat.say("Hi")
-        assert "no model to talk to" in chat.note()
+        assert "no model is selected" in chat.note()
         await chat.say("/model tiny:ppo")
         await chat.say("Hi")
         assert "tiny:ppo answers Hi" in chat.shown()[0]
@@ -129,7 +129,7 @@ def test_a_home_that_cannot_be_written_is_said_and_the_chat_goes_on(home: Path) 
 
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
-        assert "cannot be kept" in chat.note() and "(not kept)" in chat.line("head")
+        assert "cannot be saved" in chat.note() and "(not saved)" in chat.line("head")
         await chat.say("Again")
         assert len(chat.panes()) == 4
 

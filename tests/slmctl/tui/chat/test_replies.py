@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 
-from slmctl.tui.chat.scrubber import Scrubber, window
+from slmctl.tui.chat.checkpoint_bar import CheckpointBar, visible_range
 from slmctl.tui.editor import EditorError, edited_outside
 from tests.support.chat_mode import MODELS, Talk, labels, make_run, talk
 from tests.support.pilot import screen_text
@@ -23,16 +23,16 @@ def home(tmp_path: Path) -> Path:
 def test_the_lines_at_the_bottom_say_what_keys_do_to_a_reply_and_nothing_is_cut(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
-        assert "enter sends" in chat.line("hint")
+        assert "Enter: send" in chat.line("hint")
         await chat.press("tab")
-        assert chat.line("hint").startswith("1 to 2: better, twice: much better · backspace takes it back")
+        assert chat.line("hint").startswith("1 or 2: better, again: much better · Backspace: withdraw")
         assert len(chat.line("hint")) <= 78
         footer = screen_text(chat.app).splitlines()[-1]
         assert "[ ] Steps" in footer and "Help" in footer and "Sa" not in footer
         await chat.press("ctrl+o")
         assert chat.over == "SamplingScreen"
         await chat.press("escape", "escape")
-        assert "enter sends" in chat.line("hint")
+        assert "Enter: send" in chat.line("hint")
 
     talk(home, script)
 
@@ -50,21 +50,23 @@ def test_copies_are_clean(home: Path) -> None:
 def test_the_steps_of_a_run_on_the_same_prompt_and_seed_their_replies_kept(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
-        assert str(chat.screen.query_one(Scrubber).render()).startswith("steps of tiny:ppo  sft ─ 10 ─ 20 ─ [ppo]")
+        assert str(chat.screen.query_one(CheckpointBar).render()).startswith(
+            "checkpoints of tiny:ppo  sft ─ 10 ─ 20 ─ [ppo]"
+        )
         await chat.press("tab", "tab", "left_square_bracket")
-        assert chat.shown()[1].startswith(">2 tiny:ppo@20 in place of tiny:ppo\ntiny:ppo@20 answers Hi by draw 0.0.0")
+        assert chat.shown()[1].startswith(">2 tiny:ppo@20 instead of tiny:ppo\ntiny:ppo@20 answers Hi by draw 0.0.0")
         asked = [(draw.model, draw.step, draw.background) for draw in chat.fake.draws[2:]]
         assert asked == [("tiny:ppo@20", 0, False), ("tiny:ppo@10", 0, True)]
         await chat.press("left_square_bracket")
         await chat.press("left_square_bracket")
-        assert chat.shown()[1].startswith(">2 tiny:sft in place of tiny:ppo")
+        assert chat.shown()[1].startswith(">2 tiny:sft instead of tiny:ppo")
         await chat.press("left_square_bracket")
-        assert "tiny:sft is the first checkpoint along tiny:ppo" in chat.note()
+        assert "tiny:sft is the first checkpoint of tiny:ppo" in chat.note()
         drawn = len(chat.fake.draws)
         await chat.press("right_square_bracket", "right_square_bracket", "right_square_bracket")
         assert chat.shown()[1].startswith(">2 tiny:ppo\n") and len(chat.fake.draws) == drawn
-        scrubber = chat.screen.query_one(Scrubber)
-        await chat.pilot.click(scrubber, offset=(str(scrubber.render()).index("10") + 1, 0))
+        bar = chat.screen.query_one(CheckpointBar)
+        await chat.pilot.click(bar, offset=(str(bar.render()).index("10") + 1, 0))
         await chat.settled()
         assert chat.shown()[1].startswith(">2 tiny:ppo@10")
         await chat.press("2")
@@ -80,7 +82,7 @@ def test_the_steps_of_a_run_on_the_same_prompt_and_seed_their_replies_kept(home:
     ("at", "room", "seen"), [(0, 30, (0, 5)), (50, 30, (48, 52)), (99, 12, (98, 99)), (3, 1, (3, 3))]
 )
 def test_a_long_row_is_shown_around_where_one_looks(at: int, room: int, seen: tuple[int, int]) -> None:
-    first, last = window([5] * 100, at, room)
+    first, last = visible_range([5] * 100, at, room)
     assert first <= at <= last and (last - first + 1) * 5 <= max(room, 7)
     assert abs((last - first) - (seen[1] - seen[0])) <= 1
 

@@ -7,7 +7,7 @@ import pytest
 from textual.content import Content
 
 from engine.data.records import Message
-from slmctl.chat.sessions import FOLDER, Sessions
+from slmctl.chat.sessions import FOLDER, SessionFiles
 from slmctl.tui.chat.reply_pane import ReplyPane
 from slmctl.worker.protocol import Drawn, LensToken
 from tests.support.chat_mode import MODELS, Talk, make_run, talk
@@ -71,7 +71,7 @@ def test_esc_on_a_reply_stops_that_one_alone(home: Path) -> None:
         await chat.send("Hi")
         await chat.until(lambda: all("one" in text for text in chat.shown()), "the first words")
         await chat.pilot.press("tab", "tab", "escape")
-        await chat.until(lambda: chat.screen.chat.answering == {"tiny:sft"}, "one to have stopped")
+        await chat.until(lambda: chat.screen.chat.replying == {"tiny:sft"}, "one to have stopped")
         holds[0].set()
         await chat.settled()
         first, second = chat.shown()
@@ -123,11 +123,11 @@ def test_a_branch_goes_on_in_a_copy(home: Path) -> None:
         await chat.say("/branch 1 other way")
         assert "other way" in chat.note()
         await chat.say("Three")
-        sessions = Sessions(home)
+        sessions = SessionFiles(home)
         assert [turn.prompt for turn in sessions.load("other way").turns] == ["One", "Three"]
         assert [turn.prompt for turn in sessions.load(first).turns] == ["One", "Two"]
         await chat.say("/branch 9")
-        assert "turns to branch from: 2" in chat.note()
+        assert "cannot copy 9 turns; the conversation has 2" in chat.note()
 
     talk(home, script, models=("tiny:ppo",))
 
@@ -151,14 +151,14 @@ def test_a_conversation_is_kept_after_every_turn_and_gone_on_with(home: Path) ->
 
     talk(home, first)
     assert [path.name for path in (home / FOLDER).iterdir()] == ["greetings.json"]
-    kept = Sessions(home).load("greetings")
+    kept = SessionFiles(home).load("greetings")
     talk(home, second, models=(), session="greetings")
 
 
 def test_kept_conversations_are_listed_by_recency_and_a_damaged_one_says_so(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("/load")
-        assert "no conversation has been kept yet" in chat.note()
+        assert "there are no saved conversations yet" in chat.note()
         await chat.say("One")
         await chat.say("/save one")
         await chat.say("/new")
@@ -190,7 +190,9 @@ def test_the_lens_says_which_model_is_the_reference_and_where_there_is_none(home
         assert "the reference" not in chat.shown()[1]
         await chat.say("/ref none")
         await chat.say("/regen")
-        assert all("no KL: /ref MODEL names a reference" in text and "KL: the" not in text for text in chat.shown())
+        assert all(
+            "no KL; choose a reference with /ref MODEL" in text and "KL: the" not in text for text in chat.shown()
+        )
 
     talk(home, script)
 
@@ -200,7 +202,7 @@ def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path)
         chat.fake.say("tiny:ppo", "Hi", ANSWER)
         await chat.say("Hi")
         await chat.press("tab", "t", "right")
-        assert chat.line("legend").startswith("size of KL:")
+        assert chat.line("legend").startswith("absolute KL:")
         (pane,) = chat.shown()
         assert 'token 2 of 2: " I am." · KL -2.500 · log-probability -4.000 · value +1.500' in pane
         styles = styles_of(chat.panes()[0])
@@ -212,7 +214,7 @@ def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path)
         for _ in range(3):
             await chat.press("t")
             seen.append(chat.line("legend").partition(":")[0])
-        assert seen == ["size of log-probability", "value", ""]
+        assert seen == ["absolute log-probability", "value", ""]
         assert "token" in chat.shown()[0] and "token 1 of" not in chat.shown()[0]
 
     talk(home, script, models=("tiny:ppo",))
@@ -268,6 +270,8 @@ def test_side_by_side_where_there_is_room_and_stacked_elsewhere(home: Path) -> N
 def test_a_session_is_plain_json(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
-        assert json.loads(Sessions(home).path(chat.screen.chat.session.name).read_text())["turns"][0]["prompt"] == "Hi"
+        assert (
+            json.loads(SessionFiles(home).path(chat.screen.chat.session.name).read_text())["turns"][0]["prompt"] == "Hi"
+        )
 
     talk(home, script)

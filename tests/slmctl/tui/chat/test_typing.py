@@ -40,22 +40,22 @@ def test_settings_are_checked_in_sentences(home: Path) -> None:
 
 MISTAKES = [
     ("/regn", "did you mean 'regen'"),
-    ("/regen", "nothing to regenerate"),
-    ("/regen 3", "/regen stands alone, and '3' was typed behind it"),
-    ("/xyzzy", "/help lists them"),
+    ("/regen", "no turn to regenerate"),
+    ("/regen 3", "/regen takes no argument, but '3' was given"),
+    ("/xyzzy", "/help lists all commands"),
     ("/save", "type /save and a name"),
-    ("/save ../x", "cannot name a session"),
+    ("/save ../x", "not a valid session name"),
     ("/load nothing", "there is no session 'nothing'"),
-    ("/model", "there are: tiny:ppo, tiny:sft, tiny:base"),
+    ("/model", "models: tiny:ppo, tiny:sft, tiny:base"),
     ("/model a b c d e", "5 models are too many"),
     ("/model a a", "a is named twice"),
     ("/score broken", "it is broken"),
-    ("/follow 1", "no reply to go on from"),
+    ("/follow 1", "no reply to follow"),
     ("/vote 1", "there is no reply yet"),
     ("/vote both", "type /vote 1"),
     ("/edit x", "type /edit and the number"),
     ("/lens red", "type /lens and one of kl, logprob, value, off"),
-    (" ", "type something to send"),
+    (" ", "type a prompt first"),
 ]
 
 
@@ -101,7 +101,7 @@ def test_the_prompt_of_an_undone_turn_is_sent_again_replaced_or_edited(home: Pat
             await chat.say(typed)
             await chat.say("/undo")
             assert (box.text, box.selected_text, chat.screen.chat.turns) == (typed, typed, ())
-            assert "enter sends its prompt again, typing replaces it" in chat.note()
+            assert "press Enter to send its prompt again, type to replace it" in chat.note()
             await chat.pilot.press(then)
             assert (box.text, box.selected_text) == (text, "")
         await chat.say("Four")
@@ -110,7 +110,7 @@ def test_the_prompt_of_an_undone_turn_is_sent_again_replaced_or_edited(home: Pat
         assert chat.fake.draws[-1].prompts == ["Four"]
         await chat.say("/undo")
         await chat.press("slash", *"regen", "enter")
-        assert "nothing to regenerate" in chat.note()
+        assert "no turn to regenerate" in chat.note()
 
     talk(home, script, models=("tiny:ppo",))
 
@@ -128,7 +128,7 @@ def test_tab_completes_commands_and_names_and_leads_to_the_replies_otherwise(hom
         assert box.text == "/model tiny:sft"
         box.fill("/s")
         await chat.pilot.pause()
-        assert chat.line("hint") == "tab: /system /set /save /score"
+        assert chat.line("hint") == "Tab: /system /set /save /score"
         seen = []
         for _ in range(5):
             await chat.press("tab")

@@ -10,7 +10,7 @@ from engine.core.errors import LockedError
 from engine.data.labels.store import Label, LabelStore, read_labels
 from engine.data.records import Message
 from slmctl.label.setup import labels_of
-from slmctl.tui.chat.edit_dialog import EditArea
+from slmctl.tui.chat.dialogs import EditArea
 from slmctl.worker.protocol import Drawn
 from tests.support.chat_mode import Talk, labels, make_run, talk
 from tests.support.label_databases import locked
@@ -28,7 +28,7 @@ def test_a_vote_is_in_the_database_before_the_screen_says_so(home: Path) -> None
         await chat.say("Hi")
         await chat.press("tab", "2")
         (judgement,) = labels(home)
-        assert f"tiny:ppo is better: kept as row {judgement.id}" in chat.note()
+        assert f"tiny:ppo is better: saved as row {judgement.id}" in chat.note()
         assert "★ better" in chat.shown()[1]
         assert (judgement.annotator, judgement.verdict, judgement.ranks, judgement.strength) == (
             "ann",
@@ -53,7 +53,7 @@ def test_again_is_much_better_another_key_another_vote_and_backspace_takes_it_ba
         (much,) = labels(home)
         assert (much.ranks, much.strength) == ((0, 1), 2) and "★ much better" in chat.shown()[0]
         await chat.press("1")
-        assert "kept already" in chat.note() and labels(home) == [much]
+        assert "already saved" in chat.note() and labels(home) == [much]
         await chat.press("0")
         (tie,) = labels(home)
         assert (tie.verdict, tie.ranks) == ("tie", (0, 0)) and "★" not in "".join(chat.shown())
@@ -61,9 +61,9 @@ def test_again_is_much_better_another_key_another_vote_and_backspace_takes_it_ba
         (bad,) = labels(home)
         assert bad.verdict == "both_bad"
         await chat.press("backspace")
-        assert labels(home) == [] and "is taken back" in chat.note()
+        assert labels(home) == [] and "is withdrawn" in chat.note()
         await chat.press("backspace")
-        assert "no judgement of this turn" in chat.note()
+        assert "this turn has no vote or edit" in chat.note()
         await chat.say("/vote 2")
         await chat.say("/vote 2")
         assert labels(home)[0].strength == 2
@@ -108,11 +108,11 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
         await chat.press("tab", "2")
         with locked(home / "tiny" / "labels.db"):
             await chat.pilot.press("1")
-            await chat.until(lambda: "labels.db is locked by another process; what you said waits" in chat.note())
+            await chat.until(lambda: "labels.db is locked by another process; your vote will be saved" in chat.note())
             await chat.pilot.press("0")
-            await chat.until(lambda: "what you said waits" in chat.note(), "the same of the second vote")
+            await chat.until(lambda: "your vote will be saved" in chat.note(), "the same of the second vote")
         await chat.settled()
-        assert "a tie: kept as row" in chat.note()
+        assert "tie: saved as row" in chat.note()
         (kept,) = labels(home)
         assert kept.verdict == "tie"
 
@@ -120,10 +120,10 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
         await chat.say("Hi")
         held.enter_context(locked(home / "tiny" / "labels.db"))
         await chat.pilot.press("tab", "1")
-        await chat.until(lambda: "what you said waits" in chat.note())
+        await chat.until(lambda: "your vote will be saved" in chat.note())
 
     talk(home, script)
-    said = r"labels\.db is locked by another process; .* may not be written"
+    said = r"labels\.db is locked by another process; .* may not have been saved"
     with ExitStack() as held, pytest.raises(LockedError, match=said):
         talk(home, left)
     assert len(labels(home)) == 1
@@ -139,7 +139,7 @@ def test_what_is_taken_back_waits_for_the_file_that_it_lies_in(home: Path) -> No
         await chat.pilot.press("tab")
         held.enter_context(locked(home / "tiny" / "labels.db"))
         await chat.pilot.press("backspace")
-        await chat.until(lambda: "what you said waits" in chat.note())
+        await chat.until(lambda: "your vote will be saved" in chat.note())
         assert chat.note().startswith("labels.db is locked")
 
     talk(home, first)
@@ -180,12 +180,12 @@ def test_what_cannot_be_compared_is_said(home: Path) -> None:
         hold = chat.fake.hold("tiny:ppo")
         await chat.send("Hi")
         await chat.pilot.press("tab", "1")
-        assert "wait until the replies have ended" in chat.note()
+        assert "wait for the replies to finish" in chat.note()
         hold.set()
         await chat.settled()
         assert chat.note() == ""
         await chat.press("3")
-        assert "there is no reply 3 here" in chat.note()
+        assert "there is no reply 3 in this turn" in chat.note()
         await chat.say("And?")
         await chat.press("tab", "1")
         assert "answer different conversations" in chat.note() and "/follow" in chat.note()
@@ -198,7 +198,7 @@ def test_what_cannot_be_compared_is_said(home: Path) -> None:
         await chat.say("/model tiny:ppo")
         await chat.say("Alone?")
         await chat.press("tab", "1")
-        assert "only one reply" in chat.note()
+        assert "a vote needs two replies" in chat.note()
 
     talk(home, script)
 
@@ -210,7 +210,7 @@ def test_labels_of_models_of_no_run_go_where_those_of_label_go_and_that_is_said(
     models = ("/models/a", "/models/b")
 
     async def script(chat: Talk) -> None:
-        assert "kept in labels.db" in chat.line("earlier")
+        assert "saved to labels.db" in chat.line("earlier")
         await chat.say("Hi")
         await chat.press("tab", "1")
         assert "row 1 of labels.db" in chat.note()
@@ -257,7 +257,7 @@ def test_an_edited_reply_is_a_demonstration(home: Path) -> None:
         (edit,) = labels(home)
         assert (edit.verdict, edit.edited, edit.prompt, edit.ranks) == ("edit", "Hello.␛[31m", "Hi", None)
         assert [candidate.model for candidate in edit.candidates] == ["tiny:sft"]
-        assert "★ edited" in chat.shown()[0] and "kept as a demonstration" in chat.note()
+        assert "★ edited" in chat.shown()[0] and "saved as a demonstration" in chat.note()
         await chat.press("e", "x", "enter")
         assert len(labels(home)) == 1  # the later text stands in place of the earlier one
         await chat.press("2", "backspace", "backspace")
