@@ -102,7 +102,8 @@ def _add_commands() -> None:
     _add("", "list", presets.list_presets, "List the presets.", presets.LIST_HELP, presets_app)
     _add("", "show", presets.show_preset, "Show every setting of a preset.", presets.SHOW_HELP, presets_app)
     app.add_typer(presets_app, name="presets", rich_help_panel="Data")
-    _add("Other", "runs", runs.runs, "List runs, or show one.", runs.HELP)
+    _add("Other", "runs", runs.runs, "List, show, rename or delete runs.", runs.HELP)
+    _add("Other", "stop", runs.stop, "Stop a run after it has saved.", runs.STOP_HELP)
     _add("Other", "guide", guide.guide, "Read the manual.", guide.HELP)
     _add("Other", "doctor", doctor.doctor, "Show device, threads and versions.", doctor.HELP)
 
@@ -160,6 +161,8 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.TyperException as error:
         _print_usage(error)
         code = _fail(clean(error.format_message()), error.exit_code)
+    except typer.Abort:
+        code = INTERRUPTED
     except Exception as error:
         code = _fail_unexpectedly(error)
     if code == INTERRUPTED:

@@ -1,13 +1,17 @@
-"""`slmctl runs`: the state of all runs, or of one."""
+"""`slmctl runs` and `slmctl stop`: the state of all runs or of one; stopping, renaming and deleting them."""
 
 import json
 import os
+import shlex
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.core.errors import ConfigError
 from engine.rundir.directory import STAGES, RunDir, find_run, runs_home
 from slmctl.commands import options
 from slmctl.console.safe import one_line
@@ -21,9 +25,16 @@ HELP = """\b
 slmctl runs
 slmctl runs tiny
 slmctl runs --json
+slmctl runs --rename tiny first
+slmctl runs --delete first
 
 Lists the runs in ./runs (or $SLMCTL_RUNS): state, progress, win rate and finished stages. With a name, shows one run:
-its models, why it failed, and the command that resumes it."""
+its models, why it failed, and the command that resumes it. --delete and --rename refuse a run that is running or that
+another run shares stages of."""
+STOP_HELP = """\b
+slmctl stop tiny
+
+Stops a run: it finishes its step, saves and ends. Rerun its command to resume it."""
 UNFINISHED = ("dead", "failed", "stopped", "ended")
 TITLES = ("run", "preset", "seed", "state", "at", "win rate", "done")
 LABEL = 12
@@ -32,16 +43,59 @@ LABEL = 12
 @options.takes(json=options.Json, jsonl=options.Jsonl)
 def runs(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show only this run, with its models.")] = None,
+    delete: Annotated[
+        str | None, typer.Option("--delete", metavar="NAME", help="Delete this run, with its models and labels.")
+    ] = None,
+    rename: Annotated[tuple[str, str] | None, typer.Option("--rename", metavar="OLD NEW", help="Rename a run.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --delete: do not ask.")] = False,
     **output: Any,
 ) -> None:
-    """Prints the runs, or one of them."""
+    """Prints the runs, or one of them; or deletes or renames one."""
     from slmctl.runs.overview import Overview
 
     home, now = runs_home(os.environ), time.time()
-    if name is not None:
+    if sum(given is not None for given in (name, delete, rename)) > 1:
+        raise ConfigError("NAME, --delete and --rename exclude each other; pass one of them")
+    if rename is not None:
+        _rename(home, *rename, now)
+    elif delete is not None:
+        _delete(home, delete, now, yes)
+    elif name is not None:
         _show_run(find_run(home, name), now, output)
-        return
-    found = Overview(home).rows(now)
+    else:
+        _list_runs(home, Overview(home).rows(now), output)
+
+
+def stop(name: Annotated[str, typer.Argument(metavar="RUN", help="The run to stop.")]) -> None:
+    """Requests that a run save and end."""
+    from slmctl.runs.changes import stop_run
+
+    stop_run(runs_home(os.environ), name, time.time())
+    print(f"{one_line(name)} will stop after this step and save; to watch it, type: slmctl watch {shlex.quote(name)}")
+
+
+def _rename(home: Path, old: str, new: str, now: float) -> None:
+    from slmctl.runs.changes import rename_run
+
+    rename_run(home, old, new, now)
+    print(f"renamed {one_line(old)} to {one_line(new)}")
+
+
+def _delete(home: Path, name: str, now: float, yes: bool) -> None:
+    from slmctl.runs.changes import check_unused, delete_run
+
+    find_run(home, name)
+    check_unused(home, name, now)
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise ConfigError(f"--delete {name} cannot ask for confirmation here; add --yes")
+        if not typer.confirm(f"Delete run {one_line(name)} with its models and labels?"):
+            return
+    delete_run(home, name, now)
+    print(f"deleted {one_line(name)}")
+
+
+def _list_runs(home: Path, found: list["Standing"], output: dict[str, Any]) -> None:
     rows = [run_row(run) for run in found]
     if output["json"]:
         print(json.dumps({"home": str(home), "runs": rows}))

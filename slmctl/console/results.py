@@ -46,7 +46,7 @@ def run_result(rundir: RunDir) -> dict[str, Any]:
         again = command_line(("run", "--run", rundir.name))
         raise FileError(f"run {rundir.name!r} has no result yet; type: {again}") from error
     assert isinstance(result, dict), result
-    return result
+    return {**result, "run": rundir.name}  # the run may have been renamed
 
 
 def stage_result(rundir: RunDir, stage: str) -> dict[str, Any]:
