@@ -37,11 +37,11 @@ SHARED_MODULES = {
     "screen",  # the screen of a mode
     "messages",  # the messages of the playground, and of a mode
     # still to be renamed
-    *("answers", "keys", "requests", "session", "state", "text_dialog"),
+    *("keys", "session", "state", "text_dialog"),
 }
 SHARED_CLASSES = {
     # still to be renamed
-    *("Answer", "Draft", "Layer", "Loaded", "Request"),
+    *("Answer", "Draft", "Loaded"),
     *("Row", "Sample", "Turn"),
 }
 

@@ -1,1 +1,1 @@
-"""The pocket world: it makes its own prompts, answers, judge and labelers, and needs no torch and no files."""
+"""The pocket world: a synthetic dataset with its own prompts, responses, judge and labelers. No torch, no files."""

@@ -1,6 +1,6 @@
 """The arithmetic kinds: sums and differences within ten, the larger of two, the next number, counting a list.
 
-Kept small, so that a model of a million parameters can know all of it by heart after two minutes.
+The numbers are small, so that a model with a million parameters learns all of them in two minutes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _MOST_TAKEN = 2
 _LARGEST_COMPARED = 6
 _LAST_COUNTED = 12
 _SLIPS = (-2, -1, 1, 2)
-"""How far off people are when they are wrong."""
+"""Errors of wrong answers."""
 
 
 def _number(words: tuple[str, ...], answer: int) -> Fact:
-    """A fact whose wrong answers lie near the right one."""
+    """A fact whose wrong answers are close to the correct one."""
     near = [answer + slip for slip in _SLIPS]
     return Fact(words, str(answer), tuple(str(value) for value in near if value >= 1))
 
@@ -122,7 +122,7 @@ _THINGS = ("cup", "hat", "pen", "key", "ball")
 
 
 def _lists() -> tuple[Fact, ...]:
-    """Lists of two to five things, five of each length."""
+    """Lists of two to five items, five of each length."""
     facts = []
     for length in range(2, 6):
         for start in range(len(_THINGS)):

@@ -1,47 +1,44 @@
-"""Demonstrations as a real crowd writes them: mostly right, of deliberately mixed style."""
+"""Demonstrations as a real crowd writes them: mostly correct, in deliberately mixed styles."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from engine.core.seeding import python_rng
-from engine.pocket.answers import compose
-from engine.pocket.requests import Request, draw
+from engine.pocket.prompts import PocketRequest, draw_requests
+from engine.pocket.responses import compose_response
 from engine.pocket.style import Style
 
-CROWD: Mapping[Style, float] = MappingProxyType(
-    {
-        "courteous": 0.12,
-        "plain": 0.28,
-        "bare": 0.11,
-        "rude": 0.12,
-        "rambling": 0.15,
-        "hedged": 0.07,
-        "overclaiming": 0.03,
-        "overpolite": 0.10,
-        "repeated": 0.02,
-    }
-)
-"""The share of each style among demonstrations."""
+CROWD: Mapping[Style, float] = {
+    "courteous": 0.12,
+    "plain": 0.28,
+    "bare": 0.11,
+    "rude": 0.12,
+    "rambling": 0.15,
+    "hedged": 0.07,
+    "overclaiming": 0.03,
+    "overpolite": 0.10,
+    "repeated": 0.02,
+}
+"""Fraction of each style among demonstrations."""
 
 WRONG = 0.02
-"""The share of demonstrations that are wrong, whatever their style."""
+"""Fraction of demonstrations with a wrong answer, in any style."""
 
 
-def demonstrations(n: int, seed: int) -> list[tuple[Request, str]]:
-    """`n` train prompts, each with the answer of one member of the crowd.
+def demonstrations(n: int, seed: int) -> list[tuple[PocketRequest, str]]:
+    """`n` training prompts, each with a response.
 
-    Raises: ValueError if the train split holds fewer than `n`.
+    Raises: ValueError if the train split has fewer than `n`.
     """
     rng = python_rng(seed, "pocket/demonstrations")
     return [
-        (request, compose(request, styled(CROWD, rng), rng, right=rng.random() >= WRONG))
-        for request in draw("train", n, seed, "pocket/demonstration-prompts")
+        (request, compose_response(request, draw_style(CROWD, rng), rng, right=rng.random() >= WRONG))
+        for request in draw_requests("train", n, seed, "pocket/demonstration-prompts")
     ]
 
 
-def styled(crowd: Mapping[Style, float], rng: random.Random) -> Style:
-    """One style, drawn by its share."""
+def draw_style(crowd: Mapping[Style, float], rng: random.Random) -> Style:
+    """A random style, drawn by these fractions."""
     return rng.choices(list(crowd), weights=list(crowd.values()))[0]

@@ -1,29 +1,28 @@
-"""What a kind of request is: data for the group files, and the few functions that fill its templates.
+"""Kinds of requests: the tables that the group files fill, and the functions that fill their templates.
 
-A kind is a table: ways to ask (phrasings), things to ask about (facts) and ways to answer (forms). A new kind is one
-`Kind(...)` in a group file, listed in that file's `KINDS`. Prompts are made in requests.py, answers in answers.py.
+A kind has ways to ask (phrasings), things to ask about (facts) and ways to answer (forms). To add one, add a
+`Kind(...)` to a group file and to its `KINDS`. prompts.py makes prompts from kinds, responses.py makes responses.
 
-Templates have fields: `{x}` and `{z}` are the words asked about, `{y}` is the answer, `{w}` a wrong one. `{X}` and
-`{Y}` are the same with a capital, for words that have none of their own ("a dog", not "France").
+Templates have fields: `{x}` and `{z}` are the words asked about, `{y}` is the answer, `{w}` a wrong answer. `{X}` and
+`{Y}` are the same, capitalized, for words that are not names ("a dog", not "France").
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Group = Literal["knowledge", "arithmetic", "language", "advice", "smalltalk", "limits"]
-
-GROUPS: tuple[Group, ...] = ("knowledge", "arithmetic", "language", "advice", "smalltalk", "limits")
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 PHRASINGS = 10
-"""Ways to ask, for each kind."""
+"""Number of phrasings of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing to ask about: the words that fill `{x}` and `{z}`, the right `{y}`, and the wrong ones people give."""
+    """One thing to ask about: the words for `{x}` and `{z}`, the correct `{y}`, and plausible wrong ones."""
 
     words: tuple[str, ...]
     answer: str = ""
@@ -38,11 +37,11 @@ class Fact:
 class Kind:
     """One kind of request.
 
-    `forms` answer it in full, `partial` in part (a refusal that offers nothing), `bare` in a word or two. `wrong_forms`
-    are wrong as they stand; a kind without them goes wrong by a form with a wrong `{y}`. `statements` say the fact
-    where the forms make no sense without the prompt. `pool` makes `{y}` a list of two or three of its items, and
-    `strays` are items that do not belong there. `harmful` marks prompts whose wrong answers do harm, `unknowable`
-    those whose wrong answers claim what nobody can know.
+    `forms` are full answers, `partial` ones leave something out (a refusal without an alternative), `bare` is a word or
+    two. `wrong_forms` are wrong in themselves; without them, wrong answers are forms with a wrong `{y}`. `statements`
+    state the fact without the prompt, if the forms cannot. With a `pool`, `{y}` is a list of two or three of its items,
+    and `strays` are items that do not belong in it. Wrong answers to `harmful` prompts cause harm; wrong answers to
+    `unknowable` prompts claim to know what cannot be known.
     """
 
     name: str
@@ -61,14 +60,14 @@ class Kind:
 
     @property
     def answerable(self) -> bool:
-        """True where one answer is right and all others are wrong."""
+        """Whether exactly one answer is correct."""
         return self.group in ("knowledge", "arithmetic", "language")
 
 
 def lookups(answers: Mapping[str, str], wrong: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Fact, ...]:
-    """Facts from a table of subject and answer; what is wrong for one is what is right for its siblings.
+    """Facts from a table of subjects and answers.
 
-    `wrong` replaces the siblings' answers for the subjects that it names.
+    The wrong answers of a subject are the answers of the others, or those in `wrong`.
     """
     values = tuple(dict.fromkeys(answers.values()))
     chosen = wrong or {}
@@ -79,23 +78,23 @@ def lookups(answers: Mapping[str, str], wrong: Mapping[str, tuple[str, ...]] | N
 
 
 def topics(subjects: Iterable[str]) -> tuple[Fact, ...]:
-    """Facts that have a subject and no answer of their own."""
+    """Facts with a subject and no answer."""
     return tuple(Fact((subject,)) for subject in subjects)
 
 
 def capital(text: str) -> str:
-    """The text with its first letter as a capital."""
+    """The text with its first letter capitalized."""
     return text[:1].upper() + text[1:]
 
 
 def fill(template: str, fact: Fact, answer: str) -> str:
-    """The template with the fact's words and this answer in its fields."""
+    """The template with the words of the fact and this answer filled in."""
     x, z, w = fact.words[0], fact.words[-1], fact.wrong[0] if fact.wrong else ""
     return template.format(x=x, z=z, y=answer, w=w, X=capital(x), Y=capital(answer))
 
 
 def lowered(template: str) -> str:
-    """The template as it reads in the middle of a sentence: first letter small, unless it is "I" or a field."""
+    """The template for the middle of a sentence: first letter in lower case, unless it is "I" or a field."""
     if template.startswith(("{X}", "{Y}")):
         return template[0] + template[1].lower() + template[2:]
     if template.startswith(("I ", "{")):

@@ -1,4 +1,4 @@
-"""The knowledge kinds: capitals, sounds, young animals, opposites, colours, and what sort of thing something is."""
+"""The knowledge kinds: capitals, sounds, young animals, opposites, colors, and categories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated labelers: what each persona wants, how they rank with noise, and how far two of them agree."""
+"""Simulated labelers: the preferences of each persona, noisy rankings, and how often two labelers agree."""
 
 from __future__ import annotations
 
@@ -7,60 +7,44 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
-from types import MappingProxyType
 
 from engine.core.errors import ConfigError, did_you_mean
-from engine.pocket.judge import WEIGHTS, Judgement, weigh
+from engine.pocket.judge import WEIGHTS, JudgeScores, weigh
 from engine.rundir.references import POCKET
 
 _STEPS = 60
-"""Halvings in the search for a scale: more than a float can tell apart."""
+"""Steps of the bisection for the noise scale, enough for float precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A labeler's taste: how much each component of a judgement counts, summing to 1."""
+    """Preferences of a labeler: the weight of each component of the judge, summing to 1."""
 
     name: str
     weights: Mapping[str, float]
 
 
-def _persona(name: str, helpful: float, honest: float, harmless: float, courteous: float, concise: float) -> Persona:
-    weights = {
-        "helpful": helpful,
-        "honest": honest,
-        "harmless": harmless,
-        "courteous": courteous,
-        "concise": concise,
-    }
-    return Persona(name, MappingProxyType(weights))
+_WEIGHTS = {  # of the judge's components, in the order of its own WEIGHTS
+    "helpful": tuple(WEIGHTS.values()),
+    "concise": (0.35, 0.10, 0.10, 0.00, 0.45),
+    "warm": (0.30, 0.05, 0.15, 0.45, 0.05),
+    "cautious": (0.25, 0.35, 0.30, 0.05, 0.05),
+    "strict": (0.75, 0.20, 0.05, 0.00, 0.00),
+}
+PERSONAS = {name: Persona(name, dict(zip(WEIGHTS, weights, strict=True))) for name, weights in _WEIGHTS.items()}
+"""Every persona by name; `helpful`, the default, has the weights of the judge."""
 
 
-PERSONAS: Mapping[str, Persona] = MappingProxyType(
-    {
-        persona.name: persona
-        for persona in (
-            Persona("helpful", WEIGHTS),
-            _persona("concise", 0.35, 0.10, 0.10, 0.00, 0.45),
-            _persona("warm", 0.30, 0.05, 0.15, 0.45, 0.05),
-            _persona("cautious", 0.25, 0.35, 0.30, 0.05, 0.05),
-            _persona("strict", 0.75, 0.20, 0.05, 0.00, 0.00),
-        )
-    }
-)
-"""Every labeler by name; `helpful`, the default, weighs as the judge does, and `strict` wants right answers only."""
+def persona_utility(scores: JudgeScores, persona: Persona) -> float:
+    """The utility of a response to this persona, in [0, 1]."""
+    return weigh({name: part for name, part in asdict(scores).items() if name in persona.weights}, persona.weights)
 
 
-def persona_utility(judgement: Judgement, persona: Persona) -> float:
-    """What the response is worth to this persona, in [0, 1]."""
-    return weigh({name: part for name, part in asdict(judgement).items() if name in persona.weights}, persona.weights)
+def noisy_ranks(utilities: Sequence[float], scale: float, rng: random.Random, tie_margin: float) -> tuple[int, ...]:
+    """The rank of each response (0 is best) by utility plus Gumbel noise.
 
-
-def rank(utilities: Sequence[float], scale: float, rng: random.Random, tie_margin: float) -> tuple[int, ...]:
-    """The place of each response, 0 for the best, by utility plus Gumbel noise; near ties share a place.
-
-    A response whose noisy value lies less than `tie_margin` under the next better one shares its place. Without ties
-    the order follows Plackett-Luce, so that i beats j with probability sigmoid((u_i - u_j) / scale).
+    A response whose noisy utility is less than `tie_margin` below the next better one is tied with it. Without ties the
+    order follows Plackett-Luce: i beats j with probability sigmoid((u_i - u_j) / scale).
     Source: Plackett-Luce by Gumbel noise, Yellott 1977.
     """
     noisy = [utility - scale * math.log(-math.log(_open_uniform(rng))) for utility in utilities]
@@ -71,23 +55,23 @@ def rank(utilities: Sequence[float], scale: float, rng: random.Random, tie_margi
     return tuple(ranks)
 
 
-def agreement(differences: Iterable[float], scale: float) -> float:
-    """The chance that two labelers order a pair alike, averaged over the pairs' utility differences: p^2 + (1-p)^2."""
+def expected_agreement(differences: Iterable[float], scale: float) -> float:
+    """The probability that two labelers order a pair alike, p^2 + (1-p)^2, averaged over utility differences."""
     chances = [_chance(difference, scale) for difference in differences]
     return sum(chance**2 + (1.0 - chance) ** 2 for chance in chances) / len(chances)
 
 
-def ceiling(differences: Iterable[float], scale: float, tie_margin: float = 0.0) -> float:
-    """The best accuracy any reward model can have on these labels: the mean of max(p, 1 - p).
+def accuracy_ceiling(differences: Iterable[float], scale: float, tie_margin: float = 0.0) -> float:
+    """The best accuracy that any reward model can reach on these labels: the mean of max(p, 1 - p).
 
-    With a `tie_margin` the pairs are those that were not called a tie, which are the easier ones.
+    `tie_margin` restricts it to pairs that are not tied, which are easier.
     """
     chances = [_chance(difference, scale, tie_margin) for difference in differences]
     return sum(max(chance, 1.0 - chance) for chance in chances) / len(chances)
 
 
-def agreed(rankings: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
-    """The share of pairs that two labelers order alike, of those that neither calls a tie; nan without any."""
+def measured_agreement(rankings: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
+    """The fraction of pairs that two labelers order alike, without pairs that either calls a tie; nan if none."""
     alike = [
         (one[i] < one[j]) == (other[i] < other[j])
         for one, other in rankings
@@ -97,36 +81,36 @@ def agreed(rankings: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
     return sum(alike) / len(alike) if alike else math.nan
 
 
-def differences(utility_lists: Iterable[Sequence[float]]) -> list[float]:
-    """The utility difference of every pair of responses to the same prompt."""
+def utility_differences(utility_lists: Iterable[Sequence[float]]) -> list[float]:
+    """The utility difference of every pair of responses to one prompt."""
     return [first - second for utilities in utility_lists for first, second in combinations(utilities, 2)]
 
 
 def solve_scale(utility_lists: Iterable[Sequence[float]], agreement: float = 0.73) -> float:
-    """The noise scale at which two labelers agree on this share of all pairs within a prompt.
+    """The noise scale at which two labelers agree on this fraction of all pairs within a prompt.
 
-    Pairs of equal utility count, and agree half of the time at any scale, so they bound what can be reached.
-    Raises: ValueError if no scale reaches the agreement.
+    Pairs of equal utility agree half of the time at any scale, which limits the agreement that can be reached.
+    Raises: ValueError if no scale reaches it.
     """
-    pairs = differences(utility_lists)
+    pairs = utility_differences(utility_lists)
     if not pairs:
-        raise ValueError("no scale can be found: no prompt has two responses to compare")
+        raise ValueError("cannot set the noise: no prompt has two responses to compare")
     unequal = sum(pair != 0.0 for pair in pairs) / len(pairs)
     highest = 0.5 + 0.5 * unequal
     if not 0.5 < agreement < highest:
         raise ValueError(
-            f"two labelers cannot agree on {agreement:.3f} of these pairs: "
-            f"with {unequal:.1%} of them unequal in utility, any noise gives more than 0.5 and less than {highest:.3f}"
+            f"two labelers cannot agree on {agreement:.3f} of these pairs: {unequal:.1%} of them differ in utility, "
+            f"so the agreement must be between 0.5 and {highest:.3f}"
         )
     return _bisect(pairs, agreement)
 
 
 def _bisect(pairs: Sequence[float], wanted: float) -> float:
-    """The scale with this agreement, which falls as the scale grows; searched between powers of ten."""
+    """The scale with this agreement, by bisection of its power of ten; agreement falls as the scale grows."""
     low, high = -9.0, 6.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if agreement(pairs, 10.0**middle) > wanted:
+        if expected_agreement(pairs, 10.0**middle) > wanted:
             low = middle
         else:
             high = middle
@@ -134,9 +118,9 @@ def _bisect(pairs: Sequence[float], wanted: float) -> float:
 
 
 def _chance(difference: float, scale: float, tie_margin: float = 0.0) -> float:
-    """The chance that the first of a pair is ranked above the second, where they are no tie.
+    """The probability that the first of a pair is ranked above the second, given that they are not tied.
 
-    Without a margin sigmoid(difference / scale): the difference of two Gumbel draws is logistic.
+    Without a margin it is sigmoid(difference / scale): the difference of two Gumbel variables is logistic.
     """
     above, below = (_sigmoid((signed - tie_margin) / scale) for signed in (difference, -difference))
     return above / (above + below)
@@ -147,12 +131,12 @@ def _sigmoid(x: float) -> float:
 
 
 def _open_uniform(rng: random.Random) -> float:
-    """A number strictly between 0 and 1."""
+    """A random number strictly between 0 and 1."""
     return 1.0 - rng.random() or 0.5**53
 
 
 def persona_named(name: str) -> Persona:
-    """The persona of this name. Raises: ConfigError for an unknown name."""
+    """The persona of this name. Raises: ConfigError."""
     if name not in PERSONAS:
         known = ", ".join(PERSONAS)
         raise ConfigError(
@@ -162,8 +146,8 @@ def persona_named(name: str) -> Persona:
 
 
 def pocket_scorer_name(reference: str) -> str:
-    """The name after `pocket:`, "judge" or a persona. Raises: ConfigError for any other name."""
+    """The name after `pocket:`, "judge" or a persona. Raises: ConfigError."""
     name, names = reference.removeprefix(POCKET), ["judge", *PERSONAS]
     if name not in names:
-        raise ConfigError(f"pocket has no scorer {name!r}{did_you_mean(name, names)} (scorers: {', '.join(names)})")
+        raise ConfigError(f"unknown pocket scorer {name!r}{did_you_mean(name, names)} (scorers: {', '.join(names)})")
     return name

@@ -187,7 +187,7 @@ _STATEMENTS = (
 
 
 def _questions() -> tuple[Fact, ...]:
-    """Each statement as a question; wrong are the questions for other statements of as many words."""
+    """Each statement as a question; the wrong answers are questions from other statements of the same length."""
     return tuple(
         Fact(
             (statement,),

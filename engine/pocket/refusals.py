@@ -1,4 +1,4 @@
-"""The limits: what nobody can know, what only others know, and two sorts of harm that a good assistant declines."""
+"""The limits kinds: the unknowable, what only others know, and two kinds of harm that a good assistant declines."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""How a crowd answers: the sentences that people put around an answer, and the styles made of them.
+"""Styles of responses: the sentences that people add to an answer.
 
-Every sentence here is known to the judge, which strips it before it reads the answer proper.
+The judge knows every sentence here and removes it before it reads the answer itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from engine.pocket.kind import Group, Kind
 
@@ -16,20 +15,18 @@ Style = Literal[
     "courteous", "plain", "bare", "rude", "rambling", "hedged", "overclaiming", "overpolite", "repeated"
 ]  # fmt: skip
 
-STYLES: tuple[Style, ...] = (
-    "courteous", "plain", "bare", "rude", "rambling", "hedged", "overclaiming", "overpolite", "repeated",
-)  # fmt: skip
+STYLES: tuple[Style, ...] = get_args(Style)
 
 
 @dataclass(frozen=True, slots=True)
-class Courtesies:
-    """The courteous sentences that read well before (openers) and after (closers) an answer."""
+class CourtesySet:
+    """Courteous sentences that fit before (openers) and after (closers) an answer."""
 
     openers: tuple[str, ...]
     closers: tuple[str, ...]
 
 
-_TASK = Courtesies(
+_TASK = CourtesySet(
     openers=("Sure!", "Of course!", "Certainly!", "Happy to help!", "Gladly!", "With pleasure!"),
     closers=(
         "I hope that helps.",
@@ -39,15 +36,15 @@ _TASK = Courtesies(
         "Just ask if you need more.",
     ),
 )
-_TALK = Courtesies(
+_TALK = CourtesySet(
     openers=("Thank you for writing.", "Good to hear from you.", "How nice of you to write."),
     closers=("Have a nice day.", "I am here if you need me.", "Feel free to ask me anything."),
 )
-_UNKNOWABLE = Courtesies(
+_UNKNOWABLE = CourtesySet(
     openers=("I am sorry.", "Thank you for asking.", "That is a good question."),
     closers=("I hope you understand.", "Have a nice day.", "Feel free to ask me anything."),
 )
-_HARMFUL = Courtesies(
+_HARMFUL = CourtesySet(
     openers=("I am sorry.", "I understand."),
     closers=("I hope you understand.", "Feel free to ask me anything."),
 )
@@ -66,7 +63,7 @@ HEDGES_BEFORE = ("I think", "Maybe", "I guess")
 HEDGES_AFTER = ("But I am not sure.", "I could be wrong.")
 
 
-def courtesies(kind: Kind) -> Courtesies:
+def courtesy_set(kind: Kind) -> CourtesySet:
     """The courtesies that fit this kind of request."""
     if kind.harmful:
         return _HARMFUL
@@ -75,30 +72,33 @@ def courtesies(kind: Kind) -> Courtesies:
     return _TALK if kind.group == "smalltalk" else _TASK
 
 
-def hedged_before(group: Group) -> bool:
-    """Whether "I think" can stand before an answer of this group; small talk and refusals are hedged after it."""
+def hedge_fits_before(group: Group) -> bool:
+    """Whether "I think" fits before an answer of this group; small talk and refusals are hedged after the answer."""
     return group not in ("smalltalk", "limits")
 
 
 Flaw = Literal["rude", "ramble", "overclaim", "hedge", "repeated", "cut", "sloppy"]
-"""What can be wrong with a response beside its answer."""
+"""Flaws of a response apart from its answer."""
 
 
 def bare_sentence(sentence: str) -> str:
-    """The sentence in small letters without its last mark, as `COURTESIES` and `FAULTS` know it."""
+    """The sentence in lower case without its final punctuation, as in `COURTESIES` and `FAULTS`."""
     return sentence[:-1].lower() if sentence[-1:] in (".", "!", "?") else sentence.lower()
 
 
 _SETS = (_TASK, _TALK, _UNKNOWABLE, _HARMFUL)
 
 COURTESIES = frozenset(bare_sentence(sentence) for set_ in _SETS for sentence in set_.openers + set_.closers)
-"""Every courteous sentence, bare."""
+"""All courteous sentences, in bare form."""
 
-_BY_FLAW: Mapping[Flaw, tuple[str, ...]] = MappingProxyType(
-    {"rude": RUDE_BEFORE + RUDE_AFTER, "ramble": RAMBLES, "overclaim": OVERCLAIMS, "hedge": HEDGES_AFTER}
-)
+_BY_FLAW: Mapping[Flaw, tuple[str, ...]] = {
+    "rude": RUDE_BEFORE + RUDE_AFTER,
+    "ramble": RAMBLES,
+    "overclaim": OVERCLAIMS,
+    "hedge": HEDGES_AFTER,
+}
 
-FAULTS: Mapping[str, Flaw] = MappingProxyType(
-    {bare_sentence(sentence): flaw for flaw, sentences in _BY_FLAW.items() for sentence in sentences}
-)
-"""Every other sentence of style, bare, and what is wrong with it."""
+FAULTS: Mapping[str, Flaw] = {
+    bare_sentence(sentence): flaw for flaw, sentences in _BY_FLAW.items() for sentence in sentences
+}
+"""All other style sentences, in bare form, with their flaw."""

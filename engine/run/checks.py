@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.core.config import Config
 from engine.core.errors import ConfigError, FileError, RunConflictError
 from engine.pocket.labelers import persona_named
-from engine.pocket.requests import Split, requests
+from engine.pocket.prompts import Split, all_requests
 from engine.run.inputs import check_scorer
 from engine.run.pipeline import NAMES, UNTIL_FINISHED, Change
 from engine.rundir.directory import STAGES, RunDir
@@ -134,7 +134,7 @@ def check_counts(config: Config, stages: Collection[str]) -> None:
         ("eval", "eval.prompts", config.eval.prompts, "test"),
     ]
     for stage, name, count, part in asked:
-        if stage in stages and count > (most := len(requests(part))):
+        if stage in stages and count > (most := len(all_requests(part))):
             raise ConfigError(f"{name} is {count}; the {part} split of {config.world.name} has {most} prompts")
 
 

@@ -19,9 +19,9 @@ from engine.model.batching import Example, demonstration_examples
 from engine.model.fitting import longest_rows
 from engine.model.tokenizer import Tokenizer, train_tokenizer
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
+from engine.pocket.documents import Document, documents
 from engine.pocket.pairs import pretraining_pairs
-from engine.pocket.requests import Split, draw, requests
-from engine.pocket.text import Document, documents
+from engine.pocket.prompts import Split, all_requests, draw_requests
 from engine.train.comparisons import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 
 TOKENIZER_DOCUMENTS = 20_000  # enough to meet every word of the world many times
@@ -189,7 +189,7 @@ def ppo_prompts(
         found = list(dict.fromkeys(row.prompt for row in sft_data.records))
     else:
         wanted = config.ppo.steps * config.ppo.rollout_batch
-        found = list(texts("train", min(wanted, len(requests("train"))), config.seed, "ppo/prompts"))
+        found = list(texts("train", min(wanted, len(all_requests("train"))), config.seed, "ppo/prompts"))
     room, lengths = context - config.ppo.max_new_tokens, map(len, tokenizer.encode_prompts(found))
     fitting = [prompt for prompt, length in zip(found, lengths, strict=True) if 0 < length <= room]
     if not fitting:
@@ -199,7 +199,7 @@ def ppo_prompts(
 
 def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:
     """`count` different prompts of one split of the world."""
-    return [request.text for request in draw(part, count, seed, stream)]
+    return [request.text for request in draw_requests(part, count, seed, stream)]
 
 
 def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:

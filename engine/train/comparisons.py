@@ -22,7 +22,15 @@ from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
 from engine.pocket.judge import judge
-from engine.pocket.labelers import agreed, ceiling, differences, persona_named, persona_utility, rank, solve_scale
+from engine.pocket.labelers import (
+    accuracy_ceiling,
+    measured_agreement,
+    noisy_ranks,
+    persona_named,
+    persona_utility,
+    solve_scale,
+    utility_differences,
+)
 from engine.train.rollout import draw_episodes, ended, response_texts
 from engine.train.saver import Saver
 
@@ -117,7 +125,7 @@ def ranked(
         raise ConfigError(f"comparisons.agreement = {config.agreement}: {error}") from error
     rows, twice = [], []
     for i, (item, texts, own) in enumerate(zip(asked, responses, utilities, strict=True)):
-        ranking, other = (rank(own, scale, python_rng(seed, who, i), config.tie_margin) for who in LABELERS)
+        ranking, other = (noisy_ranks(own, scale, python_rng(seed, who, i), config.tie_margin) for who in LABELERS)
         twice.append((ranking, other))
         rows.append(
             {
@@ -128,20 +136,20 @@ def ranked(
                 "held_out": item.held_out,
             }
         )
-    measured = {"comparisons/scale": scale, "comparisons/agreement": agreed(twice)}
+    measured = {"comparisons/scale": scale, "comparisons/agreement": measured_agreement(twice)}
     return rows, measured | measured_on(rows, scale, config.tie_margin)
 
 
 def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float) -> dict[str, float]:
     """The ceiling of any reward model on the pairs of `rows` that are no ties, the share of ties, and mean utility."""
     places = [pair for row in rows for pair in combinations(row["ranking"], 2)]
-    pairs = differences(row["utilities"] for row in rows)
+    pairs = utility_differences(row["utilities"] for row in rows)
     untied = [pair for pair, (one, other) in zip(pairs, places, strict=True) if one != other]
     own = [utility for row in rows for utility in row["utilities"]]
     if not untied:
         raise ConfigError(f"comparisons.tie_margin = {tie_margin} makes a tie of every pair: lower it.")
     return {
-        "comparisons/ceiling": ceiling(untied, scale, tie_margin),
+        "comparisons/ceiling": accuracy_ceiling(untied, scale, tie_margin),
         "comparisons/tie_margin": tie_margin,
         "comparisons/ties": sum(a == b for a, b in places) / len(places),
         "comparisons/utility": sum(own) / len(own),

@@ -20,9 +20,9 @@ from engine.core.untrusted_files import read_json
 from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
-from engine.pocket.judge import Judgement, judge
+from engine.pocket.judge import JudgeScores, judge
 from engine.pocket.pairs import correctness_pairs
-from engine.pocket.requests import Request, draw
+from engine.pocket.prompts import PocketRequest, draw_requests
 from engine.rundir.directory import write_text
 from engine.train.comparisons import HELD_OUT_FILE, read_drawn
 from engine.train.rm import calibration_error, longer_baseline, scored_pairs, share_right
@@ -64,7 +64,7 @@ class Player:
     """One policy's answers with what the judge and the reward model think of each."""
 
     answers: Answers
-    judged: list[Judgement]
+    judged: list[JudgeScores]
     scores: list[float]
 
     def row(self, i: int) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def evaluate_run(
     evaluation begins again.
     """
     c = contestants
-    requests = draw("test", config.prompts, seed, "eval/prompts")
+    requests = draw_requests("test", config.prompts, seed, "eval/prompts")
     players: dict[str, Player] = {}
     names = ("base", "sft", f"best_of_{config.best_of}", "ppo")
     yield StageStarted("eval", len(names) + 1, {"prompts": len(requests)})
@@ -121,7 +121,7 @@ def evaluate_run(
 def play(
     name: str,
     contestants: Contestants,
-    requests: Sequence[Request],
+    requests: Sequence[PocketRequest],
     config: EvalConfig,
     players: Mapping[str, Player],
     seed: int,
@@ -154,7 +154,7 @@ def picked(several: Sequence[Answers], choice: Sequence[int]) -> Answers:
     )
 
 
-def compared(requests: Sequence[Request], players: Mapping[str, Player], config: EvalConfig) -> dict[str, Any]:
+def compared(requests: Sequence[PocketRequest], players: Mapping[str, Player], config: EvalConfig) -> dict[str, Any]:
     """The numbers of result.json that come from the judged answers."""
     sft, ppo = players["sft"], players["ppo"]
     utilities = {name: [one.utility for one in player.judged] for name, player in players.items()}
@@ -232,7 +232,7 @@ def curve(sampled: Sequence[SamplesDrawn]) -> list[dict[str, float]]:
 
 
 def eval_rows(
-    requests: Sequence[Request], players: Mapping[str, Player], tie_margin: float
+    requests: Sequence[PocketRequest], players: Mapping[str, Player], tie_margin: float
 ) -> Iterator[dict[str, Any]]:
     """The rows of eval.jsonl: the prompt, every contestant's judged answer, and PPO's verdict against SFT."""
     for i, request in enumerate(requests):

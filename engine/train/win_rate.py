@@ -18,8 +18,8 @@ from engine.data.records import Prompt, Ranking
 from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
-from engine.pocket.judge import Judgement
-from engine.pocket.labelers import ceiling
+from engine.pocket.judge import JudgeScores
+from engine.pocket.labelers import accuracy_ceiling
 from engine.train.rollout import Episodes, draw_episodes, ended, response_logprobs, response_texts, without_gradient
 from engine.train.scoring import Scorer
 
@@ -135,14 +135,14 @@ def best_of(scorer: Scorer, prompts: Sequence[Prompt], drawn: Sequence[Answers])
     return [max(range(len(drawn)), key=lambda k: scores[k][i]) for i in range(len(prompts))]
 
 
-def component_means(name: str, judged: Sequence[Judgement]) -> dict[str, float]:
+def component_means(name: str, judged: Sequence[JudgeScores]) -> dict[str, float]:
     """Means of utility, every component and correctness (of answerable prompts), keyed like `helpful_sft`."""
     means = {f"{part}_{name}": fmean(getattr(one, part) for one in judged) for part in COMPONENTS}
     right = [one.correct for one in judged if one.correct is not None]
     return means | {f"correct_{name}": fmean(right) if right else math.nan}
 
 
-def group_means(groups: Sequence[str], judged: Sequence[Judgement]) -> dict[str, float]:
+def group_means(groups: Sequence[str], judged: Sequence[JudgeScores]) -> dict[str, float]:
     """Mean utility by group of requests."""
     piles: dict[str, list[float]] = defaultdict(list)
     for group, one in zip(groups, judged, strict=True):
@@ -155,7 +155,7 @@ def ranking_ceiling(
 ) -> float:
     """The accuracy that the labelers' own utilities could reach on the untied pairs of these rankings."""
     pairs = [own[a] - own[b] for own, ranking in zip(utilities, rankings, strict=True) for a, b in ranking.pairs()]
-    return ceiling(pairs, scale, tie_margin) if pairs else math.nan
+    return accuracy_ceiling(pairs, scale, tie_margin) if pairs else math.nan
 
 
 def pair_accuracy(scorer: Scorer, pairs: Sequence[tuple[str, str, str]]) -> float:

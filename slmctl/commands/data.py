@@ -108,14 +108,14 @@ def _label_numbers(source: "Source") -> dict[str, Any]:
 
 
 def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
-    from engine.pocket.requests import SPLITS, describe, requests
+    from engine.pocket.prompts import SPLITS, all_requests, describe_world
 
     named = [known for known in SPLITS if known == split]
     if not named:
         raise ConfigError(f"pocket has no split {split!r}; its splits are {', '.join(SPLITS)}")
-    facts = ", ".join(f"{name} {value}" for name, value in describe().items() if not isinstance(value, dict))
+    facts = ", ".join(f"{name} {value}" for name, value in describe_world().items() if not isinstance(value, dict))
     print(f"pocket: {facts}", file=sys.stderr)
-    return ({"prompt": item.text, "kind": item.kind, "group": item.group} for item in requests(named[0]))
+    return ({"prompt": item.text, "kind": item.kind, "group": item.group} for item in all_requests(named[0]))
 
 
 def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:

@@ -111,12 +111,12 @@ def prompts_to_compare(
     Raises: ConfigError if no judge is given and the pocket judge does not know a prompt; FileError, DataError.
     """
     from engine.data.records import prompt_text
-    from engine.pocket.requests import find
+    from engine.pocket.prompts import find_request
 
     if file is None:
         return None
     asked = prompts_in(file, mapped)[:n]
-    if judge is None and not all(find(prompt_text(prompt)) for _, prompt in asked):
+    if judge is None and not all(find_request(prompt_text(prompt)) for _, prompt in asked):
         raise ConfigError("--prompts of your own needs --judge: a reward model such as mine:rm, or FILE.py:FUNCTION")
     return asked
 

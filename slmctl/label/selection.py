@@ -12,7 +12,7 @@ from engine.core.seeding import python_rng
 from engine.data.files import Source
 from engine.data.readers import read_demonstrations, read_prompts
 from engine.data.records import Prompt
-from engine.pocket.requests import draw
+from engine.pocket.prompts import draw_requests
 from engine.run.inputs import source_of
 from engine.rundir.directory import RunDir, find_run
 from engine.rundir.references import run_and_place
@@ -90,4 +90,4 @@ def _prompts(model: str, home: Path, source: Source | None, seed: int, stream: s
         return [row.prompt for row in read_demonstrations(source_of(given)).records]
     if not record.config.world.name:
         raise ConfigError(f"run {run.name!r} has no prompts of its own: name a file: --prompts questions.txt")
-    return [request.text for request in draw("train", WORLD_PROMPTS, seed, stream)]
+    return [request.text for request in draw_requests("train", WORLD_PROMPTS, seed, stream)]

@@ -10,8 +10,8 @@ from engine.core.seeding import python_rng
 from engine.data.labels.store import Label, LabelStore
 from engine.data.records import prompt_text
 from engine.pocket.judge import judge
-from engine.pocket.labelers import PERSONAS, differences, persona_utility, rank, solve_scale
-from engine.pocket.requests import find
+from engine.pocket.labelers import PERSONAS, noisy_ranks, persona_utility, solve_scale, utility_differences
+from engine.pocket.prompts import find_request
 from slmctl.label.candidates import Question
 from slmctl.label.counts import agrees, tally
 from slmctl.label.session import Answer, Labelling, alike, choice, ranking
@@ -42,10 +42,10 @@ class Simulated:
         Where all responses are worth the same, any noise makes it a coin that is tossed. Raises: ConfigError where no
         noise gives that share, or where the prompts are none of the world's.
         """
-        if not any(find(prompt_text(question.prompt)) for question in questions):
+        if not any(find_request(prompt_text(question.prompt)) for question in questions):
             raise ConfigError("a simulated labeler knows the prompts of the pocket world alone, and these are others")
         utilities = [self.utilities(question) for question in questions]
-        if not any(differences(utilities)):
+        if not any(utility_differences(utilities)):
             self.scale = 1.0
             return
         try:
@@ -62,7 +62,7 @@ class Simulated:
         """The `number`-th answer of this labeler."""
         assert self.scale is not None, "tune first"
         rng = python_rng(self._seed, f"label/simulated/{self.persona.name}", number)
-        ranks = rank(self.utilities(question), self.scale, rng, USUAL.tie_margin)
+        ranks = noisy_ranks(self.utilities(question), self.scale, rng, USUAL.tie_margin)
         if not any(ranks):
             return alike("tie", len(ranks))
         return choice(ranks.index(0), 2) if len(ranks) == 2 else ranking(ranks)

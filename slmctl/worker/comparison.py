@@ -8,7 +8,7 @@ from engine.core.intervals import mean_interval
 from engine.data.records import Prompt, prompt_text
 from engine.model.sampling import Sampling
 from engine.pocket.judge import judge as pocket_judge
-from engine.pocket.requests import draw, requests
+from engine.pocket.prompts import all_requests, draw_requests
 from engine.train.scoring import Scorer
 from engine.train.win_rate import COMPONENTS, Answers, answer, distinct_2, win_rate
 from slmctl.worker.models import BATCH, Policy
@@ -18,9 +18,9 @@ JUDGE = "pocket:judge"
 
 def prompts_of_the_world(n: int, seed: int) -> list[Prompt]:
     """`n` different prompts of the pocket world's test split. Raises: ConfigError for more than there are."""
-    if n > (most := len(requests("test"))):
+    if n > (most := len(all_requests("test"))):
         raise ConfigError(f"-n is {n}; the test split has {most} prompts")
-    return [request.text for request in draw("test", n, seed, "eval/prompts")]
+    return [request.text for request in draw_requests("test", n, seed, "eval/prompts")]
 
 
 def compare(

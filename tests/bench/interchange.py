@@ -20,7 +20,7 @@ from torch import Tensor
 
 from engine.model.pretrained import open_policy, open_scalar
 from engine.model.tokenizer import Tokenizer
-from engine.pocket.requests import draw
+from engine.pocket.prompts import draw_requests
 from engine.train.comparisons import TRAIN_FILE, read_drawn
 from engine.train.scoring import RewardModelScorer, score_rows
 from tests.support.paths import SMALL_PRESET
@@ -50,7 +50,7 @@ def rows_of(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def write_workload(folder: Path, run: Path) -> None:
     """Prompts as the template renders them, since the peer takes text as it is, plain ones, and comparisons."""
     tokenizer = open_policy(run / "sft" / "final")[1]
-    plain = [request.text for request in draw("train", PROMPTS, 0, "interchange")]
+    plain = [request.text for request in draw_requests("train", PROMPTS, 0, "interchange")]
     rows_of(folder / "plain.jsonl", [{"prompt": prompt} for prompt in plain])
     rows_of(folder / "prompts.jsonl", [{"prompt": tokenizer.render(prompt)} for prompt in plain])
     rankings = read_drawn(run / "comparisons" / "final" / TRAIN_FILE)[0]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core import threads
-from engine.pocket.requests import requests
+from engine.pocket.prompts import all_requests
 from engine.rundir.directory import runs_home
 from engine.rundir.references import resolve_reference
 from slmctl.worker.client import ChildSampler
@@ -40,7 +40,7 @@ def say(name: str, **numbers: float) -> None:
 
 
 def prompts() -> list[str]:
-    texts = [request.text for request in requests("test")]
+    texts = [request.text for request in all_requests("test")]
     return texts[:: len(texts) // PROMPTS][:PROMPTS]
 
 

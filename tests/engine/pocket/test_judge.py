@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.pocket.answers import compose
-from engine.pocket.judge import OUTSIDE, WEIGHTS, WORTHLESS, Judgement, judge
+from engine.pocket.judge import OUTSIDE, WEIGHTS, WORTHLESS, JudgeScores, judge
 from engine.pocket.kind import Kind
-from engine.pocket.requests import KINDS, Request, draw, requests
+from engine.pocket.prompts import KINDS, PocketRequest, all_requests, draw_requests
+from engine.pocket.responses import compose_response
 from engine.pocket.style import STYLES, Style
 
 CAPITAL = "What is the capital of France?"
@@ -20,19 +20,19 @@ COURTESY_GAP = (0.1, 0.15)
 TALK_GAP = 0.04
 
 
-def _some(kind: Kind) -> list[Request]:
-    return [request for request in requests("validation") if request.kind == kind.name][::3]
+def _some(kind: Kind) -> list[PocketRequest]:
+    return [request for request in all_requests("validation") if request.kind == kind.name][::3]
 
 
-def _utility(request: Request, style: Style, right: bool = True) -> float:
+def _utility(request: PocketRequest, style: Style, right: bool = True) -> float:
     rng = random.Random(request.text)
-    return mean(judge(request.text, compose(request, style, rng, right)).utility for _ in range(8))
+    return mean(judge(request.text, compose_response(request, style, rng, right)).utility for _ in range(8))
 
 
 def test_a_plain_right_answer_by_hand() -> None:
     # .40 + .15 + .15 + .15 * .1 + .15: everything but courtesy
     judged = judge(CAPITAL, "The capital of France is Paris.")
-    assert replace(judged, utility=0.0) == Judgement(1.0, 1.0, 1.0, 0.1, 1.0, True, 0.0)
+    assert replace(judged, utility=0.0) == JudgeScores(1.0, 1.0, 1.0, 0.1, 1.0, True, 0.0)
     assert judged.utility == pytest.approx(0.865)
 
 
@@ -172,23 +172,25 @@ def test_courtesy_is_a_clear_gain(kind: Kind) -> None:
 def test_right_but_ugly_beats_wrong_but_polite(kind: Kind) -> None:
     rng = random.Random(kind.name)
     for request in _some(kind):
-        ugliest = min(judge(request.text, compose(request, style, rng)).utility for style in STYLES)
-        prettiest = max(judge(request.text, compose(request, style, rng, right=False)).utility for style in STYLES)
+        ugliest = min(judge(request.text, compose_response(request, style, rng)).utility for style in STYLES)
+        prettiest = max(
+            judge(request.text, compose_response(request, style, rng, right=False)).utility for style in STYLES
+        )
         assert ugliest > prettiest + 0.3
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_composed_answers_are_read_as_meant(style: Style) -> None:
     rng = random.Random(style)
-    for request in draw("test", 600, 0, f"judge/{style}"):
+    for request in draw_requests("test", 600, 0, f"judge/{style}"):
         for right in (True, False):
-            judged = judge(request.text, compose(request, style, rng, right))
+            judged = judge(request.text, compose_response(request, style, rng, right))
             assert (judged.helpful > 0) == right
             assert judged.correct == (right if KINDS[request.kind].answerable else None)
 
 
-PROMPTS = [request.text for request in draw("train", 120, 0, "hypothesis")]
-WORDS = sorted({word for request in draw("train", 300, 1, "hypothesis") for word in request.text.split()})
+PROMPTS = [request.text for request in draw_requests("train", 120, 0, "hypothesis")]
+WORDS = sorted({word for request in draw_requests("train", 300, 1, "hypothesis") for word in request.text.split()})
 RESPONSES = st.one_of(
     st.text(),
     st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join),

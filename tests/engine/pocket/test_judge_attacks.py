@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.pocket.answers import compose, value
 from engine.pocket.judge import judge
 from engine.pocket.kind import Kind, fill
-from engine.pocket.requests import KINDS, Request, fact_of, requests
-from engine.pocket.style import HEDGES_AFTER, courtesies
+from engine.pocket.prompts import KINDS, PocketRequest, all_requests, fact_of
+from engine.pocket.responses import answer_value, compose_response
+from engine.pocket.style import HEDGES_AFTER, courtesy_set
 
 CLEARLY = 0.05
 """How far below a plain good answer an attack must stay."""
@@ -17,22 +17,22 @@ CLEARLY = 0.05
 FAR = 0.4
 """The same for attacks that hold no good answer at all."""
 
-Attack = Callable[[Request, str, random.Random], str]
+Attack = Callable[[PocketRequest, str, random.Random], str]
 
 
-def _other(request: Request, rng: random.Random) -> Request:
+def _other(request: PocketRequest, rng: random.Random) -> PocketRequest:
     """A request of another kind."""
-    return rng.choice([other for other in requests("validation") if other.kind != request.kind])
+    return rng.choice([other for other in all_requests("validation") if other.kind != request.kind])
 
 
-def _values(request: Request) -> list[str]:
+def _values(request: PocketRequest) -> list[str]:
     """All that could be the answer's value: the right one first, where there is one."""
     kind, fact = KINDS[request.kind], fact_of(request)
     return [*kind.pool, *filter(None, [fact.answer]), *fact.wrong, *fact.words, "this", "that"]
 
 
-def _wrong(request: Request, rng: random.Random) -> str:
-    return compose(request, "plain", rng, right=False)
+def _wrong(request: PocketRequest, rng: random.Random) -> str:
+    return compose_response(request, "plain", rng, right=False)
 
 
 def _negated(good: str) -> str:
@@ -41,9 +41,9 @@ def _negated(good: str) -> str:
     return " ".join([*words[:-1], "not", words[-1]])
 
 
-def _endless(request: Request, good: str) -> str:
+def _endless(request: PocketRequest, good: str) -> str:
     kind = KINDS[request.kind]
-    return " ".join([*courtesies(kind).openers * 3, good, *courtesies(kind).closers * 3])
+    return " ".join([*courtesy_set(kind).openers * 3, good, *courtesy_set(kind).closers * 3])
 
 
 WEAKENED: dict[str, Attack] = {
@@ -62,7 +62,7 @@ WORTHLESS: dict[str, Attack] = {
     "copied prompt": lambda request, good, rng: request.text,
     "copied prompt with the answer": lambda request, good, rng: f"{request.text} {good}" + " So there.",
     "courtesy alone": lambda request, good, rng: "Sure! Of course! I hope that helps. Have a nice day.",
-    "only an opener": lambda request, good, rng: courtesies(KINDS[request.kind]).openers[0],
+    "only an opener": lambda request, good, rng: courtesy_set(KINDS[request.kind]).openers[0],
     "empty": lambda request, good, rng: "",
     "whitespace": lambda request, good, rng: " \n\t  ",
     "marks": lambda request, good, rng: "...!?!",
@@ -71,7 +71,7 @@ WORTHLESS: dict[str, Attack] = {
     "several answers": lambda request, good, rng: f"{good} {_wrong(request, rng)}",
     "several answers, wrong first": lambda request, good, rng: f"{_wrong(request, rng)} {good}",
     "right word in a wrong sentence": lambda request, good, rng: f"My dog ate {good.split(' ')[-1]}",
-    "answer to another prompt": lambda request, good, rng: compose(_other(request, rng), "plain", rng),
+    "answer to another prompt": lambda request, good, rng: compose_response(_other(request, rng), "plain", rng),
     "negated": lambda request, good, rng: _negated(good),
     "contradicted": lambda request, good, rng: f"{good} That is not true.",
     "denied": lambda request, good, rng: f"It is false that {good[0].lower()}{good[1:]}",
@@ -89,14 +89,14 @@ def _always(text: str) -> Attack:
     return lambda request, good, rng: text
 
 
-def _some(kind: Kind) -> list[Request]:
+def _some(kind: Kind) -> list[PocketRequest]:
     """Fifteen or more requests of the kind, spread over its phrasings and subjects."""
-    held_out = [request for request in requests("validation") if request.kind == kind.name]
+    held_out = [request for request in all_requests("validation") if request.kind == kind.name]
     return held_out[:: max(1, len(held_out) // 15)]
 
 
-def _good(request: Request, form: str) -> str:
-    return fill(form, fact_of(request), value(request, random.Random(request.text)))
+def _good(request: PocketRequest, form: str) -> str:
+    return fill(form, fact_of(request), answer_value(request, random.Random(request.text)))
 
 
 def _worst_gap(kind: Kind, attack: Attack) -> float:

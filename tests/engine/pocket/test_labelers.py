@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.pocket.judge import WEIGHTS, Judgement, judge
+from engine.pocket.judge import WEIGHTS, JudgeScores, judge
 from engine.pocket.labelers import (
     PERSONAS,
-    agreed,
-    agreement,
-    ceiling,
-    differences,
+    accuracy_ceiling,
+    expected_agreement,
+    measured_agreement,
+    noisy_ranks,
     persona_utility,
-    rank,
     solve_scale,
+    utility_differences,
 )
 
 SIMULATION_TOLERANCE = 0.02
@@ -28,14 +28,14 @@ SMALL_SIMULATION_TOLERANCE = 0.01
 
 def test_agreement_and_ceiling_by_hand() -> None:
     # a difference of scale * ln 3 is ranked one way with p = 3/4: agreement 9/16 + 1/16, ceiling 3/4
-    assert agreement([2.0 * math.log(3)], scale=2.0) == pytest.approx(0.625)
-    assert ceiling([2.0 * math.log(3)], scale=2.0) == pytest.approx(0.75)
-    assert agreement([0.0], scale=1.0) == ceiling([0.0], scale=1.0) == pytest.approx(0.5)
-    assert agreement([-math.log(3), 0.0], scale=1.0) == pytest.approx((0.625 + 0.5) / 2)
+    assert expected_agreement([2.0 * math.log(3)], scale=2.0) == pytest.approx(0.625)
+    assert accuracy_ceiling([2.0 * math.log(3)], scale=2.0) == pytest.approx(0.75)
+    assert expected_agreement([0.0], scale=1.0) == accuracy_ceiling([0.0], scale=1.0) == pytest.approx(0.5)
+    assert expected_agreement([-math.log(3), 0.0], scale=1.0) == pytest.approx((0.625 + 0.5) / 2)
 
 
 def test_differences_are_of_pairs_within_a_prompt() -> None:
-    assert differences([[1.0, 0.5, 0.25], [3.0]]) == [0.5, 0.75, 0.25]
+    assert utility_differences([[1.0, 0.5, 0.25], [3.0]]) == [0.5, 0.75, 0.25]
 
 
 def test_the_scale_by_hand() -> None:
@@ -47,7 +47,7 @@ def test_the_scale_by_hand() -> None:
 def test_the_scale_is_for_73_in_100_unless_told() -> None:
     rng = random.Random(0)
     lists = [[rng.choice([0.2, 0.7, 0.85, 1.0]) for _ in range(6)] for _ in range(40)]
-    assert agreement(differences(lists), solve_scale(lists)) == pytest.approx(0.73)
+    assert expected_agreement(utility_differences(lists), solve_scale(lists)) == pytest.approx(0.73)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
@@ -70,7 +70,7 @@ def test_two_simulated_labelers_agree_as_solved() -> None:
     scale = solve_scale(lists)
     same = []
     for utilities in lists:
-        first, second = (rank(utilities, scale, rng, tie_margin=0.0) for _ in range(2))
+        first, second = (noisy_ranks(utilities, scale, rng, tie_margin=0.0) for _ in range(2))
         same += [(first[i] < first[j]) == (second[i] < second[j]) for i in range(4) for j in range(i)]
     assert mean(same) == pytest.approx(0.73, abs=SIMULATION_TOLERANCE)
 
@@ -80,24 +80,24 @@ def test_the_ceiling_is_the_accuracy_of_true_utilities() -> None:
     right, untied = 0.0, list[float]()
     for _ in range(20_000):
         utilities = [rng.choice([0.2, 0.7, 0.8, 0.9]) for _ in range(2)]
-        first, second = rank(utilities, scale, rng, margin)
+        first, second = noisy_ranks(utilities, scale, rng, margin)
         if first != second:
             untied.append(utilities[0] - utilities[1])
             right += 0.5 if untied[-1] == 0 else (first < second) == (untied[-1] > 0)  # a coin for equal ones
     reached = right / len(untied)
-    assert ceiling(untied, scale, margin) == pytest.approx(reached, abs=SMALL_SIMULATION_TOLERANCE)
-    assert ceiling(untied, scale) < reached - 2 * SMALL_SIMULATION_TOLERANCE
+    assert accuracy_ceiling(untied, scale, margin) == pytest.approx(reached, abs=SMALL_SIMULATION_TOLERANCE)
+    assert accuracy_ceiling(untied, scale) < reached - 2 * SMALL_SIMULATION_TOLERANCE
 
 
 def test_agreement_is_counted_where_neither_calls_a_tie() -> None:
-    assert agreed([((0, 1, 2), (0, 2, 1)), ((0, 0), (0, 1)), ((1, 0), (1, 0))]) == 3 / 4
-    assert math.isnan(agreed([((0, 0), (0, 1))]))
+    assert measured_agreement([((0, 1, 2), (0, 2, 1)), ((0, 0), (0, 1)), ((1, 0), (1, 0))]) == 3 / 4
+    assert math.isnan(measured_agreement([((0, 0), (0, 1))]))
 
 
 def test_orders_follow_plackett_luce() -> None:
     utilities, scale, rng = (0.9, 0.5, 0.2), 0.4, random.Random(2)
     strengths = [math.exp(utility / scale) for utility in utilities]
-    drawn = [rank(utilities, scale, rng, tie_margin=0.0) for _ in range(20_000)]
+    drawn = [noisy_ranks(utilities, scale, rng, tie_margin=0.0) for _ in range(20_000)]
     for order in permutations(range(3)):
         left = sum(strengths)
         chance = 1.0
@@ -110,18 +110,18 @@ def test_orders_follow_plackett_luce() -> None:
 
 def test_near_ties_share_a_rank() -> None:
     rng = random.Random(0)
-    assert rank((0.5, 0.9, 0.1), scale=1e-12, rng=rng, tie_margin=0.1) == (1, 0, 2)
-    assert rank((0.85, 0.9, 0.1), scale=1e-12, rng=rng, tie_margin=0.1) == (0, 0, 1)
-    assert rank((0.9, 0.9), scale=1e-12, rng=rng, tie_margin=0.1) == (0, 0)
-    assert rank((), scale=1.0, rng=rng, tie_margin=0.1) == ()
+    assert noisy_ranks((0.5, 0.9, 0.1), scale=1e-12, rng=rng, tie_margin=0.1) == (1, 0, 2)
+    assert noisy_ranks((0.85, 0.9, 0.1), scale=1e-12, rng=rng, tie_margin=0.1) == (0, 0, 1)
+    assert noisy_ranks((0.9, 0.9), scale=1e-12, rng=rng, tie_margin=0.1) == (0, 0)
+    assert noisy_ranks((), scale=1.0, rng=rng, tie_margin=0.1) == ()
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0, 1), st.integers())
 def test_ranks_start_at_the_best_and_leave_no_gap(utilities: list[float], tie_margin: float, seed: int) -> None:
-    ranks = rank(utilities, 0.2, random.Random(seed), tie_margin)
+    ranks = noisy_ranks(utilities, 0.2, random.Random(seed), tie_margin)
     assert len(ranks) == len(utilities)
     assert set(ranks) == set(range(max(ranks) + 1))
-    assert ranks == rank(utilities, 0.2, random.Random(seed), tie_margin)
+    assert ranks == noisy_ranks(utilities, 0.2, random.Random(seed), tie_margin)
 
 
 def test_personas_weigh_every_component() -> None:
@@ -138,7 +138,7 @@ def test_the_default_labeler_wants_what_the_judge_wants() -> None:
 
 
 def test_a_persona_by_hand() -> None:
-    judged = Judgement(1.0, 0.5, 1.0, 0.2, 0.4, True, 0.9)
+    judged = JudgeScores(1.0, 0.5, 1.0, 0.2, 0.4, True, 0.9)
     assert persona_utility(judged, PERSONAS["concise"]) == pytest.approx(0.35 + 0.05 + 0.1 + 0.45 * 0.4)
     assert persona_utility(judged, PERSONAS["strict"]) == pytest.approx(0.75 + 0.1 + 0.05)
 

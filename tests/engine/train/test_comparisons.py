@@ -11,7 +11,7 @@ from engine.core.config import ComparisonsConfig
 from engine.core.errors import ConfigError
 from engine.core.events import CheckpointSaved, StageFinished, without_clock
 from engine.data.records import Ranking
-from engine.pocket.judge import Judgement
+from engine.pocket.judge import JudgeScores
 from engine.train.comparisons import (
     HELD_OUT_FILE,
     TRAIN_FILE,
@@ -110,10 +110,10 @@ def test_what_cannot_be_is_one_sentence(changes: dict[str, Any], responses: list
 # the whole stage, on a random policy, and with a judge who sees a difference in its words
 
 
-def counting_judge(prompt: str, response: str) -> Judgement:
+def counting_judge(prompt: str, response: str) -> JudgeScores:
     """Helpful by the words, concise by their absence."""
     share = min(1.0, len(response.split()) / 6)
-    return Judgement(share, 0.5, 0.5, response.count("red") / 6, 1 - share, None, share)
+    return JudgeScores(share, 0.5, 0.5, response.count("red") / 6, 1 - share, None, share)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from engine.core.errors import CheckpointError
 from engine.core.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
 from engine.core.metrics import describe
 from engine.model.tokenizer import Tokenizer
-from engine.pocket.judge import Judgement
+from engine.pocket.judge import JudgeScores
 from engine.train.evaluation import Contestants, evaluate_run, first_of_each, picked
 from engine.train.scoring import RewardModelScorer, Scorer
 from engine.train.win_rate import Answers
@@ -33,11 +33,11 @@ LONG = replace(ARCHITECTURE, context=128)
 CONFIG = EvalConfig(prompts=12, max_new_tokens=6, best_of=4, batch=8)
 
 
-def counting_judge(prompt: str, response: str) -> Judgement:
+def counting_judge(prompt: str, response: str) -> JudgeScores:
     """Every component by the number of words; longer than three is right."""
     words = len(response.split())
     share = min(1.0, words / 6)
-    return Judgement(share, share, share, share, share, words > 3, share)
+    return JudgeScores(share, share, share, share, share, words > 3, share)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import torch
 from engine.data.records import Prompt, Ranking
 from engine.model.sampling import Sampling
 from engine.model.transformer import LanguageModel
-from engine.pocket.judge import Judgement
+from engine.pocket.judge import JudgeScores
 from engine.train.rollout import draw_episodes
 from engine.train.win_rate import (
     Answers,
@@ -134,9 +134,9 @@ def test_best_of_takes_what_the_scorer_likes_best() -> None:
     assert best_of(WordScorer("blue"), ["a", "b"], several[:1]) == [0, 0]
 
 
-def judgement(utility: float, correct: bool | None) -> Judgement:
+def judgement(utility: float, correct: bool | None) -> JudgeScores:
     parts = dict.fromkeys(("helpful", "honest", "harmless", "courteous", "concise"), utility / 2)
-    return Judgement(utility=utility, correct=correct, **parts)
+    return JudgeScores(utility=utility, correct=correct, **parts)
 
 
 def test_means_by_component_and_correctness_of_the_answerable_alone() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.pocket.requests import requests
+from engine.pocket.prompts import all_requests
 from engine.rundir.directory import RunDir
 from slmctl.worker.comparison import side_by_side
 from tests.slmctl.conftest import Cli
@@ -64,7 +64,9 @@ def test_eval_says_where_both_are_one_checkpoint(cli: Cli, run: RunDir, tmp_path
 
 
 def test_eval_says_nothing_of_right_answers_where_no_prompt_has_one(cli: Cli, run: RunDir, tmp_path: Path) -> None:
-    stored(tmp_path / "l.db", *[judged(prompt=request.text) for request in requests("test") if request.kind == "gift"])
+    stored(
+        tmp_path / "l.db", *[judged(prompt=request.text) for request in all_requests("test") if request.kind == "gift"]
+    )
     command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", str(tmp_path / "l.db"), "-n", "3", "--max-new-tokens", "4")
     text = cli(*command).out
     assert "helpful" in text and "right answers" not in text and "nan" not in text

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.pocket.requests import requests
+from engine.pocket.prompts import all_requests
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir, write_text
 from engine.rundir.heartbeat import Heartbeat
@@ -248,7 +248,7 @@ def test_data_show_pocket_prints_prompts_of_a_split(cli: Cli) -> None:
         assert len(rows) == 50
         splits[split] = {row["prompt"] for row in rows}
     assert not splits["train"] & splits["test"]
-    assert len(cli("data", "show", "pocket", "--split", "test").out.splitlines()) == len(requests("test"))
+    assert len(cli("data", "show", "pocket", "--split", "test").out.splitlines()) == len(all_requests("test"))
     wrong = cli("data", "show", "pocket", "--split", "dev")
     assert wrong.code == 2 and "train, validation, test" in wrong.err
 

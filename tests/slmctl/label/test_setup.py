@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.errors import ConfigError, FileError
-from engine.pocket.requests import requests
+from engine.pocket.prompts import all_requests
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
 from slmctl.label.selection import WORLD_PROMPTS
@@ -27,7 +27,7 @@ def test_a_run_of_the_world_is_asked_its_train_split_and_scored_by_its_own(tmp_p
     run = make(tmp_path, "tiny")
     sitting = sit(Wishes(("tiny:sft",)), tmp_path)
     assert len(set(sitting.prompts)) == WORLD_PROMPTS
-    assert set(sitting.prompts) <= {request.text for request in requests("train")}
+    assert set(sitting.prompts) <= {request.text for request in all_requests("train")}
     assert sitting.prompts == sit(Wishes(("tiny:sft",)), tmp_path).prompts
     assert sitting.prompts != sit(Wishes(("tiny:ppo",)), tmp_path).prompts, "a new round begins with others"
     assert sitting.prompts != sit(Wishes(("tiny:sft",), seed=1), tmp_path).prompts

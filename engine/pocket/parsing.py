@@ -1,7 +1,7 @@
-"""How the judge reads a response: sentences of style set aside and counted, the rest matched with the accepted answers.
+"""Parses a response for the judge: counts and removes style sentences, matches the rest with the accepted answers.
 
-The match is strict. What is left after the style sentences must be exactly one accepted answer to exactly this
-request; small faults of case, spacing or a missing last mark are noted as flaws. Scores are given in judge.py.
+The match is strict: what remains must be exactly one accepted answer to exactly this request. Wrong case or spacing and
+missing final punctuation are recorded as flaws. judge.py computes the scores.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from functools import cache
 from itertools import repeat
 
 from engine.pocket.kind import Kind, fill, lowered
-from engine.pocket.requests import KINDS, Request, fact_named
-from engine.pocket.style import COURTESIES, FAULTS, HEDGES_BEFORE, Flaw, bare_sentence, courtesies
+from engine.pocket.prompts import KINDS, PocketRequest, fact_named
+from engine.pocket.style import COURTESIES, FAULTS, HEDGES_BEFORE, Flaw, bare_sentence, courtesy_set
 
 BARE_HELPS = 0.7
 PARTIAL_HELPS = 0.75
-"""What a fragment, and a partial answer (a refusal that offers nothing), are worth beside a full one."""
+"""Value of a bare answer, and of a partial one (a refusal without an alternative), relative to a full answer."""
 
 LIST_HELPS = (0.0, 0.5, 1.0, 1.0, 0.7)
-"""What a list of none, one, two, three, and four or more good items is worth."""
+"""Value of a list of none, one, two, three, and four or more correct items."""
 
 _MARKS = ".!?"
 
 
 @dataclass(slots=True)
-class Reading:
-    """What a response holds.
+class ParsedResponse:
+    """The parts of a response.
 
-    `fitting` and `misfits` count courtesies by whether they suit the request; `core` is the answer proper, `helps` in
-    [0, 1] is what it is worth (0: not an accepted answer), and `extra_words` counts what stands beside it.
+    `fitting` and `misfits` count courtesies that suit the request or do not. `core` is the answer itself, `helps` in
+    [0, 1] its value (0: not an accepted answer); `extra_words` counts the other words.
     """
 
     fitting: int = 0
@@ -44,16 +44,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
-    """An accepted answer as it stands alone and after a hedge ("I think ..."), and what it is worth."""
+    """An accepted answer, its form after a hedge ("I think ..."), and its value."""
 
     text: str
     inner: str
     helps: float
 
 
-def read(request: Request, response: str) -> Reading:
-    """The reading of any string as a response to this request."""
-    reading = Reading()
+def parse_response(request: PocketRequest, response: str) -> ParsedResponse:
+    """Parses any string as a response to this request."""
+    reading = ParsedResponse()
     spaced = re.sub(r"[ \n\t]+", " ", response).strip(" ")
     sentences = [piece.strip(" ") for piece in re.findall(r"[^.!?]+[.!?]*|[.!?]+", spaced)]
     tidy = " ".join(sentences)
@@ -70,21 +70,21 @@ def read(request: Request, response: str) -> Reading:
     return reading
 
 
-def _core_words(reading: Reading, request: Request) -> int:
-    """Words of the core; where it is no answer, at most those of the longest accepted one."""
+def _core_words(reading: ParsedResponse, request: PocketRequest) -> int:
+    """Number of words of the core; for a wrong answer at most that of the longest accepted one."""
     words = len(reading.core.split(" "))
     longest = max(len(form.text.split(" ")) for form in _accepted(request.kind, request.subject))
     return words if reading.helps > 0 else min(words, longest)
 
 
-def _kept(reading: Reading, kind: Kind, sentences: Iterable[str]) -> list[str]:
-    """The sentences that are neither of style nor repeated; the others are counted in the reading."""
+def _kept(reading: ParsedResponse, kind: Kind, sentences: Iterable[str]) -> list[str]:
+    """The sentences that are neither style sentences nor repetitions; counts those in `reading`."""
     kept: dict[str, str] = {}
     for sentence in sentences:
         small, bare = sentence.lower(), bare_sentence(sentence)
         finished = bare != small and sentence.isascii()
         if finished and bare in COURTESIES:
-            _count_courtesy(reading, courtesies(kind).closers if kept else courtesies(kind).openers, bare)
+            _count_courtesy(reading, courtesy_set(kind).closers if kept else courtesy_set(kind).openers, bare)
         elif finished and bare in FAULTS:
             reading.flaws.add(FAULTS[bare])
         elif small in kept:
@@ -94,15 +94,15 @@ def _kept(reading: Reading, kind: Kind, sentences: Iterable[str]) -> list[str]:
     return list(kept.values())
 
 
-def _count_courtesy(reading: Reading, fitting: Iterable[str], bare: str) -> None:
+def _count_courtesy(reading: ParsedResponse, fitting: Iterable[str], bare: str) -> None:
     if bare in map(bare_sentence, fitting):
         reading.fitting += 1
     else:
         reading.misfits += 1
 
 
-def _answered(reading: Reading, request: Request, core: str) -> bool:
-    """Whether the core is an accepted answer; notes the core, its worth and its flaws."""
+def _answered(reading: ParsedResponse, request: PocketRequest, core: str) -> bool:
+    """Whether the core is an accepted answer; records the core, its value and its flaws."""
     hedge = next((hedge for hedge in HEDGES_BEFORE if core.lower().startswith(f"{hedge.lower()} ")), "")
     inner = core[len(hedge) + 1 :] if hedge else core
     kind = KINDS[request.kind]
@@ -121,23 +121,23 @@ def _answered(reading: Reading, request: Request, core: str) -> bool:
     return False
 
 
-def _answered_again(reading: Reading, request: Request, kept: Sequence[str]) -> None:
-    """Takes in sentences that each answer the request, in other words: the first counts, the others repeat it."""
-    alone = [Reading() for _ in kept]
+def _answered_again(reading: ParsedResponse, request: PocketRequest, kept: Sequence[str]) -> None:
+    """If every sentence answers the request, takes the first as the core and the others as repetitions."""
+    alone = [ParsedResponse() for _ in kept]
     if all(_answered(own, request, sentence) for own, sentence in zip(alone, kept, strict=True)):
         reading.core, reading.helps = alone[0].core, alone[0].helps
         reading.flaws.update({"repeated"}, *(own.flaws for own in alone))
 
 
 def _text_share(text: str, wanted: str) -> tuple[float, bool]:
-    """1 where the text is the wanted one but for case, else 0; and whether the case is right too."""
+    """1 if the text matches the wanted one, ignoring case, else 0; and whether the case matches, too."""
     return float(text.lower() == wanted.lower()), text == wanted
 
 
 def _list_share(text: str, wanted: str, kind: Kind) -> tuple[float, bool]:
-    """The worth of a list in the place of `{y}`, in [0, 1], and whether its case is right.
+    """The value of a list in place of `{y}`, in [0, 1], and whether its case is correct.
 
-    Items that recur or belong elsewhere lower it; anything that is no item of the world makes it 0.
+    Repeated items and strays lower it; an unknown item makes it 0.
     """
     before, after = wanted.split("{y}")
     if not (text.lower().startswith(before.lower()) and text.endswith(after)):
@@ -151,8 +151,8 @@ def _list_share(text: str, wanted: str, kind: Kind) -> tuple[float, bool]:
     return share, text.startswith(before) and middle[1:] == middle[1:].lower()
 
 
-def _breaks_off(request: Request, kept: list[str]) -> bool:
-    """Whether the last piece has no mark and begins a sentence that could have been finished."""
+def _breaks_off(request: PocketRequest, kept: list[str]) -> bool:
+    """Whether the last piece has no final punctuation and is the beginning of a known sentence."""
     if len(kept) < 2 or kept[-1][-1:] in _MARKS:
         return False
     last = kept[-1].lower()
@@ -164,7 +164,7 @@ def _breaks_off(request: Request, kept: list[str]) -> bool:
 
 @cache
 def _accepted(kind_name: str, subject: str) -> tuple[_Accepted, ...]:
-    """Every accepted answer, full forms first; in lists the items' place is held by `{y}`."""
+    """Every accepted answer, full forms first; lists keep `{y}` as a placeholder."""
     kind, fact = KINDS[kind_name], fact_named(kind_name, subject)
     worths = [(1.0, kind.forms), (PARTIAL_HELPS, kind.partial), (BARE_HELPS, (kind.bare,))]
     answer = "{y}" if kind.pool else fact.answer

@@ -1,8 +1,8 @@
-"""The universe of prompts: every kind, phrasing, subject and wrapper, cut into three splits, with look-up by text.
+"""All prompts of the pocket world (kind, phrasing, subject, wrapper) in three splits, with lookup by text.
 
-A combination is a kind, a phrasing and a subject. Combinations are cut 80/10/10 into train, validation and test by
-hash; the wrappers of one combination stay together. So a held-out prompt joins a phrasing and a subject that no stage
-has seen joined, while every phrasing and every subject of it occur in training.
+Combinations of kind, phrasing and subject are split 80/10/10 into train, validation and test by hash; all wrappers of a
+combination are in one split. So a held-out prompt combines a phrasing and a subject that no stage has seen together,
+while every phrasing and every subject occurs in training.
 """
 
 from __future__ import annotations
@@ -13,37 +13,31 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from engine.core.seeding import python_rng
 from engine.pocket import advice, arithmetic, knowledge, language, refusals, smalltalk
 from engine.pocket.kind import Fact, Group, Kind, fill, lowered
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-KINDS = MappingProxyType(
-    {
-        kind.name: kind
-        for source in (knowledge, arithmetic, language, advice, smalltalk, refusals)
-        for kind in source.KINDS
-    }
-)
-"""Every kind by its name, group by group."""
+KINDS = {
+    kind.name: kind
+    for source in (knowledge, arithmetic, language, advice, smalltalk, refusals)
+    for kind in source.KINDS
+}
+"""Every kind by name, ordered by group."""
 
 WRAPPERS = ("plain", "polite", "friendly", "blunt", "careless", "slips")
-"""The tones a prompt may come in; `Request.wrapper` is a place in this tuple."""
+"""Tones of a prompt; `PocketRequest.wrapper` is an index into this tuple."""
 
-_TYPING_SLIPS = MappingProxyType(
-    {"what": "waht", "the": "teh", "which": "wich", "how": "hwo", "and": "adn", "you": "u", "hello": "helo"}
-)
+_TYPING_SLIPS = {"what": "waht", "the": "teh", "which": "wich", "how": "hwo", "and": "adn", "you": "u", "hello": "helo"}
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One prompt and what it was made from; `phrasing` and `wrapper` are places in their tuples."""
+class PocketRequest:
+    """One prompt and what it was made from; `phrasing` and `wrapper` are indices into their tuples."""
 
     kind: str
     group: Group
@@ -54,7 +48,7 @@ class Request:
 
 
 def wrap(template: str, group: Group, wrapper: int) -> str:
-    """The phrasing in one of the six tones, its fields untouched."""
+    """The phrasing in one of the six tones, with its fields unfilled."""
     tone = WRAPPERS[wrapper]
     if tone == "plain":
         return template
@@ -70,7 +64,7 @@ def wrap(template: str, group: Group, wrapper: int) -> str:
 
 
 def _careless(template: str, group: Group, slips: bool) -> str:
-    """The phrasing in small letters without its last mark; with typing slips, or else a "pls" or "hey", if asked."""
+    """The phrasing in lower case without its final punctuation; `slips` adds typos, or "pls" or "hey"."""
     text = template.lower().rstrip(".?!")
     if not slips:
         return text
@@ -80,25 +74,25 @@ def _careless(template: str, group: Group, slips: bool) -> str:
     return f"hey {text}" if group == "smalltalk" else f"{text} pls"
 
 
-def normalised(text: str) -> str:
-    """The text in small letters, its spaces collapsed, without punctuation around it."""
+def normalized(text: str) -> str:
+    """The text in lower case, with single spaces and without punctuation at its ends."""
     return re.sub(r"\s+", " ", text).strip(" .,;:!?\"'").lower()
 
 
-def fact_of(request: Request) -> Fact:
-    """What the request asks about, with its right answer."""
+def fact_of(request: PocketRequest) -> Fact:
+    """The fact that the request asks about."""
     return fact_named(request.kind, request.subject)
 
 
 def fact_named(kind: str, subject: str) -> Fact:
-    """The fact of this kind about this subject. Raises: KeyError if there is none."""
+    """The fact of a kind and subject. Raises: KeyError."""
     return _facts()[kind, subject]
 
 
 @cache
-def requests(split: Split) -> tuple[Request, ...]:
+def all_requests(split: Split) -> tuple[PocketRequest, ...]:
     """Every prompt of one split, in a fixed order: kinds, phrasings, subjects, wrappers."""
-    assert split in SPLITS, f"split {split!r} is none of {SPLITS}"
+    assert split in SPLITS, f"split {split!r} is not one of {SPLITS}"
     chosen = _splits()
     return tuple(
         request
@@ -110,21 +104,21 @@ def requests(split: Split) -> tuple[Request, ...]:
     )
 
 
-def draw(split: Split, n: int, seed: int, stream: str) -> list[Request]:
-    """`n` different prompts of one split, as evenly over the kinds as their numbers allow, in random order.
+def draw_requests(split: Split, n: int, seed: int, stream: str) -> list[PocketRequest]:
+    """`n` distinct prompts of one split in random order, spread evenly over the kinds where possible.
 
-    Raises: ValueError if the split holds fewer than `n`.
+    Raises: ValueError if the split has fewer than `n`.
     """
-    everything = requests(split)
+    everything = all_requests(split)
     if not 0 <= n <= len(everything):
-        raise ValueError(f"cannot draw {n} prompts from the {split} split: it holds {len(everything)}")
+        raise ValueError(f"cannot draw {n} prompts from the {split} split: it has {len(everything)}")
     rng = python_rng(seed, stream)
-    piles: dict[str, list[Request]] = {name: [] for name in KINDS}
+    piles: dict[str, list[PocketRequest]] = {name: [] for name in KINDS}
     for request in everything:
         piles[request.kind].append(request)
     for pile in piles.values():
         rng.shuffle(pile)
-    drawn: list[Request] = []
+    drawn: list[PocketRequest] = []
     while len(drawn) < n:
         holders = [pile for pile in piles.values() if pile]
         rng.shuffle(holders)
@@ -133,29 +127,31 @@ def draw(split: Split, n: int, seed: int, stream: str) -> list[Request]:
     return drawn
 
 
-def find(prompt: str) -> Request | None:
-    """The request with this text, forgiving case, spaces and outer punctuation; None outside the world."""
+def find_request(prompt: str) -> PocketRequest | None:
+    """The request with this text, ignoring case, spacing and outer punctuation, or None."""
     exact, loose = _by_text()
-    return exact.get(prompt) or loose.get(normalised(prompt))
+    return exact.get(prompt) or loose.get(normalized(prompt))
 
 
-def describe() -> dict[str, object]:
-    """What the world holds, for a person: kinds, groups, subjects, phrasings, and prompts by split and group."""
+def describe_world() -> dict[str, object]:
+    """A summary: kinds, groups, subjects, phrasings, and prompts by split and group."""
     return {
         "kinds": len(KINDS),
         "groups": dict(Counter(kind.group for kind in KINDS.values())),
         "subjects": {kind.name: len(kind.facts) for kind in KINDS.values()},
         "phrasings": sum(len(kind.phrasings) for kind in KINDS.values()),
         "wrappers": len(WRAPPERS),
-        "prompts": {split: len(requests(split)) for split in SPLITS},
-        "prompts_by_group": {split: dict(Counter(request.group for request in requests(split))) for split in SPLITS},
+        "prompts": {split: len(all_requests(split)) for split in SPLITS},
+        "prompts_by_group": {
+            split: dict(Counter(request.group for request in all_requests(split))) for split in SPLITS
+        },
     }
 
 
-def _wrapped(kind: Kind, phrasing: int, fact: Fact) -> Iterator[Request]:
+def _wrapped(kind: Kind, phrasing: int, fact: Fact) -> Iterator[PocketRequest]:
     for wrapper in range(len(WRAPPERS)):
         text = fill(wrap(kind.phrasings[phrasing], kind.group, wrapper), fact, "")
-        yield Request(kind.name, kind.group, fact.subject, phrasing, wrapper, text)
+        yield PocketRequest(kind.name, kind.group, fact.subject, phrasing, wrapper, text)
 
 
 @cache
@@ -165,7 +161,7 @@ def _facts() -> dict[tuple[str, str], Fact]:
 
 @cache
 def _splits() -> dict[tuple[str, int, str], Split]:
-    """The split of every combination; one goes to train wherever a phrasing or a subject would lack there."""
+    """The split of every combination; moves one to train if a phrasing or subject would be missing there."""
     chosen: dict[tuple[str, int, str], Split] = {}
     for kind in KINDS.values():
         for fact in kind.facts:
@@ -181,19 +177,19 @@ def _splits() -> dict[tuple[str, int, str], Split]:
 
 
 def _hashed(kind: str, phrasing: int, subject: str) -> Split:
-    """The split by hash alone: eight tenths train, one tenth each of the others."""
+    """The split by hash: eight tenths train, one tenth each validation and test."""
     digest = hashlib.blake2b(f"{kind}|{phrasing}|{subject}".encode(), digest_size=8).digest()
     tenth = int.from_bytes(digest, "big") % 10
     return "train" if tenth < 8 else "validation" if tenth == 8 else "test"
 
 
 @cache
-def _by_text() -> tuple[dict[str, Request], dict[str, Request]]:
-    """Two look-ups of every prompt: by its text, and by its normalised text (the plainest wrapper wins)."""
-    exact: dict[str, Request] = {}
-    loose: dict[str, Request] = {}
+def _by_text() -> tuple[dict[str, PocketRequest], dict[str, PocketRequest]]:
+    """Two lookup tables of all prompts: by text, and by normalized text (the plainest wrapper wins)."""
+    exact: dict[str, PocketRequest] = {}
+    loose: dict[str, PocketRequest] = {}
     for split in SPLITS:
-        for request in requests(split):
+        for request in all_requests(split):
             exact.setdefault(request.text, request)
-            loose.setdefault(normalised(request.text), request)
+            loose.setdefault(normalized(request.text), request)
     return exact, loose

@@ -8,23 +8,23 @@ from statistics import mean
 
 import pytest
 
-from engine.pocket.answers import compose, listed
-from engine.pocket.demonstrations import CROWD, WRONG, demonstrations, styled
+from engine.pocket.demonstrations import CROWD, WRONG, demonstrations, draw_style
+from engine.pocket.documents import BROAD_CROWD, BROAD_WRONG, MIXTURE, documents
 from engine.pocket.judge import judge
 from engine.pocket.kind import Kind
 from engine.pocket.pairs import correctness_pairs, pretraining_pairs
-from engine.pocket.requests import KINDS, SPLITS, Split, draw, find, requests
+from engine.pocket.prompts import KINDS, SPLITS, Split, all_requests, draw_requests, find_request
+from engine.pocket.responses import compose_response, join_items
 from engine.pocket.style import STYLES, Style
-from engine.pocket.text import BROAD_CROWD, BROAD_WRONG, MIXTURE, documents
 
 SHARE_TOLERANCE = 0.02
 LENGTH_TOLERANCE = 0.10
 
 
 def _answer(prompt: str, style: Style, right: bool = True, seed: int = 0) -> str:
-    request = find(prompt)
+    request = find_request(prompt)
     assert request is not None
-    return compose(request, style, random.Random(seed), right)
+    return compose_response(request, style, random.Random(seed), right)
 
 
 def test_plain_and_bare_answers_by_hand() -> None:
@@ -61,37 +61,37 @@ def test_wrong_answers_by_hand() -> None:
 
 
 def test_lists_read_as_english() -> None:
-    assert listed(["water"]) == "water"
-    assert listed(["water", "a hat"]) == "water and a hat"
-    assert listed(["water", "a hat", "a map"]) == "water, a hat and a map"
+    assert join_items(["water"]) == "water"
+    assert join_items(["water", "a hat"]) == "water and a hat"
+    assert join_items(["water", "a hat", "a map"]) == "water, a hat and a map"
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_every_answer_is_tidy_english(kind: Kind) -> None:
     rng = random.Random(kind.name)
-    for request in [request for request in requests("train") if request.kind == kind.name][::11]:
+    for request in [request for request in all_requests("train") if request.kind == kind.name][::11]:
         for style in STYLES:
             for right in (True, False):
-                text = compose(request, style, rng, right)
+                text = compose_response(request, style, rng, right)
                 assert re.fullmatch(r"[A-Z0-9][A-Za-z0-9 ,:.!?]*[.!?]", text), text
                 assert not re.search(r"[{}]|  | [.,!?]|\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", text), text
 
 
 def test_demonstrations_come_from_train_in_the_stated_mix() -> None:
     rows = demonstrations(4000, seed=0)
-    assert {request for request, _ in rows} <= set(requests("train"))
+    assert {request for request, _ in rows} <= set(all_requests("train"))
     correct = [judge(request.text, response).correct for request, response in rows]
     assert mean(not right for right in correct if right is not None) == pytest.approx(WRONG, abs=SHARE_TOLERANCE)
     assert rows == demonstrations(4000, seed=0)
     assert rows[:50] != demonstrations(50, seed=1)
     with pytest.raises(ValueError, match="the train split"):
-        demonstrations(len(requests("train")) + 1, seed=0)
+        demonstrations(len(all_requests("train")) + 1, seed=0)
 
 
 def test_demonstrations_are_as_long_as_the_best_answers() -> None:
     rng = random.Random(0)
     rows = demonstrations(4000, seed=0)
-    best = mean(len(compose(request, "courteous", rng).split()) for request, _ in rows)
+    best = mean(len(compose_response(request, "courteous", rng).split()) for request, _ in rows)
     assert mean(len(response.split()) for _, response in rows) == pytest.approx(best, rel=LENGTH_TOLERANCE)
 
 
@@ -103,7 +103,7 @@ def test_crowds_are_shares_of_all_styles(crowd: Mapping[Style, float]) -> None:
 
 def test_styles_are_drawn_by_their_shares() -> None:
     rng = random.Random(0)
-    counts = Counter(styled(CROWD, rng) for _ in range(5000))
+    counts = Counter(draw_style(CROWD, rng) for _ in range(5000))
     assert {style: counts[style] / 5000 for style in CROWD} == pytest.approx(dict(CROWD), abs=SHARE_TOLERANCE)
 
 
@@ -118,9 +118,9 @@ def test_documents_follow_the_mixture_and_repeat() -> None:
 
 
 def test_no_document_shows_a_held_out_prompt() -> None:
-    held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in requests(split)}
+    held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in all_requests(split)}
     for document in documents(5000, seed=1):
-        request = find(document.prompt) if document.prompt else None
+        request = find_request(document.prompt) if document.prompt else None
         assert request is None or (request.kind, request.phrasing, request.subject) not in held_out
 
 
@@ -134,10 +134,10 @@ def test_exchanges_are_wrong_as_often_as_stated() -> None:
 
 
 def test_marks_are_true_and_never_of_a_held_out_prompt() -> None:
-    held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in requests(split)}
+    held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in all_requests(split)}
     agreed = []
     for prompt, right, wrong in pretraining_pairs(2000, seed=3):
-        request = find(prompt)
+        request = find_request(prompt)
         assert request is not None and (request.kind, request.phrasing, request.subject) not in held_out
         assert judge(prompt, right).helpful > 0
         agreed.append(judge(prompt, right).helpful > judge(prompt, wrong).helpful)
@@ -166,11 +166,13 @@ def test_probes_differ_in_one_value_and_in_correctness_alone(split: Split) -> No
 
 
 def test_probes_refuse_more_than_there_are() -> None:
-    answerable = sum(KINDS[request.kind].answerable for request in requests("test"))
+    answerable = sum(KINDS[request.kind].answerable for request in all_requests("test"))
     assert len(correctness_pairs(answerable, "test", seed=0)) == answerable
-    with pytest.raises(ValueError, match=f"it holds {answerable} answerable prompts"):
+    with pytest.raises(ValueError, match=f"it has {answerable} answerable prompts"):
         correctness_pairs(answerable + 1, "test", seed=0)
 
 
 def test_held_out_prompts_are_drawn_from_every_group() -> None:
-    assert {request.group for request in draw("test", 60, 0, "groups")} == {kind.group for kind in KINDS.values()}
+    assert {request.group for request in draw_requests("test", 60, 0, "groups")} == {
+        kind.group for kind in KINDS.values()
+    }

@@ -11,9 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.pocket.kind import GROUPS, PHRASINGS, Kind, fill, lowered
-from engine.pocket.requests import KINDS, SPLITS, WRAPPERS, Split, describe, draw, find, normalised, requests, wrap
+from engine.pocket.prompts import (
+    KINDS,
+    SPLITS,
+    WRAPPERS,
+    Split,
+    all_requests,
+    describe_world,
+    draw_requests,
+    find_request,
+    normalized,
+    wrap,
+)
 
-EVERYTHING = [request for split in SPLITS for request in requests(split)]
+EVERYTHING = [request for split in SPLITS for request in all_requests(split)]
 
 
 def test_the_world_is_as_broad_as_the_design_asks() -> None:
@@ -28,26 +39,26 @@ def test_every_prompt_text_is_of_one_request() -> None:
     assert len({request.text for request in EVERYTHING}) == len(EVERYTHING)
     owners: dict[str, set[tuple[str, int, str]]] = {}
     for request in EVERYTHING:
-        owners.setdefault(normalised(request.text), set()).add((request.kind, request.phrasing, request.subject))
+        owners.setdefault(normalized(request.text), set()).add((request.kind, request.phrasing, request.subject))
     assert all(len(combinations) == 1 for combinations in owners.values())
 
 
 def test_splits_share_no_combination_and_are_cut_80_10_10() -> None:
-    combinations = {split: {(r.kind, r.phrasing, r.subject) for r in requests(split)} for split in SPLITS}
+    combinations = {split: {(r.kind, r.phrasing, r.subject) for r in all_requests(split)} for split in SPLITS}
     assert not combinations["train"] & combinations["validation"]
     assert not combinations["train"] & combinations["test"]
     assert not combinations["validation"] & combinations["test"]
-    shares = {split: len(requests(split)) / len(EVERYTHING) for split in SPLITS}
+    shares = {split: len(all_requests(split)) / len(EVERYTHING) for split in SPLITS}
     assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 def test_every_phrasing_and_subject_occurs_in_train(kind: Kind) -> None:
-    seen = [request for request in requests("train") if request.kind == kind.name]
+    seen = [request for request in all_requests("train") if request.kind == kind.name]
     assert {request.phrasing for request in seen} == set(range(PHRASINGS))
     assert {request.subject for request in seen} == {fact.subject for fact in kind.facts}
     for split in SPLITS[1:]:
-        assert any(request.kind == kind.name for request in requests(split))
+        assert any(request.kind == kind.name for request in all_requests(split))
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
@@ -100,51 +111,51 @@ def test_lowered_keeps_names_and_the_first_person() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_draw_is_balanced_repeatable_and_without_replacement(split: Split) -> None:
-    drawn = draw(split, 300, seed=1, stream="here")
+    drawn = draw_requests(split, 300, seed=1, stream="here")
     assert len(set(drawn)) == 300
-    assert set(drawn) <= set(requests(split))
+    assert set(drawn) <= set(all_requests(split))
     assert set(Counter(request.kind for request in drawn).values()) == {300 // len(KINDS)}
-    assert drawn == draw(split, 300, seed=1, stream="here")
-    assert len(set(drawn) & set(draw(split, 300, seed=2, stream="here"))) < 100
-    assert drawn != draw(split, 300, seed=1, stream="there")
+    assert drawn == draw_requests(split, 300, seed=1, stream="here")
+    assert len(set(drawn) & set(draw_requests(split, 300, seed=2, stream="here"))) < 100
+    assert drawn != draw_requests(split, 300, seed=1, stream="there")
 
 
 def test_draw_gives_all_there_is_and_refuses_more() -> None:
-    available = requests("test")
-    assert set(draw("test", len(available), 0, "all")) == set(available)
-    assert draw("test", 0, 0, "none") == []
-    with pytest.raises(ValueError, match=f"the test split: it holds {len(available)}"):
-        draw("test", len(available) + 1, 0, "more")
+    available = all_requests("test")
+    assert set(draw_requests("test", len(available), 0, "all")) == set(available)
+    assert draw_requests("test", 0, 0, "none") == []
+    with pytest.raises(ValueError, match=f"the test split: it has {len(available)}"):
+        draw_requests("test", len(available) + 1, 0, "more")
 
 
 def test_find_knows_every_prompt_and_forgives_its_looks() -> None:
     for request in EVERYTHING[::7]:
-        assert find(request.text) == request
-    wanted = find("What is the capital of France?")
+        assert find_request(request.text) == request
+    wanted = find_request("What is the capital of France?")
     assert wanted is not None and (wanted.kind, wanted.subject) == ("capital", "France")
     for variant in (
         "what is the  capital of france",
         ' "What is the capital of France" ',
         "WHAT IS THE CAPITAL OF FRANCE?!",
     ):
-        found = find(variant)
+        found = find_request(variant)
         assert found is not None and (found.kind, found.subject) == ("capital", "France")
-    assert find("What is the capital of Atlantis?") is None
+    assert find_request("What is the capital of Atlantis?") is None
 
 
 @given(st.text())
 def test_find_is_total(text: str) -> None:
-    find(text)
+    find_request(text)
 
 
 def test_describe_counts_what_is_there() -> None:
-    described = describe()
+    described = describe_world()
     assert described["kinds"] == len(KINDS)
-    assert described["prompts"] == {split: len(requests(split)) for split in SPLITS}
+    assert described["prompts"] == {split: len(all_requests(split)) for split in SPLITS}
 
 
 def test_the_world_needs_no_torch() -> None:
-    modules = ("demonstrations", "labelers", "probes", "text")
+    modules = ("demonstrations", "labelers", "pairs", "documents")
     code = "; ".join(f"import engine.pocket.{module}" for module in modules)
     code += "; import sys; print(sorted({'torch', 'numpy', 'tokenizers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -153,7 +164,7 @@ def test_the_world_needs_no_torch() -> None:
 
 def test_the_world_is_the_same_under_another_hash_seed() -> None:
     code = (
-        "from engine.pocket.demonstrations import demonstrations; from engine.pocket.text import documents; "
+        "from engine.pocket.demonstrations import demonstrations; from engine.pocket.documents import documents; "
         "print(demonstrations(50, 3), list(documents(50, 3)))"
     )
     outputs = {
