@@ -7,7 +7,6 @@ penalty into rewards is left to advantages.py, and what to do when the KL runs a
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from engine.algorithms.masked import masked_sum
@@ -27,15 +26,6 @@ def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
 def k2(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """(B,R) half the squared log-ratio in nats: biased, low variance, never negative. Otherwise as `k1`."""
     return k1(logprobs, ref_logprobs).square() / 2
-
-
-def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """(B,R) exp(-x) - 1 + x of the log-ratio x, in nats: unbiased and never negative. Otherwise as `k1`.
-
-    Source: Schulman, "Approximating KL Divergence" (2020), whose r is exp(-x) here.
-    """
-    log_ratio = k1(logprobs, ref_logprobs)
-    return torch.expm1(-log_ratio) + log_ratio
 
 
 def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.core.errors import ConfigError, DataError, FileError
-from engine.core.hub import first_line, hub_in_reach, is_hub
+from engine.core.hub import first_line, is_hub, why_unreachable
 
 REFERENCE = re.compile(r"hf:(?P<path>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?(@(?P<split>[\w.-]+))?")
 DEFAULT_SPLIT = "train"
@@ -75,9 +75,8 @@ def _load(name: str) -> Any:
         if any((Path(path) / marker).is_file() for marker in SAVED):
             loaded = datasets.load_from_disk(path)
         elif is_hub(name):
-            with hub_in_reach() as reached:
-                datasets.config.HF_HUB_OFFLINE = not reached
-                return datasets.load_dataset(path, config, split=split)
+            datasets.config.HF_HUB_OFFLINE = why_unreachable(path, None, "dataset") is not None
+            return datasets.load_dataset(path, config, split=split)
         else:
             _refuse_mixed(path)
             loaded = datasets.load_dataset(path)

@@ -1,17 +1,13 @@
 """The tensors of a checkpoint directory, which may be anybody's: what the headers say, then the tensors themselves.
 
 Names and shapes come from the headers alone, so that a model is allocated only once they are known to fit it. The
-safetensors library checks that a header lies inside its file and that the tensors fill the rest of it exactly; what it
-leaves open is checked here. Pickles are never opened. What the tensors are for is pretrained.py's business.
+safetensors library checks that a header lies inside its file and that the tensors fill the rest of it exactly. Pickles
+are never opened. What the tensors are for is pretrained.py's business.
 """
 
-import json
 import re
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -70,9 +66,6 @@ def read_header(path: Path) -> Header:
             header = {name: (tuple(piece.get_shape()), str(piece.get_dtype())) for name, piece in slices.items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {one_line(error)}") from error
-    twice = [name for name, count in Counter(_names(path)).items() if count > 1]
-    if twice:
-        raise CheckpointError(f"{path} cannot be read as safetensors: it names {one_line(twice[0])[:-1]} twice.")
     return header
 
 
@@ -98,19 +91,6 @@ def copy_weights(weights: Weights, into: dict[str, Tensor]) -> None:
                 if not torch.isfinite(tensor).all():
                     raise CheckpointError(f"{path}: the tensor {name} holds NaN or infinity; the file is damaged.")
                 into[name].copy_(tensor)
-
-
-def _names(path: Path) -> Iterable[str]:
-    """The names in a header that the library has read, one that stands there twice twice."""
-    with path.open("rb") as file:
-        text = file.read(int.from_bytes(file.read(8), "little"))
-    names: list[str] = []
-
-    def noted(pairs: list[tuple[str, Any]]) -> None:
-        names[:] = [name for name, _ in pairs]  # the outermost object comes last
-
-    json.loads(text, object_pairs_hook=noted)
-    return names
 
 
 def _sharded(index: Path) -> dict[Path, Header]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.algorithms.advantages import gae, token_rewards
-from engine.algorithms.kl import AdaptiveKL, k1, k2, k3, sequence_kl
+from engine.algorithms.kl import AdaptiveKL, k1, k2, sequence_kl
 from engine.algorithms.logprobs import entropy, response_hidden, token_logprobs
 from engine.algorithms.losses import cross_entropy, policy_loss, ratios, value_loss
 from engine.algorithms.masked import masked_mean, masked_sum, masked_var, whiten
@@ -157,7 +157,6 @@ def test_true_keeps_everywhere(name: str) -> None:
 QUANTITIES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "k1": lambda new, old, mask: masked_mean(k1(old, new), mask),
     "approxkl as k2": lambda new, old, mask: masked_mean(k2(old, new), mask),
-    "approxkl as k3": lambda new, old, mask: masked_mean(k3(old, new), mask),
     "ratio": lambda new, old, mask: masked_mean(ratios(new, old, mask), mask),
     "sequence_kl": sequence_kl,
     "policy_loss": lambda new, old, mask: policy_loss(new, old, torch.ones_like(new), mask, 0.2).sum(),

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from engine.core.hub import REACH_S
 from engine.model.checkpoint import save_model
 from tests.support.tiny import language_model, word_tokenizer
 
 COMMIT = "a" * 40
 CODE = "pytorch_model.bin"
 MODEL = "hf:nobody/words"
+REVISIONS = "/api/models/nobody/words/revision/"
 REFUSALS = {
     "/gated": (403, "GatedRepo"),
     "/words": (404, "RevisionNotFound"),
@@ -38,7 +41,7 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The list of files, or one of them."""
         path = self.path.partition("?")[0]
-        if path == "/api/models/nobody/words/revision/main":
+        if path in ("/api/models/nobody/words", *(f"{REVISIONS}{name}" for name in ("main", COMMIT))):
             names = [{"rfilename": file.name} for file in self.folder.iterdir()]
             self._answer(json.dumps({"id": "nobody/words", "sha": COMMIT, "siblings": names}).encode())
         elif path == f"/api/models/nobody/words/tree/{COMMIT}":
@@ -132,7 +135,7 @@ def test_a_hub_model_is_fetched_once_without_code_or_pickle(
         ("hf:nobody/else", 3, "error: the hub has no model nobody/else, or it is private"),
         ("hf:nobody/gated", 3, "error: the hub model nobody/gated is gated: accept its terms at https://"),
         ("hf:nobody/words@old", 3, "error: the hub model nobody/words has no revision 'old'"),
-        ("hf:words", 2, "error: 'hf:words' is no name of a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION"),
+        ("hf:words", 2, "error: 'hf:words' is not a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION"),
     ],
 )
 def test_a_model_that_is_not_there_is_one_sentence(
@@ -165,7 +168,7 @@ socket.create_connection = connect
 print(hub_directory(sys.argv[1]).name)
 """
     first, second = python(hub, tmp_path, "-c", code, MODEL).stdout.splitlines()
-    assert (first, second) == (f"the hub cannot be reached, and {MODEL} was not fetched before", COMMIT)
+    assert (first, second) == (f"cannot reach the Hugging Face hub, and {MODEL} was not downloaded before", COMMIT)
 
 
 def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -173,4 +176,12 @@ def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Pa
     hub.server_close()
     outcome = sampled(hub, tmp_path)
     assert (outcome.returncode, outcome.stderr.count("\n")) == (3, 1)
-    assert outcome.stderr.startswith(f"error: the hub cannot be reached, and {MODEL} was not fetched before")
+    assert outcome.stderr.startswith(f"error: cannot reach the Hugging Face hub, and {MODEL} was not downloaded before")
+
+
+def test_a_hub_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as silent:  # it listens, and nobody serves
+        began = time.monotonic()
+        outcome = sampled(silent, tmp_path)
+    assert outcome.stderr.startswith(f"error: cannot reach the Hugging Face hub, and {MODEL} was not downloaded before")
+    assert time.monotonic() - began < 10 * REACH_S

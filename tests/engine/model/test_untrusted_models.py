@@ -20,7 +20,7 @@ from engine.core.untrusted_files import read_json
 from engine.model.checkpoint import save_model
 from engine.model.pretrained import MOST_GROWN, open_policy, open_scalar
 from engine.model.tokenizer import load_tokenizer, save_tokenizer
-from engine.model.weights import read_header
+from engine.model.weights import read_header, read_tensors
 from engine.rundir.runtoml import hash_path
 from tests.support.tiny import THEIR_SIZES, language_model, scalar_model, untied, word_tokenizer
 
@@ -66,7 +66,7 @@ def packed(header: Any, data: bytes = b"", size: int | None = None) -> bytes:
     return struct.pack("<Q", len(text) if size is None else size) + text + data
 
 
-TWICE = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+TWICE = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[%s]},"a":{"dtype":"F32","shape":[1],"data_offsets":[%s]}}'
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,23 @@ TWICE = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F3
         packed(b"hello"),
         packed([]),
         packed(b"[" * 100_000),
-        packed(TWICE, b"1234"),
+        packed(TWICE % (b"0,4", b"4,8"), b"12345678"),
+        packed(TWICE % (b"4,8", b"0,4"), b"12345678"),
     ],
 )
 def test_a_hostile_header_is_refused(content: bytes, policy: Path) -> None:
     (policy / "model.safetensors").write_bytes(content)
     assert "model.safetensors cannot be read as safetensors" in sentence(policy)
     sentence(policy / "model.safetensors", read_header)
+
+
+def test_a_tensor_named_twice_in_one_place_is_what_transformers_reads(tmp_path: Path) -> None:
+    """The library lets it pass, since both names mean the same bytes; in two places it is refused (see above)."""
+    path = tmp_path / "twice.safetensors"
+    path.write_bytes(packed(TWICE % (b"0,4", b"0,4"), struct.pack("<f", 0.5)))
+    assert read_header(path) == {"a": ((1,), "F32")}
+    assert {name: t.tolist() for name, t in read_tensors(path).items()} == {"a": [0.5]}
+    assert {name: t.tolist() for name, t in load_file(path).items()} == {"a": [0.5]}
 
 
 def test_what_is_no_file_is_refused(policy: Path) -> None:
