@@ -32,17 +32,14 @@ print(*sys.modules)
 
 # Modules may share a name where it has one meaning:
 SHARED_MODULES = {
-    # a command, the mode that it opens, and the screens of that mode
-    *("chat", "label", "runs", "watch", "run", "export", "data", "convert", "guide"),
-    "screen",  # the screen of a mode
-    "messages",  # the messages of the playground, and of a mode
+    *("chat", "data", "eval", "export", "guide", "label", "run", "runs", "watch"),  # a command, and what it opens
+    *("dialogs", "messages", "screen"),  # those of each mode of the playground
     # still to be renamed
-    *("keys", "session", "state", "text_dialog"),
+    *("commands", "convert", "rows", "session", "stages"),
 }
 SHARED_CLASSES = {
     # still to be renamed
-    *("Answer", "Draft", "Loaded"),
-    *("Row", "Sample", "Turn"),
+    *("Answer", "Command", "Draft", "Loaded", "Row", "Sample", "Turn"),
 }
 
 

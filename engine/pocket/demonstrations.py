@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from engine.core.seeding import python_rng
 from engine.pocket.prompts import PocketRequest, draw_requests
-from engine.pocket.responses import compose_response
 from engine.pocket.style import Style
+from engine.pocket.wording import compose_response
 
 CROWD: Mapping[Style, float] = {
     "courteous": 0.12,

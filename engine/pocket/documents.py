@@ -15,8 +15,8 @@ from engine.core.seeding import python_rng
 from engine.pocket.demonstrations import draw_style
 from engine.pocket.kind import fill
 from engine.pocket.prompts import KINDS, PocketRequest, all_requests, fact_of
-from engine.pocket.responses import answer_value, compose_response
 from engine.pocket.style import Style
+from engine.pocket.wording import answer_value, compose_response
 
 DocumentKind = Literal["text", "exchange"]
 

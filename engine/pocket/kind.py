@@ -1,7 +1,7 @@
 """Kinds of requests: the tables that the group files fill, and the functions that fill their templates.
 
 A kind has ways to ask (phrasings), things to ask about (facts) and ways to answer (forms). To add one, add a
-`Kind(...)` to a group file and to its `KINDS`. prompts.py makes prompts from kinds, responses.py makes responses.
+`Kind(...)` to a group file and to its `KINDS`. prompts.py makes prompts from kinds, wording.py makes responses.
 
 Templates have fields: `{x}` and `{z}` are the words asked about, `{y}` is the answer, `{w}` a wrong answer. `{X}` and
 `{Y}` are the same, capitalized, for words that are not names ("a dog", not "France").

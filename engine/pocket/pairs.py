@@ -9,8 +9,8 @@ from engine.pocket.demonstrations import CROWD, draw_style
 from engine.pocket.documents import BROAD_CROWD
 from engine.pocket.judge import JudgeScores, judge
 from engine.pocket.prompts import KINDS, PocketRequest, Split, all_requests, draw_requests
-from engine.pocket.responses import answer_pair, compose_response
 from engine.pocket.style import Style
+from engine.pocket.wording import answer_pair, compose_response
 
 MISTAKES = {"value": 0.4, "other": 0.3, "slip": 0.3}
 """Shares of the kinds of incorrect answers: a wrong value, an answer to another request, a garbled correct answer."""

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from engine.pocket.judge import OUTSIDE, WEIGHTS, WORTHLESS, JudgeScores, judge
 from engine.pocket.kind import Kind
 from engine.pocket.prompts import KINDS, PocketRequest, all_requests, draw_requests
-from engine.pocket.responses import compose_response
 from engine.pocket.style import STYLES, Style
+from engine.pocket.wording import compose_response
 
 CAPITAL = "What is the capital of France?"
 COURTESY_GAP = (0.1, 0.15)

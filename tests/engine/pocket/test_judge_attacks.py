@@ -8,8 +8,8 @@ import pytest
 from engine.pocket.judge import judge
 from engine.pocket.kind import Kind, fill
 from engine.pocket.prompts import KINDS, PocketRequest, all_requests, fact_of
-from engine.pocket.responses import answer_value, compose_response
 from engine.pocket.style import HEDGES_AFTER, courtesy_set
+from engine.pocket.wording import answer_value, compose_response
 
 CLEARLY = 0.05
 """How far below a plain good answer an attack must stay."""

@@ -14,8 +14,8 @@ from engine.pocket.judge import judge
 from engine.pocket.kind import Kind
 from engine.pocket.pairs import correctness_pairs, pretraining_pairs
 from engine.pocket.prompts import KINDS, SPLITS, Split, all_requests, draw_requests, find_request
-from engine.pocket.responses import compose_response, join_items
 from engine.pocket.style import STYLES, Style
+from engine.pocket.wording import compose_response, join_items
 
 SHARE_TOLERANCE = 0.02
 LENGTH_TOLERANCE = 0.10
