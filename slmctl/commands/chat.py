@@ -17,7 +17,7 @@ from slmctl.tui.playground import can_draw, open_playground
 
 if TYPE_CHECKING:
     from engine.data.records import Prompt
-    from slmctl.worker.models import Answer
+    from engine.run.inference import Response
 
 HELP = """\b
 slmctl chat tiny:ppo
@@ -109,19 +109,19 @@ def answer_lines(params: Mapping[str, Any]) -> None:
     directories = [resolve_reference(name, home) for name in models]
     judge_at = resolve_reference(reward, home) if reward and is_model(reward) else None
     threads.apply(params["threads"], shared=True)
-    from slmctl.worker.models import opening_of, respond
+    from engine.run.inference import ModelLoader
 
-    opening = opening_of(params)
-    policies = [opening.policy(*named) for named in zip(models, directories, strict=True)]
-    scorer = opening.scorer(reward, judge_at) if reward else None
+    loader = ModelLoader(params["device"], params["template"], params["dtype"])
+    policies = [loader.policy(*named) for named in zip(models, directories, strict=True)]
+    scorer = loader.scorer(reward, judge_at) if reward else None
     sampling = options.sampling_of(params)
     typing = sys.stdin.isatty()
     for turn, line in enumerate(typed_lines() if typing else piped_lines()):
         prompt = with_system(params["system"], line)
         for policy in policies:
-            answer = respond(policy, [prompt], sampling, params["seed"] or 0, turn)[0]
-            score = scorer.score([prompt], [answer.text])[0] if scorer is not None else None
-            _print_answer(policy.name, line, answer, score, params["jsonl"] or not typing, len(policies) > 1)
+            response = policy.respond([prompt], sampling, params["seed"] or 0, turn)[0]
+            score = scorer.score([prompt], [response.text])[0] if scorer is not None else None
+            _print_response(policy.name, line, response, score, params["jsonl"] or not typing, len(policies) > 1)
 
 
 def with_system(system: str | None, line: str) -> "Prompt":
@@ -150,11 +150,13 @@ def piped_lines() -> Iterator[str]:
     return (line.rstrip("\n") for line in sys.stdin if line.strip())
 
 
-def _print_answer(name: str, prompt: str, answer: "Answer", score: float | None, as_rows: bool, several: bool) -> None:
+def _print_response(
+    name: str, prompt: str, response: "Response", score: float | None, as_rows: bool, several: bool
+) -> None:
     if as_rows:
-        row: dict[str, Any] = {"model": name, "prompt": prompt, "response": answer.text}
-        row |= {"tokens": answer.tokens, "finished": answer.finished}
+        row: dict[str, Any] = {"model": name, "prompt": prompt, "response": response.text}
+        row |= {"tokens": response.tokens, "finished": response.finished}
         print(json.dumps(row if score is None else {**row, "score": score}), flush=True)
         return
     reward = "" if score is None else f"  (reward {score:+.2f})"
-    print((f"{clean(name)}: " if several else "") + clean(answer.text) + reward, flush=True)
+    print((f"{clean(name)}: " if several else "") + clean(response.text) + reward, flush=True)

@@ -12,7 +12,7 @@ import typer
 from engine.core.errors import ConfigError
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
-from slmctl.commands.rows import prompts_in
+from slmctl.commands.rows import answerable, prompts_in
 from slmctl.console.printing import say
 from slmctl.console.safe import one_line
 from slmctl.console.tables import print_table
@@ -78,15 +78,15 @@ def compare_policies(params: Mapping[str, Any]) -> dict[str, Any]:
     asked = prompts_to_compare(params["prompts"], params["map"], params["n"], judge)
     threads.apply(params["threads"])
     from engine.core.config import EvalConfig
-    from slmctl.worker.comparison import JUDGE, compare, prompts_of_the_world
-    from slmctl.worker.models import fitting, opening_of
+    from engine.run.compare import JUDGE, compare, pocket_test_prompts
+    from engine.run.inference import ModelLoader
 
     if asked is None:
-        asked = [(repr(prompt), prompt) for prompt in prompts_of_the_world(params["n"] or TEST_PROMPTS, seed)]
-    opening = opening_of(params)
-    first, second = (opening.policy(*named) for named in zip((a, b), directories, strict=True))
-    fit = list(fitting(asked, (first, second)))
-    scorers = {name: opening.scorer(name, at) for name, at in scorers_at.items()}
+        asked = [(repr(prompt), prompt) for prompt in pocket_test_prompts(params["n"] or TEST_PROMPTS, seed)]
+    loader = ModelLoader(params["device"], params["template"], params["dtype"])
+    first, second = (loader.policy(*named) for named in zip((a, b), directories, strict=True))
+    fit = list(answerable(asked, (first, second)))
+    scorers = {name: loader.scorer(name, at) for name, at in scorers_at.items()}
     judging = None if judge in (None, JUDGE) else scorers[judge]
     scorer = None if reward is None else scorers[reward]
     usual = EvalConfig()

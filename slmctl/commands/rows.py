@@ -1,17 +1,21 @@
 """The rows that commands read from files, datasets and stdin, and the files that they write."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.core.errors import ConfigError, DataError, FileError
 from engine.rundir.directory import write_text
 from slmctl.console.printing import say
+from slmctl.console.safe import clean
 
 if TYPE_CHECKING:
     from engine.data.files import Row, Source
     from engine.data.records import Prompt
+    from engine.run.inference import Policy
+
+MOST_NAMED = 3  # of the prompts that are skipped
 
 
 def source_of(name: str, mapped: list[str] | None) -> "Source":
@@ -50,6 +54,26 @@ def prompts_in(file: str, mapped: list[str] | None) -> list[tuple[str, "Prompt"]
     if loaded.empty:
         say(f"skipped {loaded.empty} of {loaded.empty + len(loaded.records)} prompts: empty")
     return [(place, row.prompt) for place, row in zip(loaded.places, loaded.records, strict=True)]
+
+
+def answerable(prompts: Iterable[tuple[str, "Prompt"]], policies: "Sequence[Policy]") -> Iterator["Prompt"]:
+    """The prompts that leave every policy room for a response; the others are counted on stderr at the end.
+
+    Raises: DataError if none is left.
+    """
+    kept, skipped = 0, list[str]()
+    for place, prompt in prompts:
+        problems = [problem for policy in policies if (problem := policy.why_unanswerable(prompt))]
+        if problems:
+            skipped.append(f"{place} {problems[0]}")
+        else:
+            kept += 1
+            yield prompt
+    named = "; ".join(skipped[:MOST_NAMED]) + ("; ..." if len(skipped) > MOST_NAMED else "")
+    if skipped and not kept:
+        raise DataError(f"no prompt leaves room for a response: {named}")
+    if skipped:
+        say(f"skipped {len(skipped)} of {kept + len(skipped)} prompts: too long: {clean(named)}")
 
 
 def stdin_rows(wanted: str) -> Iterator["Row"]:

@@ -8,7 +8,7 @@ import typer
 
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
-from slmctl.commands.rows import read_prompts
+from slmctl.commands.rows import answerable, read_prompts
 from slmctl.console.safe import clean
 
 HELP = """\b
@@ -36,13 +36,13 @@ def sample(
     directory = resolve_reference(model, runs_home(os.environ))
     found = read_prompts(prompts, map)
     threads.apply(settings["threads"], shared=True)
-    from slmctl.worker.models import fitting, opening_of, respond_to_all
+    from engine.run.inference import ModelLoader
 
-    policy = opening_of(settings).policy(model, directory)
-    repeated = (prompt for prompt in fitting(found, [policy]) for _ in range(n))
-    for prompt, answer in respond_to_all(policy, repeated, options.sampling_of(settings), settings["seed"] or 0):
+    policy = ModelLoader(settings["device"], settings["template"], settings["dtype"]).policy(model, directory)
+    repeated = (prompt for prompt in answerable(found, [policy]) for _ in range(n))
+    for prompt, response in policy.respond_to_all(repeated, options.sampling_of(settings), settings["seed"] or 0):
         if settings["jsonl"]:
-            row = {"prompt": plain_prompt(prompt), "response": answer.text}
-            print(json.dumps({**row, "tokens": answer.tokens, "finished": answer.finished}), flush=True)
+            row = {"prompt": plain_prompt(prompt), "response": response.text}
+            print(json.dumps({**row, "tokens": response.tokens, "finished": response.finished}), flush=True)
         else:
-            print(clean(answer.text), flush=True)
+            print(clean(response.text), flush=True)

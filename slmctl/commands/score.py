@@ -41,9 +41,9 @@ def score(
     directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
     threads.apply(settings["threads"], shared=True)
     from engine.data.readers import exchange_of
-    from slmctl.worker.models import opening_of
+    from engine.run.inference import ModelLoader
 
-    scorer = opening_of(settings).scorer(model, directory)
+    scorer = ModelLoader(settings["device"], settings["template"], settings["dtype"]).scorer(model, directory)
     rows = stdin_rows("score reads rows {prompt, response}, one per line")
     while batch := list(islice(rows, BATCH)):
         exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]

@@ -12,8 +12,8 @@ from engine.model.heads import ScalarModel
 from engine.model.randomness import generator
 from engine.model.sampling import Sampling
 from engine.model.transformer import LanguageModel
+from engine.run.inference import Policy
 from engine.train.scoring import Scorer
-from slmctl.worker.models import Policy, encoded_prompts
 from slmctl.worker.pieces import Pieces
 from slmctl.worker.protocol import Sample
 from slmctl.worker.sampling_settings import checked_sampling
@@ -83,7 +83,7 @@ def begin(wanted: Sample, shelf: Shelf) -> Draft:
     context = policy.model.architecture.context
     rows = [
         Row(ids, min(sampling.max_new_tokens, context - len(ids)), Pieces(policy.tokenizer) if wanted.stream else None)
-        for ids in encoded_prompts(policy, prompts)
+        for ids in policy.encode(prompts)
     ]
     longest = max((len(row.prompt) + row.limit for row in rows), default=0)
     return Draft(

@@ -13,10 +13,10 @@ from engine.core.errors import CheckpointError, ConfigError
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
+from engine.run.inference import ModelLoader, Policy
 from engine.rundir.references import is_function
 from engine.rundir.runtoml import hash_path
 from engine.train.scoring import RewardModelScorer, Scorer, pocket_scorer
-from slmctl.worker.models import Opening, Policy, opening_of
 from slmctl.worker.protocol import Load, Loaded
 
 SHARE = 0.5  # of the memory that models may fill together before the longest unused is put away
@@ -37,8 +37,8 @@ class Shelf:
         self._alike: dict[tuple[str, str], bool] = {}
 
     @cached_property
-    def _opening(self) -> Opening:
-        return opening_of(self._params)
+    def _loader(self) -> ModelLoader:
+        return ModelLoader(self._params.get("device"), self._params.get("template"), self._params.get("dtype"))
 
     def load(self, wanted: Load) -> Loaded:
         """What is known of a model, opened under its name in place of any before.
@@ -105,7 +105,7 @@ class Shelf:
         if scorer and is_function(name):
             raise ConfigError(f"the scorer {name} is code, which `slmctl score` runs and no screen does")
         if place is not None:
-            return self._opening.reward_model(place) if scorer else self._opening.policy(name, place)
+            return self._loader.reward_model(place) if scorer else self._loader.policy(name, place)
         if scorer:
             return pocket_scorer(name)
         raise CheckpointError(f"{name} names no model directory")
@@ -120,8 +120,8 @@ class Shelf:
     def _most_bytes(self) -> int:
         if self._room is not None:
             return self._room
-        if self._opening.device.type == "cuda":
-            return int(SHARE * torch.cuda.mem_get_info(self._opening.device)[1])
+        if self._loader.device.type == "cuda":
+            return int(SHARE * torch.cuda.mem_get_info(self._loader.device)[1])
         return int(SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 

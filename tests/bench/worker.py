@@ -3,8 +3,8 @@
     python -m tests.bench.worker tiny:ppo tiny:sft tiny:base tiny:ppo@40 --scorer tiny:rm --busy
 
 Prints one JSON line a measurement, on prompts of the pocket world. Rates are shown beside those of
-`slmctl.worker.models.respond` in this process, with as many threads. With --busy, labeling is measured once more while
-a run of the tiny preset trains with its default threads.
+`engine.run.inference` in this process, with as many threads. With --busy, labeling is measured once more while a run of
+the tiny preset trains with its default threads.
 """
 
 import argparse
@@ -75,13 +75,13 @@ async def speed(sampler: ChildSampler, models: Sequence[str]) -> None:
 def in_process(models: Sequence[str], home: Path) -> None:
     """Tokens a second of the same draws by respond, one model after the other."""
     from engine.model.sampling import Sampling
-    from slmctl.worker.models import opening_of, respond
+    from engine.run.inference import ModelLoader
 
-    policies = [opening_of({}).policy(name, resolve_reference(name, home)) for name in models]
-    respond(policies[0], prompts()[:1], Sampling(max_new_tokens=48), 0)
+    policies = [ModelLoader().policy(name, resolve_reference(name, home)) for name in models]
+    policies[0].respond(prompts()[:1], Sampling(max_new_tokens=48), 0)
     begun, tokens = time.monotonic(), 0
     for step, prompt in enumerate(prompts()):
-        tokens += sum(respond(policy, [prompt], Sampling(max_new_tokens=48), 0, step)[0].tokens for policy in policies)
+        tokens += sum(policy.respond([prompt], Sampling(max_new_tokens=48), 0, step)[0].tokens for policy in policies)
     say(f"{len(models)} by respond", tokens_a_second=tokens / (time.monotonic() - begun))
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from slmctl.tui.chat.commands import Completion
 from slmctl.tui.chat.messages import PromptSent
+from slmctl.tui.chat.slash_commands import Completion
 from slmctl.tui.widgets.clean_area import CleanArea
 
 

@@ -1,7 +1,7 @@
 """The Chat mode: one to four models reply to the same prompt, side by side, from the same seed.
 
 The screen connects keys and messages to the state (slmctl/chat/chat.py) and shows the state. Slash commands are run by
-commands.py, replies are sampled by reply_streams.py, votes are saved by slmctl/chat/votes.py.
+slash_commands.py, replies are sampled by reply_streams.py, votes are saved by slmctl/chat/votes.py.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from slmctl.chat.related_models import label_database
 from slmctl.chat.sessions import Session, SessionFiles, SessionSummary
 from slmctl.chat.votes import NO_REPLY, VoteRecorder
 from slmctl.console.safe import clean
-from slmctl.tui.chat import commands
+from slmctl.tui.chat import slash_commands
 from slmctl.tui.chat.checkpoint_bar import CheckpointBar
 from slmctl.tui.chat.dialogs import EditScreen, SamplingScreen, SessionsScreen
 from slmctl.tui.chat.lens import KINDS, OFF, lens_scale
@@ -80,7 +80,7 @@ class ChatScreen(Screen[None]):
         super().__init__()
         start = self.host.start
         self.chat = Chat(start.home, Session(""))
-        self.names = commands.KnownNames()
+        self.names = slash_commands.KnownNames()
         self.saver = SessionSaver(SessionFiles(start.home), self.post_message)
         self.streams = ReplyStreams(lambda: self.sampler, self._spawn, self.post_message)
         self._label_database = partial(label_database, str(start.options.get("db") or "") or None, home=start.home)
@@ -88,7 +88,7 @@ class ChatScreen(Screen[None]):
         self._votes = VoteRecorder(
             self.chat, annotator, self._label_database, lambda result: self.post_message(VoteRecorded(result))
         )
-        self._commands = commands.CommandInterpreter(self)
+        self._commands = slash_commands.CommandInterpreter(self)
         self._is_saved = True
 
     def compose(self) -> ComposeResult:
@@ -98,7 +98,7 @@ class ChatScreen(Screen[None]):
         yield Static("", markup=False, id="chat-legend")
         yield CheckpointBar(id="chat-checkpoints")
         yield NoteLine("chat-note")
-        yield PromptBox(lambda text: commands.completions(text, self.names), id="chat-box")
+        yield PromptBox(lambda text: slash_commands.completions(text, self.names), id="chat-box")
         yield Static("", markup=False, id="chat-hint")
 
     @property
@@ -157,7 +157,7 @@ class ChatScreen(Screen[None]):
         self.streams.stop()
         self.chat.open(session)
         self.saver.opened(session)
-        self.box.sent = [commands.typed_form(turn.prompt) for turn in session.turns if turn.prompt]
+        self.box.sent = [slash_commands.typed_form(turn.prompt) for turn in session.turns if turn.prompt]
         self.tell("")
         self.set_models(session.models)
 
@@ -176,7 +176,7 @@ class ChatScreen(Screen[None]):
 
     async def _find_names(self) -> None:
         try:
-            self.names = await self.saver.run(commands.find_names, self.host.start.home)
+            self.names = await self.saver.run(slash_commands.find_names, self.host.start.home)
         except EngineError as error:
             self.tell(str(error), problem=True)
 
@@ -187,10 +187,10 @@ class ChatScreen(Screen[None]):
         text = message.text
         self.tell("")
         try:
-            command = commands.parse(text)
+            command = slash_commands.parse(text)
             if command is None:
                 await self.update_related()
-                self._sample(self.chat.send(commands.prompt_typed_as(text)))
+                self._sample(self.chat.send(slash_commands.prompt_typed_as(text)))
                 if single := self.chat.single_turn_models():
                     self.tell(SINGLE_TURN.format(" and ".join(single)))
             else:
@@ -232,7 +232,7 @@ class ChatScreen(Screen[None]):
             self.query_one(NoteLine).clear_if(WAIT_FOR_REPLIES)
             self._save()
             if self.chat.turns[-1].failed and not self.box.text:
-                self.fill_prompt(commands.typed_form(self.chat.turns[-1].prompt))
+                self.fill_prompt(slash_commands.typed_form(self.chat.turns[-1].prompt))
         self._refresh_lines()
 
     def on_model_opened(self, message: ModelOpened) -> None:
@@ -399,7 +399,7 @@ class ChatScreen(Screen[None]):
         """Opens the sampling settings."""
         self.choose_sampling()
 
-    # what the commands need (commands.ChatActions)
+    # what the commands need (slash_commands.ChatActions)
 
     def set_lens(self, kind: str) -> None:
         """Colors tokens by one of their numbers, or by none."""

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from slmctl.chat.chat import Chat
 from slmctl.console.safe import clean, one_line
-from slmctl.tui.chat.commands import COMMANDS, Completion
+from slmctl.tui.chat.slash_commands import COMMANDS, Completion
 from slmctl.worker.sampling_settings import describe_sampling
 
 NAME_WIDTH = 30

@@ -15,7 +15,7 @@ from engine.model.pretrained import open_policy, read_architecture
 from engine.model.sampling import Sampling, generate, left_pad
 from engine.model.tokenizer import save_tokenizer
 from engine.model.transformer import Architecture, LanguageModel
-from slmctl.worker.models import opening_of, respond
+from engine.run.inference import ModelLoader
 from tests.support.tiny import ARCHITECTURE, STORIES, THEIR_SIZES, language_model, untied, word_tokenizer
 
 hf: Any = transformers
@@ -162,8 +162,8 @@ def test_a_real_model_continues_a_story_as_it_is_known_to() -> None:
 @stories
 @pytest.mark.parametrize("prompt", ["Lily saw", "Once upon a ti", "The big dog ran to the red house and"])
 def test_an_answer_joins_to_the_text_that_transformers_writes(prompt: str) -> None:
-    policy = opening_of({"device": "cpu"}).policy("stories", STORIES)
-    [answer] = respond(policy, [prompt], Sampling(temperature=0, max_new_tokens=12), seed=0)
+    policy = ModelLoader("cpu").policy("stories", STORIES)
+    [answer] = policy.respond([prompt], Sampling(temperature=0, max_new_tokens=12), seed=0)
     model, reader = hf.AutoModelForCausalLM.from_pretrained(STORIES), hf.AutoTokenizer.from_pretrained(STORIES)
     ids = model.generate(**reader(prompt, return_tensors="pt"), do_sample=False, max_new_tokens=12)[0]
     assert prompt + answer.text == reader.decode(ids, skip_special_tokens=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from engine.pocket.prompts import all_requests
+from engine.run.compare import side_by_side
 from engine.rundir.directory import RunDir
-from slmctl.worker.comparison import side_by_side
 from tests.slmctl.conftest import Cli
 from tests.support.label_databases import judged, stored
 from tests.support.tiny_models import PROMPT, make_models
@@ -139,7 +139,7 @@ def test_eval_counts_in_json_what_it_left_out(cli: Cli, run: RunDir, tmp_path: P
     command = ("eval", "tiny:sft", "tiny:ppo", "--judge", "tiny:rm", "--prompts", str(tmp_path / "own.txt"), "--json")
     found = cli(*command, "--max-new-tokens", "4")
     assert {name: json.loads(found.out)[name] for name in ("prompts", "left_out")} == {"prompts": 1, "left_out": 5}
-    assert found.err.startswith("left out: 5 of 6 prompts") and found.err.endswith("; ...\n")
+    assert found.err.startswith("skipped 5 of 6 prompts") and found.err.endswith("; ...\n")
 
 
 def test_eval_mistakes_are_sentences(cli: Cli, run: RunDir) -> None:

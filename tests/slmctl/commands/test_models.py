@@ -60,16 +60,16 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:base"], "", 3, "has not finished pretrain"),
         (["tiny:sft", "--temperature", "-1"], "", 2, "--temperature is -1.0; it must be 0 to"),
         (["tiny:sft", "--top-p", "1.5"], "", 2, "--top-p is 1.5"),
-        (["tiny:sft", "--template", "chatml"], "", 2, "--template is 'chatml'"),
+        (["tiny:sft", "--template", "chatml"], "", 2, "template is 'chatml'"),
         (["tiny:sft", "--device", "abacus"], "", 2, "no device 'abacus'"),
-        (["tiny:sft", "--dtype", "float16"], "", 2, "--dtype is 'float16'; it must be float32 or bfloat16"),
+        (["tiny:sft", "--dtype", "float16"], "", 2, "dtype is 'float16'; it must be float32 or bfloat16"),
         (["tiny:sft"], "Hi\n", 3, "stdin, line 1: this is not JSON"),
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
         (
             ["tiny:sft"],
             json.dumps({"prompt": "word " * 99}),
             3,
-            "no prompt leaves room for an answer: stdin, line 1 has",
+            "no prompt leaves room for a response: stdin, line 1 has",
         ),
         (["tiny:sft"], '{"prompt": " "}\n', 3, "stdin, line 1: the prompt is empty"),
         (["tiny:sft"], "", 3, "stdin is empty; sample reads rows {prompt}, one per line, or --prompts FILE"),
@@ -175,13 +175,13 @@ def test_prompts_that_are_too_long_are_left_out_and_counted(
     found = cli(*command, "--prompts", str(own), "--max-new-tokens", "4")
     assert found.code == 0
     assert re.fullmatch(
-        r"left out: 1 of 3 prompts, too long: \S+own.txt, line 2 has \d+ tokens, tiny:sft reads 1 to 63\n", found.err
+        r"skipped 1 of 3 prompts: too long: \S+own.txt, line 2 has \d+ tokens, tiny:sft reads 1 to 63\n", found.err
     )
     assert "on 2 prompts" in found.out if command[0] == "eval" else len(found.out.split("\n")) >= 3
     own.write_text("word " * 99 + "\n")
     none = cli(*command, "--prompts", str(own))
     assert (none.code, none.out) == (3, "")
-    assert none.err.startswith(f"error: no prompt leaves room for an answer: {own}, line 1 has ")
+    assert none.err.startswith(f"error: no prompt leaves room for a response: {own}, line 1 has ")
 
 
 def test_prompts_that_are_empty_are_left_out_and_counted(cli: Cli, run: RunDir, tmp_path: Path) -> None:

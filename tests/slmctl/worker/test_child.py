@@ -13,10 +13,10 @@ from engine.core.errors import CheckpointError, ConfigError, EngineError, FileEr
 from engine.data.records import Message
 from engine.model.checkpoint import save_model
 from engine.model.sampling import Sampling
+from engine.run.inference import ModelLoader
 from engine.rundir.directory import RunDir, write_text
 from slmctl.worker.child import Child
 from slmctl.worker.client import ChildSampler
-from slmctl.worker.models import opening_of, respond
 from slmctl.worker.sampler import Draw, Sampler, SamplerGone
 from tests.slmctl.worker.conftest import Desk
 from tests.support.tiny import ARCHITECTURE, PROMPTS, language_model, scalar_model, word_tokenizer
@@ -44,7 +44,7 @@ def test_draws_are_those_of_slmctl_sample(desk: Desk) -> None:
 
         wanted = Draw(desk.name("a"), PROMPTS, {"max_new_tokens": 20}, seed=3, step=2, scorer=desk.name("rm"))
         answers = await desk.sampler.draw(wanted, hear).answers()
-        own = respond(opening_of({}).policy("a", desk.models / "a"), PROMPTS, SAMPLING, 3, 2)
+        own = ModelLoader().policy("a", desk.models / "a").respond(PROMPTS, SAMPLING, 3, 2)
         assert [(answer.text, answer.tokens, answer.finished) for answer in answers] == [
             (answer.text, answer.tokens, answer.finished) for answer in own
         ]
@@ -91,7 +91,7 @@ def test_names_are_resolved_before_the_child_is_asked(desk: Desk, tmp_path: Path
     assert sampler._child is None
     save_model(run.final("ppo"), language_model(), word_tokenizer(), {}, value=scalar_model())
     assert sampler._directory("tiny:ppo/value", True) == run.final("ppo") / "value"
-    for name, sentence in (("pocket:nobody", "no scorer 'nobody'"), (desk.name("a"), "is a policy")):
+    for name, sentence in (("pocket:nobody", "unknown pocket scorer 'nobody'"), (desk.name("a"), "is a policy")):
         with pytest.raises(EngineError, match=sentence):
             desk.run(desk.sampler.load(name, scorer=True))
 

@@ -14,9 +14,9 @@ from engine.algorithms.logprobs import token_logprobs
 from engine.data.records import Prompt
 from engine.model.pretrained import open_policy, open_scalar
 from engine.model.sampling import Sampling
+from engine.run.inference import ModelLoader
 from engine.train.rollout import Episodes, draw_episodes, response_texts
 from engine.train.scoring import RewardModelScorer
-from slmctl.worker.models import Opening
 from slmctl.worker.protocol import Cancel, Done, Drawn, Failed, Load, Reply, Request, Sample, Score, Token, to_line
 from slmctl.worker.serve import Server
 from slmctl.worker.shelf import Shelf
@@ -138,7 +138,7 @@ def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models:
     prompts = ["a red"] * 100
     [answers] = bench.do(Sample(1, "bytes", list(prompts), {"max_new_tokens": 6}))
     sampling = Sampling(max_new_tokens=6)
-    policy = Opening(torch.device("cpu"), "none").policy("bytes", models / "bytes")
+    policy = ModelLoader("cpu", "none").policy("bytes", models / "bytes")
     episodes = draw_episodes(policy.model, policy.tokenizer, prompts, sampling, 0, "sample", 0)
     [prompt] = policy.tokenizer.encode_prompts(prompts[:1])
     for row, answer in enumerate(answers):
@@ -290,13 +290,13 @@ def test_lines_that_are_no_requests_are_answered_and_passed_over(bench: Bench, l
 
 def test_the_longest_unused_model_makes_room_and_comes_back(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    open_it = Opening.policy
+    open_it = ModelLoader.policy
 
     def counted(self: Any, name: str, directory: Path) -> Any:
         opened.append(name)
         return open_it(self, name, directory)
 
-    monkeypatch.setattr(Opening, "policy", counted)
+    monkeypatch.setattr(ModelLoader, "policy", counted)
     size = 4 * sum(p.numel() for p in open_policy(models / "a")[0].parameters())
     bench = Bench(models, room=2 * size)
     opened.clear()

@@ -23,7 +23,7 @@ LENSES = (*(kind for kind in KINDS if kind != OFF), "off")
 
 
 @dataclass(frozen=True)
-class Command:
+class SlashCommand:
     """A command: how it is typed, and what it does."""
 
     name: str
@@ -34,22 +34,26 @@ class Command:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("regen", "/regen", "reply to the last prompt again, with the next random step"),
-        Command("undo", "/undo", "remove the last turn and return its prompt to the box"),
-        Command("branch", "/branch [TURNS] [NAME]", "continue in a copy of this conversation or of its first turns"),
-        Command("system", "/system TEXT|none", "set the system prompt"),
-        Command("set", "/set temperature=0.7", "change sampling settings: " + ", ".join(SETTINGS)),
-        Command("save", "/save NAME", "name this conversation; it is saved after each turn anyway"),
-        Command("load", "/load [NAME]", "open a saved conversation; without a name, choose from a list"),
-        Command("model", "/model A [B C D]", "chat with other models, up to four side by side"),
-        Command("score", "/score MODEL|none", "choose the scorer of replies, such as tiny:rm or pocket:judge"),
-        Command("ref", "/ref MODEL|none", "choose the reference for KL"),
-        Command("follow", "/follow 1|none", "make all models continue from reply 1, to compare their next replies"),
-        Command("vote", "/vote 1|2|tie|bad|none", "vote for the better reply, saved to the label database"),
-        Command("edit", "/edit [1]", "write a better reply, saved to the label database as a demonstration"),
-        Command("lens", "/lens kl|logprob|value|off", "color each token by one of its numbers"),
-        Command("new", "/new", "start a new conversation with the same models"),
-        Command("help", "/help", "show keys and commands"),
+        SlashCommand("regen", "/regen", "reply to the last prompt again, with the next random step"),
+        SlashCommand("undo", "/undo", "remove the last turn and return its prompt to the box"),
+        SlashCommand(
+            "branch", "/branch [TURNS] [NAME]", "continue in a copy of this conversation or of its first turns"
+        ),
+        SlashCommand("system", "/system TEXT|none", "set the system prompt"),
+        SlashCommand("set", "/set temperature=0.7", "change sampling settings: " + ", ".join(SETTINGS)),
+        SlashCommand("save", "/save NAME", "name this conversation; it is saved after each turn anyway"),
+        SlashCommand("load", "/load [NAME]", "open a saved conversation; without a name, choose from a list"),
+        SlashCommand("model", "/model A [B C D]", "chat with other models, up to four side by side"),
+        SlashCommand("score", "/score MODEL|none", "choose the scorer of replies, such as tiny:rm or pocket:judge"),
+        SlashCommand("ref", "/ref MODEL|none", "choose the reference for KL"),
+        SlashCommand(
+            "follow", "/follow 1|none", "make all models continue from reply 1, to compare their next replies"
+        ),
+        SlashCommand("vote", "/vote 1|2|tie|bad|none", "vote for the better reply, saved to the label database"),
+        SlashCommand("edit", "/edit [1]", "write a better reply, saved to the label database as a demonstration"),
+        SlashCommand("lens", "/lens kl|logprob|value|off", "color each token by one of its numbers"),
+        SlashCommand("new", "/new", "start a new conversation with the same models"),
+        SlashCommand("help", "/help", "show keys and commands"),
     )
 }
 
