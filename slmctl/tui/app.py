@@ -30,6 +30,7 @@ from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenR
 from slmctl.tui.no_color import Uncoloured
 from slmctl.tui.preferences import Choices, keep_theme, read_choices
 from slmctl.tui.runs.launches import Launches
+from slmctl.tui.runs.run_changes import RunChanges
 from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
@@ -73,6 +74,7 @@ class Playground(App[None]):
         self.start = start
         self.overview = Overview(start.home)
         self.launches = Launches(self)
+        self.run_changes = RunChanges(self)
         self._keys = KeysInTurn(self, super().on_event)
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes that every screen gets
         self.watched = ""  # the run that was watched last, until Runs has put its cursor there

@@ -106,12 +106,16 @@ def commands(app: "Playground", runs: list[Standing]) -> list[Command]:
     return found
 
 
-def _of_run(app: "Playground", run: Standing) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+def _of_run(app: "Playground", run: Standing) -> list[tuple[str, Callable[[], Awaitable[None] | None]]]:
     models, pair = run.policies, run.policies[-2:]
-    found: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+    found: list[tuple[str, Callable[[], Awaitable[None] | None]]] = [
         (f"Open {run.run} in Train", partial(app.open_train, (run.run,)))
     ]
     if len(pair) > 1:
         found.append((f"Chat with {pair[0]} beside {pair[1]}", partial(app.open_chat, pair)))
     found += [(f"Chat with {model}", partial(app.open_chat, (model,))) for model in models]
-    return found + [(f"Label responses of {model}", partial(app.open_label, (model,))) for model in models]
+    found += [(f"Label responses of {model}", partial(app.open_label, (model,))) for model in models]
+    changes = app.run_changes
+    return found + [
+        (f"{one.capitalize()} {run.run}", partial(changes.begin, one, run.run)) for one in changes.offered(run)
+    ]

@@ -49,6 +49,9 @@ class RunsScreen(Screen[None]):
         Binding("g", "go_on", "Go on", id="runs.go_on"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
         Binding("y", "copy", "Copy name", id="runs.copy"),
+        Binding("x", "change('stop')", "Stop", id="runs.stop"),
+        Binding("r", "change('rename')", "Rename", id="runs.rename"),
+        Binding("d", "change('delete')", "Delete", id="runs.delete"),
         Binding("escape", "all", "All runs", id="runs.all", show=False),
     ]
 
@@ -175,6 +178,9 @@ class RunsScreen(Screen[None]):
             return False
         if action == "all":
             return bool(self._filter)
+        if action == "change":
+            run = self._chosen()
+            return run is not None and parameters[0] in self._playground.run_changes.offered(run)
         return action not in OF_A_RUN or bool(self._runs)
 
     async def action_chat(self) -> None:
@@ -212,6 +218,11 @@ class RunsScreen(Screen[None]):
         """Copies the chosen run's name."""
         if run := self._chosen():
             self._playground.copy(run.run)
+
+    def action_change(self, change: str) -> None:
+        """Stops, renames or deletes the chosen run, after asking."""
+        if run := self._chosen():
+            self._playground.run_changes.begin(change, run.run)
 
     def action_new(self) -> None:
         """Opens the form as it was left."""

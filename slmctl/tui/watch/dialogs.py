@@ -1,4 +1,4 @@
-"""Asks once more before a run is told to end."""
+"""The dialogs of Train: a text to read, a chart that fills the screen, the metrics to show."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 
 from engine.core.metrics import describe_any
 from slmctl.console.safe import clean, one_line
@@ -21,33 +21,6 @@ from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.panels import Panel, explain_panel
 from slmctl.watch.state import VIEW_ACTIONS, WatchState
-
-
-class StopDialog(ModalScreen[bool]):
-    """Gives back whether the run shall stop."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "dismiss(True)", "Stop it", id="stop.yes"),
-        Binding("escape,n,q", "dismiss(False)", "Let it run", id="stop.no"),
-    ]
-
-    def __init__(self, run: str) -> None:
-        super().__init__()
-        self._run = run
-
-    def compose(self) -> ComposeResult:
-        """The question with its keys."""
-        name = one_line(self._run, 40)
-        lines = (
-            f"Stop {name}?",
-            "",
-            "It ends this step and saves; then its process ends.",
-            "It can go on from there later.",
-            "",
-            "y  stop it        esc  let it run",
-        )
-        yield Static(Content("\n".join(lines)), id="stop-frame")
-
 
 FRAME = 6  # columns of border, padding and scroll bar
 

@@ -27,6 +27,7 @@ from slmctl.tui.watch.messages import (
 )
 from slmctl.tui.watch.run_header import RunHeader
 from slmctl.tui.watch.sample_pane import SampleList
+from slmctl.tui.widgets.dialogs import confirm_stop
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.watch.controls import RESUMABLE, SentRequest, SentRequests, nothing_to_do, refusal
 from slmctl.watch.follower import WORKING
@@ -313,12 +314,10 @@ class WatchScreen(Screen[None]):
         return word in WORKING and parameters != (("pause",) if word == "paused" else ("resume",))
 
     def action_stop(self) -> None:
-        """Asks, once more, whether the run shall end."""
-        from slmctl.tui.watch.dialogs import StopDialog
-
+        """Stops the chosen run, after asking."""
         if self._watching is not None:
             name = self._watching.story.name
-            self.app.push_screen(StopDialog(name), lambda sure: self.action_ask("stop") if sure else None)
+            self.app.push_screen(confirm_stop(name), lambda sure: self.action_ask("stop") if sure else None)
 
     def action_ask(self, request: str) -> None:
         """Asks the chosen run to pause, resume, save or stop; it answers after its step."""

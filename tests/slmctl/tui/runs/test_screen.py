@@ -267,3 +267,45 @@ def test_keys_that_come_before_the_runs_are_known_go_to_no_hidden_line(
         await until(pilot, lambda: isinstance(app.focused, OptionList), "the welcome")
 
     played(app, script)
+
+
+def test_a_run_is_renamed_and_deleted_after_asking(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make(tmp_path, name, "finished", "pretrain")
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        table = app.screen.query_one(RunsTable)
+        await until(pilot, lambda: table.chosen() == "a", "the runs")
+        await pilot.press("r")
+        await until(pilot, lambda: "Rename a" in screen_text(app), "the line")
+        await pilot.press("slash", "enter")
+        await until(pilot, lambda: "cannot name a run" in screen_text(app), "why not")
+        await pilot.press("backspace", "backspace", *"new", "enter")
+        await until(pilot, lambda: table.chosen() == "new", "the new name under the cursor")
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b", "new"]
+        await pilot.press("d")
+        await until(pilot, lambda: "Delete new?" in screen_text(app), "the question")
+        await pilot.press("escape", "d")
+        await until(pilot, lambda: "Delete new?" in screen_text(app), "the question again")
+        await pilot.press("y")
+        await until(pilot, lambda: "1 run," in screen_text(app), "one run less")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["b"]
+
+    played(playground(tmp_path), script)
+
+
+def test_a_running_run_is_stopped_and_not_deleted(tmp_path: Path) -> None:
+    run = make(tmp_path, "a", "running", at=time.time() + 3600)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "1 at work" in screen_text(app), "the run")
+        await pilot.press("d", "r")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        await pilot.press("x")
+        await until(pilot, lambda: "Stop a?" in screen_text(app), "the question")
+        await pilot.press("y")
+        await until(pilot, lambda: bool(pending_requests(run, 0)), "the request")
+        assert [request.request for request in pending_requests(run, 0)] == ["stop"]
+
+    played(playground(tmp_path), script)

@@ -195,7 +195,7 @@ def test_a_run_is_stopped_only_by_one_who_is_sure(run: RunDir) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "x Stop")
         await pilot.press("x")
-        await see(app, pilot, "Stop tiny?", "y  stop it")
+        await see(app, pilot, "Stop tiny?", "y  stop")
         await pilot.press("escape")
         await pilot.press("x", "y")
         await see(app, pilot, "stop asked: it is heard when ppo step 1 ends")
