@@ -1,7 +1,10 @@
-"""How far the policy has moved from its reference, in nats, and the coefficients that hold it back.
+"""How far the policy has moved from its reference policy, in nats, and the coefficient that holds it back.
 
-Estimators per token, their sum per response, and the fixed and adaptive controllers, which share one shape. Putting the
-penalty into rewards is left to advantages.py, and what to do when the KL runs away to the PPO stage.
+A reward model is right only near the responses that it was trained on. A policy that is free to move finds responses
+that it overrates, so moving away from the reference policy costs reward: kl_coef for each nat.
+
+Estimators per token, their sum per response, and the fixed and the adaptive controller, which share one interface.
+Putting the penalty into rewards is up to advantages.py, and reacting to a KL that runs away up to the PPO stage.
 """
 
 import math
@@ -11,20 +14,25 @@ from torch import Tensor
 
 from engine.algorithms.masked import masked_sum
 
-MAX_ERROR = 0.2
-"""The relative distance from the target beyond which the adaptive controller does not react more strongly."""
+MAX_ERROR = 0.2  # relative distance from the target beyond which the adaptive controller reacts no more strongly
 
 
 def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """(B,R) log-ratio in nats of tokens drawn from the policy: unbiased for KL(policy || reference), of either sign.
+    """(B,R) log-ratio in nats, log pi(y_t) - log pi_ref(y_t): unbiased for KL(pi || pi_ref), of either sign.
 
     Gradient flows to both. Padding is not cleaned here: reduce under a mask.
+
+    Source: Schulman, "Approximating KL Divergence" (2020), whose log r is the negative of this.
     """
+    # KL(pi || pi_ref) is the mean of log pi - log pi_ref under pi. The tokens were drawn from pi, so the mean over
+    # them estimates it without a sum over the vocabulary, although a single token may be below 0.
     return logprobs - ref_logprobs
 
 
 def k2(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """(B,R) half the squared log-ratio in nats: biased, low variance, never negative. Otherwise as `k1`."""
+    # While the two policies are close, KL is nearly half the mean squared log-ratio (its second-order expansion), so k2
+    # has about the mean of k1, and less noise because nothing cancels.
     return k1(logprobs, ref_logprobs).square() / 2
 
 
@@ -33,12 +41,13 @@ def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
 
     `logprobs` and `ref_logprobs` are (B,R), `mask` (B,R) bool is True at a real token. Gradient flows to real tokens.
     """
+    # log pi(y|x) = sum over t of log pi(y_t | x, y_<t), so the log-ratio of a whole response is a sum, not a mean
     return masked_sum(k1(logprobs, ref_logprobs), mask, dim=1)
 
 
 @dataclass
 class FixedKL:
-    """A KL coefficient that stays what it is."""
+    """A KL coefficient that never changes."""
 
     coef: float
 
@@ -46,20 +55,20 @@ class FixedKL:
         """Changes nothing."""
 
     def state(self) -> dict[str, float]:
-        """What `load` needs to go on from here."""
+        """What `load` needs to resume."""
         return {"coef": self.coef}
 
     def load(self, state: dict[str, float]) -> None:
-        """Goes on from what `state` returned."""
+        """Resumes from what `state` returned."""
         self.coef = state["coef"]
 
 
 @dataclass
 class AdaptiveKL:
-    """A KL coefficient steered so that responses settle at `target` nats.
+    """A KL coefficient that is adjusted until responses are `target` nats from the reference.
 
     `horizon` is in episodes: the larger, the slower. It must exceed a fifth of the episodes of one update, or the
-    coefficient could lose its sign.
+    coefficient could change its sign.
 
     Source: Ziegler et al. 2019 (arXiv 1909.08593), section 2.2.
     """
@@ -69,18 +78,20 @@ class AdaptiveKL:
     horizon: float
 
     def update(self, kl_nats: float, episodes: int) -> None:
-        """Raises `coef` if `kl_nats`, the mean a response over the last `episodes`, is above target, else lowers it."""
-        assert math.isfinite(kl_nats), f"the KL that steers the coefficient is {kl_nats}"
+        """Raises `coef` if `kl_nats`, the mean a response of the last `episodes`, is above `target`, else lowers it."""
+        assert math.isfinite(kl_nats), f"the KL that adjusts the coefficient is {kl_nats}"
         assert self.horizon > MAX_ERROR * episodes, f"horizon {self.horizon} is too short for {episodes} episodes"
+        # the paper: e_t = clip((KL - target) / target, -0.2, 0.2) and beta_{t+1} = beta_t (1 + K e_t), here with
+        # K = episodes / horizon, so that the speed does not depend on how many episodes one update has
         error = min(max(kl_nats / self.target - 1, -MAX_ERROR), MAX_ERROR)
         self.coef *= 1 + error * episodes / self.horizon
 
     def state(self) -> dict[str, float]:
-        """What `load` needs to go on from here; target and horizon come from the configuration."""
+        """What `load` needs to resume; target and horizon come from the configuration."""
         return {"coef": self.coef}
 
     def load(self, state: dict[str, float]) -> None:
-        """Goes on from what `state` returned."""
+        """Resumes from what `state` returned."""
         self.coef = state["coef"]
 
 

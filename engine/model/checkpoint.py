@@ -159,16 +159,18 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def put_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mapping[str, Tensor]) -> None:
+def load_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mapping[str, Tensor]) -> None:
     """Copy the `tensors` of the file at `path` into `model`, in place.
 
     Raises: CheckpointError naming one that is missing, unknown or of another shape.
     """
-    wanted = places(path, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    wanted = match_parameters(path, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
 
 
-def places(path: Path, model: LanguageModel | ScalarModel, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def match_parameters(
+    path: Path, model: LanguageModel | ScalarModel, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
     """The parameters of `model`, which may be on the meta device, that tensors of these `shapes` are to fill.
 
     Raises: CheckpointError naming a tensor of the file at `path` that is missing, unknown or of another shape.
@@ -220,7 +222,7 @@ def load_state(
     """
     for subdirectory, module in modules.items():
         path = folder / subdirectory / "model.safetensors"
-        put_weights(path, module, read_tensors(path))
+        load_weights(path, module, read_tensors(path))
     moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimizers}
     for key, tensor in read_tensors(folder / "state.safetensors").items():
         name, index, moment = key.split("/")

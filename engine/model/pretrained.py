@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from engine.core.errors import CheckpointError
 from engine.core.untrusted_files import read_json
-from engine.model.checkpoint import places
+from engine.model.checkpoint import match_parameters
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer, load_tokenizer
 from engine.model.transformer import Architecture, LanguageModel
@@ -28,7 +28,7 @@ LARGEST = 2**24  # of any size
 LONGEST_CONTEXT = 2**18  # with the widest head, RoPE's tables take half a gigabyte
 WIDEST_HEAD = 256
 BIGGEST = 1e30  # of a number that becomes a float32
-MOST_GROWN = 64  # rows that the embedding is grown by for added tokens
+MAX_ADDED_ROWS = 64  # rows that the embedding is grown by for added tokens
 
 
 def read_architecture(directory: Path) -> Architecture:
@@ -173,9 +173,9 @@ def _parts(directory: Path, day: str) -> tuple[Weights, Architecture, Tokenizer]
 def _filled(weights: Weights, build: Callable[[], M]) -> M:
     """The model that `build` makes, filled with `weights`; it is made in earnest once every shape fits."""
     with torch.device("meta"):
-        places(weights.path, build(), weights.shapes)
+        match_parameters(weights.path, build(), weights.shapes)
     model = build()
-    copy_weights(weights, places(weights.path, model, weights.shapes))
+    copy_weights(weights, match_parameters(weights.path, model, weights.shapes))
     return model
 
 
@@ -211,7 +211,7 @@ def check_ids(path: Path, tokenizer: Tokenizer, rows: int) -> None:
     Raises: CheckpointError with both numbers.
     """
     added = len([i for i in tokenizer.encoder.get_added_tokens_decoder() if i >= rows])
-    if tokenizer.size > rows + min(added, MOST_GROWN):
+    if tokenizer.size > rows + min(added, MAX_ADDED_ROWS):
         raise CheckpointError(
             f"{path} has ids up to {tokenizer.size - 1}, but the model has {rows} rows: it is another's tokenizer."
         )

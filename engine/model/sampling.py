@@ -35,7 +35,7 @@ def left_pad(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def narrow(logits: Tensor, sampling: Sampling) -> Tensor:
+def restrict_logits(logits: Tensor, sampling: Sampling) -> Tensor:
     """Logits (B,V) at the sampling temperature, -inf outside top-k and outside the top-p nucleus."""
     logits = logits.float() / sampling.temperature
     if 0 < sampling.top_k < logits.size(-1):
@@ -49,7 +49,7 @@ def narrow(logits: Tensor, sampling: Sampling) -> Tensor:
     return logits
 
 
-def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
+def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     """Token ids (B,) drawn from logits (B,V) by inverting the distribution function at `uniform` (B,) in [0, 1).
 
     A row's token depends on its own number alone, so it does not change with the batch around it. Several times
@@ -57,14 +57,14 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     """
     if sampling.temperature == 0:
         return logits.argmax(-1)
-    cdf = narrow(logits, sampling).softmax(-1).cumsum(-1)
+    cdf = restrict_logits(logits, sampling).softmax(-1).cumsum(-1)
     total = cdf[:, -1:]
     point = torch.minimum(uniform[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
     return (cdf <= point).sum(-1)
 
 
 @torch.no_grad()
-def stream(
+def generate_columns(
     model: LanguageModel, prompts: Tensor, prompt_mask: Tensor, eos: int, sampling: Sampling, uniforms: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (rows, tokens) a column: the rows still running (int64) and the token each has just drawn.
@@ -83,7 +83,7 @@ def stream(
     tokens, mask = prompts[held], prompt_mask[held]
     for column in range(columns):
         logits = model.logits(model(tokens, mask, cache)[:, -1])
-        drawn = draw(logits, uniforms[held, column], sampling)
+        drawn = sample_tokens(logits, uniforms[held, column], sampling)
         yield held[running], drawn[running]
         running = running & (drawn != eos) & (room[held] > column + 1)
         left = int(running.sum())
@@ -108,7 +108,7 @@ def generate(
     responses = torch.zeros(len(prompts), width, dtype=torch.int64, device=prompts.device)
     response_mask = torch.zeros(len(prompts), width, dtype=torch.bool, device=prompts.device)
     used = 0
-    for column, (rows, tokens) in enumerate(stream(model, prompts, prompt_mask, eos, sampling, uniforms)):
+    for column, (rows, tokens) in enumerate(generate_columns(model, prompts, prompt_mask, eos, sampling, uniforms)):
         responses[rows, column] = tokens
         response_mask[rows, column] = True
         used = column + 1

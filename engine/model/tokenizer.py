@@ -22,12 +22,12 @@ from engine.core.untrusted_files import read_json, read_text
 from engine.data.records import Prompt
 from engine.model.chat_template import ChatTemplate
 
-MOST_IDS = 2**22  # vocabularies in use have up to a quarter of a million
+MAX_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
 BEFORE = "a"  # stands before a response while it is looked at what the response begins with
 SPACE = "Ġ"  # how a byte-level BPE names the space
 DAY = "slmctl_day"  # in tokenizer_config.json: the date that the template was given in training
-RAREST_PAIR = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
+MIN_PAIR_COUNT = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
     "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
@@ -143,7 +143,7 @@ class Tokenizer:
         own = self.decode([*self._before, *self._before]) == f"{BEFORE} {BEFORE}"
         return own and spaced != self._before
 
-    def spelled_bytes(self, ids: Sequence[int]) -> list[int]:
+    def byte_counts(self, ids: Sequence[int]) -> list[int]:
         """UTF-8 bytes of text that each of `ids`, a row of a byte-level BPE, spells; a part of a character counts too.
 
         Special tokens spell none, and a space right after one is the tokenizer's own, which `train_tokenizer` tells of.
@@ -195,7 +195,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     encoder.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        min_frequency=RAREST_PAIR,
+        min_frequency=MIN_PAIR_COUNT,
         special_tokens=[PAD, EOS, USER, ASSISTANT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -234,8 +234,8 @@ def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
     with foreign(str(path), "cannot be read as a tokenizer"):
         encoder = Encoder.from_str(text)
         highest = max(encoder.get_vocab(with_added_tokens=True).values(), default=0)
-        if highest >= MOST_IDS:  # the library counts up to it when it copies a tokenizer
-            raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MOST_IDS}.")
+        if highest >= MAX_IDS:  # the library counts up to it when it copies a tokenizer
+            raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MAX_IDS}.")
         encoder.no_padding()  # a file may keep those of somebody's last call
         encoder.no_truncation()
         settings = _settings(directory / "tokenizer_config.json")

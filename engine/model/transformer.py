@@ -157,7 +157,7 @@ class FeedForward(nn.Module):
         return out
 
 
-class Layer(nn.Module):
+class Block(nn.Module):
     """One pre-norm block: attention, then feed-forward, each added to the residual stream."""
 
     def __init__(self, architecture: Architecture):
@@ -190,7 +190,7 @@ class Decoder(nn.Module):
         self.architecture = architecture
         self.compute_dtype = torch.float32
         self.embed_tokens = nn.Embedding(architecture.vocab_size, architecture.width)
-        self.layers = nn.ModuleList(Layer(architecture) for _ in range(architecture.layers))
+        self.layers = nn.ModuleList(Block(architecture) for _ in range(architecture.layers))
         self.norm = RMSNorm(architecture.width, architecture.norm_eps)
         cos, sin = rope_tables(architecture)
         self.register_buffer("cos", cos, persistent=False)
@@ -264,7 +264,7 @@ class LanguageModel(nn.Module):
         return functional.linear(hidden, self.lm_head.weight)
 
 
-def initialise(model: nn.Module, generator: torch.Generator, std: float = 0.02) -> None:
+def initialize(model: nn.Module, generator: torch.Generator, std: float = 0.02) -> None:
     """Draw every matrix of `model` from N(0, std), in place; biases 0, norms 1. A scalar head is drawn by heads.py."""
     for name, parameter in model.named_parameters():
         with torch.no_grad():

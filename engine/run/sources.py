@@ -15,8 +15,7 @@ from engine.core.seeding import python_rng
 from engine.data.files import is_labels
 from engine.data.readers import Loaded
 from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text
-from engine.model.batching import Example, demonstration_examples
-from engine.model.fitting import longest_rows
+from engine.model.batching import Example, demonstration_examples, longest_row_lengths
 from engine.model.tokenizer import Tokenizer, train_tokenizer
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
 from engine.pocket.documents import Document, documents
@@ -97,14 +96,14 @@ def sft_examples(
 ) -> Divided[Example]:
     """Examples to fine-tune on. Raises: DataError if too few are left to train and validate."""
     rows = demonstrations(config, data)
-    examples, overlong = demonstration_examples(rows.records, tokenizer, context)
+    examples, too_long = demonstration_examples(rows.records, tokenizer, context)
     if len(examples) < 2:
         raise DataError(
             f"{rows.source or config.world.name}: {len(examples)} of {len(rows.records)} demonstrations fit the "
             f"context of {context} tokens; at least two must."
         )
     train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
-    return Divided(train, validation, {**rows.left_out, "overlong": overlong})
+    return Divided(train, validation, {**rows.left_out, "too long": too_long})
 
 
 def comparisons(
@@ -123,12 +122,12 @@ def comparisons(
         assert drawn is not None, "neither a file of comparisons nor a directory of drawn ones"
         return Divided(read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0], {})
     untied = [ranking for ranking in data.records if ranking.pairs()]
-    lengths = longest_rows(untied, tokenizer)
+    lengths = longest_row_lengths(untied, tokenizer)
     fitting = [ranking for ranking, length in zip(untied, lengths, strict=True) if length <= context]
     left_out = {
         **data.left_out,
         "tied": len(data.records) - len(untied),
-        "overlong": len(untied) - len(fitting),
+        "too long": len(untied) - len(fitting),
     }
     prompts = len({ranking.prompt for ranking in fitting})
     if prompts < 2:
@@ -194,7 +193,7 @@ def ppo_prompts(
     fitting = [prompt for prompt, length in zip(found, lengths, strict=True) if 0 < length <= room]
     if not fitting:
         raise ConfigError(f"no prompt leaves room for ppo.max_new_tokens = {config.ppo.max_new_tokens}: lower it.")
-    return fitting, {"empty": empty, "overlong": len(found) - len(fitting)}
+    return fitting, {"empty": empty, "too long": len(found) - len(fitting)}
 
 
 def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:

@@ -22,7 +22,7 @@ from engine.model.heads import ScalarModel, scalar_from
 from engine.model.pretrained import is_reward_model, open_policy, open_scalar
 from engine.model.randomness import generator
 from engine.model.tokenizer import Tokenizer
-from engine.model.transformer import Architecture, LanguageModel, initialise
+from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.run import sources
 from engine.run.pipeline import needs
 from engine.run.planning import Prepared
@@ -111,7 +111,7 @@ def pretrain(bench: Bench) -> Iterator[Event]:
     train, validation = sources.base_documents(config, data)
     tokenizer = sources.base_tokenizer(train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
-    initialise(model, generator(config.seed, "pretrain/init"))
+    initialize(model, generator(config.seed, "pretrain/init"))
     return train_base(
         bench.computing(model.to(bench.device)),
         tokenizer,

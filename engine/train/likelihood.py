@@ -21,7 +21,7 @@ def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
     The unembedding is applied to the states before those tokens alone.
     """
     hidden = model(batch.tokens[:, :-1])  # state t predicts token t + 1
-    wanted = batch.learn[:, 1:]
+    wanted = batch.loss_mask[:, 1:]
     return cross_entropy(model.logits(hidden[wanted]), batch.tokens[:, 1:][wanted])
 
 
@@ -44,7 +44,7 @@ def total_loss(model: LanguageModel, examples: Sequence[Example], pad: int) -> t
 
 def text_bytes(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
     """UTF-8 bytes of the text that the tokens to learn of `examples` spell, and of no other token."""
-    return sum(sum(tokenizer.spelled_bytes(example.ids)[max(1, example.learn_from) :]) for example in examples)
+    return sum(sum(tokenizer.byte_counts(example.ids)[max(1, example.loss_start) :]) for example in examples)
 
 
 def bits_per_byte(nats: float, spelled: int) -> float:

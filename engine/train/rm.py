@@ -18,7 +18,7 @@ from engine.algorithms.losses import pairwise_loss
 from engine.core.config import RmConfig
 from engine.core.events import AlarmRaised, EvalCompleted, Event, StageStarted, StepCompleted
 from engine.data.records import Demonstration, Ranking
-from engine.model.batching import EpochBatches, fork, shared_beginning
+from engine.model.batching import EpochBatches, pack_groups, shared_prefix_length
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer
 from engine.train.optimizer import apply_gradients, check_finite, optimisers, schedule
@@ -40,7 +40,7 @@ class RankedRows:
     @property
     def length(self) -> int:
         """Ids that a forward reads: what the rows share once, and the rest of each."""
-        shared = shared_beginning(self.rows)
+        shared = shared_prefix_length(self.rows)
         return shared + sum(len(row) - shared for row in self.rows)
 
 
@@ -159,8 +159,8 @@ def batch_loss(
 
 def row_scores(model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device) -> Tensor:
     """Scores (N,) of all rows of all items, one forward a response; what a prompt's rows share passes once."""
-    forks = fork([item.rows for item in items], pad, device)
-    return model.scores_at(forks.tokens, forks.layout, forks.ends)
+    packed = pack_groups([item.rows for item in items], pad, device)
+    return model.scores_at(packed.tokens, packed.layout, packed.ends)
 
 
 @torch.no_grad()

@@ -148,10 +148,10 @@ def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
 
     directory = resolve_reference(model, runs_home(os.environ))
     threads.apply(None, shared=True)
-    from engine.model.fitting import over_long
+    from engine.model.batching import count_too_long
     from engine.model.pretrained import read_architecture
     from engine.model.tokenizer import load_tokenizer
 
     context = read_architecture(directory).context
-    count = over_long(sort_out(source, kind).records, load_tokenizer(directory), context)
-    return {"model": model, "context": context, "over_long": count}
+    count = count_too_long(sort_out(source, kind).records, load_tokenizer(directory), context)
+    return {"model": model, "context": context, "too_long": count}

@@ -41,7 +41,7 @@ def print_report(
     facts = [*_row_facts(report, against), *(_label_facts(labels) if labels else ())]
     if fit:
         model, kind = one_line(fit["model"]), TOO_LONG[report.kind]
-        facts.append(("too long", f"{fit['over_long']} rows for the {fit['context']} tokens of {model}; {kind}"))
+        facts.append(("too long", f"{fit['too_long']} rows for the {fit['context']} tokens of {model}; {kind}"))
     print_facts(facts, LABEL, WIDTH)
     for problem in report.problems[:PROBLEMS_SHOWN]:
         say(f"bad: {one_line(problem)}", sys.stdout)

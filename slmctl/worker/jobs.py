@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from engine.core.errors import EngineError, one_line
-from engine.model.sampling import left_pad, stream
+from engine.model.sampling import generate_columns, left_pad
 from engine.run.machine import is_out_of_memory
 from slmctl.console.crash import keep_traceback
 from slmctl.worker.answers import answers
@@ -81,7 +81,7 @@ def _columns(drafts: Sequence[Draft], cancelled: Collection[int]) -> Steps:
     ids, mask = left_pad([draft.rows[place].prompt for draft, place in owners], policy.tokenizer.pad_id)
     uniforms = torch.cat([draft.uniforms() for draft in drafts]).to(device)
     eos, started = policy.tokenizer.eos_id, time.monotonic()
-    columns = stream(policy.model, ids.to(device), mask.to(device), eos, sampling, uniforms)
+    columns = generate_columns(policy.model, ids.to(device), mask.to(device), eos, sampling, uniforms)
     while True:
         told = [token for draft in drafts if draft.wanted.id in cancelled for token in _stopped(draft)]
         if all(draft.over for draft in drafts):

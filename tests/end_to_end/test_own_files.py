@@ -38,7 +38,7 @@ def test_the_shared_instruction_data_goes_through_sft_rm_and_ppo(nursery: Nurser
     room = ("--set", "model.context=256", "--set", "tokenizer.vocab_size=500", "--set", "ppo.steps=2")
     done(nursery, *arguments("mine", "sft", "--data", str(DEMONSTRATIONS), "--max-steps", "6"), *room)
     counted = about(run, "sft")
-    assert counted["demonstrations"] + counted["validation"] + counted["overlong"] == 1100
+    assert counted["demonstrations"] + counted["validation"] + counted["too long"] == 1100
     assert counted["demonstrations"] > 900
     result = done(nursery, "rm", "--run", "mine", "--data", str(COMPARISONS), "--max-steps", "5")
     assert result["step"] == 5

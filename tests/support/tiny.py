@@ -13,7 +13,7 @@ from engine.core.events import Event, StepCompleted
 from engine.data.records import Prompt
 from engine.model.heads import ScalarModel, scalar_from
 from engine.model.tokenizer import Tokenizer
-from engine.model.transformer import Architecture, LanguageModel, initialise
+from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.train.saver import Saver
 from tests.support.paths import SHARED
 
@@ -51,7 +51,7 @@ def language_model(architecture: Architecture = ARCHITECTURE, seed: int = 0, std
     """A random model in evaluation mode, its biases and norms drawn too, so that no term is 0 or 1 by chance."""
     generator = torch.Generator().manual_seed(seed)
     model = LanguageModel(architecture)
-    initialise(model, generator, std)
+    initialize(model, generator, std)
     _stir(model, generator)
     return model.eval()
 

@@ -6,7 +6,7 @@ from engine.model.checkpoint import save_model
 from engine.model.heads import ScalarModel
 from engine.model.randomness import generator
 from engine.model.tokenizer import train_tokenizer
-from engine.model.transformer import Architecture, LanguageModel, initialise
+from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.rundir.directory import RunDir, write_text
 
 PROMPT = "What is the capital of France?"
@@ -24,6 +24,6 @@ def make_models(home: Path) -> RunDir:
         "rm": ScalarModel(sizes, bias=0.25),
     }
     for stage, model in models.items():
-        initialise(model, generator(0, stage))
+        initialize(model, generator(0, stage))
         save_model(run.final(stage), model, tokenizer, {"stage": stage})
     return run

@@ -13,9 +13,9 @@ from engine.model.batching import (
     Example,
     collate,
     demonstration_examples,
-    fork,
+    pack_groups,
     right_pad,
-    shared_beginning,
+    shared_prefix_length,
 )
 from engine.model.tokenizer import Tokenizer, train_tokenizer
 from engine.train.likelihood import EVALUATION_ROWS, mean_loss, token_losses
@@ -29,7 +29,7 @@ def test_collate_by_hand() -> None:
     batch = collate([Example([5, 6, 7, 8], 2), Example([9, 4]), Example([3, 3, 3], 0)], 0, CPU)
     assert batch.tokens.tolist() == [[5, 6, 7, 8], [9, 4, 0, 0], [3, 3, 3, 0]]
     assert batch.lengths.tolist() == [4, 2, 3]
-    assert batch.learn.int().tolist() == [
+    assert batch.loss_mask.int().tolist() == [
         [0, 0, 1, 1],
         [0, 1, 0, 0],
         [0, 1, 1, 0],
@@ -47,8 +47,8 @@ def test_demonstrations_train_on_responses_through_eos() -> None:
         Demonstration("red blue", "one two three"),  # 6 tokens with EOS
         Demonstration("why", "yes no yes"),  # just fits
     ]
-    examples, overlong = demonstration_examples(rows, word_tokenizer(), context=5)
-    assert examples == [Example([3, 4, 6, 1], 2), Example([11, 9, 10, 9, 1], 1)] and overlong == 1
+    examples, too_long = demonstration_examples(rows, word_tokenizer(), context=5)
+    assert examples == [Example([3, 4, 6, 1], 2), Example([11, 9, 10, 9, 1], 1)] and too_long == 1
 
 
 TURNS = tuple(
@@ -75,17 +75,17 @@ RED, BLUE, ONE, TWO, YES, WHY = 3, 4, 6, 7, 9, 11
 
 def test_a_conversation_is_one_row_with_loss_on_assistant_turns() -> None:
     row = Demonstration(TURNS, "yes", all_turns=True)
-    (example,), overlong = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=32)
-    assert example.ids == [U, RED, A, ONE, E, U, BLUE, A, TWO, E, U, WHY, A, YES, E] and overlong == 0
+    (example,), too_long = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=32)
+    assert example.ids == [U, RED, A, ONE, E, U, BLUE, A, TWO, E, U, WHY, A, YES, E] and too_long == 0
     batch = collate([example, Example([U, RED, A, ONE, E], 3)], 0, CPU)
-    assert batch.learn[0].nonzero().flatten().tolist() == [3, 4, 8, 9, 13, 14]
-    assert batch.learn[1].nonzero().flatten().tolist() == [3, 4]
-    assert (batch.tokens[0][batch.learn[0]]).tolist() == [ONE, E, TWO, E, YES, E]
+    assert batch.loss_mask[0].nonzero().flatten().tolist() == [3, 4, 8, 9, 13, 14]
+    assert batch.loss_mask[1].nonzero().flatten().tolist() == [3, 4]
+    assert (batch.tokens[0][batch.loss_mask[0]]).tolist() == [ONE, E, TWO, E, YES, E]
 
 
 def test_only_the_last_turn_has_loss_if_the_rest_is_a_prompt() -> None:
     (example,), _ = demonstration_examples([Demonstration(TURNS, "yes")], chat_tokenizer(FAITHFUL), context=32)
-    assert (example.learn_from, example.only_read) == (13, ())
+    assert (example.loss_start, example.no_loss) == (13, ())
 
 
 def test_a_template_that_rewrites_the_past_gets_a_row_a_turn() -> None:
@@ -97,8 +97,8 @@ def test_a_template_that_rewrites_the_past_gets_a_row_a_turn() -> None:
 
 def test_turns_that_the_context_has_no_room_for_are_counted() -> None:
     row = Demonstration(TURNS, "yes", all_turns=True)
-    examples, overlong = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=10)
-    assert [example.ids[-2] for example in examples] == [TWO] and overlong == 1
+    examples, too_long = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=10)
+    assert [example.ids[-2] for example in examples] == [TWO] and too_long == 1
 
 
 def test_our_own_template_writes_history_as_it_was_generated() -> None:
@@ -106,18 +106,18 @@ def test_our_own_template_writes_history_as_it_was_generated() -> None:
     row = Demonstration(TURNS, "yes no", all_turns=True)
     (example,), _ = demonstration_examples([row], tokenizer, context=100)
     (reply,) = tokenizer.encode_responses(["one"])
-    assert len(example.only_read) == 2 and example.ids[example.learn_from :][: len(reply)] == reply
+    assert len(example.no_loss) == 2 and example.ids[example.loss_start :][: len(reply)] == reply
 
 
 GROUPS = [[[3, 4, 5, 6], [3, 4, 7], [3, 4, 5, 6, 8]], [[5, 1], [6, 1]], [[4, 4], [4, 4, 4]], [[7, 8, 9]]]
 
 
 def test_a_fork_by_hand() -> None:
-    forks = fork(GROUPS[:2], 0, CPU)
-    assert forks.tokens.tolist() == [[3, 4, 5, 6, 7, 5, 6, 8], [5, 1, 6, 1, 0, 0, 0, 0]]
-    assert forks.layout.positions.tolist() == [[0, 1, 2, 3, 2, 2, 3, 4], [0, 1, 0, 1, 0, 0, 0, 0]]
-    assert forks.ends.tolist() == [3, 4, 7, 8 + 1, 8 + 3]
-    assert forks.layout.allowed[0, 0].int().tolist() == [
+    packed = pack_groups(GROUPS[:2], 0, CPU)
+    assert packed.tokens.tolist() == [[3, 4, 5, 6, 7, 5, 6, 8], [5, 1, 6, 1, 0, 0, 0, 0]]
+    assert packed.layout.positions.tolist() == [[0, 1, 2, 3, 2, 2, 3, 4], [0, 1, 0, 1, 0, 0, 0, 0]]
+    assert packed.ends.tolist() == [3, 4, 7, 8 + 1, 8 + 3]
+    assert packed.layout.allowed[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0, 0, 0],
@@ -131,7 +131,7 @@ def test_a_fork_by_hand() -> None:
 
 @pytest.mark.parametrize(("rows", "shared"), [(GROUPS[0], 2), (GROUPS[1], 0), (GROUPS[2], 1), (GROUPS[3], 2)])
 def test_what_rows_share_leaves_each_an_end_of_its_own(rows: list[list[int]], shared: int) -> None:
-    assert shared_beginning(rows) == shared
+    assert shared_prefix_length(rows) == shared
 
 
 ROW = st.lists(st.integers(3, 5), min_size=1, max_size=6)
@@ -140,9 +140,9 @@ ROW = st.lists(st.integers(3, 5), min_size=1, max_size=6)
 @settings(max_examples=40)
 @given(groups=st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_a_fork_gives_each_row_what_it_gets_alone(groups: list[list[list[int]]]) -> None:
-    model, forks = scalar_model(), fork(groups, 0, CPU)
+    model, packed = scalar_model(), pack_groups(groups, 0, CPU)
     with torch.no_grad():
-        together = model.scores_at(forks.tokens, forks.layout, forks.ends)
+        together = model.scores_at(packed.tokens, packed.layout, packed.ends)
         alone = [model(torch.tensor([row]))[0, -1].item() for rows in groups for row in rows]
     assert together.tolist() == pytest.approx(alone, abs=TOLERANCE)
 
@@ -207,7 +207,7 @@ EXAMPLES = [Example([3, 5, 7, 9, 1], 2), Example([4, 1], 1), Example([6, 6, 8, 1
 
 def slow_losses(example: Example) -> list[float]:
     model, losses = language_model(), []
-    for t in range(example.learn_from, len(example.ids)):
+    for t in range(example.loss_start, len(example.ids)):
         with torch.no_grad():
             logits = model.logits(model(torch.tensor([example.ids[:t]])))[0, -1]
         losses.append(float(logits.logsumexp(0) - logits[example.ids[t]]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.model.sampling import Sampling, draw, generate, left_pad, narrow, stream
+from engine.model.sampling import Sampling, generate, generate_columns, left_pad, restrict_logits, sample_tokens
 from engine.model.transformer import LanguageModel
 from tests.support.tiny import ARCHITECTURE, language_model
 
@@ -56,7 +56,9 @@ def test_a_row_is_cut_by_its_own_prompt_not_its_neighbors() -> None:
 
 def test_rows_stop_one_by_one_and_each_ends_with_its_eos() -> None:
     tokens, mask = left_pad(ROWS, 0)
-    columns = list(stream(language_model(), tokens, mask, EOS, Sampling(max_new_tokens=15), uniforms(len(ROWS), 15)))
+    columns = list(
+        generate_columns(language_model(), tokens, mask, EOS, Sampling(max_new_tokens=15), uniforms(len(ROWS), 15))
+    )
     running = set(range(len(ROWS)))
     for rows, ids in columns:
         assert set(rows.tolist()) == running
@@ -112,7 +114,7 @@ def test_greedy_takes_the_likeliest_of_a_full_forward() -> None:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_distribution_at_the_temperature(temperature: float) -> None:
     logits = torch.tensor([0.0, 1.0, -1.0, 2.0])
-    ids = draw(logits.expand(DRAWS, 4), uniforms(1, DRAWS)[0], Sampling(temperature))
+    ids = sample_tokens(logits.expand(DRAWS, 4), uniforms(1, DRAWS)[0], Sampling(temperature))
     weights = [math.exp(x / temperature) for x in logits.tolist()]
     expected = [weight / sum(weights) for weight in weights]
     frequencies = (ids.bincount(minlength=4) / DRAWS).tolist()
@@ -122,7 +124,7 @@ def test_draws_follow_the_distribution_at_the_temperature(temperature: float) ->
 @pytest.mark.parametrize("number", [0.0, 1e-9, 0.999999, 1 - 2**-24])
 def test_no_number_draws_an_impossible_token(number: float) -> None:
     logits = torch.tensor([[-torch.inf, 1.0, -torch.inf, 1.0, -torch.inf]])
-    assert draw(logits, torch.tensor([number]), Sampling()).item() == (1 if number < 0.5 else 3)
+    assert sample_tokens(logits, torch.tensor([number]), Sampling()).item() == (1 if number < 0.5 else 3)
 
 
 LOGITS = torch.tensor([[4.0, 1.0, 3.0, 2.0], [0.0, 0.0, 5.0, 1.0]])
@@ -130,7 +132,7 @@ LOGITS = torch.tensor([[4.0, 1.0, 3.0, 2.0], [0.0, 0.0, 5.0, 1.0]])
 
 def kept(sampling: Sampling) -> list[list[int]]:
     """Ids that narrowing leaves, row by row."""
-    return [row.isfinite().nonzero().flatten().tolist() for row in narrow(LOGITS, sampling)]
+    return [row.isfinite().nonzero().flatten().tolist() for row in restrict_logits(LOGITS, sampling)]
 
 
 @pytest.mark.parametrize(("top_k", "expected"), [(0, [[0, 1, 2, 3]] * 2), (1, [[0], [2]]), (2, [[0, 2], [2, 3]])])
@@ -156,7 +158,7 @@ def test_top_p_is_measured_at_the_temperature() -> None:
 
 
 def test_nothing_narrows_by_default() -> None:
-    assert torch.equal(narrow(LOGITS, Sampling()), LOGITS)
+    assert torch.equal(restrict_logits(LOGITS, Sampling()), LOGITS)
 
 
 @pytest.mark.parametrize("length", [0, 1])

@@ -14,7 +14,7 @@ from engine.model.transformer import (
     Cache,
     LanguageModel,
     RMSNorm,
-    initialise,
+    initialize,
     padded_layout,
     parameter_count,
     rope_tables,
@@ -147,7 +147,7 @@ def test_parameters_count_once_where_tied() -> None:
 def test_initialisation_follows_from_its_generator() -> None:
     model, again, other = (LanguageModel(replace(ARCHITECTURE, width=64, qkv_bias=True)) for _ in range(3))
     for each, seed in ((model, 1), (again, 1), (other, 2)):
-        initialise(each, torch.Generator().manual_seed(seed), std=0.05)
+        initialize(each, torch.Generator().manual_seed(seed), std=0.05)
     pairs = list(zip(model.parameters(), again.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert all(not torch.equal(a, c) for a, _, c in pairs if a.dim() == 2)

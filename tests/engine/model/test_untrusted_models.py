@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from engine.core.errors import CheckpointError
 from engine.core.untrusted_files import read_json
 from engine.model.checkpoint import save_model
-from engine.model.pretrained import MOST_GROWN, open_policy, open_scalar
+from engine.model.pretrained import MAX_ADDED_ROWS, open_policy, open_scalar
 from engine.model.tokenizer import load_tokenizer, save_tokenizer
 from engine.model.weights import read_header, read_tensors
 from engine.rundir.runtoml import hash_path
@@ -282,12 +282,12 @@ def test_one_huge_id_is_refused(huge: int, says: str, policy: Path) -> None:
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_few_added_tokens_grow_the_model_and_many_do_not(more: int, policy: Path) -> None:
     tokenizer = load_tokenizer(policy)
-    tokenizer.encoder.add_special_tokens([f"<new{i}>" for i in range(MOST_GROWN + more)])
+    tokenizer.encoder.add_special_tokens([f"<new{i}>" for i in range(MAX_ADDED_ROWS + more)])
     save_tokenizer(tokenizer, policy)
     if more:
-        assert f"has ids up to {12 + MOST_GROWN}, but the model has 12 rows" in sentence(policy)
+        assert f"has ids up to {12 + MAX_ADDED_ROWS}, but the model has 12 rows" in sentence(policy)
     else:
-        assert open_policy(policy)[0].architecture.vocab_size == 12 + MOST_GROWN
+        assert open_policy(policy)[0].architecture.vocab_size == 12 + MAX_ADDED_ROWS
 
 
 def test_a_text_that_a_tokenizer_cannot_encode_is_a_sentence(policy: Path) -> None:

@@ -232,9 +232,9 @@ def test_comparisons_that_teach_nothing_are_left_out_and_counted(tmp_path: Path)
     file = tmp_path / "labels.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = persons_comparisons(file, {}, context=4)
-    assert data.left_out == {"empty": 1, "tied": 1, "overlong": 1}
+    assert data.left_out == {"empty": 1, "tied": 1, "too long": 1}
     assert len(data.train) + len(data.validation) == 5
-    with pytest.raises(DataError, match=r"two different prompts .*0 is left \(left out: 1 empty, 1 tied, 6 overlong"):
+    with pytest.raises(DataError, match=r"two different prompts .*0 is left \(left out: 1 empty, 1 tied, 6 too long"):
         persons_comparisons(file, {}, context=2)
 
 

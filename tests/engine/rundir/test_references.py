@@ -39,7 +39,7 @@ def test_forms_that_are_understood(home: Path) -> None:
         ("other:ppo", FileError, "no run named 'other'"),
         ("tiny", CheckpointError, "no model directory tiny; a run's model is named like tiny:ppo"),
         ("/none/such", CheckpointError, "no model directory"),
-        ("hf:name", ConfigError, "no name of a hub model; write hf:ORG/NAME"),
+        ("hf:name", ConfigError, "not a hub model; write hf:ORG/NAME"),
         ("model.gguf", CheckpointError, "is a GGUF file; models are opened from Hugging Face directories"),
     ],
 )

@@ -60,7 +60,7 @@ class Stage:
 
 
 def sft_without_dropped(*arguments: Any, **options: Any) -> Iterator[Event]:
-    return train_sft(*arguments, left_out={"empty": 2, "overlong": 3}, **options)
+    return train_sft(*arguments, left_out={"empty": 2, "too long": 3}, **options)
 
 
 SMALL: dict[str, Any] = {"lr": 3e-3, "warmup_steps": 1, "eval_every": 2, "save_every": 100}

@@ -191,7 +191,7 @@ def test_prompts_that_are_empty_are_left_out_and_counted(cli: Cli, run: RunDir, 
 
 
 @pytest.mark.parametrize(
-    ("make", "over_long", "sentence"),
+    ("make", "too_long", "sentence"),
     [
         (lambda words: {"prompt": "x" * words, "completion": "y"}, 1, "responses that do not fit are skipped"),
         (lambda words: {"prompt": "x", "chosen": "y", "rejected": "z" * words}, 1, "such rows are skipped"),
@@ -200,12 +200,12 @@ def test_prompts_that_are_empty_are_left_out_and_counted(cli: Cli, run: RunDir, 
     ],
 )
 def test_data_check_counts_rows_too_long_for_a_model(
-    cli: Cli, run: RunDir, tmp_path: Path, make: Callable[[int], dict[str, str]], over_long: int, sentence: str
+    cli: Cli, run: RunDir, tmp_path: Path, make: Callable[[int], dict[str, str]], too_long: int, sentence: str
 ) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text("".join(json.dumps(make(words)) + "\n" for words in (1, 400)))
     report = json.loads(cli("data", "check", str(file), "--model", "tiny:rm", "--json").out)
-    assert (report["model"], report["context"], report["over_long"]) == ("tiny:rm", 64, over_long)
+    assert (report["model"], report["context"], report["too_long"]) == ("tiny:rm", 64, too_long)
     out = " ".join(cli("data", "check", str(file), "--model", "tiny:sft").out.split())
-    assert f"too long {over_long} rows for the 64 tokens of tiny:sft; {sentence}" in out
+    assert f"too long {too_long} rows for the 64 tokens of tiny:sft; {sentence}" in out
     assert cli("data", "check", str(file), "--model", "tiny:base").code == 3

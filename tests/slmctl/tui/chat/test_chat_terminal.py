@@ -14,7 +14,7 @@ from engine.model.checkpoint import save_model
 from engine.model.heads import ScalarModel
 from engine.model.randomness import generator
 from engine.model.tokenizer import train_tokenizer
-from engine.model.transformer import Architecture, LanguageModel, initialise
+from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.rundir.directory import RunDir, write_text
 from slmctl.chat.conversation import Reply, Turn
 from slmctl.chat.sessions import Session, SessionFiles
@@ -36,7 +36,7 @@ def run(home: Path) -> RunDir:
     value, reward = ScalarModel(sizes), ScalarModel(sizes, bias=0.25)
     policies = {place: LanguageModel(sizes) for place in ("sft", "ppo", "step")}
     for i, model in enumerate((value, reward, *policies.values())):
-        initialise(model, generator(i, "test"))
+        initialize(model, generator(i, "test"))
     save_model(run.final("rm"), reward, tokenizer, {"stage": "rm"})
     save_model(run.final("sft"), policies["sft"], tokenizer, {"stage": "sft"})
     save_model(run.final("ppo"), policies["ppo"], tokenizer, {"stage": "ppo"}, value=value)

@@ -1,12 +1,12 @@
-"""Rows that do not fit a model, at the very edge of its context."""
+"""Rows that are too long for a model, at the exact limit of its context."""
 
 from typing import Any
 
 import pytest
 
 from engine.data.records import Demonstration, Message, PromptRow, Ranking, Text
-from engine.model import fitting
-from engine.model.fitting import over_long
+from engine.model import batching
+from engine.model.batching import count_too_long
 from engine.model.tokenizer import Tokenizer, train_tokenizer
 
 CONTEXT = 8
@@ -34,11 +34,11 @@ def letters(count: int) -> str:
 def test_prompt_response_and_eos_fill_the_context(
     tokenizer: Tokenizer, fits: Any, too_long: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "ROWS_AT_ONCE", 2)
-    assert over_long([fits, fits, fits], tokenizer, CONTEXT) == 0
-    assert over_long([fits, too_long, fits, too_long, too_long], tokenizer, CONTEXT) == 3
+    monkeypatch.setattr(batching, "ENCODED_AT_ONCE", 2)
+    assert count_too_long([fits, fits, fits], tokenizer, CONTEXT) == 0
+    assert count_too_long([fits, too_long, fits, too_long, too_long], tokenizer, CONTEXT) == 3
 
 
 def test_text_always_fits(tokenizer: Tokenizer) -> None:
-    assert over_long([Text(letters(99))], tokenizer, CONTEXT) == 0
-    assert over_long([], tokenizer, CONTEXT) == 0
+    assert count_too_long([Text(letters(99))], tokenizer, CONTEXT) == 0
+    assert count_too_long([], tokenizer, CONTEXT) == 0
