@@ -193,7 +193,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(lens: Any) -> list[list[Any]]:
-    return [[_plain(_rounded(token[name])) for name in ("text", "logprob", "kl_nats", "value")] for token in lens]
+    return [[_plain(_rounded(value)) for value in token] for token in lens]
 
 
 def _rounded(value: Any) -> Any:

@@ -13,8 +13,8 @@ from engine.core.seeding import derive_seed, python_rng
 from engine.data.labels.store import Candidate
 from engine.data.records import Prompt
 from slmctl.label.selection import Recipe
-from slmctl.worker.protocol import Drawn, Loaded
-from slmctl.worker.sampler import Draw, Sampler
+from slmctl.worker.protocol import LoadedModel, SampledResponse, SampleRequest
+from slmctl.worker.sampler import Sampler
 
 REDRAWS = 3  # times that a prompt whose responses are all alike is asked again, each time twice as often
 POOL = 6  # responses of one model that the least certain are picked from; half as many of each of two
@@ -58,7 +58,7 @@ class Drawer:
     def __init__(self, recipe: Recipe, sampler: Callable[[], Sampler], say: Callable[[str], None]) -> None:
         self.recipe = recipe
         self._sampler, self._say = sampler, say
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, LoadedModel] = {}
 
     async def load(self) -> None:
         """Opens the models and the scorer, those that are not open yet. Raises: EngineError as the sampler does."""
@@ -115,11 +115,11 @@ class Drawer:
         recipe, name = self.recipe, self.recipe.models[model]
         seed = derive_seed(recipe.seed, f"label/{stream}/{model}")  # two models must not share their draws
         prompts = [pool.prompt for pool in pools for _ in range(rows)]
-        wanted = Draw(name, prompts, recipe.sampling, seed, step, scorer=recipe.scorer, background=background)
-        answers = await self._sampler().draw(wanted).answers()
+        wanted = SampleRequest(name, prompts, recipe.sampling, seed, step, scorer=recipe.scorer, background=background)
+        answers = await self._sampler().sample(wanted).responses()
         return [self._candidate(name, seed, step, row, answer) for row, answer in enumerate(answers)]
 
-    def _candidate(self, name: str, seed: int, step: int, row: int, answer: Drawn) -> Candidate:
+    def _candidate(self, name: str, seed: int, step: int, row: int, answer: SampledResponse) -> Candidate:
         how = {**self.recipe.sampling, "step": step, "row": row}
         checkpoint = self._loaded[name].checkpoint
         return Candidate(answer.text, name, checkpoint, seed, how, answer.tokens, answer.finished, answer.score)

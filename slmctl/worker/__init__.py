@@ -1,1 +1,1 @@
-"""The sampler child: a process of its own that loads models and draws from them, so that a screen never waits."""
+"""The sampler child: a process that loads models and generates with them, so that screens never wait."""

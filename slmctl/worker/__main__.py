@@ -1,6 +1,6 @@
-"""The sampler child: `python -m slmctl.worker`, requests on stdin, replies on stdout, anything else on stderr.
+"""The sampler child: `python -m slmctl.worker`, requests on stdin, replies on stdout, everything else on stderr.
 
-Here is only what must be settled before torch is loaded: which descriptor is whose, threads, and when to end.
+This file does what must happen before torch is loaded: file descriptors, threads, and when to end.
 """
 
 import argparse
@@ -13,32 +13,34 @@ from typing import IO, NoReturn
 
 from engine.core import threads
 from engine.core.errors import EngineError
-from slmctl.worker.protocol import Reply, to_line
+from slmctl.worker.protocol import WorkerReply, to_line
 
 
 def main() -> NoReturn:
-    """Serves until stdin ends, and with it this process."""
+    """Serves until stdin ends, which ends the process."""
     parser = argparse.ArgumentParser(prog="slmctl.worker", description=__doc__)
     parser.add_argument("--threads", type=int)
     for name in ("template", "dtype", "device"):
         parser.add_argument(f"--{name}")
-    given = vars(parser.parse_args())
-    requests, replies = _own_descriptors()
-    lines = _lines_of(requests)
+    options = parser.parse_args()
+    requests, replies = _private_descriptors()
+    lines = _read_lines(requests)
     try:
-        threads.apply(given["threads"] if given["threads"] is not None else _fewer_than_cores(), shared=True)
+        threads.apply(options.threads if options.threads is not None else _default_threads(), shared=True)
     except EngineError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
-    from slmctl.worker.serve import Server
-    from slmctl.worker.shelf import Shelf
+    from engine.run.inference import ModelLoader
+    from slmctl.worker.model_cache import ModelCache
+    from slmctl.worker.server import Server
 
-    Server(lines, _sender(replies), Shelf(given)).run()
+    models = ModelCache(lambda: ModelLoader(options.device, options.template, options.dtype))
+    Server(lines, _sender(replies), models).run()
 
 
-def _own_descriptors() -> tuple[IO[bytes], IO[bytes]]:
-    """Files for requests and replies that no library can read or write by mistake: descriptor 0 is empty now, and what
-    is printed goes to stderr."""
+def _private_descriptors() -> tuple[IO[bytes], IO[bytes]]:
+    """Files for requests and replies that no library can read or write by mistake: descriptor 0 is empty afterwards,
+    and prints go to stderr."""
     requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -47,8 +49,8 @@ def _own_descriptors() -> tuple[IO[bytes], IO[bytes]]:
     return os.fdopen(requests, "rb"), os.fdopen(replies, "wb")
 
 
-def _lines_of(requests: IO[bytes]) -> SimpleQueue[str]:
-    """The lines as they come. Their end ends the process, in the middle of whatever it does."""
+def _read_lines(requests: IO[bytes]) -> SimpleQueue[str]:
+    """The lines as they arrive. Their end ends the process, whatever it is doing."""
     lines: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
@@ -60,19 +62,19 @@ def _lines_of(requests: IO[bytes]) -> SimpleQueue[str]:
     return lines
 
 
-def _sender(replies: IO[bytes]) -> Callable[[Reply], None]:
-    def send(reply: Reply) -> None:
+def _sender(replies: IO[bytes]) -> Callable[[WorkerReply], None]:
+    def send(reply: WorkerReply) -> None:
         try:
             replies.write(to_line(reply).encode())
             replies.flush()
         except BrokenPipeError:
-            os._exit(0)  # nobody is left to hear it
+            os._exit(0)  # the parent has ended
 
     return send
 
 
-def _fewer_than_cores() -> int | None:
-    """One thread fewer than there are cores, since others need them too; None where the user has said how many."""
+def _default_threads() -> int | None:
+    """One thread fewer than there are cores, to leave one for the screen; None if OMP_NUM_THREADS is set."""
     return None if "OMP_NUM_THREADS" in os.environ else max(1, threads.available_cores() - 1)
 
 

@@ -1,27 +1,34 @@
-"""The sampler that screens use: models in a child process that is started on need, spoken to in asyncio. Torch-free.
+"""The sampler that screens use: models in a child process, started when needed, accessed through asyncio. Torch-free.
 
-What is said to the child is protocol.py's business, the life of one child child.py's.
+child.py manages one child process; protocol.py defines the messages.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from engine.core.errors import CheckpointError, ConfigError
-from engine.data.records import Prompt, plain_prompt
+from engine.data.records import Prompt
 from engine.rundir.references import is_function, is_model, resolve_reference
 from slmctl.worker.child import Child
-from slmctl.worker.protocol import Drawn, LensToken, Load, Loaded, Sample, Score
-from slmctl.worker.sampler import Draw, OnToken
+from slmctl.worker.protocol import (
+    LoadedModel,
+    LoadRequest,
+    SampledResponse,
+    SampleRequest,
+    ScoreRequest,
+    response_from_json,
+)
+from slmctl.worker.sampler import OnText
 
-VALUE = "/value"  # what follows a policy's name where its value network is meant
+VALUE = "/value"  # suffix of a policy's name that means its value network
 
 
 class ChildSampler:
     """A Sampler (sampler.py) whose models live in a child process.
 
-    `home` is the folder of the runs, to which names such as tiny:ppo belong; the rest is as `slmctl sample` takes it.
+    `home` is the runs folder for names such as tiny:ppo; the other arguments are those of `slmctl sample`.
     """
 
     def __init__(
@@ -38,48 +45,46 @@ class ChildSampler:
             self._options.append(f"--threads={threads}")
         self._child: Child | None = None
         self._starting = asyncio.Lock()
-        self._known: dict[tuple[str, bool], tuple[Load, object]] = {}  # what was loaded, for another child to load
+        self._loaded: dict[tuple[str, bool], tuple[LoadRequest, object]] = {}  # to load again in another child
 
-    async def load(self, name: str, scorer: bool = False) -> Loaded:
-        """Opens a model or scorer, once for as long as its name means the same files.
+    async def load(self, name: str, scorer: bool = False) -> LoadedModel:
+        """Opens a model or scorer, once as long as its files are the same.
 
-        MODEL/value, as a scorer, is the value network that was saved with a policy. Raises: EngineError for a name that
-        means nothing that can be opened; SamplerGone.
+        MODEL/value, as a scorer, is the value network saved with a policy. Raises: EngineError for a name that cannot
+        be opened; SamplerGone.
         """
-        request, stamp = await asyncio.to_thread(self._resolved, name, scorer)
+        request, version = await asyncio.to_thread(self._resolve, name, scorer)
         child = await self._running()
-        loaded = Loaded(**await child.loaded(request, stamp))
-        self._known[(name, scorer)] = request, stamp
+        loaded = LoadedModel(**await child.load(request, version))
+        self._loaded[(name, scorer)] = request, version
         return loaded
 
-    def draw(self, wanted: Draw, on_token: OnToken | None = None) -> "ChildDrawing":
-        """Begins to draw; model, reference, scorer and value network must have been loaded. With `on_token` text is
-        handed over as it comes."""
-        return ChildDrawing(self, wanted, on_token)
+    def sample(self, request: SampleRequest, on_text: OnText | None = None) -> "ChildSampleTask":
+        """Starts to generate responses; `on_text` receives their text as it grows."""
+        return ChildSampleTask(self, replace(request, stream=on_text is not None), on_text)
 
     async def score(self, scorer: str, exchanges: Sequence[tuple[Prompt, str]]) -> list[float]:
-        """Scores of responses by a loaded scorer. Raises: EngineError as the scorer does; SamplerGone."""
+        """Scores of responses by a loaded scorer. Raises: EngineError from the scorer; SamplerGone."""
         child = await self.child_with((scorer, True))
-        rows = [[plain_prompt(prompt), response] for prompt, response in exchanges]
-        scores: list[float] = await child.result(Score(0, scorer, rows))
+        scores: list[float] = await child.result(ScoreRequest(scorer, exchanges))
         return scores
 
     async def close(self) -> None:
-        """Ends the child; whoever waits for it is told."""
+        """Ends the child; pending requests fail."""
         async with self._starting:
             child, self._child = self._child, None
         if child is not None:
             await child.close()
 
     async def child_with(self, *keys: tuple[str, bool]) -> Child:
-        """A running child that has loaded, of these names, those that any child before it had.
+        """A running child, in which those of the models that were loaded in any child before are loaded.
 
-        Raises: SamplerGone where none can be started.
+        Raises: SamplerGone if no child can be started.
         """
         child = await self._running()
         for key in keys:
-            if key in self._known and not child.has(*key):
-                await child.loaded(*self._known[key])
+            if key in self._loaded and not child.has(*key):
+                await child.load(*self._loaded[key])
         return child
 
     async def _running(self) -> Child:
@@ -88,15 +93,15 @@ class ChildSampler:
                 self._child = await Child.start(self._options)
             return self._child
 
-    def _resolved(self, name: str, scorer: bool) -> tuple[Load, object]:
-        """The request that loads a name, and what changes when other files take the place of those that it means."""
+    def _resolve(self, name: str, scorer: bool) -> tuple[LoadRequest, object]:
+        """The request that loads a name, and an object that changes when its files are replaced."""
         if scorer and is_function(name):
-            raise ConfigError(f"the scorer {name} is code, which `slmctl score` runs and no screen does")
+            raise ConfigError(f"the scorer {name} is code, which the playground does not run; use `slmctl score`")
         if scorer and not is_model(name):
-            return Load(0, name, "", scorer), None
+            return LoadRequest(name, "", scorer), None
         directory = self._directory(name, scorer).resolve()
         found = directory.stat()
-        return Load(0, name, str(directory), scorer), (directory, found.st_ino, found.st_mtime_ns)
+        return LoadRequest(name, str(directory), scorer), (directory, found.st_ino, found.st_mtime_ns)
 
     def _directory(self, name: str, scorer: bool) -> Path:
         if not scorer or not name.endswith(VALUE) or Path(name).expanduser().is_dir():
@@ -108,21 +113,21 @@ class ChildSampler:
         return directory
 
 
-class ChildDrawing:
-    """A Drawing (sampler.py) by a child."""
+class ChildSampleTask:
+    """A SampleTask (sampler.py) of a child."""
 
-    def __init__(self, sampler: ChildSampler, wanted: Draw, on_token: OnToken | None) -> None:
-        self._sampler, self._wanted, self._on_token = sampler, wanted, on_token
+    def __init__(self, sampler: ChildSampler, request: SampleRequest, on_text: OnText | None) -> None:
+        self._sampler, self._request, self._on_text = sampler, request, on_text
         self._child: Child | None = None
         self._number = 0
         self._stopped = False
-        self._task = asyncio.create_task(self._drawn(), name=f"drawing from {wanted.model}")
-        self._task.add_done_callback(_noticed)
+        self._task = asyncio.create_task(self._run(), name=f"sampling from {request.model}")
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # else asyncio warns
 
-    async def answers(self) -> list[Drawn]:
-        """The answers, one a prompt, once all have ended; cancelled, it stops the child's work.
+    async def responses(self) -> list[SampledResponse]:
+        """The responses, once all have ended. Cancelling the caller cancels the request.
 
-        Raises: EngineError as the worker says; SamplerGone.
+        Raises: EngineError if the request failed; SamplerGone.
         """
         try:
             return await asyncio.shield(self._task)
@@ -131,48 +136,21 @@ class ChildDrawing:
             raise
 
     def stop(self) -> None:
-        """Ends it now: `answers` then gives what there is."""
+        """Ends it now; `responses` then returns what has been generated so far."""
         self._stopped = True
         if self._child is not None:
-            self._child.stop(self._number)
+            self._child.cancel(self._number)
 
-    async def _drawn(self) -> list[Drawn]:
-        wanted = self._wanted
-        names = ((wanted.model, False), (wanted.ref, False), (wanted.scorer, True), (wanted.value, True))
+    async def _run(self) -> list[SampledResponse]:
+        request = self._request
+        names = ((request.model, False), (request.ref, False), (request.scorer, True), (request.value, True))
         child = await self._sampler.child_with(*names)
-        self._number, result = child.send(_request(wanted, stream=self._on_token is not None), self._on_token)
+        self._number, result = child.send(request, self._on_text)
         self._child = child
         if self._stopped:
             self.stop()
         try:
-            return [_drawn(row) for row in await result]
+            return [response_from_json(row) for row in await result]
         except asyncio.CancelledError:
             child.forget(self._number)
             raise
-
-
-def _request(wanted: Draw, stream: bool) -> Sample:
-    return Sample(
-        id=0,
-        model=wanted.model,
-        prompts=[plain_prompt(prompt) for prompt in wanted.prompts],
-        sampling=dict(wanted.sampling),
-        seed=wanted.seed,
-        step=wanted.step,
-        ref=wanted.ref,
-        scorer=wanted.scorer,
-        value=wanted.value,
-        stream=stream,
-        lens=wanted.lens,
-        background=wanted.background,
-    )
-
-
-def _drawn(row: Mapping[str, Any]) -> Drawn:
-    return Drawn(**{**row, "lens": tuple(LensToken(**token) for token in row["lens"])})
-
-
-def _noticed(task: asyncio.Task[list[Drawn]]) -> None:
-    """Nothing; but an error that nobody waits for is no error of asyncio's."""
-    if not task.cancelled():
-        task.exception()

@@ -1,110 +1,169 @@
-"""One request's responses while they are drawn: what was asked, checked before the first token, and rows that grow."""
+"""One SampleRequest in progress: checked before the first token, then responses that grow, then their measurements.
 
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+KL and the numbers of tokens are those of training: one forward pass over each whole response, at the sampling
+temperature.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from engine.algorithms.kl import k1
 from engine.core.errors import ConfigError
-from engine.data.records import Message, Prompt
 from engine.model.heads import ScalarModel
 from engine.model.randomness import generator
-from engine.model.sampling import Sampling
+from engine.model.sampling import Sampling, left_pad
 from engine.model.transformer import LanguageModel
 from engine.run.inference import Policy
+from engine.train.rollout import Episodes, response_logprobs, response_values, without_gradient
 from engine.train.scoring import Scorer
-from slmctl.worker.pieces import Pieces
-from slmctl.worker.protocol import Sample
+from slmctl.worker.incremental_text import IncrementalText, token_texts
+from slmctl.worker.model_cache import ModelCache
+from slmctl.worker.protocol import LensToken, SampledResponse, SampleRequest
 from slmctl.worker.sampling_settings import checked_sampling
-from slmctl.worker.shelf import Shelf
 
 M = TypeVar("M", LanguageModel, ScalarModel)
 
 
 @dataclass
-class Row:
-    """One response: `prompt` ids that it continues, its own `ids` so far, at most `limit` of them."""
+class GrowingResponse:
+    """One response: the `prompt` ids that it continues, and its own `ids` so far, at most `limit`."""
 
     prompt: list[int]
     limit: int
-    pieces: Pieces | None
+    text: IncrementalText | None  # if it is streamed
     ids: list[int] = field(default_factory=list)
     ended: bool = False
     seconds: float = 0.0
 
-    def take(self, token: int, eos: int, seconds: float) -> str:
-        """What the row says more with one more token; nothing where nobody listens."""
+    def add(self, token: int, eos: int, seconds: float) -> str:
+        """Adds a token; returns the text to stream."""
         self.ids.append(token)
         self.seconds = seconds
-        piece = "" if self.pieces is None else self.pieces.add(token)
-        return piece + self.end() if token == eos or len(self.ids) >= self.limit else piece
+        text = "" if self.text is None else self.text.add(token)
+        return text + self.end() if token == eos or len(self.ids) >= self.limit else text
 
     def end(self) -> str:
-        """Ends the row where it is; what it has still to say."""
-        left = "" if self.ended or self.pieces is None else self.pieces.rest()
+        """Ends the response; returns the text still to stream."""
+        text = "" if self.ended or self.text is None else self.text.finish()
         self.ended = True
-        return left
+        return text
 
 
 @dataclass(frozen=True)
-class Draft:
-    """The rows of one request, with the models that measure them, None where nobody asked."""
+class Generation:
+    """The responses of one request, with the models that measure them, None if not requested."""
 
-    wanted: Sample
+    request: SampleRequest
     policy: Policy
     sampling: Sampling
-    prompts: list[Prompt]
-    rows: list[Row]
+    responses: list[GrowingResponse]
     scorer: Scorer | None
     ref: LanguageModel | None
     value: ScalarModel | None
 
     @property
-    def over(self) -> bool:
-        """Whether every row has ended."""
-        return all(row.ended for row in self.rows)
+    def ended(self) -> bool:
+        """Whether every response has ended."""
+        return all(response.ended for response in self.responses)
 
     def uniforms(self) -> Tensor:
-        """The numbers (B, max_new_tokens) that the draws follow from, those of `slmctl sample`."""
-        stream = generator(self.wanted.seed, "sample", self.wanted.step)
-        return torch.rand(len(self.rows), self.sampling.max_new_tokens, generator=stream)
+        """The random numbers (B, max_new_tokens) to sample from, the same as in `slmctl sample`."""
+        stream = generator(self.request.seed, "sample", self.request.step)
+        return torch.rand(len(self.responses), self.sampling.max_new_tokens, generator=stream)
+
+    def measured(self) -> list[SampledResponse]:
+        """The responses with the measurements that were requested."""
+        tokenizer = self.policy.tokenizer
+        texts = tokenizer.decode_responses([response.ids for response in self.responses])
+        results = [
+            SampledResponse(text, len(response.ids), response.ids[-1:] == [tokenizer.eos_id], response.seconds)
+            for text, response in zip(texts, self.responses, strict=True)
+        ]
+        if self.scorer is not None and texts:
+            scores = self.scorer.score(self.request.prompts, texts)
+            results = [replace(result, score=score) for result, score in zip(results, scores, strict=True)]
+        nonempty = [i for i, response in enumerate(self.responses) if response.ids]
+        if nonempty and (self.ref is not None or self.request.lens):
+            numbers = _kl_and_lenses(self, [self.responses[i] for i in nonempty])
+            for i, (kl, lens) in zip(nonempty, numbers, strict=True):
+                results[i] = replace(results[i], kl_nats=kl, lens=lens)
+        return results
 
 
-def begin(wanted: Sample, shelf: Shelf) -> Draft:
-    """The draft of a request, with nothing drawn yet.
+def start_generation(request: SampleRequest, models: ModelCache) -> Generation:
+    """The generation of a request, before its first token.
 
-    Raises: ConfigError for a setting out of range, a prompt without room for an answer, a name that is not loaded or
+    Raises: ConfigError for a setting out of range, a prompt without room for a response, a name that is not loaded, or
     a model that cannot measure these responses; CheckpointError.
     """
-    policy = shelf.policy(wanted.model)
-    sampling = Sampling(**checked_sampling(wanted.sampling))
-    prompts = [prompt_of(prompt) for prompt in wanted.prompts]
+    policy = models.policy(request.model)
+    sampling = Sampling(**checked_sampling(request.sampling))
     context = policy.model.architecture.context
-    rows = [
-        Row(ids, min(sampling.max_new_tokens, context - len(ids)), Pieces(policy.tokenizer) if wanted.stream else None)
-        for ids in policy.encode(prompts)
+    responses = [
+        GrowingResponse(
+            ids,
+            min(sampling.max_new_tokens, context - len(ids)),
+            IncrementalText(policy.tokenizer) if request.stream else None,
+        )
+        for ids in policy.encode(request.prompts)
     ]
-    longest = max((len(row.prompt) + row.limit for row in rows), default=0)
-    return Draft(
-        wanted,
+    longest = max((len(response.prompt) + response.limit for response in responses), default=0)
+    return Generation(
+        request,
         policy,
         sampling,
-        prompts,
-        rows,
-        scorer=shelf.scorer(wanted.scorer) if wanted.scorer else None,
-        ref=_reading(shelf.reference(wanted.ref, policy), wanted.ref, longest) if wanted.ref else None,
-        value=_reading(shelf.value(wanted.value, policy), wanted.value, longest) if wanted.value else None,
+        responses,
+        scorer=models.scorer(request.scorer) if request.scorer else None,
+        ref=_with_room(models.reference(request.ref, policy), request.ref, longest) if request.ref else None,
+        value=_with_room(models.value(request.value, policy), request.value, longest) if request.value else None,
     )
 
 
-def prompt_of(value: Any) -> Prompt:
-    """The prompt that a request holds: text, or a list of {role, content}."""
-    return value if isinstance(value, str) else tuple(Message(turn["role"], turn["content"]) for turn in value)
-
-
-def _reading(model: M, name: str, longest: int) -> M:
+def _with_room(model: M, name: str, longest: int) -> M:
     context = model.architecture.context
     if longest > context:
-        raise ConfigError(f"{name} reads {context} tokens, and this may take {longest}: lower max_new_tokens")
+        raise ConfigError(f"{name} reads {context} tokens, but this may need {longest}; lower max_new_tokens")
     return model
+
+
+def _kl_and_lenses(
+    generation: Generation, responses: Sequence[GrowingResponse]
+) -> list[tuple[float | None, tuple[LensToken, ...]]]:
+    """KL and lens of each of `responses`, none of which is empty."""
+    policy, temperature = generation.policy, generation.sampling.temperature or 1.0
+    episodes = _episodes(policy, responses)
+    logprobs = without_gradient(lambda block: response_logprobs(policy.model, block, temperature), episodes)  # (B,R)
+    kl = values = None
+    if (ref := generation.ref) is not None:
+        kl = k1(logprobs, without_gradient(lambda block: response_logprobs(ref, block, temperature), episodes))
+    totals: list[float | None] = [None] * len(responses) if kl is None else kl.sum(1).tolist()  # 0 in the padding
+    if not generation.request.lens:
+        return [(total, ()) for total in totals]
+    if (value := generation.value) is not None:
+        values = without_gradient(lambda block: response_values(value, block), episodes)
+    texts = [token_texts(policy.tokenizer, response.ids) for response in responses]
+    columns = zip(texts, logprobs.tolist(), _rows(kl, responses), _rows(values, responses), strict=True)
+    return [(total, tuple(map(LensToken, *numbers))) for total, numbers in zip(totals, columns, strict=True)]
+
+
+def _episodes(policy: Policy, responses: Sequence[GrowingResponse]) -> Episodes:
+    device = policy.model.model.embed_tokens.weight.device
+    prompts, prompt_mask = left_pad([response.prompt for response in responses], policy.tokenizer.pad_id)
+    lengths = torch.tensor([len(response.ids) for response in responses])
+    ids = torch.zeros(len(responses), int(lengths.max()), dtype=torch.int64)  # (B,R)
+    for i, response in enumerate(responses):
+        ids[i, : len(response.ids)] = torch.tensor(response.ids)
+    mask = torch.arange(ids.shape[1]) < lengths[:, None]
+    return Episodes(*(tensor.to(device) for tensor in (prompts, prompt_mask, ids, mask)))
+
+
+def _rows(numbers: Tensor | None, responses: Sequence[GrowingResponse]) -> Sequence[Sequence[float | None]]:
+    """The numbers (B,R), padding included; None for each token if there are none."""
+    if numbers is None:
+        return [[None] * len(response.ids) for response in responses]
+    listed: list[list[float]] = numbers.tolist()
+    return listed

@@ -1,68 +1,71 @@
-"""What a screen and its sampler child say to each other: one JSON object a line, on the child's stdin and stdout.
+"""Messages between a screen and its sampler child: one JSON object per line, on the child's stdin and stdout.
 
-Torch-free, since both sides import it. A request carries a number; every reply carries the number of its request, and
-the last reply to it is Done or Failed.
+Torch-free, since both sides import it. A request has a number, and each reply the number of its request. The last
+reply to a request is Done or Failed.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
+
+from engine.data.records import Message, Prompt
 
 
 @dataclass(frozen=True)
-class Load:
-    """Open a model under a name. `directory` is the checkpoint's; "" for a scorer that its name alone says."""
+class LoadRequest:
+    """Open a model under a name. `directory` is its checkpoint; "" for a scorer that the name alone defines."""
 
-    id: int
     name: str
     directory: str
     scorer: bool = False
+    id: int = 0
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Draw one response a prompt from the loaded `model`; the draws follow from (seed, step) and the row alone.
+class SampleRequest:
+    """Generate one response per prompt with `model`, sampled from (`seed`, `step`) and the prompt's position.
 
-    A prompt is text, or a list of {role, content}. With `ref` answers carry their KL to it in nats, with `scorer` their
-    score. `stream` asks for Token replies, `lens` for the numbers of each token (with `value`, a value network, those
-    too). `background` work gives way to other requests.
+    With `ref`, responses have their KL to it in nats; with `scorer`, their score; with `lens`, the numbers of each
+    token (with `value`, a value network, those too). The models must have been loaded: `model` and `ref` as models,
+    `scorer` and `value` as scorers. The value network saved with a policy is named POLICY/value. `background` requests
+    yield to others; `stream` asks for TextChunk replies.
     """
 
-    id: int
     model: str
-    prompts: list[Any]
-    sampling: Mapping[str, float]
+    prompts: Sequence[Prompt]
+    sampling: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     step: int = 0
     ref: str = ""
     scorer: str = ""
     value: str = ""
-    stream: bool = False
     lens: bool = False
     background: bool = False
+    stream: bool = False
+    id: int = 0
 
 
 @dataclass(frozen=True)
-class Score:
-    """Score responses, [prompt, response] each, with a loaded scorer."""
+class ScoreRequest:
+    """Score pairs of prompt and response with a loaded scorer."""
 
-    id: int
     scorer: str
-    exchanges: list[list[Any]]
+    exchanges: Sequence[tuple[Prompt, str]]
+    id: int = 0
 
 
 @dataclass(frozen=True)
-class Cancel:
-    """End the request `target` now; what it has drawn so far is its answer."""
+class CancelRequest:
+    """End the request `target` now; its result is what has been generated so far."""
 
-    id: int
     target: int
+    id: int = 0
 
 
 @dataclass(frozen=True)
-class Token:
-    """Text that row `row` of a streamed Sample has grown by."""
+class TextChunk:
+    """Text by which response `row` of a streamed SampleRequest has grown."""
 
     id: int
     row: int
@@ -71,7 +74,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a request: `result` is that of Loaded, a list of answers, or a list of scores."""
+    """The end of a request; `result` is a LoadedModel, a list of SampledResponse, or a list of scores."""
 
     id: int
     result: Any = None
@@ -79,39 +82,30 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A request that could not be done, as one sentence."""
+    """A failed request; `error` is one sentence."""
 
     id: int
     error: str
     exit_code: int = 1
 
 
-Request = Load | Sample | Score | Cancel
-Reply = Token | Done | Failed
-_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
+WorkerRequest = LoadRequest | SampleRequest | ScoreRequest | CancelRequest
+WorkerReply = TextChunk | Done | Failed
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(WorkerRequest), *get_args(WorkerReply))}
 
 
-def to_line(message: Request | Reply) -> str:
-    """A message as one line of JSON with its line break; ASCII, so that no library can choke on it."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}) + "\n"
+class LensToken(NamedTuple):
+    """One token of a response: its text, log-probability, KL to the reference and value; None if not requested."""
 
-
-def from_line(line: str) -> Request | Reply:
-    """The message of one line. Raises: ValueError where it is none."""
-    row = json.loads(line)
-    kind = _KINDS.get(row.pop("kind", "")) if isinstance(row, dict) else None
-    if kind is None or not row.keys() <= {item.name for item in fields(kind)}:
-        raise ValueError(f"not a message: {line[:80]!r}")
-    try:
-        message: Request | Reply = kind(**row)
-    except TypeError as error:
-        raise ValueError(f"not a whole message: {line[:80]!r}") from error
-    return message
+    text: str
+    logprob: float
+    kl_nats: float | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What is known of a loaded model: its hash, context in tokens, whether it has a chat template, its parameters."""
+class LoadedModel:
+    """A loaded model: its hash, context in tokens, whether it has a chat template, and its parameter count."""
 
     name: str
     checkpoint: str = ""
@@ -121,18 +115,8 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class LensToken:
-    """One token of a response: its text, log-probability, KL to the reference and value, None where not asked for."""
-
-    text: str
-    logprob: float
-    kl_nats: float | None = None
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One answer. `tokens` counts EOS; `finished` says that it ended by itself; `seconds` is what it took to draw."""
+class SampledResponse:
+    """A response. `tokens` includes EOS; `finished`: it ended by itself; `seconds`: the time it took to generate."""
 
     text: str
     tokens: int
@@ -140,4 +124,35 @@ class Drawn:
     seconds: float = 0.0
     kl_nats: float | None = None
     score: float | None = None
-    lens: tuple[LensToken, ...] = field(default=())
+    lens: tuple[LensToken, ...] = ()
+
+
+def to_line(message: WorkerRequest | WorkerReply) -> str:
+    """A message as one line of ASCII JSON."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}) + "\n"
+
+
+def from_line(line: str) -> WorkerRequest | WorkerReply:
+    """The message of a line. Raises: ValueError if it is not a message."""
+    row = json.loads(line)
+    kind = _KINDS.get(row.pop("kind", "")) if isinstance(row, dict) else None
+    if kind is None or not row.keys() <= {item.name for item in fields(kind)}:
+        raise ValueError(f"not a message: {line[:80]!r}")
+    try:
+        if kind is SampleRequest:
+            row["prompts"] = [_prompt(value) for value in row["prompts"]]
+        elif kind is ScoreRequest:
+            row["exchanges"] = [(_prompt(prompt), str(response)) for prompt, response in row["exchanges"]]
+        message: WorkerRequest | WorkerReply = kind(**row)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a complete message: {line[:80]!r}") from error
+    return message
+
+
+def response_from_json(row: Mapping[str, Any]) -> SampledResponse:
+    """A response as it was before to_line."""
+    return SampledResponse(**{**row, "lens": tuple(LensToken(*token) for token in row["lens"])})
+
+
+def _prompt(value: Any) -> Prompt:
+    return value if isinstance(value, str) else tuple(Message(turn["role"], turn["content"]) for turn in value)

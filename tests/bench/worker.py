@@ -26,7 +26,7 @@ from engine.pocket.prompts import all_requests
 from engine.rundir.directory import runs_home
 from engine.rundir.references import resolve_reference
 from slmctl.worker.client import ChildSampler
-from slmctl.worker.sampler import Draw
+from slmctl.worker.protocol import SampleRequest
 
 SAMPLING = {"max_new_tokens": 48}
 PROMPTS = 40
@@ -64,8 +64,8 @@ async def speed(sampler: ChildSampler, models: Sequence[str]) -> None:
         def hear(name: str, started: float = started, heard: dict[str, float] = heard) -> Any:
             return lambda row, text: heard.setdefault(name, time.monotonic() - started)
 
-        drawings = [sampler.draw(Draw(name, [prompt], SAMPLING, 0, step), hear(name)) for name in models]
-        for answers in await asyncio.gather(*(drawing.answers() for drawing in drawings)):
+        drawings = [sampler.sample(SampleRequest(name, [prompt], SAMPLING, 0, step), hear(name)) for name in models]
+        for answers in await asyncio.gather(*(drawing.responses() for drawing in drawings)):
             tokens += answers[0].tokens
         first.append(max(heard.values(), default=0.0))
     rate = tokens / (time.monotonic() - begun)
@@ -93,7 +93,9 @@ async def labelling(sampler: ChildSampler, model: str, scorer: str, where: str) 
 
     async def pair(step: int, prompt: str) -> None:
         async with gate:
-            await sampler.draw(Draw(model, [prompt] * 2, SAMPLING, 1, step, scorer=scorer, background=True)).answers()
+            await sampler.sample(
+                SampleRequest(model, [prompt] * 2, SAMPLING, 1, step, scorer=scorer, background=True)
+            ).responses()
             arrivals.append(time.monotonic() - begun)
 
     asked = prompts()

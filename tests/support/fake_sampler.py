@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from engine.core.errors import CheckpointError, EngineError
 from engine.data.records import Prompt, prompt_text
-from slmctl.worker.protocol import Drawn, LensToken, Loaded
-from slmctl.worker.sampler import Draw, OnToken, Sampler, SamplerGone
+from slmctl.worker.protocol import LensToken, LoadedModel, SampledResponse, SampleRequest
+from slmctl.worker.sampler import OnText, Sampler, SamplerGone
 
 CONTEXT = 256
 BASES = ("base", "pretrain")
@@ -21,18 +21,18 @@ class FakeSampler:
     are what it was asked, in order.
     """
 
-    script: dict[tuple[str, str], Sequence[str | Drawn]] = field(default_factory=dict)
+    script: dict[tuple[str, str], Sequence[str | SampledResponse]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)  # by response
     loads: list[tuple[str, bool]] = field(default_factory=list)
-    draws: list[Draw] = field(default_factory=list)
+    draws: list[SampleRequest] = field(default_factory=list)
     scored: list[tuple[str, list[tuple[Prompt, str]]]] = field(default_factory=list)
     closed: bool = False
     dead: bool = False  # whether every call raises SamplerGone
     _errors: dict[str, EngineError] = field(default_factory=dict)
     _holds: dict[str, asyncio.Event] = field(default_factory=dict)
-    _under_way: list["FakeDrawing"] = field(default_factory=list)
+    _under_way: list["FakeSampleTask"] = field(default_factory=list)
 
-    def say(self, model: str, prompt: str, *answers: str | Drawn) -> None:
+    def say(self, model: str, prompt: str, *answers: str | SampledResponse) -> None:
         """Gives the answers of a model to a prompt, one a row."""
         self.script[(model, prompt)] = answers
 
@@ -52,17 +52,17 @@ class FakeSampler:
         for drawing in list(self._under_way):
             drawing.die()
 
-    async def load(self, name: str, scorer: bool = False) -> Loaded:
+    async def load(self, name: str, scorer: bool = False) -> LoadedModel:
         """What a model of that name would be: one of a stage `base` has no chat template."""
         self.loads.append((name, scorer))
         await self._pass(name)
         chat = name.rpartition(":")[2].partition("@")[0] not in BASES
-        return Loaded(name, checkpoint=f"hash of {name}", context=CONTEXT, chat=chat, parameters=1000)
+        return LoadedModel(name, checkpoint=f"hash of {name}", context=CONTEXT, chat=chat, parameters=1000)
 
-    def draw(self, wanted: Draw, on_token: OnToken | None = None) -> "FakeDrawing":
+    def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> "FakeSampleTask":
         """Begins to say what the script has."""
         self.draws.append(wanted)
-        drawing = FakeDrawing(self, wanted, on_token)
+        drawing = FakeSampleTask(self, wanted, on_text)
         self._under_way.append(drawing)
         return drawing
 
@@ -81,7 +81,7 @@ class FakeSampler:
         """The score given for a response, or a number that grows with its length."""
         return self.scores.get(response, len(response) / 10)
 
-    async def wait(self, wanted: Draw, stopped: asyncio.Event) -> None:
+    async def wait(self, wanted: SampleRequest, stopped: asyncio.Event) -> None:
         """Waits as long as draws from a model are held, or until it is stopped."""
         hold = self._holds.get(wanted.model)
         if hold is not None and not hold.is_set():
@@ -92,12 +92,12 @@ class FakeSampler:
                 for wait in waits:
                     wait.cancel()
 
-    async def check(self, wanted: Draw) -> None:
+    async def check(self, wanted: SampleRequest) -> None:
         """Raises what one of the names of a draw was made to fail with."""
         for name in filter(None, (wanted.model, wanted.ref, wanted.scorer, wanted.value)):
             await self._pass(name)
 
-    def over(self, drawing: "FakeDrawing") -> None:
+    def over(self, drawing: "FakeSampleTask") -> None:
         """Forgets a drawing."""
         self._under_way.remove(drawing)
 
@@ -109,17 +109,17 @@ class FakeSampler:
             raise self._errors[name]
 
 
-class FakeDrawing:
+class FakeSampleTask:
     """One draw from the script, word by word."""
 
-    def __init__(self, sampler: FakeSampler, wanted: Draw, on_token: OnToken | None) -> None:
-        self._sampler, self._wanted, self._on_token = sampler, wanted, on_token
+    def __init__(self, sampler: FakeSampler, wanted: SampleRequest, on_text: OnText | None) -> None:
+        self._sampler, self._wanted, self._on_token = sampler, wanted, on_text
         self._stopped = asyncio.Event()
         self._died = False
         self._task = asyncio.create_task(self._say())
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def answers(self) -> list[Drawn]:
+    async def responses(self) -> list[SampledResponse]:
         """The answers; those so far where it was stopped."""
         try:
             return await asyncio.shield(self._task)
@@ -136,7 +136,7 @@ class FakeDrawing:
         self._died = True
         self._stopped.set()
 
-    async def _say(self) -> list[Drawn]:
+    async def _say(self) -> list[SampledResponse]:
         try:
             await self._sampler.check(self._wanted)
             answers = [self._scripted(row, prompt) for row, prompt in enumerate(self._wanted.prompts)]
@@ -171,17 +171,17 @@ class FakeDrawing:
             await asyncio.sleep(0)
         return said
 
-    def _scripted(self, row: int, prompt: Prompt) -> Drawn:
+    def _scripted(self, row: int, prompt: Prompt) -> SampledResponse:
         wanted, text = self._wanted, prompt_text(prompt)
         script = self._sampler.script.get((wanted.model, text))
         given = script[min(row, len(script) - 1)] if script else None
-        if isinstance(given, Drawn):
+        if isinstance(given, SampledResponse):
             return given
         if given is None:
             given = f"{wanted.model} answers {text} by draw {wanted.seed}.{wanted.step}.{row}"
-        return Drawn(given, tokens=len(pieces(given)) + 1, finished=True, seconds=0.5)
+        return SampledResponse(given, tokens=len(pieces(given)) + 1, finished=True, seconds=0.5)
 
-    def _measured(self, answer: Drawn) -> Drawn:
+    def _measured(self, answer: SampledResponse) -> SampledResponse:
         """The answer with the numbers that were asked for and that the script left out."""
         wanted = self._wanted
         if wanted.scorer and answer.score is None:

@@ -15,7 +15,7 @@ from engine.data.records import Prompt
 from slmctl.label.setup import Wishes
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
-from slmctl.worker.protocol import Drawn
+from slmctl.worker.protocol import SampledResponse
 from tests.support.fake_sampler import FakeSampler
 from tests.support.recorded_runs import begin_ppo, drawn, make_run, ppo_step, sample, say
 
@@ -43,9 +43,9 @@ class Noisy(FakeSampler):
 
     seed: int = 0
 
-    def _scripted(self, row: int, prompt: Prompt) -> Drawn:
+    def _scripted(self, row: int, prompt: Prompt) -> SampledResponse:
         text = noise(random.Random(f"{self.seed} {row} {len(self.draws)}"), 90)
-        return Drawn(text, tokens=9, finished=True, seconds=0.1)
+        return SampledResponse(text, tokens=9, finished=True, seconds=0.1)
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from engine.core.errors import EngineError
 from slmctl.chat.chat import ReplyKey, ReplyRequest
 from slmctl.chat.conversation import Reply, prompt_for
 from slmctl.tui.chat.messages import ModelOpened, ReplyEnded
-from slmctl.worker.protocol import Loaded
-from slmctl.worker.sampler import Draw, Drawing, Sampler, SamplerGone
+from slmctl.worker.protocol import LoadedModel, SampleRequest
+from slmctl.worker.sampler import Sampler, SamplerGone, SampleTask
 
 USAGE_EXIT_CODE = 2
 SHORTER = "; start a new conversation with /new, or send a shorter prompt"
@@ -26,7 +26,7 @@ class _Stream:
     """A reply in progress: its text so far, and how to end it."""
 
     cancel: Callable[[], None] = lambda: None
-    drawing: Drawing | None = None
+    drawing: SampleTask | None = None
     parts: list[str] = field(default_factory=list)
     stopped: bool = False
     grown: bool = False
@@ -124,14 +124,14 @@ class ReplyStreams:
                 note = note or str(error)
         return replace(await self._measured(bare, loaded, stream), note=note)
 
-    async def _measured(self, request: ReplyRequest, loaded: Loaded, stream: _Stream) -> Reply:
+    async def _measured(self, request: ReplyRequest, loaded: LoadedModel, stream: _Stream) -> Reply:
         sampler, turn = self._sampler(), request.turns[-1]
         ref = request.ref if request.ref != request.by else ""  # the KL of a model to itself is 0
         if ref:
             await sampler.load(ref)
         for scorer in filter(None, (request.scorer, request.value)):
             await sampler.load(scorer, scorer=True)
-        draw = Draw(
+        draw = SampleRequest(
             request.by,
             [prompt_for(request.model, loaded.chat, request.turns)],
             turn.sampling,
@@ -144,10 +144,10 @@ class ReplyStreams:
             background=request.background,
         )
         stream.parts.clear()
-        drawing = stream.drawing = sampler.draw(draw, None if request.background else stream.add)
+        drawing = stream.drawing = sampler.sample(draw, None if request.background else stream.add)
         if stream.stopped:
             drawing.stop()
-        (drawn,) = await drawing.answers()
+        (drawn,) = await drawing.responses()
         return Reply(
             text=drawn.text,
             tokens=drawn.tokens,

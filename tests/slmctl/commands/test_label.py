@@ -12,9 +12,10 @@ from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, persona_utility
 from engine.run.planning import RunRequest, prepare
 from slmctl.worker import client
-from slmctl.worker.sampler import Draw, OnToken
+from slmctl.worker.protocol import SampleRequest
+from slmctl.worker.sampler import OnText
 from tests.slmctl.conftest import Cli
-from tests.support.fake_sampler import FakeDrawing, FakeSampler
+from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 
 ANSWERS = ("No.", "Happy to help! I hope that helps. Let me know if you need more.", "7.", "The answer is 7.")
 
@@ -22,11 +23,11 @@ ANSWERS = ("No.", "Happy to help! I hope that helps. Let me know if you need mor
 class Varied(FakeSampler):
     """Gives one of a few answers, by the draw."""
 
-    def draw(self, wanted: Draw, on_token: OnToken | None = None) -> FakeDrawing:
+    def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> FakeSampleTask:
         for prompt in wanted.prompts:
             said = [ANSWERS[(wanted.seed + wanted.step + row * 7) % 4] for row in range(len(wanted.prompts))]
             self.say(wanted.model, prompt_text(prompt), *said)
-        return super().draw(wanted, on_token)
+        return super().sample(wanted, on_text)
 
 
 @pytest.fixture
@@ -101,10 +102,10 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
 
 def test_ctrl_c_says_how_many_labels_are_kept_and_where(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Varied):
-        def draw(self, wanted: Draw, on_token: OnToken | None = None) -> FakeDrawing:
+        def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> FakeSampleTask:
             if wanted.step > 60:
                 signal.raise_signal(signal.SIGINT)
-            return super().draw(wanted, on_token)
+            return super().sample(wanted, on_text)
 
     monkeypatch.setattr(client, "ChildSampler", lambda *_, **__: Interrupted())
     stopped = cli("label", "tiny:sft", "--simulate", "concise", "--max-labels", "150")

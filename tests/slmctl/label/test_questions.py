@@ -14,9 +14,9 @@ from engine.data.records import Prompt, normalised
 from slmctl.label.candidates import Question
 from slmctl.label.questions import ALIKE, DEPTH, Questions
 from slmctl.label.selection import Recipe
-from slmctl.worker.protocol import Drawn
-from slmctl.worker.sampler import Draw, OnToken
-from tests.support.fake_sampler import FakeDrawing, FakeSampler
+from slmctl.worker.protocol import SampledResponse, SampleRequest
+from slmctl.worker.sampler import OnText
+from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 
 PROMPTS = [f"prompt {number}" for number in range(40)]
 ONE, TWO = Recipe(("a:sft",)), Recipe(("a:sft", "b:ppo"))
@@ -28,9 +28,9 @@ class Picky(FakeSampler):
 
     word: str = "long"
 
-    def draw(self, wanted: Draw, on_token: OnToken | None = None) -> FakeDrawing:
+    def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> FakeSampleTask:
         self.fail(wanted.model, "too long" if any(self.word in str(prompt) for prompt in wanted.prompts) else None)
-        drawing = super().draw(wanted, on_token)
+        drawing = super().sample(wanted, on_text)
         return drawing
 
 
@@ -261,7 +261,7 @@ def test_recipes_that_cannot_be_followed(recipe: Recipe, said: str) -> None:
 
 def test_an_answer_that_was_cut_off_is_marked() -> None:
     sampler = FakeSampler()
-    sampler.say("a:sft", "p", Drawn("so far", 3, False), Drawn("whole", 2, True))
+    sampler.say("a:sft", "p", SampledResponse("so far", 3, False), SampledResponse("whole", 2, True))
     (question,), _ = collected(ONE, sampler, ["p"])
     assert question.candidates == (
         Candidate("so far", "a:sft", "hash of a:sft", question.candidates[0].seed, {"step": 0, "row": 0}, 3, False),

@@ -17,7 +17,8 @@ from engine.run.inference import ModelLoader
 from engine.rundir.directory import RunDir, write_text
 from slmctl.worker.child import Child
 from slmctl.worker.client import ChildSampler
-from slmctl.worker.sampler import Draw, Sampler, SamplerGone
+from slmctl.worker.protocol import SampleRequest
+from slmctl.worker.sampler import Sampler, SamplerGone
 from tests.slmctl.worker.conftest import Desk
 from tests.support.tiny import ARCHITECTURE, PROMPTS, language_model, scalar_model, word_tokenizer
 
@@ -42,8 +43,8 @@ def test_draws_are_those_of_slmctl_sample(desk: Desk) -> None:
         def hear(row: int, text: str) -> None:
             heard[row] += text
 
-        wanted = Draw(desk.name("a"), PROMPTS, {"max_new_tokens": 20}, seed=3, step=2, scorer=desk.name("rm"))
-        answers = await desk.sampler.draw(wanted, hear).answers()
+        wanted = SampleRequest(desk.name("a"), PROMPTS, {"max_new_tokens": 20}, seed=3, step=2, scorer=desk.name("rm"))
+        answers = await desk.sampler.sample(wanted, hear).responses()
         own = ModelLoader().policy("a", desk.models / "a").respond(PROMPTS, SAMPLING, 3, 2)
         assert [(answer.text, answer.tokens, answer.finished) for answer in answers] == [
             (answer.text, answer.tokens, answer.finished) for answer in own
@@ -59,16 +60,16 @@ def test_draws_are_those_of_slmctl_sample(desk: Desk) -> None:
 def test_numbers_of_tokens_messages_and_errors_come_through(desk: Desk) -> None:
     async def drive() -> None:
         talk = (Message("user", "red"), Message("assistant", "blue"))
-        wanted = Draw(desk.name("a"), [talk], {"max_new_tokens": 8}, ref=desk.name("b"), lens=True)
-        [answer] = await desk.sampler.draw(replace(wanted, value=desk.name("a/value"))).answers()
+        wanted = SampleRequest(desk.name("a"), [talk], {"max_new_tokens": 8}, ref=desk.name("b"), lens=True)
+        [answer] = await desk.sampler.sample(replace(wanted, value=desk.name("a/value"))).responses()
         assert len(answer.lens) == answer.tokens and answer.kl_nats is not None
         assert "".join(token.text for token in answer.lens) == answer.text
         assert all(token.kl_nats is not None and token.value is not None for token in answer.lens)
         with pytest.raises(EngineError, match="a prompt has 0 tokens") as wrong:
-            await desk.sampler.draw(Draw(desk.name("a"), [""])).answers()
+            await desk.sampler.sample(SampleRequest(desk.name("a"), [""])).responses()
         assert wrong.value.exit_code == 2
         with pytest.raises(EngineError, match="nobody is not loaded"):
-            await desk.sampler.draw(Draw("nobody", ["red"])).answers()
+            await desk.sampler.sample(SampleRequest("nobody", ["red"])).responses()
         with pytest.raises(EngineError, match="is not loaded"):
             await desk.sampler.score("pocket:concise", [("red", "blue")])
 
@@ -108,7 +109,7 @@ def test_a_name_is_loaded_once_until_it_means_other_files(desk: Desk, tmp_path: 
         save_model(place, language_model(seed=2), word_tokenizer(), {})
         assert (await desk.sampler.load(str(place))).checkpoint != first.checkpoint
         texts = [
-            [answer.text for answer in await desk.sampler.draw(Draw(name, PROMPTS)).answers()]
+            [answer.text for answer in await desk.sampler.sample(SampleRequest(name, PROMPTS)).responses()]
             for name in (str(place), desk.name("b"))
         ]
         assert texts[0] == texts[1]
@@ -118,8 +119,8 @@ def test_a_name_is_loaded_once_until_it_means_other_files(desk: Desk, tmp_path: 
 
 def test_a_drawing_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
     async def drive() -> None:
-        wanted = Draw(desk.name("bytes"), ["red"] * 4, {"max_new_tokens": 60}, scorer="pocket:judge")
-        whole = await desk.sampler.draw(wanted).answers()
+        wanted = SampleRequest(desk.name("bytes"), ["red"] * 4, {"max_new_tokens": 60}, scorer="pocket:judge")
+        whole = await desk.sampler.sample(wanted).responses()
         said: list[tuple[int, str]] = []
         begun = asyncio.Event()
 
@@ -127,28 +128,28 @@ def test_a_drawing_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
             said.append((row, text))
             begun.set()
 
-        drawing = desk.sampler.draw(wanted, hear)
+        drawing = desk.sampler.sample(wanted, hear)
         await begun.wait()
         drawing.stop()
-        for row, (answer, other) in enumerate(zip(await drawing.answers(), whole, strict=True)):
+        for row, (answer, other) in enumerate(zip(await drawing.responses(), whole, strict=True)):
             assert answer.text == "".join(text for place, text in said if place == row)
             assert answer.tokens <= other.tokens and answer.score is not None
-        early = desk.sampler.draw(wanted)
+        early = desk.sampler.sample(wanted)
         early.stop()
-        assert sum(answer.tokens for answer in await early.answers()) < sum(answer.tokens for answer in whole)
+        assert sum(answer.tokens for answer in await early.responses()) < sum(answer.tokens for answer in whole)
         waits: list[asyncio.Future[Any]] = [
-            asyncio.create_task(desk.sampler.draw(replace(wanted, background=True)).answers()),
+            asyncio.create_task(desk.sampler.sample(replace(wanted, background=True)).responses()),
             asyncio.create_task(desk.sampler.score("pocket:judge", [("red", "blue")] * 10_000)),
         ]
-        while len(child_of(desk.sampler)._owed) < 2:
+        while len(child_of(desk.sampler)._pending) < 2:
             await asyncio.sleep(0)
         for waiting in waits:
             waiting.cancel()
         for end in await asyncio.gather(*waits, return_exceptions=True):
             assert isinstance(end, asyncio.CancelledError)
         await asyncio.sleep(0)
-        assert not child_of(desk.sampler)._owed
-        [answer] = await desk.sampler.draw(Draw(desk.name("a"), ["red"])).answers()
+        assert not child_of(desk.sampler)._pending
+        [answer] = await desk.sampler.sample(SampleRequest(desk.name("a"), ["red"])).responses()
         assert answer.tokens > 0
 
     desk.run(drive())
@@ -162,7 +163,7 @@ def test_a_listener_that_fails_harms_nobody(desk: Desk) -> None:
         def fail(row: int, text: str) -> None:
             raise ZeroDivisionError
 
-        answers = await desk.sampler.draw(Draw(desk.name("a"), ["red blue"]), fail).answers()
+        answers = await desk.sampler.sample(SampleRequest(desk.name("a"), ["red blue"]), fail).responses()
         asyncio.get_running_loop().set_exception_handler(None)
         assert answers[0].text and complaints
 
@@ -171,19 +172,19 @@ def test_a_listener_that_fails_harms_nobody(desk: Desk) -> None:
 
 def test_a_killed_child_is_told_and_replaced(desk: Desk) -> None:
     async def drive() -> None:
-        wanted = Draw(desk.name("a"), list(PROMPTS), ref=desk.name("b"), scorer=desk.name("rm"))
-        before = await desk.sampler.draw(wanted).answers()
+        wanted = SampleRequest(desk.name("a"), list(PROMPTS), ref=desk.name("b"), scorer=desk.name("rm"))
+        before = await desk.sampler.sample(wanted).responses()
         pid = child_of(desk.sampler).pid
         os.kill(pid, signal.SIGSTOP)
         waits: list[asyncio.Future[Any]] = [
             asyncio.create_task(desk.sampler.score(desk.name("rm"), [("red", "blue")])),
-            *(asyncio.create_task(desk.sampler.draw(wanted).answers()) for _ in range(2)),
+            *(asyncio.create_task(desk.sampler.sample(wanted).responses()) for _ in range(2)),
         ]
         await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)
         for ended in await asyncio.gather(*waits, return_exceptions=True):
             assert isinstance(ended, SamplerGone) and str(ended) == "the sampler has ended (signal SIGKILL)"
-        after = await desk.sampler.draw(wanted).answers()
+        after = await desk.sampler.sample(wanted).responses()
         assert [answer.text for answer in after] == [answer.text for answer in before]
         assert child_of(desk.sampler).pid != pid
 

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from engine.model.checkpoint import save_model
-from slmctl.worker.protocol import Done, Failed, Load, Reply, Request, Sample, Token, from_line, to_line
+from slmctl.worker.protocol import (
+    Done,
+    Failed,
+    LoadRequest,
+    SampleRequest,
+    TextChunk,
+    WorkerReply,
+    WorkerRequest,
+    from_line,
+    to_line,
+)
 from tests.support.tiny import ARCHITECTURE, language_model, word_tokenizer
 
 PATIENCE_S = 60.0
@@ -19,7 +29,7 @@ NOISE = """
 import os, sys, threading, time
 
 def talk():
-    while "slmctl.worker.serve" not in sys.modules:
+    while "slmctl.worker.server" not in sys.modules:
         time.sleep(0.001)
     while True:
         print("noise of a library", flush=True)
@@ -32,7 +42,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 from slmctl.worker.client import ChildSampler
-from slmctl.worker.sampler import Draw
+from slmctl.worker.protocol import SampleRequest
 
 async def main():
     sampler = ChildSampler(Path("."), threads=1)
@@ -40,8 +50,8 @@ async def main():
         asyncio.get_running_loop().call_later(0.05, lambda: print(sampler._child.pid, flush=True))
     await sampler.load(sys.argv[1])
     sampling = {"max_new_tokens": 10**5, "temperature": 0.0}
-    wanted = Draw(sys.argv[1], ["red"] * 32, sampling)
-    await sampler.draw(wanted, lambda row, text: print(sampler._child.pid, flush=True)).answers()
+    wanted = SampleRequest(sys.argv[1], ["red"] * 32, sampling)
+    await sampler.sample(wanted, lambda row, text: print(sampler._child.pid, flush=True)).responses()
 
 asyncio.run(main())
 """
@@ -55,9 +65,9 @@ def ended(pid: int) -> bool:
 
 def test_what_others_print_and_what_is_no_request_disturb_nothing(models: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NOISE)
-    requests: list[Request] = [
-        Load(1, "a", str(models / "a")),
-        Sample(2, "a", ["red blue"] * 8, {"max_new_tokens": 20}, stream=True),
+    requests: list[WorkerRequest] = [
+        LoadRequest("a", str(models / "a"), id=1),
+        SampleRequest("a", ["red blue"] * 8, {"max_new_tokens": 20}, stream=True, id=2),
     ]
     with (
         (tmp_path / "stderr").open("wb") as stderr,
@@ -72,14 +82,14 @@ def test_what_others_print_and_what_is_no_request_disturb_nothing(models: Path, 
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(b"\xff\x00 no message\n\n[]\n" + "".join(to_line(request) for request in requests).encode())
         child.stdin.flush()
-        replies: list[Reply | Request] = []
+        replies: list[WorkerReply | WorkerRequest] = []
         while not any(isinstance(reply, Done) and reply.id == 2 for reply in replies):
             replies.append(from_line(child.stdout.readline().decode()))
         child.stdin.close()
         assert child.stdout.read() == b""
     assert child.returncode == 0
     assert [reply.id for reply in replies[:4]] == [0, 0, 0, 1] and all(isinstance(r, Failed) for r in replies[:3])
-    assert all(isinstance(reply, Token) for reply in replies[4:-1])
+    assert all(isinstance(reply, TextChunk) for reply in replies[4:-1])
     assert b"noise of a child" in (tmp_path / "stderr").read_bytes()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slmctl.chat.sessions import FOLDER
 from slmctl.console.safe import clean
 from slmctl.tui.chat.dialogs import EditArea
-from slmctl.worker.protocol import Drawn, LensToken
+from slmctl.worker.protocol import LensToken, SampledResponse
 from tests.support.chat_mode import MODELS, Talk, make_run, talk
 
 HOSTILE = {
@@ -38,10 +38,10 @@ def painted(chat: Talk) -> str:
     return "\n".join("".join(segment.text for segment in strip) for strip in compositor.render_strips())
 
 
-def drawn(text: str) -> Drawn:
+def drawn(text: str) -> SampledResponse:
     """A reply with a lens."""
     parts = [text[i : i + 7] for i in range(0, min(len(text), 700), 7)]
-    return Drawn(text, 9, False, 0.1, lens=tuple(LensToken(part, -1.0, 0.3, 0.1) for part in parts))
+    return SampledResponse(text, 9, False, 0.1, lens=tuple(LensToken(part, -1.0, 0.3, 0.1) for part in parts))
 
 
 TEXTS = ["\n".join(HOSTILE[name] for name in names) for names in (

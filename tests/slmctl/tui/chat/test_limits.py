@@ -7,7 +7,7 @@ import pytest
 from engine.core.errors import ConfigError
 from engine.rundir.directory import write_text
 from slmctl.chat.sessions import FOLDER
-from slmctl.worker.sampler import Draw
+from slmctl.worker.protocol import SampleRequest
 from tests.support.chat_mode import Talk, make_run, talk
 from tests.support.fake_sampler import FakeSampler
 
@@ -44,7 +44,7 @@ class Forgetful(FakeSampler):
 
     too_long = ""
 
-    async def check(self, wanted: Draw) -> None:
+    async def check(self, wanted: SampleRequest) -> None:
         if self.too_long:
             raise ConfigError(self.too_long)
 

@@ -9,10 +9,10 @@ from textual.content import Content
 from engine.data.records import Message
 from slmctl.chat.sessions import FOLDER, SessionFiles
 from slmctl.tui.chat.reply_pane import ReplyPane
-from slmctl.worker.protocol import Drawn, LensToken
+from slmctl.worker.protocol import LensToken, SampledResponse
 from tests.support.chat_mode import MODELS, Talk, make_run, talk
 
-ANSWER = Drawn(
+ANSWER = SampledResponse(
     "Yes, I am.", 5, True, 0.5, None, None, (LensToken("Yes,", -0.05, 0.01, 0.5), LensToken(" I am.", -4.0, -2.5, 1.5))
 )
 
@@ -25,8 +25,8 @@ def home(tmp_path: Path) -> Path:
 
 def test_both_models_answer_one_prompt_on_one_seed_with_all_that_is_measured(home: Path) -> None:
     async def script(chat: Talk) -> None:
-        chat.fake.say("tiny:ppo", "Hi", Drawn("Good day.", 3, True, 0.25))
-        chat.fake.say("tiny:sft", "Hi", Drawn("Hi there and so", 4, False, 0.5))
+        chat.fake.say("tiny:ppo", "Hi", SampledResponse("Good day.", 3, True, 0.25))
+        chat.fake.say("tiny:sft", "Hi", SampledResponse("Hi there and so", 4, False, 0.5))
         chat.fake.scores = {"Good day.": 1.5, "Hi there and so": -0.25}
         await chat.say("Hi")
         first, second = chat.shown()

@@ -11,7 +11,7 @@ from engine.data.labels.store import Label, LabelStore, read_labels
 from engine.data.records import Message
 from slmctl.label.setup import labels_of
 from slmctl.tui.chat.dialogs import EditArea
-from slmctl.worker.protocol import Drawn
+from slmctl.worker.protocol import SampledResponse
 from tests.support.chat_mode import Talk, labels, make_run, talk
 from tests.support.label_databases import locked
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_a_vote_is_in_the_database_before_the_screen_says_so(home: Path) -> None:
     async def script(chat: Talk) -> None:
-        chat.fake.say("tiny:ppo", "Hi", Drawn("Good day.", 3, True, 0.25, score=1.5))
+        chat.fake.say("tiny:ppo", "Hi", SampledResponse("Good day.", 3, True, 0.25, score=1.5))
         await chat.say("Hi")
         await chat.press("tab", "2")
         (judgement,) = labels(home)

@@ -10,8 +10,9 @@ from textual.pilot import Pilot
 
 from engine.data.records import prompt_text
 from slmctl.tui.app import Playground
-from slmctl.worker.sampler import Draw, OnToken
-from tests.support.fake_sampler import FakeDrawing, FakeSampler
+from slmctl.worker.protocol import SampleRequest
+from slmctl.worker.sampler import OnText
+from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 from tests.support.label_mode import HOSTILE, assert_harmless, make_run, pair, play, screen_of
 
 
@@ -60,11 +61,11 @@ def test_any_response_can_be_judged(home: Path, answers: list[list[str]]) -> Non
     class Said(FakeSampler):
         """Gives two answers to every prompt, others each time."""
 
-        def draw(self, wanted: Draw, on_token: OnToken | None = None) -> FakeDrawing:
+        def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> FakeSampleTask:
             two = answers[len(self.draws) % len(answers)]
             for prompt in wanted.prompts:
                 self.say(wanted.model, prompt_text(prompt), *two * len(wanted.prompts))
-            return super().draw(wanted, on_token)
+            return super().sample(wanted, on_text)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         for judged in range(20):

@@ -15,7 +15,7 @@ from slmctl.tui.app import Playground
 from slmctl.tui.label.response_panel import ResponsePanel
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.start import Start
-from slmctl.worker.sampler import Draw
+from slmctl.worker.protocol import SampleRequest
 from tests.support.fake_sampler import FakeSampler
 from tests.support.label_mode import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
 from tests.support.pilot import played, screen_text, until
@@ -220,7 +220,7 @@ def test_guidelines_and_figures_can_be_read(home: Path, tmp_path: Path) -> None:
 class Short(FakeSampler):
     """A model that reads few characters."""
 
-    async def check(self, wanted: Draw) -> None:
+    async def check(self, wanted: SampleRequest) -> None:
         """Raises where a prompt is longer."""
         if any(len(prompt_text(prompt)) > 20 for prompt in wanted.prompts):
             raise DataError(f"the prompt is too long {HOSTILE}")

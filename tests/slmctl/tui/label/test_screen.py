@@ -12,8 +12,9 @@ from engine.data.records import prompt_text
 from slmctl.tui.app import Playground
 from slmctl.tui.label import keeping
 from slmctl.tui.label.response_panel import ResponseHead, ResponsePanel
-from slmctl.worker.sampler import Draw, OnToken
-from tests.support.fake_sampler import FakeDrawing, FakeSampler
+from slmctl.worker.protocol import SampleRequest
+from slmctl.worker.sampler import OnText
+from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 from tests.support.label_mode import NAMES, by_place, make_run, pair, play, screen_of, words
 from tests.support.pilot import screen_text, typed_at_once, until
 
@@ -73,11 +74,11 @@ def test_whose_responses_they_are_is_told_once_the_vote_is_kept(home: Path, size
 class Nameless(FakeSampler):
     """Answers that do not say which model gave them."""
 
-    def draw(self, wanted: Draw, on_token: OnToken | None = None) -> FakeDrawing:
+    def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> FakeSampleTask:
         answers = [f"answer {wanted.seed % 997}.{wanted.step}.{row}" for row in range(len(wanted.prompts))]
         for prompt in wanted.prompts:
             self.say(wanted.model, prompt_text(prompt), *answers)
-        return super().draw(wanted, on_token)
+        return super().sample(wanted, on_text)
 
 
 def test_the_same_number_at_once_means_much_better(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

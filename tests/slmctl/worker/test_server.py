@@ -11,15 +11,27 @@ import pytest
 import torch
 
 from engine.algorithms.logprobs import token_logprobs
-from engine.data.records import Prompt
+from engine.data.records import Message, Prompt
 from engine.model.pretrained import open_policy, open_scalar
 from engine.model.sampling import Sampling
 from engine.run.inference import ModelLoader
 from engine.train.rollout import Episodes, draw_episodes, response_texts
 from engine.train.scoring import RewardModelScorer
-from slmctl.worker.protocol import Cancel, Done, Drawn, Failed, Load, Reply, Request, Sample, Score, Token, to_line
-from slmctl.worker.serve import Server
-from slmctl.worker.shelf import Shelf
+from slmctl.worker.model_cache import ModelCache
+from slmctl.worker.protocol import (
+    CancelRequest,
+    Done,
+    Failed,
+    LoadRequest,
+    SampledResponse,
+    SampleRequest,
+    ScoreRequest,
+    TextChunk,
+    WorkerReply,
+    WorkerRequest,
+    to_line,
+)
+from slmctl.worker.server import Server
 from tests.support.tiny import ARCHITECTURE, PROMPTS
 
 TOLERANCE = 1e-5
@@ -33,34 +45,37 @@ class Bench:
     models: Path
     room: int | None = None
     params: dict[str, str] = field(default_factory=dict)
-    replies: list[Reply] = field(default_factory=list)
+    replies: list[WorkerReply] = field(default_factory=list)
     lines: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf(self.params, self.room)
-        self.server = Server(self.lines, self.replies.append, self.shelf)
-        loads = [Load(900 + i, name, str(self.models / name)) for i, name in enumerate(("a", "b", "short", "bytes"))]
+        self.cache = ModelCache(lambda: ModelLoader(**self.params), self.room)
+        self.server = Server(self.lines, self.replies.append, self.cache)
+        loads = [
+            LoadRequest(name, str(self.models / name), id=900 + i)
+            for i, name in enumerate(("a", "b", "short", "bytes"))
+        ]
         scorers = [("rm", "rm"), ("value", "a/value"), ("pocket:judge", "")]
         for i, (name, place) in enumerate(scorers):
-            loads.append(Load(910 + i, name, str(self.models / place) if place else "", scorer=True))
+            loads.append(LoadRequest(name, str(self.models / place) if place else "", scorer=True, id=910 + i))
         self.do(*loads)
         self.replies.clear()
 
-    def ask(self, *requests: Request | Reply) -> None:
+    def ask(self, *requests: WorkerRequest | WorkerReply) -> None:
         """Puts requests where the server finds them."""
         for request in requests:
             self.lines.put(to_line(request))
 
-    def do(self, *requests: Request | Reply) -> list[Any]:
+    def do(self, *requests: WorkerRequest | WorkerReply) -> list[Any]:
         """Asks, turns until all is answered; the results (or Failed) of `requests`."""
         self.ask(*requests)
         self.finish({request.id for request in requests})
-        last = {reply.id: reply for reply in self.replies if not isinstance(reply, Token)}
+        last = {reply.id: reply for reply in self.replies if not isinstance(reply, TextChunk)}
         return [reply if isinstance(reply := last[request.id], Failed) else reply.result for request in requests]
 
     def finish(self, ids: set[int]) -> None:
         """Turns until these requests are answered."""
-        while not ids <= {reply.id for reply in self.replies if not isinstance(reply, Token)}:
+        while not ids <= {reply.id for reply in self.replies if not isinstance(reply, TextChunk)}:
             self.server.turn()
 
 
@@ -88,7 +103,9 @@ def logprobs_by_hand(policy: Any, episodes: Episodes, row: int, temperature: flo
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_an_answer_is_what_the_engine_draws_and_measures(bench: Bench, temperature: float) -> None:
     sampling = {"temperature": temperature, "top_k": 5.0, "max_new_tokens": 12}
-    wanted = Sample(1, "a", list(PROMPTS), sampling, 7, 3, ref="b", scorer="rm", value="value", stream=True, lens=True)
+    wanted = SampleRequest(
+        "a", list(PROMPTS), sampling, 7, 3, ref="b", scorer="rm", value="value", stream=True, lens=True, id=1
+    )
     [answers] = bench.do(wanted)
     own = Sampling(temperature, top_k=5, max_new_tokens=12)
     policy, tokenizer, episodes = own_episodes(bench.models, "a", PROMPTS, own, 7, 3)
@@ -112,23 +129,23 @@ def test_an_answer_is_what_the_engine_draws_and_measures(bench: Bench, temperatu
         assert [token.kl_nats for token in answer.lens] == pytest.approx(kl, abs=TOLERANCE)
         assert [token.value for token in answer.lens] == pytest.approx(values, abs=TOLERANCE)
         assert answer.kl_nats == pytest.approx(sum(kl), abs=answer.tokens * TOLERANCE)
-        said = [reply.text for reply in bench.replies if isinstance(reply, Token) and reply.row == row]
+        said = [reply.text for reply in bench.replies if isinstance(reply, TextChunk) and reply.row == row]
         assert "".join(said) == "".join(token.text for token in answer.lens) == answer.text
         assert not answer.finished or answer.lens[-1].text == ""
 
 
 def long_seeds(bench: Bench, model: str = "a") -> list[int]:
     """Seeds by which a model answers "red blue" with six tokens or more, none of the first six a special one."""
-    asked = [Sample(100 + seed, model, ["red blue"], LONG, seed, lens=True) for seed in range(80)]
+    asked = [SampleRequest(model, ["red blue"], LONG, seed, lens=True, id=100 + seed) for seed in range(80)]
     answers = zip(asked, bench.do(*asked), strict=True)
     return [wanted.seed for wanted, [answer] in answers if sum(token.text != "" for token in answer.lens[:6]) == 6]
 
 
 def test_text_of_a_byte_level_model_is_streamed_whole(bench: Bench) -> None:
     prompts = ["grün", "東京 👍", "a red house"]
-    [answers] = bench.do(Sample(1, "bytes", prompts, {"max_new_tokens": 40}, stream=True))
+    [answers] = bench.do(SampleRequest("bytes", prompts, {"max_new_tokens": 40}, stream=True, id=1))
     for row, answer in enumerate(answers):
-        said = [reply.text for reply in bench.replies if isinstance(reply, Token) and reply.row == row]
+        said = [reply.text for reply in bench.replies if isinstance(reply, TextChunk) and reply.row == row]
         assert "".join(said) == answer.text and len(said) > 1
     assert any("\ufffd" in answer.text for answer in answers)  # a random model spells nonsense
 
@@ -136,7 +153,7 @@ def test_text_of_a_byte_level_model_is_streamed_whole(bench: Bench) -> None:
 def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models: Path) -> None:
     bench = Bench(models, params={"template": "none"})
     prompts = ["a red"] * 100
-    [answers] = bench.do(Sample(1, "bytes", list(prompts), {"max_new_tokens": 6}))
+    [answers] = bench.do(SampleRequest("bytes", list(prompts), {"max_new_tokens": 6}, id=1))
     sampling = Sampling(max_new_tokens=6)
     policy = ModelLoader("cpu", "none").policy("bytes", models / "bytes")
     episodes = draw_episodes(policy.model, policy.tokenizer, prompts, sampling, 0, "sample", 0)
@@ -146,16 +163,16 @@ def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models:
         whole = policy.tokenizer.decode([*prompt, *ids])
         assert "a red" + answer.text == whole
     assert {answer.text[:1].isspace() for answer in answers} == {True, False}
-    [[templated]] = Bench(models).do(Sample(1, "bytes", ["a red"], {"max_new_tokens": 6}))
+    [[templated]] = Bench(models).do(SampleRequest("bytes", ["a red"], {"max_new_tokens": 6}, id=1))
     assert not templated.text.startswith(" ")
 
 
 def test_models_side_by_side_take_turns_and_share_their_draws(bench: Bench) -> None:
     seed = min({*long_seeds(bench, "a")} & {*long_seeds(bench, "b")})
     bench.replies.clear()
-    both = [Sample(i, name, ["red blue"], LONG, seed, stream=True) for i, name in ((1, "a"), (2, "b"))]
+    both = [SampleRequest(name, ["red blue"], LONG, seed, stream=True, id=i) for i, name in ((1, "a"), (2, "b"))]
     answers = [answer[0] for answer in bench.do(*both)]
-    tokens = [reply.id for reply in bench.replies if isinstance(reply, Token)]
+    tokens = [reply.id for reply in bench.replies if isinstance(reply, TextChunk)]
     assert tokens[:12] == [1, 2] * 6
     for name, answer in zip("ab", answers, strict=True):
         _, tokenizer, episodes = own_episodes(bench.models, name, ["red blue"], Sampling(max_new_tokens=24), seed, 0)
@@ -163,12 +180,12 @@ def test_models_side_by_side_take_turns_and_share_their_draws(bench: Bench) -> N
 
 
 def test_background_work_waits_for_others_and_is_drawn_together(bench: Bench) -> None:
-    behind = [Sample(i, "a", ["red blue"] * 2, LONG, seed=i, stream=True, background=True) for i in (1, 2, 3)]
-    behind.append(Sample(4, "b", ["red blue"], LONG, stream=True, background=True))
+    behind = [SampleRequest("a", ["red blue"] * 2, LONG, seed=i, stream=True, background=True, id=i) for i in (1, 2, 3)]
+    behind.append(SampleRequest("b", ["red blue"], LONG, stream=True, background=True, id=4))
     bench.ask(*behind)
     bench.server.turn()
     assert {reply.id for reply in bench.replies} == {1, 2, 3}  # one column of all that are alike
-    bench.ask(Sample(5, "a", ["why"], LONG, stream=True))
+    bench.ask(SampleRequest("a", ["why"], LONG, stream=True, id=5))
     before = len(bench.replies)
     bench.finish({5})
     assert {reply.id for reply in bench.replies[before:]} == {5}
@@ -183,37 +200,37 @@ def test_background_work_waits_for_others_and_is_drawn_together(bench: Bench) ->
 
 def test_a_cancelled_request_is_answered_with_what_there_is(bench: Bench) -> None:
     seed = long_seeds(bench)[0]
-    whole = bench.do(Sample(1, "a", ["red blue"], LONG, seed))[0][0]
-    bench.ask(Sample(2, "a", ["red blue"], LONG, seed, stream=True))
+    whole = bench.do(SampleRequest("a", ["red blue"], LONG, seed, id=1))[0][0]
+    bench.ask(SampleRequest("a", ["red blue"], LONG, seed, stream=True, id=2))
     for _ in range(5):
         bench.server.turn()
-    [nothing] = bench.do(Cancel(3, 2))
+    [nothing] = bench.do(CancelRequest(2, id=3))
     bench.finish({2})
     [part] = next(reply.result for reply in bench.replies if isinstance(reply, Done) and reply.id == 2)
     assert nothing is None and part.text and whole.text.startswith(part.text)
     assert part.tokens == 5 and not part.finished
-    assert "".join(reply.text for reply in bench.replies if isinstance(reply, Token)) == part.text
+    assert "".join(reply.text for reply in bench.replies if isinstance(reply, TextChunk)) == part.text
 
 
 def test_cancelled_in_the_background_one_leaves_the_others_alone(bench: Bench) -> None:
     seeds = enumerate(long_seeds(bench)[:2], start=1)
-    behind = [Sample(i, "a", ["red blue"], LONG, seed, background=True) for i, seed in seeds]
+    behind = [SampleRequest("a", ["red blue"], LONG, seed, background=True, id=i) for i, seed in seeds]
     alone = bench.do(*behind)
     bench.replies.clear()
-    bench.ask(*behind, Sample(3, "b", ["why"] * 2, LONG, background=True))
+    bench.ask(*behind, SampleRequest("b", ["why"] * 2, LONG, background=True, id=3))
     for _ in range(3):
         bench.server.turn()
-    bench.ask(Cancel(4, 1), Cancel(5, 3), Cancel(6, 77))
+    bench.ask(CancelRequest(1, id=4), CancelRequest(3, id=5), CancelRequest(77, id=6))
     bench.finish({1, 2, 3, 4, 5, 6})
     done = {reply.id: reply.result for reply in bench.replies if isinstance(reply, Done)}
     assert done[1][0].tokens == 3 and alone[0][0].text.startswith(done[1][0].text)
     assert done[2][0].text == alone[1][0].text
-    assert done[3] == [Drawn("", 0, False)] * 2
-    scores = bench.do(Score(7, "rm", [["why", "red"]] * 200), Cancel(8, 7))[0]
+    assert done[3] == [SampledResponse("", 0, False)] * 2
+    scores = bench.do(ScoreRequest("rm", [("why", "red")] * 200, id=7), CancelRequest(7, id=8))[0]
     assert len(scores) == 0 or len(scores) % 64 == 0
 
 
-MESSAGES = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "blue"}]
+MESSAGES = (Message("user", "red"), Message("assistant", "blue"))
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prompts": ["red"] * 40 + [""]}, "a prompt has 0 tokens, a reads 1 to 31: ''"),
     ({"prompts": [" red" * 32]}, "a prompt has 32 tokens, a reads 1 to 31"),
@@ -222,10 +239,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sampling": {"heat": 1}}, "there is no sampling setting heat"),
     ({"model": "c"}, "c is not loaded"),
     ({"ref": "rm"}, "rm is not loaded"),
-    ({"ref": "bytes"}, "bytes has another tokenizer than a, so KL cannot be told"),
-    ({"ref": "short"}, "short reads 8 tokens, and this may take 25: lower max_new_tokens"),
+    ({"ref": "bytes"}, "bytes has another tokenizer than a, so KL cannot be computed"),
+    ({"ref": "short"}, "short reads 8 tokens, but this may need 25; lower max_new_tokens"),
     ({"scorer": "a"}, "a is not loaded"),
-    ({"value": "pocket:judge"}, "pocket:judge is no model and gives no values"),
+    ({"value": "pocket:judge"}, "pocket:judge is not a model and has no values"),
 ]
 
 
@@ -235,17 +252,17 @@ def test_a_mistake_fails_its_own_request_alone(
     bench: Bench, changed: dict[str, Any], sentence: str, background: bool
 ) -> None:
     plain: dict[str, Any] = {"model": "a", "prompts": ["red"], "sampling": LONG, "background": background}
-    failed, done = bench.do(Sample(1, **{**plain, **changed}), Sample(2, **plain))
+    failed, done = bench.do(SampleRequest(**{**plain, **changed}, id=1), SampleRequest(**plain, id=2))
     assert isinstance(failed, Failed) and failed.error.startswith(sentence)
     assert failed.exit_code == 2 and done[0].tokens > 0
 
 
 def test_messages_scores_and_nothing_at_all(bench: Bench) -> None:
     conversation, none, scores, judged = bench.do(
-        Sample(1, "a", [MESSAGES], LONG),
-        Sample(2, "a", [], LONG, scorer="rm", ref="b"),
-        Score(3, "rm", [["red blue", "yes"], [MESSAGES, "no"]] * 50),
-        Score(4, "pocket:judge", [["What is the capital of France?", "Paris."]]),
+        SampleRequest("a", [MESSAGES], LONG, id=1),
+        SampleRequest("a", [], LONG, scorer="rm", ref="b", id=2),
+        ScoreRequest("rm", [("red blue", "yes"), (MESSAGES, "no")] * 50, id=3),
+        ScoreRequest("pocket:judge", [("What is the capital of France?", "Paris.")], id=4),
     )
     assert conversation[0].tokens > 0 and none == []
     assert scores[:2] == pytest.approx(scores[-2:], abs=TOLERANCE) and len(scores) == 100
@@ -259,10 +276,12 @@ def test_a_bug_is_told_as_one_and_ends_nothing(
         raise ZeroDivisionError("of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr("slmctl.worker.answers._measured", broken)
-        failed, whole = bench.do(Sample(1, "a", ["red"], LONG, ref="b"), Sample(2, "a", ["red"], LONG))
+        patch.setattr("slmctl.worker.generation._kl_and_lenses", broken)
+        failed, whole = bench.do(
+            SampleRequest("a", ["red"], LONG, ref="b", id=1), SampleRequest("a", ["red"], LONG, id=2)
+        )
     assert isinstance(failed, Failed) and failed.exit_code == 70
-    assert failed.error.startswith("a bug of ours: ZeroDivisionError: of ours (details in ")
+    assert failed.error.startswith("internal error: ZeroDivisionError: of ours (details in ")
     assert "ZeroDivisionError: of ours" in Path(failed.error.split("details in ")[1].rstrip(")")).read_text()
     assert "Traceback" in capsys.readouterr().err and whole[0].tokens > 0
     os.unlink(failed.error.split("details in ")[1].rstrip(")"))
@@ -272,17 +291,17 @@ def test_memory_that_runs_out_is_one_sentence(bench: Bench, monkeypatch: pytest.
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr("slmctl.worker.jobs.stream", full)
-    [failed] = bench.do(Sample(1, "a", ["red"], LONG))
-    assert isinstance(failed, Failed) and failed.error.startswith("this does not fit into memory")
+    monkeypatch.setattr("slmctl.worker.server.generate_columns", full)
+    [failed] = bench.do(SampleRequest("a", ["red"], LONG, id=1))
+    assert isinstance(failed, Failed) and failed.error.startswith("out of memory")
 
 
 @pytest.mark.parametrize(
-    "line", ["", "{}", "[1]", "\x00\xff", '{"kind": "Load"}', '{"kind": "Nope", "id": 3}', "{" * 9000]
+    "line", ["", "{}", "[1]", "\x00\xff", '{"kind": "LoadRequest"}', '{"kind": "Nope", "id": 3}', "{" * 9000]
 )
 def test_lines_that_are_no_requests_are_answered_and_passed_over(bench: Bench, line: str) -> None:
     bench.lines.put(line + "\n")
-    assert bench.do(Sample(1, "a", ["red"], LONG))[0][0].tokens > 0
+    assert bench.do(SampleRequest("a", ["red"], LONG, id=1))[0][0].tokens > 0
     assert isinstance(bench.replies[0], Failed) and bench.replies[0].id == 0
     [failed] = bench.do(Done(2))
     assert isinstance(failed, Failed) and failed.error == "Done is a reply, not a request"
@@ -301,21 +320,29 @@ def test_the_longest_unused_model_makes_room_and_comes_back(models: Path, monkey
     bench = Bench(models, room=2 * size)
     opened.clear()
     for number, name in enumerate(("a", "b", "a", "b", "a")):
-        bench.do(Sample(number, name, ["red"], LONG))
+        bench.do(SampleRequest(name, ["red"], LONG, id=number))
     assert opened == ["a", "b"]  # what was loaded after them had taken their place
     for number, name in enumerate(("short", "a", "b"), start=10):  # in place of b, not of a; and of short
-        bench.do(Sample(number, name, ["red"], LONG))
+        bench.do(SampleRequest(name, ["red"], LONG, id=number))
     assert opened == ["a", "b", "short", "b"]
-    bench.do(Load(20, "a", str(models / "a")), Sample(21, "short", ["red"], LONG), Sample(22, "a", ["red"], LONG))
+    bench.do(
+        LoadRequest("a", str(models / "a"), id=20),
+        SampleRequest("short", ["red"], LONG, id=21),
+        SampleRequest("a", ["red"], LONG, id=22),
+    )
     assert opened[4:] == ["a", "short"]
 
 
 def test_a_name_loaded_again_means_the_new_files(bench: Bench) -> None:
-    before, other = bench.do(Sample(1, "a", ["red blue"], LONG), Sample(2, "b", ["red blue"], LONG))
-    known, after = bench.do(Load(3, "a", str(bench.models / "b")), Sample(4, "a", ["red blue"], LONG))
+    before, other = bench.do(SampleRequest("a", ["red blue"], LONG, id=1), SampleRequest("b", ["red blue"], LONG, id=2))
+    known, after = bench.do(
+        LoadRequest("a", str(bench.models / "b"), id=3), SampleRequest("a", ["red blue"], LONG, id=4)
+    )
     assert before[0].text != other[0].text == after[0].text
     assert (known.name, known.context, known.chat, len(known.checkpoint)) == ("a", ARCHITECTURE.context, False, 64)
-    failed, again = bench.do(Load(5, "a", str(bench.models / "none")), Sample(6, "a", ["red blue"], LONG))
+    failed, again = bench.do(
+        LoadRequest("a", str(bench.models / "none"), id=5), SampleRequest("a", ["red blue"], LONG, id=6)
+    )
     assert isinstance(failed, Failed) and failed.exit_code == 3 and again[0].text == other[0].text
-    [code] = bench.do(Load(7, "x.py:f", "", scorer=True))
+    [code] = bench.do(LoadRequest("x.py:f", "", scorer=True, id=7))
     assert isinstance(code, Failed) and "is code" in code.error

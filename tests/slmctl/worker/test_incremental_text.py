@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model.tokenizer import load_tokenizer
-from slmctl.worker.pieces import Pieces, spelled
+from slmctl.worker.incremental_text import IncrementalText, token_texts
 from tests.slmctl.worker.conftest import byte_tokenizer
 from tests.support.tiny import STORIES, word_tokenizer
 
@@ -20,9 +20,9 @@ def test_pieces_together_are_the_text(name: str, data: st.DataObject) -> None:
     tokenizer = TOKENIZERS[name]
     ids = data.draw(st.lists(st.integers(0, tokenizer.size - 1), max_size=40))
     [text] = tokenizer.decode_responses([ids])
-    assert "".join(spelled(tokenizer, ids)) == text
-    pieces = Pieces(tokenizer)
-    assert "".join([*map(pieces.add, ids), pieces.rest()]) == text
+    assert "".join(token_texts(tokenizer, ids)) == text
+    row = IncrementalText(tokenizer)
+    assert "".join([*map(row.add, ids), row.finish()]) == text
 
 
 @pytest.mark.parametrize("name", [name for name in TOKENIZERS if name != "words"])
@@ -30,7 +30,7 @@ def test_pieces_together_are_the_text(name: str, data: st.DataObject) -> None:
 def test_no_piece_of_a_whole_text_holds_half_a_character(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
     ids = tokenizer.encode_responses([text])[0]
-    texts = spelled(tokenizer, ids)
+    texts = token_texts(tokenizer, ids)
     assert "\ufffd" not in "".join(texts)
     assert "".join(texts).strip() == text.strip()
 
@@ -38,7 +38,7 @@ def test_no_piece_of_a_whole_text_holds_half_a_character(name: str, text: str) -
 def test_a_character_comes_with_its_last_byte() -> None:
     tokenizer = TOKENIZERS["byte-level"]
     house = [token for byte in "é" for token in tokenizer.encoder.encode(byte).ids]
-    assert [len(piece) for piece in spelled(tokenizer, house)] == [0] * (len(house) - 1) + [1]
+    assert [len(piece) for piece in token_texts(tokenizer, house)] == [0] * (len(house) - 1) + [1]
 
 
 @pytest.mark.skipif(not STORIES.is_dir(), reason=f"there is no {STORIES}")
@@ -47,8 +47,8 @@ def test_bytes_that_a_later_byte_would_take_back_wait() -> None:
     vocabulary = tokenizer.encoder.get_vocab()
     euro = [vocabulary[f"<0x{byte:02X}>"] for byte in "€".encode()]
     word = tokenizer.encode_text("house")[-1]
-    assert [text for text in spelled(tokenizer, [word, *euro, word]) if "€" in text] == [
-        "€" + spelled(tokenizer, [word, word])[1]
+    assert [text for text in token_texts(tokenizer, [word, *euro, word]) if "€" in text] == [
+        "€" + token_texts(tokenizer, [word, word])[1]
     ]
     torn = [word, *euro, euro[0]]  # as a run of bytes this is no text at all
-    assert spelled(tokenizer, torn)[1:] == ["", "", "", "\ufffd" * 4]
+    assert token_texts(tokenizer, torn)[1:] == ["", "", "", "\ufffd" * 4]
