@@ -39,7 +39,7 @@ SHARED_MODULES = {
 }
 SHARED_CLASSES = {
     # still to be renamed
-    *("Answer", "Command", "Draft", "Loaded", "Row", "Sample", "Turn"),
+    *("Answer", "Command", "Draft", "Row", "Sample", "Turn"),
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from engine.data.records import Ranking, normalised, prompt_text
+from engine.data.records import Ranking, prompt_key, prompt_text
 
 FIRST, TIE, SECOND = -1, 0, 1  # which response of a pair is the better, the pair in alphabetical order
 Pair = tuple[object, str, str]
@@ -46,7 +46,7 @@ def compared(rankings: Iterable[tuple[str, Ranking]]) -> Judgements:
     prompts: dict[object, str] = {}
     identical = 0
     for place, ranking in rankings:
-        prompts.setdefault(normalised(ranking.prompt), prompt_text(ranking.prompt))
+        prompts.setdefault(prompt_key(ranking.prompt), prompt_text(ranking.prompt))
         judged = list(pair_verdicts(ranking))
         identical += len(ranking.ranks) * (len(ranking.ranks) - 1) // 2 - len(judged)
         for pair, verdict in judged:
@@ -62,7 +62,7 @@ def compared(rankings: Iterable[tuple[str, Ranking]]) -> Judgements:
 
 def pair_verdicts(ranking: Ranking) -> Iterator[tuple[Pair, int]]:
     """Every pair of two different responses, with which of them is the better."""
-    key = normalised(ranking.prompt)
+    key = prompt_key(ranking.prompt)
     answers = [(text.strip(), rank) for text, rank in zip(ranking.responses, ranking.ranks, strict=True)]
     for (first, rank), (second, other) in combinations(sorted(answers), 2):
         if first != second:

@@ -1,4 +1,4 @@
-"""Field maps: which names in a person's rows stand for ours, as typed (`--map prompt=question`) and as recorded."""
+"""Field maps: the names of fields in a user's rows, as typed (`--map prompt=question`) and as recorded."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,31 +20,29 @@ FIELDS = (
     "text",
 )
 FieldMap = Mapping[str, str]
-"""Our names to theirs; a dot leads into what lies deeper, and an empty name means that the field is not used."""
+"""Our names to theirs; dots separate nested names, and an empty name ignores the field."""
 
 
 def parse_map(typed: Iterable[str]) -> dict[str, str]:
-    """The map that the typed pairs make. Raises: ConfigError for a pair of another form or a field that is not ours."""
+    """The map of typed pairs. Raises: ConfigError for a malformed pair or an unknown field."""
     found = {}
     for pair in (part.strip() for text in typed for part in text.split(",")):
         ours, mark, theirs = pair.partition("=")
         if not mark:
-            raise ConfigError(f"--map {pair!r}: write OURS=THEIRS, such as prompt=question")
+            raise ConfigError(f"--map {pair!r}: expected OURS=THEIRS, such as prompt=question")
         if ours not in FIELDS:
-            raise ConfigError(
-                f"--map {pair}: there is no field {ours!r}{did_you_mean(ours, FIELDS)} ({', '.join(FIELDS)})"
-            )
+            raise ConfigError(f"--map {pair}: unknown field {ours!r}{did_you_mean(ours, FIELDS)} ({', '.join(FIELDS)})")
         found[ours] = theirs
     return found
 
 
 def map_text(fields: FieldMap) -> str:
-    """The map as it is recorded; `parse_map` reads it."""
+    """The map as text, which `parse_map` reads."""
     return ",".join(f"{ours}={theirs}" for ours, theirs in fields.items())
 
 
-def renamed(row: Any, fields: FieldMap) -> Any:
-    """A row with our names for its values, in place of theirs; what is no table stays as it is.
+def apply_map(row: Any, fields: FieldMap) -> Any:
+    """A row with our field names in place of theirs; other values are unchanged.
 
     Raises: DataError for a field that the row does not have.
     """
@@ -66,5 +64,5 @@ def _value_at(row: Mapping[str, Any], ours: str, path: str) -> Any:
             value = value[int(part)]
         else:
             names = ", ".join(sorted(map(str, row)))
-            raise DataError(f"there is no field {path!r}, which --map names for {ours}; found the fields {names}")
+            raise DataError(f'field "{path}" of --map {ours}={path} is missing (found: {names})')
     return value

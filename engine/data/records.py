@@ -1,6 +1,6 @@
-"""What a row of data is, once read: the schemas that every stage and reader share.
+"""Records of data: demonstrations, rankings, prompts and texts as plain text.
 
-Plain frozen records of text; encoding them belongs to tokenizer.py, reading them from files to readers.py.
+readers.py reads them from files; model/tokenizer.py encodes them.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from itertools import combinations
 
 @dataclass(frozen=True)
 class Message:
-    """One turn: `role` is system, user or assistant."""
+    """One message; `role` is system, user or assistant."""
 
     role: str
     content: str
@@ -17,7 +17,7 @@ class Message:
 
 Prompt = str | tuple[Message, ...]
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
-"""What turns begin with in a transcript of Anthropic's HH."""
+"""Beginnings of turns in transcripts of Anthropic's HH dataset."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PromptRow:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A prompt with a response to imitate, and with `all_turns` the assistant's earlier turns too."""
+    """A prompt with a response to imitate; `all_turns` adds the assistant's earlier messages to the loss."""
 
     prompt: Prompt
     response: str
@@ -45,7 +45,7 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A prompt with K responses; `ranks` has one number a response, 0 is best, equal numbers are a tie."""
+    """A prompt with K responses; `ranks` has one number per response, 0 is best, equal numbers are a tie."""
 
     prompt: Prompt
     responses: tuple[str, ...]
@@ -55,7 +55,7 @@ class Ranking:
         assert len(self.responses) == len(self.ranks) >= 2, (len(self.responses), len(self.ranks))
 
     def pairs(self) -> list[tuple[int, int]]:
-        """(chosen, rejected) as indices into `responses`, for every pair that is not a tie."""
+        """(chosen, rejected) as indices into `responses` for every pair that is not tied."""
         return [
             (first, second) if self.ranks[first] < self.ranks[second] else (second, first)
             for first, second in combinations(range(len(self.ranks)), 2)
@@ -64,7 +64,7 @@ class Ranking:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """A prompt as one string for display and for judges that read text: the last user turn of a conversation."""
+    """A prompt as one string, for display and for judges: the last user message of a conversation."""
     if isinstance(prompt, str):
         return prompt
     users = [message.content for message in prompt if message.role == "user"]
@@ -72,11 +72,11 @@ def prompt_text(prompt: Prompt) -> str:
 
 
 def plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:
-    """A prompt as JSON holds it: text, or a list of {role, content}."""
+    """A prompt for JSON: a string, or a list of {role, content}."""
     return prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]
 
 
-def normalised(prompt: Prompt) -> tuple[tuple[str, str], ...]:
-    """A prompt as it is compared with others: text is one user turn, and neither spaces nor case tell turns apart."""
+def prompt_key(prompt: Prompt) -> tuple[tuple[str, str], ...]:
+    """A key that is equal for equal prompts, ignoring case and spacing; a string is one user message."""
     turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
     return tuple((turn.role, " ".join(turn.content.split()).casefold()) for turn in turns)

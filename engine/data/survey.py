@@ -15,10 +15,10 @@ from typing import Any
 
 from engine.core.errors import ConfigError, DataError
 from engine.data.contradictions import Judgements, compared
-from engine.data.files import Row, Source, is_labels, is_plain_text, labels_named, read_rows
+from engine.data.files import RawRow, Source, is_labels, is_plain_text, labels_named, read_rows
 from engine.data.labels.store import read_database
-from engine.data.readers import KINDS, Record, is_judged_bad, parser, placed, table_of
-from engine.data.records import Demonstration, Prompt, Ranking, Text, normalised, prompt_text
+from engine.data.readers import KINDS, Record, fields_of, is_labeled_bad, parse_row, parser_of
+from engine.data.records import Demonstration, Prompt, Ranking, Text, prompt_key, prompt_text
 
 TELLING = {
     "comparisons": ("chosen", "rejected", "responses", "ranking"),
@@ -155,7 +155,7 @@ def guess_kind(source: Source) -> str:
         raise row.value
     if isinstance(row.value, str):
         return "prompts" if is_plain_text(source) else "text"
-    table = placed(row, table_of)
+    table = parse_row(row, fields_of)
     names = [str(name).strip().lower() for name in table]
     for kind, telling in TELLING.items():
         if any(get_close_matches(name, telling, n=1, cutoff=NEAR) for name in names):
@@ -175,17 +175,17 @@ def _kind_of_turns(table: Mapping[str, Any]) -> str:
 
 def sort_out(source: Path | Source, kind: str) -> Sorted:
     """The rows of a source, good and bad. Raises: FileError where it cannot be read; ConfigError for a wrong kind."""
-    parse = parser(kind)
+    parse = parser_of(kind)
     found = Sorted()
     for row in read_rows(source, kind):
         table = {k: v for k, v in row.value.items() if v is not None} if isinstance(row.value, dict) else None
         watched = Watched(table) if table is not None else None
         try:
-            record = placed(row if watched is None else Row(row.place, watched), parse)
+            record = parse_row(row if watched is None else RawRow(row.place, watched), parse)
         except DataError as error:
             found.problems.append(str(error))
             continue
-        judged_bad = is_judged_bad(watched, kind)
+        judged_bad = is_labeled_bad(watched, kind)
         found.unused.update(watched.unused() if watched is not None else ())
         if record is None:
             found.empty += 1
@@ -201,7 +201,7 @@ def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]
     """The prompts of a source of whatever kind, each with the place where it stands first, and a sentence for each row
     that has none; a field map holds for the rows that have its fields."""
     kinds = ("text",) if kind == "text" else ("comparisons", "demonstrations", "prompts")
-    parsers, like = [parser(each) for each in kinds], "comparisons" if is_labels(source.name) else kinds[-1]
+    parsers, like = [parser_of(each) for each in kinds], "comparisons" if is_labels(source.name) else kinds[-1]
     places: dict[object, str] = {}
     problems: list[str] = []
     unmapped = read_rows(replace(source, fields={}), like)
@@ -212,11 +212,11 @@ def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]
             problems.append(str(error))
             continue
         if record is not None:
-            places.setdefault(normalised(_prompt(record)), row.place)
+            places.setdefault(prompt_key(_prompt(record)), row.place)
     return places, problems
 
 
-def _read_somehow(rows: Sequence[Row], parsers: Sequence[Callable[[Any], Record | None]]) -> Record | None:
+def _read_somehow(rows: Sequence[RawRow], parsers: Sequence[Callable[[Any], Record | None]]) -> Record | None:
     """What the first of the parsers that can makes of the last of the rows, else of those before it.
 
     Raises: DataError as the last parser does for the last row.
@@ -224,15 +224,15 @@ def _read_somehow(rows: Sequence[Row], parsers: Sequence[Callable[[Any], Record 
     for row in reversed(rows):
         for parse in parsers:
             with suppress(DataError):
-                return placed(row, parse)
-    return placed(rows[-1], parsers[-1])
+                return parse_row(row, parse)
+    return parse_row(rows[-1], parsers[-1])
 
 
 def _shared(found: Sorted, places: Mapping[object, str]) -> list[Shared]:
     return [
         Shared(prompt_text(prompt), (place, places[key]))
         for record, place in zip(found.records, found.places, strict=True)
-        if (key := normalised(prompt := _prompt(record))) in places
+        if (key := prompt_key(prompt := _prompt(record))) in places
     ]
 
 
@@ -241,7 +241,7 @@ def _repeated(records: Iterable[Record]) -> int:
     seen: set[object] = set()
     count = 0
     for record in records:
-        own = {(normalised(_prompt(record)), text.strip()) for text in _responses(record)}
+        own = {(prompt_key(_prompt(record)), text.strip()) for text in _responses(record)}
         count += len(own & seen)
         seen |= own
     return count

@@ -15,9 +15,9 @@ from engine.core.errors import ConfigError, FileError, did_you_mean
 from engine.core.hub import is_hub, pinned
 from engine.data.datasets import absolute, dataset_hash, is_dataset
 from engine.data.fields import map_text, parse_map
-from engine.data.files import Row, Source, is_labels, labels_named, read_hashed
+from engine.data.files import RawRow, Source, is_labels, labels_named, read_hashed
 from engine.data.labels.store import read_database
-from engine.data.readers import Loaded, parsed_rows, parser
+from engine.data.readers import LoadedRecords, parse_rows, parser_of
 from engine.pocket.labelers import pocket_scorer_name
 from engine.run.pipeline import INPUTS, READS
 from engine.rundir.references import is_function, is_pocket, resolve_policy, resolve_reference, resolve_scorer
@@ -37,8 +37,8 @@ class InputReader:
     def __init__(self, home: Path, keep_rows: bool = False) -> None:
         self.home, self.keep_rows = home, keep_rows
         self._inputs: dict[tuple[str, str, str, str], Input] = {}
-        self._rows: dict[tuple[Input, str], list[Row]] = {}
-        self._records: dict[tuple[Input, str], Loaded[Any]] = {}
+        self._rows: dict[tuple[Input, str], list[RawRow]] = {}
+        self._records: dict[tuple[Input, str], LoadedRecords[Any]] = {}
 
     def read(self, stage: str, option: str, value: str, fields: str = "") -> Input:
         """The input that a person means by `value`, as it is now.
@@ -51,14 +51,14 @@ class InputReader:
             self._inputs[key] = self._read_rows(stage, option, value, fields) if rows else self._read_model(*key[:3])
         return self._inputs[key]
 
-    def records(self, stage: str, given: Input) -> Loaded[Any]:
+    def records(self, stage: str, given: Input) -> LoadedRecords[Any]:
         """The records of an input that holds rows, parsed at the first call. Raises: FileError, DataError."""
         kind = READS[stage][1]
         key = (given, kind)
         if key not in self._records:
             source = source_of(given)
             rows = self._rows.pop(key) if key in self._rows else read_hashed(source, kind)[0]
-            self._records[key] = parsed_rows(rows, str(source), kind, parser(kind))
+            self._records[key] = parse_rows(rows, str(source), kind, parser_of(kind))
         return self._records[key]
 
     def _read_rows(self, stage: str, option: str, value: str, fields: str) -> Input:

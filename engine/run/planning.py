@@ -19,7 +19,7 @@ from engine.core.errors import ConfigError, FileError, RunConflictError
 from engine.core.events import RunResumed
 from engine.core.settings import Preset, Resolved, flatten, load_preset, resolve
 from engine.core.threads import decide
-from engine.data.readers import Loaded
+from engine.data.readers import LoadedRecords
 from engine.run import checks
 from engine.run.inputs import InputReader, with_typed
 from engine.run.pipeline import (
@@ -97,7 +97,7 @@ class Prepared:
         """What a stage was given, by option: data, prompts, init, ref, reward, judge."""
         return self.record.inputs.get(stage, {})
 
-    def records(self, stage: str, option: str) -> Loaded[Any] | None:
+    def records(self, stage: str, option: str) -> LoadedRecords[Any] | None:
         """The rows that a stage was given as data or prompts, parsed; None where it was given none."""
         given = self.record.input(stage, option)
         return None if given is None else self.reader.records(stage, given)

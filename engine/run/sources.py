@@ -13,7 +13,7 @@ from engine.core.config import Config
 from engine.core.errors import ConfigError, DataError
 from engine.core.seeding import python_rng
 from engine.data.files import is_labels
-from engine.data.readers import Loaded
+from engine.data.readers import LoadedRecords
 from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text
 from engine.model.batching import Example, demonstration_examples, longest_row_lengths
 from engine.model.tokenizer import Tokenizer, train_tokenizer
@@ -37,7 +37,7 @@ class Divided(Generic[T]):
     left_out: dict[str, int]
 
 
-def base_documents(config: Config, data: Loaded[Text] | None) -> tuple[list[Document], list[Document]]:
+def base_documents(config: Config, data: LoadedRecords[Text] | None) -> tuple[list[Document], list[Document]]:
     """The text that the base model learns from, and held-out text.
 
     Raises: DataError for a text too short to give both.
@@ -51,7 +51,7 @@ def base_documents(config: Config, data: Loaded[Text] | None) -> tuple[list[Docu
     return [Document("text", text=text) for text in train], [Document("text", text=text) for text in held_out]
 
 
-def base_tokenizer(train: Sequence[Document], config: Config, data: Loaded[Text] | None) -> Tokenizer:
+def base_tokenizer(train: Sequence[Document], config: Config, data: LoadedRecords[Text] | None) -> Tokenizer:
     """A tokenizer with a chat template unless the run wants none, learnt from the world's text, or of a person's text
     from what is trained on alone: a vocabulary that knows held-out text would make its bits a byte too few."""
     pieces = train
@@ -81,18 +81,18 @@ def reward_pretraining(config: Config) -> list[Ranking]:
     return [Ranking(prompt, (right, wrong), (0, 1)) for prompt, right, wrong in pairs]
 
 
-def demonstrations(config: Config, data: Loaded[Demonstration] | None) -> Loaded[Demonstration]:
+def demonstrations(config: Config, data: LoadedRecords[Demonstration] | None) -> LoadedRecords[Demonstration]:
     """Demonstrations to fine-tune on, validation included; none where there is neither a file nor a world."""
     if data is not None:
         return data
     if not config.world.name:
-        return Loaded([], 0)
+        return LoadedRecords([], 0)
     drawn = pocket_demonstrations(config.sft.demonstrations, config.seed)
-    return Loaded([Demonstration(request.text, response) for request, response in drawn], 0)
+    return LoadedRecords([Demonstration(request.text, response) for request, response in drawn], 0)
 
 
 def sft_examples(
-    config: Config, data: Loaded[Demonstration] | None, tokenizer: Tokenizer, context: int
+    config: Config, data: LoadedRecords[Demonstration] | None, tokenizer: Tokenizer, context: int
 ) -> Divided[Example]:
     """Examples to fine-tune on. Raises: DataError if too few are left to train and validate."""
     rows = demonstrations(config, data)
@@ -107,7 +107,7 @@ def sft_examples(
 
 
 def comparisons(
-    config: Config, data: Loaded[Ranking] | None, drawn: Path | None, tokenizer: Tokenizer, context: int
+    config: Config, data: LoadedRecords[Ranking] | None, drawn: Path | None, tokenizer: Tokenizer, context: int
 ) -> Divided[Ranking]:
     """Rankings to train on: a person's, split by prompt, or those that were drawn in `drawn`.
 
@@ -170,8 +170,8 @@ def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
 
 def ppo_prompts(
     config: Config,
-    prompts: Loaded[PromptRow] | None,
-    sft_data: Loaded[Demonstration] | None,
+    prompts: LoadedRecords[PromptRow] | None,
+    sft_data: LoadedRecords[Demonstration] | None,
     tokenizer: Tokenizer,
     context: int,
 ) -> tuple[list[Prompt], dict[str, int]]:

@@ -17,7 +17,7 @@ from engine.core.events import Event
 from engine.core.few_comparisons import few_epochs_warning
 from engine.core.settings import TYPED
 from engine.core.untrusted_files import read_json
-from engine.data.readers import Loaded
+from engine.data.readers import LoadedRecords
 from engine.model.heads import ScalarModel, scalar_from
 from engine.model.pretrained import is_reward_model, open_policy, open_scalar
 from engine.model.randomness import generator
@@ -56,7 +56,7 @@ class Bench:
     def config(self) -> Config:
         return self.prepared.config
 
-    def records(self, stage: str, option: str) -> Loaded[Any] | None:
+    def records(self, stage: str, option: str) -> LoadedRecords[Any] | None:
         """The rows that `stage` was given as data or prompts, if any."""
         return self.prepared.records(stage, option)
 

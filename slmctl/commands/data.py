@@ -120,10 +120,10 @@ def _pocket_rows(split: str) -> Iterable[dict[str, Any]]:
 
 def _file_rows(source: "Source", kind: str) -> Iterable[dict[str, Any]]:
     from engine.data.files import read_rows
-    from engine.data.readers import is_judged_bad, parser, placed
+    from engine.data.readers import is_labeled_bad, parse_row, parser_of
 
-    parse = parser(kind)
-    records = (placed(row, parse) for row in read_rows(source, kind) if not is_judged_bad(row.value, kind))
+    parse = parser_of(kind)
+    records = (parse_row(row, parse) for row in read_rows(source, kind) if not is_labeled_bad(row.value, kind))
     shown = (asdict(record) for record in records if record is not None)
     return ({name: value for name, value in row.items() if name != "all_turns"} for row in shown)
 

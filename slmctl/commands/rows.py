@@ -11,7 +11,7 @@ from slmctl.console.printing import say
 from slmctl.console.safe import clean
 
 if TYPE_CHECKING:
-    from engine.data.files import Row, Source
+    from engine.data.files import RawRow, Source
     from engine.data.records import Prompt
     from engine.run.inference import Policy
 
@@ -37,7 +37,7 @@ def read_prompts(file: str | None, mapped: list[str] | None) -> Iterator[tuple[s
         yield from prompts_in(file, mapped)
         return
     for row in stdin_rows("sample reads rows {prompt}, one per line, or --prompts FILE"):
-        prompt = readers.prompt_of(row)
+        prompt = readers.parse_prompt(row)
         if prompt is None:
             raise DataError(f"{row.place}: the prompt is empty")
         yield row.place, prompt
@@ -76,7 +76,7 @@ def answerable(prompts: Iterable[tuple[str, "Prompt"]], policies: "Sequence[Poli
         say(f"skipped {len(skipped)} of {kept + len(skipped)} prompts: too long: {clean(named)}")
 
 
-def stdin_rows(wanted: str) -> Iterator["Row"]:
+def stdin_rows(wanted: str) -> Iterator["RawRow"]:
     """The JSON rows of stdin, as they arrive. Raises: DataError with the hint `wanted` if stdin is empty."""
     from engine.data.files import json_row
 

@@ -40,13 +40,13 @@ def score(
 
     directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
     threads.apply(settings["threads"], shared=True)
-    from engine.data.readers import exchange_of
+    from engine.data.readers import parse_exchange
     from engine.run.inference import ModelLoader
 
     scorer = ModelLoader(settings["device"], settings["template"], settings["dtype"]).scorer(model, directory)
     rows = stdin_rows("score reads rows {prompt, response}, one per line")
     while batch := list(islice(rows, BATCH)):
-        exchanges = [exchange for row in batch if (exchange := exchange_of(row)) is not None]
+        exchanges = [parse_exchange(row) for row in batch]
         for row, added in zip(batch, score_fields(scorer, model, exchanges), strict=True):
             print(json.dumps({**row.value, **added}) if settings["jsonl"] else f"{added['score']:.4f}", flush=True)
 

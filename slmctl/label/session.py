@@ -16,7 +16,7 @@ from functools import partial
 from engine.core.errors import EngineError, FileError, LockedError, WithdrawnError
 from engine.core.seeding import python_rng
 from engine.data.labels.store import Label, LabelStore
-from engine.data.records import Prompt, normalised
+from engine.data.records import Prompt, prompt_key
 from slmctl.label.candidates import Question
 from slmctl.label.counts import COMPARED
 from slmctl.label.questions import DEPTH, Questions
@@ -217,10 +217,10 @@ class Labelling:
 
     def _note_answered(self, label: Label) -> None:
         responses = frozenset(candidate.text for candidate in label.candidates)
-        self._answered[normalised(label.prompt)].add(responses)
+        self._answered[prompt_key(label.prompt)].add(responses)
 
     def _times_answered(self, prompt: Prompt) -> int:
-        return len(self._answered[normalised(prompt)])
+        return len(self._answered[prompt_key(prompt)])
 
     def _last(self) -> Label | None:
         """The last label that stands, of this session or of one before it."""

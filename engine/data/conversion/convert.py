@@ -14,8 +14,8 @@ from engine.core.errors import ConfigError, DataError
 from engine.core.seeding import python_rng
 from engine.data.conversion.trees import ASSISTANT, JsonRow, demonstrations_of, rankings_of, tree_name, turns_of
 from engine.data.conversion.values import object_of, text_of, value_of
-from engine.data.files import Row, read_rows
-from engine.data.records import normalised
+from engine.data.files import RawRow, read_rows
+from engine.data.records import prompt_key
 
 KINDS = ("comparisons", "demonstrations")
 TREES, TASKS = "conversation trees", "self-instruct tasks"
@@ -89,7 +89,7 @@ def split(done: Conversion, share: float, seed: int) -> tuple[list[JsonRow], lis
     return train, validation
 
 
-def _source(row: Row) -> str:
+def _source(row: RawRow) -> str:
     """The format of a file whose first row this is. Raises: ConfigError; DataError for a row that is not JSON."""
     value = _value(row)
     if isinstance(value, dict) and isinstance(value.get("prompt"), dict) and "text" in value["prompt"]:
@@ -99,7 +99,7 @@ def _source(row: Row) -> str:
     raise ConfigError(f"{row.place}: this is no format that can be converted; understood are {UNDERSTOOD}")
 
 
-def _value(row: Row) -> Any:
+def _value(row: RawRow) -> Any:
     if isinstance(row.value, DataError):
         raise row.value
     return row.value
@@ -125,12 +125,12 @@ def _add_tree(done: Conversion, tree: Mapping[str, Any], seen: set[object], lang
         return
     seen |= {name} - {None}
     make = rankings_of if done.kind == "comparisons" else demonstrations_of
-    done.groups.setdefault(normalised(turns[0].text), []).extend(make(turns, done.left_out))
+    done.groups.setdefault(prompt_key(turns[0].text), []).extend(make(turns, done.left_out))
 
 
 def _add_task(done: Conversion, task: Mapping[str, Any], seen: set[object]) -> None:
     instruction = text_of(task, "instruction")
-    own = done.groups.setdefault(normalised(instruction), [])
+    own = done.groups.setdefault(prompt_key(instruction), [])
     for index, item in enumerate(value_of(task, "instances", list) or []):
         place = f"instances[{index}]"
         instance = object_of(item, place)

@@ -127,18 +127,18 @@ def test_a_tree_of_ten_thousand_levels() -> None:
 @pytest.mark.parametrize(
     ("tree", "sentence"),
     [
-        ([], "a tree must be an object with named fields and is a list"),
-        ({"prompt": "Hi"}, "prompt must be an object with named fields and is 'Hi'"),
-        ({"prompt": {"role": "prompter"}}, "prompt.text must be text and is missing"),
-        ({"prompt": ask("Hi"), "tree_state": 3}, "tree_state must be text and is 3"),
-        ({"prompt": ask("Hi", say("a"), say(5))}, "prompt.replies[1].text must be text and is 5"),
-        ({"prompt": ask("Hi", say("\ud800"))}, "prompt.replies[0].text holds half of a surrogate pair"),
-        ({"prompt": ask("Hi", say("a", rank=True))}, "prompt.replies[0].rank must be a whole number and is True"),
-        ({"prompt": ask("Hi", say("a", rank=0.5))}, "prompt.replies[0].rank must be a whole number and is 0.5"),
-        ({"prompt": ask("Hi", say("a", deleted="no"))}, "prompt.replies[0].deleted must be true or false and is 'no'"),
-        ({"prompt": ask("Hi", say("a", lang=[]))}, "prompt.replies[0].lang must be text and is a list"),
-        ({"prompt": {**ask("Hi"), "replies": {}}}, "prompt.replies must be a list and is an object"),
-        ({"prompt": ask("Hi", 7)}, "prompt.replies[0] must be an object with named fields and is 7"),
+        ([], "a tree must be an object with named fields, got a list"),
+        ({"prompt": "Hi"}, "prompt must be an object with named fields, got 'Hi'"),
+        ({"prompt": {"role": "prompter"}}, 'field "prompt.text" is missing'),
+        ({"prompt": ask("Hi"), "tree_state": 3}, "tree_state must be a string, got 3"),
+        ({"prompt": ask("Hi", say("a"), say(5))}, "prompt.replies[1].text must be a string, got 5"),
+        ({"prompt": ask("Hi", say("\ud800"))}, "prompt.replies[0].text is not valid Unicode"),
+        ({"prompt": ask("Hi", say("a", rank=True))}, "prompt.replies[0].rank must be an integer, got True"),
+        ({"prompt": ask("Hi", say("a", rank=0.5))}, "prompt.replies[0].rank must be an integer, got 0.5"),
+        ({"prompt": ask("Hi", say("a", deleted="no"))}, "prompt.replies[0].deleted must be true or false, got 'no'"),
+        ({"prompt": ask("Hi", say("a", lang=[]))}, "prompt.replies[0].lang must be a string, got a list"),
+        ({"prompt": {**ask("Hi"), "replies": {}}}, "prompt.replies must be a list, got an object"),
+        ({"prompt": ask("Hi", 7)}, "prompt.replies[0] must be an object with named fields, got 7"),
         ({"prompt": say("Hi")}, "prompt.role must be 'prompter' here and is 'assistant'"),
         ({"prompt": ask("Hi", say("a", say("b")))}, "prompt.replies[0].replies[0].role must be 'prompter' here"),
     ],
@@ -159,7 +159,7 @@ def test_a_bad_row_is_named_by_its_line_too(tmp_path: Path) -> None:
     file.write_text(json.dumps(good) + "\n{\n")
     with pytest.raises(DataError) as caught:
         convert(file)
-    assert str(caught.value).startswith(f"{file}, line 2: this is not JSON")
+    assert str(caught.value).startswith(f"{file}, line 2: not valid JSON")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_tasks_give_demonstrations(tmp_path: Path) -> None:
     ]
     assert (done.items, done.replies) == (2, 5)
     assert done.left_out == {"there already": 1, "empty, or without an instruction": 2}
-    with pytest.raises(DataError, match=r"line 1: instances\[0\].output must be text and is missing"):
+    with pytest.raises(DataError, match=r'line 1: field "instances\[0\].output" is missing'):
         convert(jsonl(tmp_path / "s.jsonl", {"instruction": "Add", "instances": [{"input": "1"}]}))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError, DataError
-from engine.data.fields import FIELDS, map_text, parse_map, renamed
+from engine.data.fields import FIELDS, apply_map, map_text, parse_map
 
 
 @pytest.mark.parametrize(
@@ -31,22 +31,22 @@ from engine.data.fields import FIELDS, map_text, parse_map, renamed
     ],
 )
 def test_renamed_by_hand(row: Any, fields: dict[str, str], expected: Any) -> None:
-    assert renamed(row, fields) == expected
+    assert apply_map(row, fields) == expected
 
 
 @pytest.mark.parametrize("path", ["r", "q.2", "q.x", "q.0.y", "q.-1"])
 def test_a_field_that_is_not_there_is_named(path: str) -> None:
-    with pytest.raises(DataError, match=r"which --map names for prompt; found the fields q$"):
-        renamed({"q": ["a", "b"]}, {"prompt": path})
+    with pytest.raises(DataError, match=r"of --map prompt=.* is missing \(found: q\)$"):
+        apply_map({"q": ["a", "b"]}, {"prompt": path})
 
 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("prompt", "write OURS=THEIRS"),
-        ("promt=q", "there is no field 'promt'; did you mean 'prompt'"),
-        ("", "write OURS=THEIRS"),
-        ("prompt=a,b", "--map 'b': write"),
+        ("prompt", "expected OURS=THEIRS"),
+        ("promt=q", "unknown field 'promt'; did you mean 'prompt'"),
+        ("", "expected OURS=THEIRS"),
+        ("prompt=a,b", "--map 'b': expected"),
     ],
 )
 def test_a_map_that_is_none_is_refused(typed: str, words: str) -> None:

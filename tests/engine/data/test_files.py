@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from engine.core.errors import DataError, FileError
 from engine.data.fields import parse_map
-from engine.data.files import Row, Source, read_rows, suffix_of
+from engine.data.files import RawRow, Source, read_rows, suffix_of
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings
 from engine.data.records import Demonstration, Message, Ranking
 
 
-def rows_of(path: Path, text: str) -> list[Row]:
+def rows_of(path: Path, text: str) -> list[RawRow]:
     path.write_text(text, encoding="utf-8", newline="")
     return list(read_rows(path, ""))
 
@@ -33,8 +33,8 @@ def test_a_csv_file_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     text = 'prompt,completion\r\n"Say ""hi"", please","two\nlines"\r\nBye,Yo\r\n'
     assert rows_of(path, text) == [
-        Row(f"{path}, line 2", {"prompt": 'Say "hi", please', "completion": "two\nlines"}),
-        Row(f"{path}, line 4", {"prompt": "Bye", "completion": "Yo"}),
+        RawRow(f"{path}, line 2", {"prompt": 'Say "hi", please', "completion": "two\nlines"}),
+        RawRow(f"{path}, line 4", {"prompt": "Bye", "completion": "Yo"}),
     ]
     assert read_demonstrations(path).records[0] == Demonstration('Say "hi", please', "two\nlines")
 
@@ -59,8 +59,8 @@ def test_lists_and_numbers_stand_in_cells_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("prompt,completion\na,b,c,d\n", "line 2: 2 cells more than there are columns"),
-        ("prompt,ranking\na,first\n", "line 2: ranking must be JSON in a .csv file and is 'first'"),
+        ("prompt,completion\na,b,c,d\n", "line 2: 2 more cells than columns"),
+        ("prompt,ranking\na,first\n", "line 2: ranking must be JSON in a .csv file, got 'first'"),
     ],
 )
 def test_a_bad_row_of_a_csv_file_is_named(tmp_path: Path, text: str, words: str) -> None:
@@ -69,7 +69,7 @@ def test_a_bad_row_of_a_csv_file_is_named(tmp_path: Path, text: str, words: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("", "line 1: expected the names"), ("a,b,a\n", "line 1: each column needs a name of its own")]
+    ("text", "words"), [("", "line 1: expected column names"), ("a,b,a\n", "line 1: column names must be unique")]
 )
 def test_a_csv_file_without_names_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
@@ -82,7 +82,7 @@ def test_a_column_without_a_name_is_not_read(tmp_path: Path) -> None:
 
 
 def test_an_open_quote_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="this is not CSV"):
+    with pytest.raises(DataError, match="not valid CSV"):
         rows_of(tmp_path / "d.csv", 'prompt\n"never closed')
 
 
@@ -114,11 +114,9 @@ def test_rows_are_read_under_our_names(tmp_path: Path) -> None:
     assert str(source) == str(path)
     good, bad = read_rows(source, "")
     assert good.value == {"prompt": "Hi", "completion": "Yo"}
-    assert str(bad.value) == (
-        f"{path}, line 2: there is no field 'instances.0.output', which --map names for completion; "
-        "found the fields question"
-    )
-    with pytest.raises(DataError, match=r"line 2: there is no field 'instances\.0\.output'"):
+    field = 'field "instances.0.output" of --map completion=instances.0.output'
+    assert str(bad.value) == f"{path}, line 2: {field} is missing (found: question)"
+    with pytest.raises(DataError, match=r'line 2: field "instances\.0\.output"'):
         read_demonstrations(source)
 
 
@@ -139,7 +137,7 @@ def test_what_unpacks_to_more_than_memory_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr("engine.data.files.MOST_UNPACKED", 1000)
     path = tmp_path / "d.jsonl.gz"
     path.write_bytes(gzip.compress(b" " * 1001))
-    with pytest.raises(FileError, match=r"d\.jsonl\.gz holds more than"):
+    with pytest.raises(FileError, match=r"d\.jsonl\.gz decompresses to more than"):
         read_demonstrations(path)
 
 
@@ -163,8 +161,8 @@ def test_compressed_text_and_what_is_not_compressed(tmp_path: Path) -> None:
     assert [row.prompt for row in read_prompts(path).records] == ["Hi", "Bye"]
     for broken in (b"Hi\n", gzip.compress(b"Hi there")[:-6]):
         path.write_bytes(broken)
-        with pytest.raises(FileError, match=r"cannot unpack .*p\.txt\.gz"):
+        with pytest.raises(FileError, match=r"cannot decompress .*p\.txt\.gz"):
             read_prompts(path)
     (tmp_path / "d.xml.gz").write_bytes(b"")
-    with pytest.raises(FileError, match=r"or one of them with \.gz"):
+    with pytest.raises(FileError, match=r"optionally with \.gz"):
         read_demonstrations(tmp_path / "d.xml.gz")

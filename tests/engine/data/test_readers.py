@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError, DataError, FileError
-from engine.data.files import Row, json_row
+from engine.data.files import RawRow, json_row
 from engine.data.readers import (
-    exchange_of,
-    load,
-    parser,
-    placed,
-    prompt_of,
+    load_records,
+    parse_exchange,
+    parse_prompt,
+    parse_row,
+    parser_of,
     read_demonstrations,
     read_prompts,
     read_rankings,
@@ -132,7 +132,7 @@ def test_a_demonstration_judged_bad_is_skipped_and_counted(tmp_path: Path, no: A
     named = {"prompt": "Hi", "completion": "Yo", "label": "greeting"}
     assert read_demonstrations(jsonl(tmp_path / "d.jsonl", named)).left_out == {"empty": 0}
     assert len(read_prompts(file).records) == 3, "what was asked is the same"
-    with pytest.raises(DataError, match=r"no row that can be used \(of 1 rows left out: 0 empty, 1 judged_bad\)"):
+    with pytest.raises(DataError, match=r"no usable row \(skipped 1: 0 empty, 1 judged_bad\)"):
         read_demonstrations(jsonl(tmp_path / "none.jsonl", rows[1]))
 
 
@@ -146,43 +146,51 @@ BAD_ROWS: list[tuple[str, Any, str]] = [
     (
         "demonstrations",
         {"prompt": "Hi"},
-        "expected {prompt, completion}, {messages} or {instruction, input, output}; found",
+        "expected {prompt, completion}, {messages} or {instruction, input, output} (found",
     ),
-    ("demonstrations", {"prompt": 3, "completion": "Yo"}, "prompt must be text and is 3"),
-    ("demonstrations", {"instruction": "Hi"}, "output must be text and is missing"),
-    ("demonstrations", {"messages": [USER]}, "must end with an assistant turn"),
+    ("demonstrations", {"prompt": 3, "completion": "Yo"}, "prompt must be a string, got 3"),
+    ("demonstrations", {"instruction": "Hi"}, 'field "output" is missing'),
+    ("demonstrations", {"messages": [USER]}, "messages: the last message must be from the assistant"),
     (
         "demonstrations",
         {"messages": [USER, {"role": "bot", "content": ""}]},
         "messages[1].role must be one of system, user, assistant",
     ),
-    ("demonstrations", {"messages": [USER, {"role": "assistant"}]}, "messages[1].content must be text and is missing"),
-    ("demonstrations", {"messages": []}, "messages must be a list of {role, content} and is []"),
-    ("demonstrations", {"prompt": "Hi", "completion": [USER]}, "completion must end with an assistant turn"),
-    ("demonstrations", ["Hi"], "expected an object with named fields and found ['Hi']"),
+    ("demonstrations", {"messages": [USER, {"role": "assistant"}]}, 'field "messages[1].content" is missing'),
+    ("demonstrations", {"messages": []}, "messages must be a list of {role, content}, got []"),
+    (
+        "demonstrations",
+        {"prompt": "Hi", "completion": [USER]},
+        "completion: the last message must be from the assistant, got 'user'",
+    ),
+    ("demonstrations", ["Hi"], "expected an object with named fields, got ['Hi']"),
     ("comparisons", {"prompt": "Hi", "chosen": "Yo"}, "expected chosen and rejected, or responses and ranking"),
     ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": None}, "expected chosen and rejected"),
-    ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": 7}, "rejected must be text and is 7"),
+    ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": 7}, "rejected must be a string, got 7"),
     (
         "comparisons",
         {"prompt": "Hi", "chosen": [USER, REPLY], "rejected": [BYE, OTHER]},
-        "rejected answers another prompt",
+        "rejected answers a different prompt",
     ),
-    ("comparisons", {"prompt": [USER], "chosen": [BYE, REPLY], "rejected": "Go"}, "chosen answers another prompt"),
+    ("comparisons", {"prompt": [USER], "chosen": [BYE, REPLY], "rejected": "Go"}, "chosen answers a different prompt"),
     ("comparisons", {"prompt": "Hi", "chosen": "a", "rejected": "b", "margin": "big"}, "margin must be a number"),
-    ("comparisons", {"prompt": "Hi", "responses": ["a"], "ranking": [1]}, "responses must be a list of two or more"),
-    ("comparisons", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1]}, "ranking must be 2 numbers"),
-    ("comparisons", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1, True]}, "ranking must be 2 numbers"),
-    ("comparisons", {"prompt": "Hi", "responses": ["a", 2], "ranking": [1, 2]}, "responses[1] must be text and is 2"),
+    ("comparisons", {"prompt": "Hi", "responses": ["a"], "ranking": [1]}, "responses must be a list of at least two"),
+    ("comparisons", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1]}, "ranking must be a list of 2 numbers"),
+    (
+        "comparisons",
+        {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1, True]},
+        "ranking must be a list of 2 numbers",
+    ),
+    ("comparisons", {"prompt": "Hi", "responses": ["a", 2], "ranking": [1, 2]}, "responses[1] must be a string, got 2"),
     ("comparisons", {"chosen": "Yo", "rejected": "Go"}, "expected a prompt, or transcripts"),
     (
         "comparisons",
         {"chosen": HH + " a", "rejected": HH.replace("Bye", "Stay") + " b"},
-        "share all but the last answer",
+        "share everything but the last answer",
     ),
-    ("comparisons", {"chosen": [USER, REPLY], "rejected": [REPLY, OTHER]}, "share all turns but the last"),
-    ("prompts", {"question": "Hi"}, "expected {prompt} or {messages}; found the fields question"),
-    ("text", {"prompt": "Hi"}, "text must be text and is missing"),
+    ("comparisons", {"chosen": [USER, REPLY], "rejected": [REPLY, OTHER]}, "share all messages but the last"),
+    ("prompts", {"question": "Hi"}, "expected {prompt} or {messages} (found: question)"),
+    ("text", {"prompt": "Hi"}, 'field "text" is missing'),
     ("text", {"text": "\ud800"}, "half of a surrogate pair"),
 ]
 
@@ -194,7 +202,7 @@ def test_a_bad_row_names_file_line_field_and_what_was_expected(
     file = tmp_path / "bad.jsonl"
     file.write_text("\n" + json.dumps(row) + "\n")
     with pytest.raises(DataError) as caught:
-        load(file, kind, parser(kind))
+        load_records(file, kind, parser_of(kind))
     assert str(caught.value).startswith(f"{file}, line 2: ")
     assert sentence in str(caught.value)
 
@@ -202,14 +210,14 @@ def test_a_bad_row_names_file_line_field_and_what_was_expected(
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.jsonl", b'{"prompt": "Hi", "completion": "Yo"}\n{"prompt": \n', "line 2: this is not JSON"),
-        ("a.jsonl", b'{"prompt": "Hi"}\n{"prompt": "\xff"}\n', "line 2: this is not UTF-8 text (byte 0xff)"),
-        ("a.json", b'[\n{"prompt": }\n]', "line 2: this is not JSON"),
-        ("a.json", b'{"prompt": "Hi"}\n{"prompt": "Hi"}\n', "one object a line belongs in a .jsonl file"),
-        ("a.json", b'{"prompt": "Hi"}', "expected a list of rows, [{...}, ...], and found an object"),
+        ("a.jsonl", b'{"prompt": "Hi", "completion": "Yo"}\n{"prompt": \n', "line 2: not valid JSON"),
+        ("a.jsonl", b'{"prompt": "Hi"}\n{"prompt": "\xff"}\n', "line 2: not valid UTF-8 (byte 0xff)"),
+        ("a.json", b'[\n{"prompt": }\n]', "line 2: not valid JSON"),
+        ("a.json", b'{"prompt": "Hi"}\n{"prompt": "Hi"}\n', "rename the file to .jsonl if it has one object per line"),
+        ("a.json", b'{"prompt": "Hi"}', "expected a list of rows, [{...}, ...], got an object"),
         ("a.json", b"[" * 100_000, "JSON"),
         ("a.jsonl", b"\n", "a.jsonl is empty"),
-        ("a.jsonl", b'{"prompt": "", "completion": ""}', "holds no row that can be used (of 1 rows left out: 1 empty)"),
+        ("a.jsonl", b'{"prompt": "", "completion": ""}', "has no usable row (skipped 1: 1 empty)"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
@@ -228,29 +236,29 @@ def test_the_row_of_a_json_file_is_named_by_its_number(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_other_types(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"there is no file .*none\.json"):
+    with pytest.raises(FileError, match=r"file .*none\.json not found"):
         read_demonstrations(tmp_path / "none.json")
     (tmp_path / "a.xml").write_text("prompt\n")
     (tmp_path / "a.txt").write_text("Hi\n")
     for name in ("a.xml", "a.txt"):
         with pytest.raises(
-            FileError, match=r"of a type that cannot be read here; use \.jsonl, \.json, \.csv, \.parquet, or"
+            FileError, match=r"has an unsupported type; use \.jsonl, \.json, \.csv, \.parquet, optionally with"
         ):
             read_demonstrations(tmp_path / name)
 
 
 def test_single_rows_for_scripts() -> None:
-    assert prompt_of(json_row("stdin, line 1", '{"prompt": "Hi"}')) == "Hi"
-    assert exchange_of(Row("x", {"prompt": "Hi", "response": ""})) == Demonstration("Hi", "")
-    with pytest.raises(DataError, match="stdin, line 4: response must be text and is missing"):
-        exchange_of(Row("stdin, line 4", {"prompt": "Hi"}))
-    with pytest.raises(DataError, match="stdin, line 1: this is not JSON"):
-        prompt_of(json_row("stdin, line 1", "Hi"))
+    assert parse_prompt(json_row("stdin, line 1", '{"prompt": "Hi"}')) == "Hi"
+    assert parse_exchange(RawRow("x", {"prompt": "Hi", "response": ""})) == Demonstration("Hi", "")
+    with pytest.raises(DataError, match='stdin, line 4: field "response" is missing'):
+        parse_exchange(RawRow("stdin, line 4", {"prompt": "Hi"}))
+    with pytest.raises(DataError, match="stdin, line 1: not valid JSON"):
+        parse_prompt(json_row("stdin, line 1", "Hi"))
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'labels' is not a kind of data"):
-        parser("labels")
+    with pytest.raises(ConfigError, match="unknown kind of data 'labels'"):
+        parser_of("labels")
 
 
 def test_the_text_of_a_conversation_is_its_last_user_turn() -> None:
@@ -274,6 +282,6 @@ JSON = st.recursive(
 @given(JSON, st.sampled_from(["demonstrations", "comparisons", "prompts", "text"]))
 def test_any_json_row_is_read_or_refused(value: Any, kind: str) -> None:
     try:
-        placed(Row("here", value), parser(kind))
+        parse_row(RawRow("here", value), parser_of(kind))
     except DataError as error:
         assert str(error).startswith("here: ")

@@ -46,7 +46,7 @@ def test_a_dataset_is_recorded_by_its_rows_and_a_map_goes_with_its_rows(tmp_path
     folder.mkdir()
     (folder / "train.json").write_text(ROWS.replace("prompt", "question"))
     other.write_text(OTHER_ROWS)
-    with pytest.raises(DataError, match=r"own, row 1: prompt must be text and is missing"):
+    with pytest.raises(DataError, match=r'own, row 1: field "prompt" is missing'):
         plan(tmp_path, "sft", inputs={"data": str(folder)})
     typed = {"data": str(folder), "map": "prompt=question"}
     given = plan(tmp_path, "sft", inputs=typed).inputs("sft")

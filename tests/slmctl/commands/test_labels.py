@@ -88,7 +88,7 @@ def test_an_empty_database_holds_no_labels_yet(cli: Cli, tmp_path: Path) -> None
     stored(tmp_path / "l.db")
     for words in (("data", "check"), ("data", "show")):
         empty = cli(*words, str(tmp_path / "l.db"))
-        assert (empty.code, empty.err) == (3, f"error: {tmp_path / 'l.db'} holds no labels yet\n")
+        assert (empty.code, empty.err) == (3, f"error: {tmp_path / 'l.db'} has no labels yet\n")
 
 
 def test_flags_and_notes_are_counted_and_exported(cli: Cli, tmp_path: Path) -> None:

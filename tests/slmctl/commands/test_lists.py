@@ -88,7 +88,7 @@ def test_data_check_reports_and_exits_3_for_bad_rows(cli: Cli, tmp_path: Path) -
         out.write('{"prompt": "\\u001b[2J", "chosen": 3, "rejected": "c"}\n')
     bad = cli("data", "check", str(file))
     assert bad.code == 3
-    assert f"bad: {file}, line 2: chosen must be text and is 3" in bad.out
+    assert f"bad: {file}, line 2: chosen must be a string, got 3" in bad.out
     report = json.loads(cli("data", "check", str(file), "--json").out)
     assert (report["good"], len(report["problems"])) == (1, 1)
 
@@ -201,7 +201,7 @@ def test_a_broken_first_row_is_reported_with_the_others(cli: Cli, tmp_path: Path
     assert [f"line {n}" in outcome.out for n in (1, 2, 3)] == [True, False, True]
     file.write_text("{\n[\n")
     nothing = cli("data", "check", str(file))
-    assert nothing.code == 3 and "line 1: this is not JSON" in nothing.err
+    assert nothing.code == 3 and "line 1: not valid JSON" in nothing.err
 
 
 def test_a_preset_that_is_no_text_is_a_sentence(cli: Cli, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft", "--template", "chatml"], "", 2, "template is 'chatml'"),
         (["tiny:sft", "--device", "abacus"], "", 2, "no device 'abacus'"),
         (["tiny:sft", "--dtype", "float16"], "", 2, "dtype is 'float16'; it must be float32 or bfloat16"),
-        (["tiny:sft"], "Hi\n", 3, "stdin, line 1: this is not JSON"),
+        (["tiny:sft"], "Hi\n", 3, "stdin, line 1: not valid JSON"),
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),
         (
             ["tiny:sft"],
@@ -117,7 +117,7 @@ def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:
     [
         (["pocket:judg"], "", 2, "did you mean 'judge'"),
         (["tiny:rm"], "", 3, "stdin is empty; score reads rows {prompt, response}, one per line"),
-        (["tiny:rm"], '{"prompt": "Hi"}\n', 3, "stdin, line 1: response must be text and is missing"),
+        (["tiny:rm"], '{"prompt": "Hi"}\n', 3, 'stdin, line 1: field "response" is missing'),
         (["tiny:sft"], '{"prompt": "Hi", "response": "Yo"}\n', 3, "is a policy, and a reward model is needed here"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from engine.core.errors import CheckpointError, ConfigError, EngineError
 from engine.data.labels.store import Candidate
-from engine.data.records import Prompt, normalised
+from engine.data.records import Prompt, prompt_key
 from slmctl.label.candidates import Question
 from slmctl.label.questions import ALIKE, DEPTH, Questions
 from slmctl.label.selection import Recipe
@@ -49,8 +49,8 @@ def collected(
     """All questions that a queue gives, and the queue; `after` is called once it has come to a stop."""
 
     async def main() -> tuple[list[Question], Questions]:
-        known = {normalised(prompt) for prompt in answered}
-        queue = Questions(recipe, prompts, lambda prompt: normalised(prompt) in known, lambda: sampler, lambda: None)
+        known = {prompt_key(prompt) for prompt in answered}
+        queue = Questions(recipe, prompts, lambda prompt: prompt_key(prompt) in known, lambda: sampler, lambda: None)
         found = await drained(queue)
         after(queue)
         return found + (await drained(queue) if queue.error is None else []), queue

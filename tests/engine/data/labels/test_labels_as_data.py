@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.core.config import Config, RmConfig
 from engine.core.errors import DataError, FileError, RunConflictError
-from engine.data.files import Row, Source, is_labels, read_rows
+from engine.data.files import RawRow, Source, is_labels, read_rows
 from engine.data.labels.store import Label, LabelStore
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.data.records import Demonstration, Message, PromptRow, Ranking
@@ -31,19 +31,19 @@ def test_rankings_are_comparisons_and_edits_are_demonstrations(tmp_path: Path, n
     stored(path, judged(), judged(ranks=None), EDIT, judged(ranks=TIE), judged(repeats=1))
     assert is_labels(str(path))
     assert list(read_rows(Source(str(path)), "comparisons")) == [
-        Row(f"{path}, label 1", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [0, 1]}),
-        Row(f"{path}, label 4", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [0, 0]}),
+        RawRow(f"{path}, label 1", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [0, 1]}),
+        RawRow(f"{path}, label 4", {"prompt": "Hi", "responses": ["a", "b"], "ranking": [0, 0]}),
     ]
     assert read_rankings(path).records == [Ranking("Hi", ("a", "b"), A), Ranking("Hi", ("a", "b"), TIE)]
     assert read_demonstrations(path).records == [Demonstration("Hi", "better")]
-    with pytest.raises(FileError, match="it holds comparisons, demonstrations and prompts, and no text"):
+    with pytest.raises(FileError, match="use it for comparisons, demonstrations or prompts"):
         read_texts(path)
 
 
 def test_what_was_judged_are_prompts_each_once_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "labels.db"
     stored(path, judged(prompt="skipped", ranks=None))
-    with pytest.raises(DataError, match=r"holds no prompts yet \(no label in it judges anything\)"):
+    with pytest.raises(DataError, match=r"has no prompts yet \(every label is a skip\)"):
         read_prompts(path)
     turns = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Who?"))
     stored(path, judged(prompt="B"), judged(prompt=turns), judged(prompt="A", ranks=TIE), judged(prompt="B", repeats=2))
@@ -69,10 +69,10 @@ def test_nothing_of_a_kind_is_a_sentence_that_says_what_there_is(tmp_path: Path)
     path = tmp_path / "labels.db"
     with LabelStore(path):
         pass
-    with pytest.raises(DataError, match=r"labels\.db holds no labels yet$"):
+    with pytest.raises(DataError, match=r"labels\.db has no labels yet$"):
         read_rankings(path)
     stored(path, EDIT, judged(ranks=None))
-    with pytest.raises(DataError, match=r"holds no comparisons yet \(2 left out: skip or edit, without a ranking\)"):
+    with pytest.raises(DataError, match=r"has no comparisons yet \(skipped 2: skip or edit, without a ranking\)"):
         check(path, "comparisons")
     with pytest.raises(FileError, match=r"label database .*none\.db not found"):
         read_rankings(tmp_path / "none.db")

@@ -240,7 +240,7 @@ def test_a_command_that_refuses_itself_is_heard_and_the_form_stays(tmp_path: Pat
         await choose(pilot, "your own rows", str(bad))
         await until(pilot, lambda: "Does: base model, SFT policy" in said(app), "the outlook")
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: "line 1: prompt must be text and is 3" in said(app), "its own sentence")
+        await until(pilot, lambda: "line 1: prompt must be a string, got 3" in said(app), "its own sentence")
         assert isinstance(app.screen, FormScreen) and f"--data {bad}" in command(app)
         assert not list((tmp_path / "runs").iterdir())
 
