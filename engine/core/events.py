@@ -87,6 +87,20 @@ class StepCompleted:
 
 
 @dataclass(frozen=True)
+class PhaseProgress:
+    """Work between or after the steps of a stage, such as a reward model's normalization: `done` of `total` parts.
+
+    It is passed on and not recorded: once the phase is over, nobody needs it.
+    """
+
+    stage: str
+    phase: str
+    done: int
+    total: int
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
 class SamplesDrawn:
     """Prompts, responses and scores of one step; written to samples.jsonl."""
 
@@ -154,6 +168,7 @@ Event = (
     | RunFailed
     | StageStarted
     | StepCompleted
+    | PhaseProgress
     | SamplesDrawn
     | EvalCompleted
     | CheckpointSaved

@@ -1,6 +1,6 @@
 """Random seeds derived by counter: every random draw of a run follows from (seed, stream, step).
 
-No random state has to be saved, and changing one part of a run does not affect another. model/randomness.py makes torch
+No random state has to be saved, and changing one part of a run does not affect another. model/sampling.py makes torch
 generators from these seeds.
 """
 

@@ -3,8 +3,9 @@
 readers.py reads them from files; model/tokenizer.py encodes them.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
+from typing import Generic, TypeVar
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class Ranking:
             for first, second in combinations(range(len(self.ranks)), 2)
             if self.ranks[first] != self.ranks[second]
         ]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrainingRows(Generic[T]):
+    """What a stage trains on and validates with, and how many rows were left out, by reason."""
+
+    train: list[T]
+    validation: list[T]
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text
-from engine.model.randomness import generator
+from engine.model.sampling import generator
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import Layout
 

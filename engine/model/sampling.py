@@ -1,4 +1,4 @@
-"""Batched generation: prompts as ids in, responses as ids out, each row stopping by itself.
+"""Random streams and batched generation: prompts as ids in, responses as ids out, each row stopping by itself.
 
 Log-probabilities are not computed here: PPO takes them from the function that training uses (logprobs.py).
 """
@@ -9,9 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.core.seeding import derive_seed
 from engine.model.transformer import Cache, LanguageModel
 
 COMPACT_BELOW = 0.75  # rows still running, as a share of the batch, below which finished rows are dropped
+
+
+def generator(seed: int, stream: str, step: int = 0) -> torch.Generator:
+    """A fresh CPU generator for `stream` at `step`; the same three always give the same numbers, so none is ever saved.
+
+    Draws are made on the CPU and moved, so that a run does not depend on the device's own generator.
+    """
+    return torch.Generator().manual_seed(derive_seed(seed, stream, step))
 
 
 @dataclass(frozen=True)

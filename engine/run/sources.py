@@ -1,20 +1,19 @@
-"""What each stage learns from: a person's files where they were given, the pocket world where they were not.
+"""What each stage learns from: the rows of a person's files if given, otherwise the pocket world.
 
-Everything is returned as records or examples; which stage gets what is run.py's business.
+Everything is returned as records or examples; which stage gets what is in stages.py.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from engine.core.config import Config
 from engine.core.errors import ConfigError, DataError
 from engine.core.seeding import python_rng
 from engine.data.files import is_labels
 from engine.data.readers import LoadedRecords
-from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text
+from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text, TrainingRows
 from engine.model.batching import Example, demonstration_examples, longest_row_lengths
 from engine.model.tokenizer import Tokenizer, train_tokenizer
 from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
@@ -24,36 +23,28 @@ from engine.pocket.prompts import Split, all_requests, draw_requests
 from engine.train.comparisons import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 
 TOKENIZER_DOCUMENTS = 20_000  # enough to meet every word of the world many times
-NORMALISING_DEMONSTRATIONS = 500
+NORMALIZING_DEMONSTRATIONS = 500
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Divided(Generic[T]):
-    """What a stage trains on and validates with, and how many rows were left out, by reason."""
-
-    train: list[T]
-    validation: list[T]
-    left_out: dict[str, int]
-
-
-def base_documents(config: Config, data: LoadedRecords[Text] | None) -> tuple[list[Document], list[Document]]:
-    """The text that the base model learns from, and held-out text.
+def base_documents(config: Config, data: LoadedRecords[Text] | None) -> TrainingRows[Document]:
+    """The text to pretrain on, and held-out text.
 
     Raises: DataError for a text too short to give both.
     """
     share, seed, stream = config.pretrain.validation_share, config.seed, "pretrain/split"
     if data is None:
-        return split(list(documents(config.pretrain.documents, seed)), share, seed, stream)
+        return TrainingRows(*random_split(list(documents(config.pretrain.documents, seed)), share, seed, stream))
     train, held_out = split_texts([row.text for row in data.records], share, seed, stream)
     if not held_out:
-        raise DataError(f"{data.source}: a text of one character cannot be cut into one to train and one to validate")
-    return [Document("text", text=text) for text in train], [Document("text", text=text) for text in held_out]
+        raise DataError(f"{data.source}: one character of text cannot be split into training and validation")
+    rows, validation = ([Document("text", text=text) for text in side] for side in (train, held_out))
+    return TrainingRows(rows, validation)
 
 
 def base_tokenizer(train: Sequence[Document], config: Config, data: LoadedRecords[Text] | None) -> Tokenizer:
-    """A tokenizer with a chat template unless the run wants none, learnt from the world's text, or of a person's text
-    from what is trained on alone: a vocabulary that knows held-out text would make its bits a byte too few."""
+    """A tokenizer trained on the world's text or on a person's training text, with a chat template unless the run is
+    set to none. Held-out text is left out: a vocabulary that knows it would lower its bits per byte."""
     pieces = train
     if data is None:
         pieces = list(islice(documents(config.pretrain.documents, config.seed), TOKENIZER_DOCUMENTS))
@@ -63,8 +54,14 @@ def base_tokenizer(train: Sequence[Document], config: Config, data: LoadedRecord
     return tokenizer.without_template() if config.template == "none" else tokenizer
 
 
-def document_examples(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
-    """Rows of at most `context` ids, every token a target; a longer document makes several."""
+def document_examples(documents: TrainingRows[Document], tokenizer: Tokenizer, context: int) -> TrainingRows[Example]:
+    """The documents as rows of ids for pretraining."""
+    train, validation = (examples_of(side, tokenizer, context) for side in (documents.train, documents.validation))
+    return TrainingRows(train, validation)
+
+
+def examples_of(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
+    """Rows of at most `context` ids with every token a target; a longer document makes several."""
     prompts = iter(tokenizer.encode_prompts([piece.prompt for piece in pieces if piece.prompt is not None]))
     responses = iter(tokenizer.encode_responses([piece.response for piece in pieces if piece.response is not None]))
     texts = iter(tokenizer.encode_texts([piece.text for piece in pieces if piece.text is not None]))
@@ -81,8 +78,8 @@ def reward_pretraining(config: Config) -> list[Ranking]:
     return [Ranking(prompt, (right, wrong), (0, 1)) for prompt, right, wrong in pairs]
 
 
-def demonstrations(config: Config, data: LoadedRecords[Demonstration] | None) -> LoadedRecords[Demonstration]:
-    """Demonstrations to fine-tune on, validation included; none where there is neither a file nor a world."""
+def sft_demonstrations(config: Config, data: LoadedRecords[Demonstration] | None) -> LoadedRecords[Demonstration]:
+    """Demonstrations to fine-tune on, including those held out; none without a file or a world."""
     if data is not None:
         return data
     if not config.world.name:
@@ -93,34 +90,33 @@ def demonstrations(config: Config, data: LoadedRecords[Demonstration] | None) ->
 
 def sft_examples(
     config: Config, data: LoadedRecords[Demonstration] | None, tokenizer: Tokenizer, context: int
-) -> Divided[Example]:
+) -> TrainingRows[Example]:
     """Examples to fine-tune on. Raises: DataError if too few are left to train and validate."""
-    rows = demonstrations(config, data)
+    rows = sft_demonstrations(config, data)
     examples, too_long = demonstration_examples(rows.records, tokenizer, context)
     if len(examples) < 2:
         raise DataError(
             f"{rows.source or config.world.name}: {len(examples)} of {len(rows.records)} demonstrations fit the "
             f"context of {context} tokens; at least two must."
         )
-    train, validation = split(examples, config.sft.validation_share, config.seed, "sft/split")
-    return Divided(train, validation, {**rows.left_out, "too long": too_long})
+    train, validation = random_split(examples, config.sft.validation_share, config.seed, "sft/split")
+    return TrainingRows(train, validation, {**rows.left_out, "too long": too_long})
 
 
-def comparisons(
+def rm_rankings(
     config: Config, data: LoadedRecords[Ranking] | None, drawn: Path | None, tokenizer: Tokenizer, context: int
-) -> Divided[Ranking]:
-    """Rankings to train on: a person's, split by prompt, or those that were drawn in `drawn`.
+) -> TrainingRows[Ranking]:
+    """Rankings to train on: a person's, split by prompt, or those drawn from the policy in the directory `drawn`.
 
-    Of a person's file, a ranking that is one tie teaches nothing, and one with a row that the model cannot read whole
-    would teach something else: both are left out. Which prompts of a file are held out is drawn at random; of a label
-    database they are the newest, so that the accuracy on them says how well the reward model foresees what its labeler
-    says next.
+    A person's ranking that is one tie has nothing to learn from, and one with a row longer than the context would be
+    cut: both are left out. Prompts of a file are held out at random. Of a label database the newest are held out, so
+    that the accuracy on them shows how well the reward model predicts its labeler's next labels.
 
-    Raises: DataError where rankings of fewer than two prompts are left.
+    Raises: DataError where fewer than two prompts are left.
     """
     if data is None:
         assert drawn is not None, "neither a file of comparisons nor a directory of drawn ones"
-        return Divided(read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0], {})
+        return TrainingRows(read_drawn(drawn / TRAIN_FILE)[0], read_drawn(drawn / HELD_OUT_FILE)[0], {})
     untied = [ranking for ranking in data.records if ranking.pairs()]
     lengths = longest_row_lengths(untied, tokenizer)
     fitting = [ranking for ranking, length in zip(untied, lengths, strict=True) if length <= context]
@@ -137,13 +133,13 @@ def comparisons(
             f"{prompts} is left (left out: {counts}; the model reads {context} tokens)."
         )
     share = config.rm.validation_share
-    cut = newest_apart(fitting, share) if is_labels(data.source) else split_prompts(fitting, share, config.seed)
-    return Divided(*cut, left_out)
+    cut = newest_held_out(fitting, share) if is_labels(data.source) else split_prompts(fitting, share, config.seed)
+    return TrainingRows(*cut, left_out)
 
 
-def newest_apart(rankings: Sequence[Ranking], share: float) -> tuple[list[Ranking], list[Ranking]]:
-    """Rankings, oldest first, cut into training and validation: held out are the prompts that were judged last, with
-    all that was ever said of them."""
+def newest_held_out(rankings: Sequence[Ranking], share: float) -> tuple[list[Ranking], list[Ranking]]:
+    """Rankings, oldest first, split into training and validation: the prompts judged last are held out, with all of
+    their rankings."""
     last = {ranking.prompt: place for place, ranking in enumerate(rankings)}
     border = sorted(last.values())[-held_out_count(len(last), share)]
     sides: tuple[list[Ranking], list[Ranking]] = ([], [])
@@ -153,19 +149,21 @@ def newest_apart(rankings: Sequence[Ranking], share: float) -> tuple[list[Rankin
 
 
 def split_prompts(rankings: Sequence[Ranking], share: float, seed: int) -> tuple[list[Ranking], list[Ranking]]:
-    """Rankings cut at random into training and validation; those of one prompt go to one side."""
+    """Rankings split at random into training and validation; those of one prompt stay together."""
     by_prompt: dict[Prompt, list[Ranking]] = {}
     for ranking in rankings:
         by_prompt.setdefault(ranking.prompt, []).append(ranking)
-    train, validation = split(list(by_prompt.values()), share, seed, "rm/split")
+    train, validation = random_split(list(by_prompt.values()), share, seed, "rm/split")
     return [one for own in train for one in own], [one for own in validation for one in own]
 
 
 def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
-    """Prompts of the world to draw responses for: of the train split to learn from, of validation to hold out."""
+    """Prompts of the world to draw responses for: to learn from (train split) and to hold out (validation split)."""
     held_out = max(1, round(config.comparisons.prompts * config.rm.validation_share))
     seed, stream = config.seed, "comparisons/prompts"
-    return texts("train", config.comparisons.prompts, seed, stream), texts("validation", held_out, seed, stream)
+    return world_prompts("train", config.comparisons.prompts, seed, stream), world_prompts(
+        "validation", held_out, seed, stream
+    )
 
 
 def ppo_prompts(
@@ -175,8 +173,9 @@ def ppo_prompts(
     tokenizer: Tokenizer,
     context: int,
 ) -> tuple[list[Prompt], dict[str, int]]:
-    """Prompts to explore, a file's, else those of the run's own demonstrations, else the world's train split, and how
-    many were left out: what is empty, and what leaves no room for a response in the context.
+    """PPO's prompts, and how many were left out: empty ones, and those that leave no room for a response.
+
+    They come from a file, else from a person's demonstrations, else from the world's train split.
 
     Raises: ConfigError where no prompt leaves room.
     """
@@ -188,7 +187,7 @@ def ppo_prompts(
         found = list(dict.fromkeys(row.prompt for row in sft_data.records))
     else:
         wanted = config.ppo.steps * config.ppo.rollout_batch
-        found = list(texts("train", min(wanted, len(all_requests("train"))), config.seed, "ppo/prompts"))
+        found = list(world_prompts("train", min(wanted, len(all_requests("train"))), config.seed, "ppo/prompts"))
     room, lengths = context - config.ppo.max_new_tokens, map(len, tokenizer.encode_prompts(found))
     fitting = [prompt for prompt, length in zip(found, lengths, strict=True) if 0 < length <= room]
     if not fitting:
@@ -196,13 +195,13 @@ def ppo_prompts(
     return fitting, {"empty": empty, "too long": len(found) - len(fitting)}
 
 
-def texts(part: Split, count: int, seed: int, stream: str) -> list[str]:
-    """`count` different prompts of one split of the world."""
+def world_prompts(part: Split, count: int, seed: int, stream: str) -> list[str]:
+    """`count` different prompts from one split of the world."""
     return [request.text for request in draw_requests(part, count, seed, stream)]
 
 
-def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
-    """Rows cut at random into training and validation, at least one in each."""
+def random_split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:
+    """Rows split at random into training and validation, at least one in each."""
     order = list(range(len(rows)))
     python_rng(seed, stream).shuffle(order)
     held = held_out_count(len(rows), share)
@@ -210,14 +209,14 @@ def split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list
 
 
 def held_out_count(rows: int, share: float) -> int:
-    """How many of so many rows are held out: a share, at least one, and not all."""
+    """How many of `rows` are held out: a share, at least one, and not all."""
     return min(rows - 1, max(1, round(rows * share)))
 
 
 def split_texts(texts: Sequence[str], share: float, seed: int, stream: str) -> tuple[list[str], list[str]]:
-    """Texts cut at random into training and validation, so that `share` of all characters is held out, at least one.
+    """Texts split at random into training and validation, so that `share` of all characters is held out, at least one.
 
-    Whole texts are held out, and of the last only the end where all of it would be more than the share.
+    Whole texts are held out, and only the end of the last one where all of it would exceed the share.
     """
     order = list(texts)
     python_rng(seed, stream).shuffle(order)

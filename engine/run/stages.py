@@ -1,8 +1,9 @@
-"""From a prepared run to the generator of one stage: opens the parents, gathers the data, builds the saver.
+"""From a prepared run to the generator of one stage: opens the models it starts from and gathers its data.
 
-One function a stage. The algorithms are in the stage files; driving and recording them is run.py's job.
+One function per stage. The algorithms are in engine/train; running and recording stages is driver.py's job.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -20,7 +21,7 @@ from engine.core.untrusted_files import read_json
 from engine.data.readers import LoadedRecords
 from engine.model.heads import ScalarModel, scalar_from
 from engine.model.pretrained import is_reward_model, open_policy, open_scalar
-from engine.model.randomness import generator
+from engine.model.sampling import generator
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.run import sources
@@ -28,23 +29,24 @@ from engine.run.pipeline import needs
 from engine.run.planning import Prepared
 from engine.rundir.directory import RunDir
 from engine.rundir.references import POCKET, reference_to, resolve_reference
-from engine.rundir.runtoml import hash_path
+from engine.rundir.runtoml import Input, hash_path
 from engine.train.comparisons import draw_comparisons
-from engine.train.evaluation import Contestants, evaluate_run
+from engine.train.evaluation import EvaluatedPolicies, evaluate_run
 from engine.train.ppo import train_ppo
 from engine.train.pretrain import train_base
-from engine.train.rm import pretraining_steps, train_rm
-from engine.train.saver import Saver
+from engine.train.rm import RewardData, pretraining_steps, train_rm
+from engine.train.rollout import Actors
+from engine.train.saver import Saver, StageLoop
 from engine.train.scoring import RewardModelScorer, Scorer, named_scorer, pocket_scorer
 from engine.train.sft import train_sft
 
 M = TypeVar("M", LanguageModel, ScalarModel)
-SAVES_WITHOUT_SETTING = 5  # steps between saves of a stage that has no save_every of its own
+DEFAULT_SAVE_EVERY = 5  # steps between saves of a stage that has no save_every of its own
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every stage is given: the run, the device, where to save, and whether to stop."""
+class StageContext:
+    """What every stage is opened with: the run, the device, where to save, and when to stop."""
 
     prepared: Prepared
     device: torch.device
@@ -56,25 +58,30 @@ class Bench:
     def config(self) -> Config:
         return self.prepared.config
 
+    def input(self, stage: str, option: str) -> Input | None:
+        """What `stage` was given as `option`, if anything."""
+        return self.prepared.record.input(stage, option)
+
     def records(self, stage: str, option: str) -> LoadedRecords[Any] | None:
         """The rows that `stage` was given as data or prompts, if any."""
         return self.prepared.records(stage, option)
 
     def parent(self, stage: str, parent: str, option: str = "init") -> Path:
         """The checkpoint that `stage` works from: the model given as `option`, else this run's own `parent`."""
-        given = self.prepared.record.input(stage, option)
+        given = self.input(stage, option)
         if given is not None:
             return resolve_reference(given.reference, self.prepared.rundir.path.parent)
         found = self.prepared.rundir.finished(parent)
         assert found is not None, f"{stage} was planned before {parent}"
         return found
 
-    def capped(self, steps: int) -> int:
-        """`steps`, or --max-steps where that is fewer."""
-        return min(steps, self.config.max_steps) if self.config.max_steps else steps
+    def loop(self, steps: int) -> StageLoop:
+        """A loop of `steps` steps, or of --max-steps where that is fewer."""
+        most = self.config.max_steps
+        return StageLoop(self.config.seed, min(steps, most) if most else steps, self.saver, self.should_stop)
 
     def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
-        """The policy in `directory` on the run's device, its template used or not as the run says."""
+        """The policy in `directory` on the run's device, with or without its template as the run is set."""
         model, tokenizer = open_policy(directory, self.device, self.prepared.record.day)
         return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
 
@@ -90,9 +97,9 @@ class Bench:
 
 
 def make_saver(prepared: Prepared, stage: str) -> Saver:
-    """The saver of `stage`; slmctl.json will name parents and inputs by hash, the seed and the stage's settings."""
+    """The saver of `stage`; slmctl.json will record parents and inputs with hashes, the seed and the settings."""
     section = getattr(prepared.config, stage)
-    every = getattr(section, "save_every", SAVES_WITHOUT_SETTING)
+    every = getattr(section, "save_every", DEFAULT_SAVE_EVERY)
     parents = {
         parent: hash_path(path)
         for parent in needs(stage, prepared.record.inputs)
@@ -104,25 +111,17 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
     return Saver(stage, prepared.rundir.stage_dir(stage), every, about)
 
 
-def pretrain(bench: Bench) -> Iterator[Event]:
+def open_pretrain(context: StageContext) -> Iterator[Event]:
     """The base model from scratch."""
-    config, m = bench.config, bench.config.model
-    data = bench.records("pretrain", "data")
-    train, validation = sources.base_documents(config, data)
-    tokenizer = sources.base_tokenizer(train, config, data)
+    config, m = context.config, context.config.model
+    data = context.records("pretrain", "data")
+    documents = sources.base_documents(config, data)
+    tokenizer = sources.base_tokenizer(documents.train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
     initialize(model, generator(config.seed, "pretrain/init"))
-    return train_base(
-        bench.computing(model.to(bench.device)),
-        tokenizer,
-        sources.document_examples(train, tokenizer, m.context),
-        sources.document_examples(validation, tokenizer, m.context),
-        config.pretrain,
-        seed=config.seed,
-        steps=bench.capped(config.pretrain.steps),
-        saver=bench.saver,
-        should_stop=bench.should_stop,
-    )
+    examples = sources.document_examples(documents, tokenizer, m.context)
+    loop = context.loop(config.pretrain.steps)
+    return train_base(context.computing(model.to(context.device)), tokenizer, examples, config.pretrain, loop)
 
 
 def architecture_of(model: ModelConfig, vocab_size: int) -> Architecture:
@@ -145,204 +144,143 @@ def architecture_of(model: ModelConfig, vocab_size: int) -> Architecture:
     )
 
 
-def sft(bench: Bench) -> Iterator[Event]:
+def open_sft(context: StageContext) -> Iterator[Event]:
     """The SFT policy from the base model."""
-    config = bench.config
-    policy, tokenizer = bench.policy(bench.parent("sft", "pretrain"))
-    data = sources.sft_examples(config, bench.records("sft", "data"), tokenizer, policy.architecture.context)
-    return train_sft(
-        policy,
-        tokenizer,
-        data.train,
-        data.validation,
-        config.sft,
-        left_out=data.left_out,
-        seed=config.seed,
-        steps=bench.capped(ceil(config.sft.epochs * len(data.train) / config.sft.batch)),
-        saver=bench.saver,
-        should_stop=bench.should_stop,
-    )
+    config = context.config
+    policy, tokenizer = context.policy(context.parent("sft", "pretrain"))
+    data = sources.sft_examples(config, context.records("sft", "data"), tokenizer, policy.architecture.context)
+    steps = ceil(config.sft.epochs * len(data.train) / config.sft.batch)
+    return train_sft(policy, tokenizer, data, config.sft, context.loop(steps))
 
 
-def comparisons(bench: Bench) -> Iterator[Event]:
+def open_comparisons(context: StageContext) -> Iterator[Event]:
     """Responses of the SFT policy, ranked by the simulated labelers."""
-    config = bench.config
-    policy, tokenizer = bench.policy(bench.parent("comparisons", "sft"))
-    prompts, held_out = sources.comparison_prompts(config)
-    return draw_comparisons(
-        policy,
-        tokenizer,
-        prompts,
-        held_out,
-        config.comparisons,
-        seed=config.seed,
-        saver=bench.saver,
-        should_stop=bench.should_stop,
-    )
+    policy, tokenizer = context.policy(context.parent("comparisons", "sft"))
+    prompts, held_out = sources.comparison_prompts(context.config)
+    return draw_comparisons(policy, tokenizer, prompts, held_out, context.config.comparisons, context.loop(0))
 
 
-def rm(bench: Bench) -> Iterator[Event]:
-    """The reward model from the SFT policy, or from what was handed over."""
-    config = bench.config
-    model, tokenizer = reward_start(bench)
-    drawn = bench.prepared.rundir.finished("comparisons")
-    given = bench.records("rm", "data")
-    data = sources.comparisons(config, given, drawn, tokenizer, model.architecture.context)
+def open_rm(context: StageContext) -> Iterator[Event]:
+    """The reward model from the SFT policy, or from the model given as --init."""
+    config, given = context.config, context.records("rm", "data")
+    model, tokenizer = reward_start(context)
+    drawn = context.prepared.rundir.finished("comparisons")
+    rankings = sources.rm_rankings(config, given, drawn, tokenizer, model.architecture.context)
     pretraining = sources.reward_pretraining(config) if given is None else []
-    steps = pretraining_steps(len(pretraining), config.rm) + ceil(config.rm.epochs * len(data.train) / config.rm.batch)
-    demonstrations = sources.demonstrations(config, bench.records("sft", "data")).records
-    return train_rm(
-        model,
-        tokenizer,
-        data.train,
-        pretraining,
-        data.validation,
-        demonstrations[: sources.NORMALISING_DEMONSTRATIONS],
-        config.rm,
-        left_out=data.left_out,
-        warning="" if given is None else few_passes(bench, len(data.train), steps),
-        seed=config.seed,
-        steps=bench.capped(steps),
-        saver=bench.saver,
-        should_stop=bench.should_stop,
-    )
+    demonstrations = sources.sft_demonstrations(config, context.records("sft", "data")).records
+    data = RewardData(rankings, pretraining, demonstrations[: sources.NORMALIZING_DEMONSTRATIONS])
+    epochs = ceil(config.rm.epochs * len(rankings.train) / config.rm.batch)
+    steps = pretraining_steps(len(pretraining), config.rm) + epochs
+    warning = "" if given is None else few_comparisons(context, len(rankings.train), steps)
+    return train_rm(model, tokenizer, data, config.rm, context.loop(steps), warning)
 
 
-def reward_start(bench: Bench) -> tuple[ScalarModel, Tokenizer]:
-    """What the reward model is trained from: a reward model that was handed over as it is, a policy with a new head."""
-    directory = bench.parent("rm", "sft")
+def reward_start(context: StageContext) -> tuple[ScalarModel, Tokenizer]:
+    """What the reward model is trained from: a given reward model as it is, or a policy with a new head."""
+    directory = context.parent("rm", "sft")
     if is_reward_model(directory):
-        return bench.reward_model(directory)
-    policy, tokenizer = bench.policy(directory)
-    model = scalar_from(policy.model, generator(bench.config.seed, "rm/head"))
-    return bench.computing(model.to(bench.device)), tokenizer
+        return context.reward_model(directory)
+    policy, tokenizer = context.policy(directory)
+    model = scalar_from(policy.model, generator(context.config.seed, "rm/head"))
+    return context.computing(model.to(context.device)), tokenizer
 
 
-def few_passes(bench: Bench, comparisons: int, steps: int) -> str:
-    """The sentence for comparisons that are seen too few times, with the reward model of the parent run to go on from
-    where the run goes on from none; empty where they are enough."""
-    record, home = bench.prepared.record, bench.prepared.rundir.path.parent
+def few_comparisons(context: StageContext, comparisons: int, steps: int) -> str:
+    """The warning for too few comparisons, empty where they are enough; it names the parent run's reward model to start
+    from where this run starts from none."""
+    record, home = context.prepared.record, context.prepared.rundir.path.parent
     parents = [] if record.input("rm", "init") else record.parents
     start = next((reference_to(run, "rm") for run in parents if RunDir(home / run).finished("rm")), "")
     typed = [name for name, origin in record.origins.items() if origin == TYPED]
-    run, warm = bench.prepared.rundir.name, is_reward_model(bench.parent("rm", "sft"))
-    return few_epochs_warning(run, bench.config.rm, comparisons, steps, typed=typed, start=start, warm=warm)
+    run, warm = context.prepared.rundir.name, is_reward_model(context.parent("rm", "sft"))
+    return few_epochs_warning(run, context.config.rm, comparisons, steps, typed=typed, start=start, warm=warm)
 
 
-def ppo(bench: Bench) -> Iterator[Event]:
-    """The PPO policy from the SFT policy, its reference the same unless --ref names another."""
-    config = bench.config
-    directory = bench.parent("ppo", "sft")
-    policy, tokenizer = bench.policy(directory)
-    reference = reference_of(bench, directory, tokenizer)
-    scorer, value_model = scorer_and_value(bench, policy, tokenizer)
-    given = (bench.records("ppo", "prompts"), bench.records("sft", "data"))
+def open_ppo(context: StageContext) -> Iterator[Event]:
+    """The PPO policy from the SFT policy; that is also the reference, unless --ref names another."""
+    config = context.config
+    policy, tokenizer = context.policy(context.parent("ppo", "sft"))
+    scorer, judge = ppo_scorer(context), ppo_judge(context)
+    value = context.computing(value_start(scorer, policy, tokenizer))
+    actors = Actors(policy, reference_policy(context, policy, tokenizer), value, scorer, tokenizer, judge)
+    given = (context.records("ppo", "prompts"), context.records("sft", "data"))
     prompts, left_out = sources.ppo_prompts(config, *given, tokenizer, policy.architecture.context)
-    return train_ppo(
-        policy,
-        reference,
-        value_model,
-        scorer,
-        tokenizer,
-        prompts,
-        config.ppo,
-        left_out=left_out,
-        seed=config.seed,
-        steps=bench.capped(config.ppo.steps),
-        saver=bench.saver,
-        should_stop=bench.should_stop,
-        judge=judge_of(bench),
-    )
+    return train_ppo(actors, prompts, config.ppo, context.loop(config.ppo.steps), left_out)
 
 
-def reference_of(bench: Bench, start: Path, tokenizer: Tokenizer) -> LanguageModel:
+def reference_policy(context: StageContext, policy: LanguageModel, tokenizer: Tokenizer) -> LanguageModel:
     """The reference policy, frozen.
 
     Raises: CheckpointError if its tokenizer is not the policy's: KL would compare different tokens.
     """
-    given = bench.prepared.record.input("ppo", "ref")
-    directory = start if given is None else bench.parent("ppo", "sft", "ref")
-    reference, its_tokenizer = bench.policy(directory)
+    given = context.input("ppo", "ref")
+    if given is None:
+        return copy.deepcopy(policy).requires_grad_(False)
+    reference, its_tokenizer = context.policy(context.parent("ppo", "sft", "ref"))
     if not its_tokenizer.same_ids(tokenizer):
-        raise CheckpointError(
-            f"--ref {given and given.name} has another tokenizer than the policy; KL needs the same one."
-        )
+        raise CheckpointError(f"--ref {given.name} has another tokenizer than the policy; KL needs the same one.")
     return reference.requires_grad_(False)
 
 
-def scorer_and_value(bench: Bench, policy: LanguageModel, tokenizer: Tokenizer) -> tuple[Scorer, ScalarModel]:
-    """What scores the episodes, and the value network: a copy of the reward model where the two share a tokenizer, else
-    of the policy with a zero head."""
-    scorer = scorer_of(bench)
-    if not isinstance(scorer, RewardModelScorer) or not scorer.tokenizer.same_ids(tokenizer):
-        return scorer, bench.computing(scalar_from(policy.model, None))
-    return scorer, bench.reward_model(bench.parent("ppo", "rm", "reward"))[0]
+def value_start(scorer: Scorer, policy: LanguageModel, tokenizer: Tokenizer) -> ScalarModel:
+    """The value network before training: a copy of the reward model where it has the policy's tokenizer, else of the
+    policy with a zero head."""
+    if isinstance(scorer, RewardModelScorer) and scorer.tokenizer.same_ids(tokenizer):
+        return copy.deepcopy(scorer.model).requires_grad_(True)
+    return scalar_from(policy.model, None)
 
 
-def scorer_of(bench: Bench) -> Scorer:
-    """What scores PPO's episodes: the run's reward model, frozen, or what was handed to PPO in its place."""
-    return handed_scorer(bench, "reward")
-
-
-def judge_of(bench: Bench) -> Scorer | None:
-    """What watches PPO from outside: the judge that was handed over, else the taste that the world's labelers have.
-
-    None where the prompts or what the reward has learnt are a person's own: the world knows nothing of those.
-    """
-    if bench.prepared.record.input("ppo", "judge") is not None:
-        return handed_scorer(bench, "judge")
-    own = {option for stage in ("sft", "rm", "ppo") for option in bench.prepared.inputs(stage)}
-    if not bench.config.world.name or {"data", "prompts", "reward"} & own:
-        return None
-    return pocket_scorer(POCKET + bench.config.comparisons.persona)
-
-
-def handed_scorer(bench: Bench, option: str) -> Scorer:
-    """The scorer that PPO was handed as `option`, for a reward else the run's reward model; models are frozen."""
-    given = bench.prepared.record.input("ppo", option)
+def ppo_scorer(context: StageContext, option: str = "reward") -> Scorer:
+    """The scorer given to PPO as `option`, else the run's reward model; models are frozen."""
+    given = context.input("ppo", option)
     if given is not None and given.kind != "model":
         return named_scorer(given.reference)
-    model, tokenizer = bench.reward_model(bench.parent("ppo", "rm", option))
+    model, tokenizer = context.reward_model(context.parent("ppo", "rm", option))
     return RewardModelScorer(model.requires_grad_(False), tokenizer)
 
 
-def gain_of(bench: Bench) -> float | None:
-    """The logits that a score of 1 of PPO's reward model stands for, if it is a model that says so."""
-    given = bench.prepared.record.input("ppo", "reward")
+def ppo_judge(context: StageContext) -> Scorer | None:
+    """What watches PPO from outside: the judge given as --judge, else the preferences of the world's labelers.
+
+    None where the prompts or the reward's data are a person's own, which the world cannot judge.
+    """
+    if context.input("ppo", "judge") is not None:
+        return ppo_scorer(context, "judge")
+    own = {option for stage in ("sft", "rm", "ppo") for option in context.prepared.inputs(stage)}
+    if not context.config.world.name or {"data", "prompts", "reward"} & own:
+        return None
+    return pocket_scorer(POCKET + context.config.comparisons.persona)
+
+
+def reward_gain(context: StageContext) -> float | None:
+    """The logits that a score of 1 of PPO's reward model stands for, if it is a model that recorded it."""
+    given = context.input("ppo", "reward")
     if given is not None and given.kind != "model":
         return None
-    about = bench.parent("ppo", "rm", "reward") / "slmctl.json"
+    about = context.parent("ppo", "rm", "reward") / "slmctl.json"
     return read_json(about).get("metrics", {}).get("rm/gain") if about.is_file() else None
 
 
-def evaluation(bench: Bench) -> Iterator[Event]:
+def open_evaluation(context: StageContext) -> Iterator[Event]:
     """The evaluation of the whole run."""
-    rundir, config = bench.prepared.rundir, bench.config
-    contestants = Contestants(
-        base=bench.policy(bench.parent("sft", "pretrain")),
-        sft=bench.policy(bench.parent("ppo", "sft")),
-        ppo=bench.policy(bench.parent("eval", "ppo")),
-        scorer=scorer_of(bench),
-        gain=gain_of(bench),
+    rundir, config = context.prepared.rundir, context.config
+    policies = EvaluatedPolicies(
+        base=context.policy(context.parent("sft", "pretrain")),
+        sft=context.policy(context.parent("ppo", "sft")),
+        ppo=context.policy(context.parent("eval", "ppo")),
+        scorer=ppo_scorer(context),
+        gain=reward_gain(context),
     )
-    trained = RunDir(bench.parent("eval", "ppo").parents[1])  # this run, or the one whose PPO it shares
-    return evaluate_run(
-        contestants,
-        config.eval,
-        rundir.finished("comparisons"),
-        trained.read_samples(),
-        seed=config.seed,
-        eval_file=rundir.eval,
-        publish=bench.publish,
-        should_stop=bench.should_stop,
-    )
+    trained = RunDir(context.parent("eval", "ppo").parents[1])  # this run, or the one that shares its PPO policy
+    drawn, sampled = rundir.finished("comparisons"), trained.read_samples()
+    return evaluate_run(policies, config.eval, drawn, sampled, context.loop(0), rundir.eval, context.publish)
 
 
-OPENERS: dict[str, Callable[[Bench], Iterator[Event]]] = {
-    "pretrain": pretrain,
-    "sft": sft,
-    "comparisons": comparisons,
-    "rm": rm,
-    "ppo": ppo,
-    "eval": evaluation,
+OPENERS: dict[str, Callable[[StageContext], Iterator[Event]]] = {
+    "pretrain": open_pretrain,
+    "sft": open_sft,
+    "comparisons": open_comparisons,
+    "rm": open_rm,
+    "ppo": open_ppo,
+    "eval": open_evaluation,
 }

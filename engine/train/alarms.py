@@ -1,8 +1,8 @@
 """Alarms while a policy trains: KL running away or negative, length blow-up, repetition, a score that rises while the
-judge's falls. In words with numbers.
+judge's falls. Each is a sentence with its numbers.
 
-Each alarm is raised once a run of bad steps, not at every step. A loss that is not finite is an error
-(optimiser.check_finite), which run.py records as the alarm "nan".
+An alarm is raised once per run of bad steps, not at every step. A loss that is not finite is an error
+(optimizer.check_finite), which the driver records as the alarm "nan".
 """
 
 from collections import Counter
@@ -17,23 +17,23 @@ LENGTH_FACTOR = 1.5  # mean response length beside the first rollouts'
 REPETITION_SHARE = 0.3  # share of a response's 2-grams that repeat an earlier one of it
 BASELINE_STEPS = 3
 SMOOTHING = 1 / 3  # weight of the newest rollout in the means that are set beside the best so far
-CHANCE = 3.0  # standard errors of the difference of two rollouts: what is less is chance
-NEGLIGIBLE = 1e-3  # share of a mean: what is less does not show
+CHANCE = 3.0  # standard errors of the difference of two rollouts: smaller changes are chance
+NEGLIGIBLE = 1e-3  # share of a mean: smaller changes are not shown
 
 
 @dataclass
-class Watch:
-    """What the alarms remember; JSON values, saved with the stage."""
+class Alarms:
+    """What the alarms remember, as JSON values that are saved with the stage."""
 
     alert_kl_nats: float
     stop_kl_nats: float
     numbers: dict[str, float] = field(default_factory=dict)
 
-    def look(
+    def check(
         self, step: int, metrics: Mapping[str, float], texts: Sequence[str], judged: Sequence[float] | None
     ) -> list[tuple[str, str]]:
-        """(alarm, message) for whatever has newly gone wrong at this step; `judged` are the judge's scores of `texts`,
-        None without a judge."""
+        """(alarm, message) for each thing that has gone wrong since the last step; `judged` are the judge's scores of
+        `texts`, None without a judge."""
         kl_nats, length_mean = metrics["ppo/kl_nats"], metrics["ppo/response_tokens"]
         seen = self.numbers.get("steps_seen", 0.0)
         if seen < BASELINE_STEPS:
@@ -50,7 +50,7 @@ class Watch:
             and f"Responses average {length_mean:.1f} tokens, {usual:.1f} at the start: does the reward like length?",
             "repetition": repeated > REPETITION_SHARE
             and f"{repeated:.0%} of the word pairs in a response repeat an earlier one: does the reward like a phrase?",
-            "over_optimisation": judged is not None and self._over_optimised(step, metrics, judged),
+            "over_optimization": judged is not None and self._over_optimized(step, metrics, judged),
             "stopped_early": kl_nats > self.stop_kl_nats
             and f"KL passed {self.stop_kl_nats:g} nats: training ends here.",
         }
@@ -58,8 +58,8 @@ class Watch:
         self.numbers |= {alarm: float(bool(message)) for alarm, message in found.items()}
         return raised
 
-    def _over_optimised(self, step: int, metrics: Mapping[str, float], judged: Sequence[float]) -> str | None:
-        """What to say where the score has risen and the judge's has fallen since its best, both by more than chance.
+    def _over_optimized(self, step: int, metrics: Mapping[str, float], judged: Sequence[float]) -> str | None:
+        """The message where the score has risen and the judge's has fallen since its best, both by more than chance.
 
         Source: Gao et al. 2022, gold against proxy reward.
         """
@@ -72,11 +72,11 @@ class Watch:
             return None
         return (
             f"Since step {self.numbers['best_step']:.0f} the score rose from {score_then:.3g} to {score:.3g} while the "
-            f"judge's fell from {best:.3g} to {judge:.3g}, both smoothed: it pleases the reward alone; raise kl_coef."
+            f"judge's fell from {best:.3g} to {judge:.3g}, both smoothed: it exploits the reward; raise kl_coef."
         )
 
     def _followed(self, name: str, mean: float, variance: float, count: int) -> tuple[float, float]:
-        """A mean over `count` responses smoothed over the rollouts, and how far chance may move it."""
+        """A mean over `count` responses, smoothed over rollouts, and how far chance may move it."""
         mean = self._smooth(f"{name}_mean", mean)
         chance = CHANCE * sqrt(2 * self._smooth(f"{name}_variance", variance) / count)
         return mean, max(chance, NEGLIGIBLE * abs(mean))
@@ -88,7 +88,7 @@ class Watch:
 
 
 def repetition(texts: Sequence[str]) -> float:
-    """Mean over `texts` of the share of word 2-grams that stand earlier in the same text, 0 to 1."""
+    """Mean over `texts` of the share of word 2-grams that occur earlier in the same text, 0 to 1."""
     shares = []
     for text in texts:
         words = text.lower().split()

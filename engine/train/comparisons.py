@@ -1,13 +1,13 @@
 """Drawing K responses a prompt from the SFT policy and having simulated labelers rank them, written as comparisons.
 
 The noise of the labelers is set so that two of them agree on the wanted share of pairs (Ouyang et al. 2022 measured
-72.6 %). Held-out prompts are drawn and ranked the same way, and never trained on.
+72.6 %). Held-out prompts are handled the same way and never trained on.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,14 @@ from engine.pocket.labelers import (
     utility_differences,
 )
 from engine.train.rollout import draw_episodes, ended, response_texts
-from engine.train.saver import Saver
+from engine.train.saver import StageLoop
 
-LABELERS = ("labeler", "second labeler")  # the second is there to be agreed with: its rankings are not kept
+LABELERS = ("labeler", "second labeler")  # the second only measures agreement: its rankings are not kept
 TRAIN_FILE, HELD_OUT_FILE = "comparisons.jsonl", "held_out.jsonl"
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptDraw:
     """One prompt and how many responses to draw for it."""
 
     prompt: str
@@ -53,51 +53,47 @@ def draw_comparisons(
     prompts: Sequence[str],
     held_out: Sequence[str],
     config: ComparisonsConfig,
-    *,
-    seed: int,
-    saver: Saver,
-    should_stop: Callable[[], bool],
+    loop: StageLoop,
 ) -> Iterator[Event]:
-    """Draw, rank and write comparisons; yields the stage's events. Step by step, so that it can be resumed."""
-    chunks = asked_in_chunks(prompts, held_out, config, seed)
+    """Draws, ranks and writes comparisons; yields the stage's events. Works in steps, so that it can be resumed."""
+    chunks = draws_in_chunks(prompts, held_out, config, loop.seed)
+    loop, numbers = replace(loop, steps=len(chunks)), dict[str, Any](responses=[])
     sampling = Sampling(config.temperature, max_new_tokens=config.max_new_tokens)
-    saver.numbers, saver.steps = {"responses": []}, len(chunks)
-    start = saver.resume()
-    yield StageStarted("comparisons", len(chunks), {"prompts": len(prompts), "held_out": len(held_out)})
-    for step in range(start + 1, len(chunks) + 1):
+    remaining = loop.resume(None, numbers)
+    yield StageStarted("comparisons", loop.steps, {"prompts": len(prompts), "held_out": len(held_out)})
+    for step in remaining:
         began = time.perf_counter()
-        asked = [item.prompt for item in chunks[step - 1] for _ in range(item.responses)]
-        episodes = draw_episodes(policy, tokenizer, asked, sampling, seed, "comparisons/sampling", step)
+        chunk = chunks[step - 1]
+        asked = [item.prompt for item in chunk for _ in range(item.responses)]
+        episodes = draw_episodes(policy, tokenizer, asked, sampling, loop.seed, "comparisons/sampling", step)
         texts = iter(response_texts(episodes, tokenizer))
-        saver.numbers["responses"] += [[next(texts) for _ in range(item.responses)] for item in chunks[step - 1]]
+        numbers["responses"] += [[next(texts) for _ in range(item.responses)] for item in chunk]
         seconds = time.perf_counter() - began
         metrics = {
-            "comparisons/responses": float(sum(map(len, saver.numbers["responses"]))),
+            "comparisons/responses": float(sum(map(len, numbers["responses"]))),
             "comparisons/response_tokens": float(episodes.response_mask.sum(1).float().mean()),
             "comparisons/finished": float(ended(episodes, tokenizer.eos_id).float().mean()),
             "comparisons/tokens_per_s": float(episodes.response_mask.sum()) / seconds,
             "comparisons/step_s": seconds,
         }
         yield StepCompleted("comparisons", step, metrics)
-        stop = should_stop()
-        if step < len(chunks) and (stop or saver.due(step)):
-            yield from saver.save(step)
-            if stop:
-                return
-    rows, measured = ranked([item for chunk in chunks for item in chunk], saver.numbers["responses"], config, seed)
-    write_directory(saver.directory / "final", lambda folder: write_comparisons(folder, rows, measured, saver))
-    yield from saver.ending()
+        if (yield from loop.end_step(step)):
+            return
+    rows, measured = ranked([item for chunk in chunks for item in chunk], numbers["responses"], config, loop.seed)
+    about = loop.saver.describe(loop.steps, "all prompts", measured)
+    write_directory(loop.saver.directory / "final", lambda folder: write_comparisons(folder, rows, about))
+    yield from loop.saver.final_events()
 
 
-def asked_in_chunks(
+def draws_in_chunks(
     prompts: Sequence[str], held_out: Sequence[str], config: ComparisonsConfig, seed: int
-) -> list[list[Asked]]:
+) -> list[list[PromptDraw]]:
     """Every prompt with its number of responses, cut into steps of at most `config.batch` responses."""
     rng = python_rng(seed, "comparisons/responses")
-    chunks: list[list[Asked]] = [[]]
+    chunks: list[list[PromptDraw]] = [[]]
     room = config.batch
     for prompt, held in [(prompt, False) for prompt in prompts] + [(prompt, True) for prompt in held_out]:
-        item = Asked(prompt, rng.randint(config.responses_min, config.responses_max), held)
+        item = PromptDraw(prompt, rng.randint(config.responses_min, config.responses_max), held)
         if item.responses > room and chunks[-1]:
             chunks.append([])
             room = config.batch
@@ -107,9 +103,9 @@ def asked_in_chunks(
 
 
 def ranked(
-    asked: Sequence[Asked], responses: Sequence[Sequence[str]], config: ComparisonsConfig, seed: int
+    asked: Sequence[PromptDraw], responses: Sequence[Sequence[str]], config: ComparisonsConfig, seed: int
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """One row a prompt with its responses, ranking and the labelers' utilities, and what was measured.
+    """One row per prompt with its responses, ranking and the labelers' utilities, and the metrics of all rankings.
 
     Raises: ConfigError for an unknown persona, an agreement that these responses cannot give, or a margin that makes a
     tie of every pair.
@@ -119,6 +115,8 @@ def ranked(
         [persona_utility(judge(item.prompt, text), persona) for text in texts]
         for item, texts in zip(asked, responses, strict=True)
     ]
+    # A labeler ranks by utility plus Gumbel noise (Plackett-Luce). More noise, less agreement between two labelers:
+    # the noise is solved for, so that they agree as often as InstructGPT's did.
     try:
         scale = solve_scale(utilities, config.agreement)
     except ValueError as error:
@@ -141,13 +139,13 @@ def ranked(
 
 
 def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float) -> dict[str, float]:
-    """The ceiling of any reward model on the pairs of `rows` that are no ties, the share of ties, and mean utility."""
+    """The highest accuracy that any reward model can reach on the untied pairs, the share of ties, and mean utility."""
     places = [pair for row in rows for pair in combinations(row["ranking"], 2)]
     pairs = utility_differences(row["utilities"] for row in rows)
     untied = [pair for pair, (one, other) in zip(pairs, places, strict=True) if one != other]
     own = [utility for row in rows for utility in row["utilities"]]
     if not untied:
-        raise ConfigError(f"comparisons.tie_margin = {tie_margin} makes a tie of every pair: lower it.")
+        raise ConfigError(f"comparisons.tie_margin = {tie_margin} makes every pair a tie: lower it.")
     return {
         "comparisons/ceiling": accuracy_ceiling(untied, scale, tie_margin),
         "comparisons/tie_margin": tie_margin,
@@ -156,19 +154,19 @@ def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float)
     }
 
 
-def write_comparisons(folder: Path, rows: Sequence[dict[str, Any]], measured: dict[str, float], saver: Saver) -> None:
-    """Write the comparisons to train on, the held-out ones, and slmctl.json into `folder`."""
+def write_comparisons(folder: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Writes the comparisons to train on, the held-out ones, and slmctl.json into `folder`."""
     for name, held in ((TRAIN_FILE, False), (HELD_OUT_FILE, True)):
         chosen = [row for row in rows if row["held_out"] == held]
         lines = [json.dumps({k: v for k, v in row.items() if k != "held_out"}, ensure_ascii=False) for row in chosen]
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    write_json(folder / "slmctl.json", saver.describe(saver.steps, "all prompts", measured))
+    write_json(folder / "slmctl.json", about)
 
 
 def read_drawn(file: Path) -> tuple[list[Ranking], list[list[float]]]:
     """The rankings that `write_comparisons` wrote into `file`, and the labelers' utilities of their responses.
 
-    An empty response stays: it is one that the policy gave and the labelers ranked.
+    Empty responses stay: the policy gave them and the labelers ranked them.
     """
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
     rankings = [Ranking(row["prompt"], tuple(row["responses"]), tuple(row["ranking"])) for row in rows]

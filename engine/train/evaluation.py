@@ -1,20 +1,28 @@
-"""The evaluation stage: base, SFT, best-of-n and PPO on the same test prompts, judged; the reward model beside its
-ceiling.
+"""The evaluation stage: base, SFT, best-of-n and PPO policies judged on the same test prompts, and the reward model's
+accuracy beside its ceiling.
 
-Writes eval.jsonl and gives the numbers of result.json. The judge is read here, in the labelers, and by PPO's alarm
-alone: no stage trains on it, selects by it or stops on it.
+Writes eval.jsonl and gives the numbers of result.json. Only the labelers, PPO's alert and this stage use the judge: no
+stage trains on it, selects by it or stops on it.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from engine.core.config import EvalConfig
-from engine.core.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
+from engine.core.events import (
+    EvalCompleted,
+    Event,
+    PhaseProgress,
+    SamplesDrawn,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+)
 from engine.core.intervals import mean_interval
 from engine.core.untrusted_files import read_json
 from engine.model.sampling import Sampling
@@ -25,7 +33,8 @@ from engine.pocket.pairs import correctness_pairs
 from engine.pocket.prompts import PocketRequest, draw_requests
 from engine.rundir.directory import write_text
 from engine.train.comparisons import HELD_OUT_FILE, read_drawn
-from engine.train.rm import calibration_error, longer_baseline, scored_pairs, share_right
+from engine.train.rm import calibration_error, longer_baseline, ranking_scores, scored_pairs, share_right
+from engine.train.saver import StageLoop
 from engine.train.scoring import RewardModelScorer, Scorer
 from engine.train.win_rate import (
     Answers,
@@ -46,10 +55,10 @@ Policy = tuple[LanguageModel, Tokenizer]
 
 
 @dataclass(frozen=True)
-class Contestants:
-    """What is evaluated: the model that SFT began with, the one that PPO began with, PPO's, and what scored PPO.
+class EvaluatedPolicies:
+    """What is evaluated: the policy that SFT started from, the one that PPO started from, PPO's, and PPO's scorer.
 
-    `gain` is the logits that a score of 1 stands for, where the scorer is a reward model that knows it.
+    `gain` is the logits that a score of 1 stands for, where the scorer is a reward model that recorded it.
     """
 
     base: Policy
@@ -60,8 +69,8 @@ class Contestants:
 
 
 @dataclass(frozen=True)
-class Player:
-    """One policy's answers with what the judge and the reward model think of each."""
+class JudgedAnswers:
+    """One policy's answers with the judge's and the scorer's scores of each."""
 
     answers: Answers
     judged: list[JudgeScores]
@@ -79,37 +88,36 @@ class Player:
 
 
 def evaluate_run(
-    contestants: Contestants,
+    policies: EvaluatedPolicies,
     config: EvalConfig,
     comparisons: Path | None,
     sampled: Sequence[SamplesDrawn],
-    *,
-    seed: int,
+    loop: StageLoop,
     eval_file: Path,
     publish: Callable[[dict[str, Any]], None],
-    should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
-    """Judge everything; yields the stage's events, one step a contestant and one for the reward model.
+    """Judges everything; yields the stage's events, one step per policy and one for the reward model.
 
     `comparisons` is the directory of the world's held-out rankings, None where there is none; `sampled` is what PPO
-    showed while it trained. `publish` is given the numbers at the end. Nothing is saved in between: an interrupted
-    evaluation begins again.
+    logged while it trained. `publish` is given the numbers at the end. Nothing is saved in between: an interrupted
+    evaluation starts over.
     """
-    c = contestants
-    requests = draw_requests("test", config.prompts, seed, "eval/prompts")
-    players: dict[str, Player] = {}
+    requests, judged = draw_requests("test", config.prompts, loop.seed, "eval/prompts"), dict[str, JudgedAnswers]()
     names = ("base", "sft", f"best_of_{config.best_of}", "ppo")
     yield StageStarted("eval", len(names) + 1, {"prompts": len(requests)})
     for step, name in enumerate(names, start=1):
         began = time.perf_counter()
-        players[name] = play(name, c, requests, config, players, seed)
-        utility = fmean(one.utility for one in players[name].judged)
-        yield StepCompleted("eval", step, {"eval/utility": utility, "eval/step_s": time.perf_counter() - began})
-        if should_stop():
+        answers = yield from answers_of(name, policies, requests, config, loop)
+        if answers is None:
             return
-    result = {"parameters": parameter_count(c.ppo[0])} | compared(requests, players, config)
-    result |= reward_model_numbers(c, comparisons, seed) | {"curve": curve(sampled)}
-    rows = [json.dumps(row, ensure_ascii=False) for row in eval_rows(requests, players, config.tie_margin)]
+        judged[name] = judge_answers(answers, requests, policies.scorer)
+        utility = fmean(one.utility for one in judged[name].judged)
+        yield StepCompleted("eval", step, {"eval/utility": utility, "eval/step_s": time.perf_counter() - began})
+        if loop.should_stop():
+            return
+    result = {"parameters": parameter_count(policies.ppo[0])} | policy_numbers(requests, judged, config)
+    result |= reward_model_numbers(policies, comparisons, loop.seed) | {"curve": curve(sampled)}
+    rows = [json.dumps(row, ensure_ascii=False) for row in eval_rows(requests, judged, config.tie_margin)]
     write_text(eval_file, "".join(f"{row}\n" for row in rows))
     metrics = {f"eval/{name}": value for name, value in result.items() if isinstance(value, float)}
     yield StepCompleted("eval", len(names) + 1, {"eval/utility": result["utility_ppo"]})
@@ -118,34 +126,43 @@ def evaluate_run(
     publish(result)
 
 
-def play(
-    name: str,
-    contestants: Contestants,
-    requests: Sequence[PocketRequest],
-    config: EvalConfig,
-    players: Mapping[str, Player],
-    seed: int,
-) -> Player:
-    """The answers of one contestant, judged. Best-of-n takes n further samples of the SFT policy."""
-    c, prompts = contestants, [request.text for request in requests]
+def answers_of(
+    name: str, policies: EvaluatedPolicies, requests: Sequence[PocketRequest], config: EvalConfig, loop: StageLoop
+) -> Generator[Event, None, Answers | None]:
+    """The answers of one policy, None where it is asked to stop; best-of-n takes n more samples of the SFT policy.
+
+    Yields the progress of best-of-n, by far the longest.
+    """
+    prompts = [request.text for request in requests]
     sampling = Sampling(config.temperature, max_new_tokens=config.max_new_tokens)
 
     def drawn(policy: Policy, stream: str, reference: LanguageModel | None = None) -> Answers:
-        return answer(*policy, prompts, sampling, seed=seed, stream=stream, batch=config.batch, reference=reference)
+        return answer(
+            *policy, prompts, sampling, seed=loop.seed, stream=stream, batch=config.batch, reference=reference
+        )
 
-    if name.startswith("best_of"):
-        several = [drawn(c.sft, f"eval/best_of/{k}") for k in range(config.best_of)]
-        answers = picked(several, best_of(c.scorer, prompts, several))
-    else:
-        policy = {"base": c.base, "sft": c.sft, "ppo": c.ppo}[name]
-        comparable = name == "ppo" and policy[1].same_ids(c.sft[1])  # KL is between the same tokens
-        answers = drawn(policy, f"eval/{name}", c.sft[0] if comparable else None)
+    if not name.startswith("best_of"):
+        policy = {"base": policies.base, "sft": policies.sft, "ppo": policies.ppo}[name]
+        comparable = name == "ppo" and policy[1].same_ids(policies.sft[1])  # KL compares the same tokens
+        return drawn(policy, f"eval/{name}", policies.sft[0] if comparable else None)
+    several = []
+    for k in range(config.best_of):
+        several.append(drawn(policies.sft, f"eval/best_of/{k}"))
+        yield PhaseProgress("eval", f"best of {config.best_of}", k + 1, config.best_of)
+        if k + 1 < config.best_of and loop.should_stop():
+            return None
+    return picked(several, best_of(policies.scorer, prompts, several))
+
+
+def judge_answers(answers: Answers, requests: Sequence[PocketRequest], scorer: Scorer) -> JudgedAnswers:
+    """The answers with what the judge and the scorer give each."""
+    prompts = [request.text for request in requests]
     judged = [judge(prompt, text) for prompt, text in zip(prompts, answers.texts, strict=True)]
-    return Player(answers, judged, c.scorer.score(prompts, answers.texts))
+    return JudgedAnswers(answers, judged, scorer.score(prompts, answers.texts))
 
 
 def picked(several: Sequence[Answers], choice: Sequence[int]) -> Answers:
-    """For each prompt, the answer of the drawing that `choice` names."""
+    """For each prompt, the answer at the index in `choice` among `several` draws."""
     return Answers(
         [several[k].texts[i] for i, k in enumerate(choice)],
         [several[k].tokens[i] for i, k in enumerate(choice)],
@@ -154,29 +171,31 @@ def picked(several: Sequence[Answers], choice: Sequence[int]) -> Answers:
     )
 
 
-def compared(requests: Sequence[PocketRequest], players: Mapping[str, Player], config: EvalConfig) -> dict[str, Any]:
+def policy_numbers(
+    requests: Sequence[PocketRequest], judged: Mapping[str, JudgedAnswers], config: EvalConfig
+) -> dict[str, Any]:
     """The numbers of result.json that come from the judged answers."""
-    sft, ppo = players["sft"], players["ppo"]
-    utilities = {name: [one.utility for one in player.judged] for name, player in players.items()}
+    sft, ppo = judged["sft"], judged["ppo"]
+    utilities = {name: [one.utility for one in own.judged] for name, own in judged.items()}
     groups = [request.group for request in requests]
     result: dict[str, Any] = win_rate(utilities["ppo"], utilities["sft"], config.tie_margin).as_row()
     result |= {
         f"{name}_win_rate": win_rate(utilities[name], utilities["sft"], config.tie_margin).rate
-        for name in players
+        for name in judged
         if name not in ("sft", "ppo")
     }
     kl = ppo.answers.kl_nats
     result |= {"kl_nats": fmean(kl) if kl else None, "tie_margin": config.tie_margin}
     result["length_ratio"] = ppo.answers.length_mean / sft.answers.length_mean
-    longer = [own - other for own, other in zip(ppo.answers.tokens, sft.answers.tokens, strict=True)]
+    longer = [mine - other for mine, other in zip(ppo.answers.tokens, sft.answers.tokens, strict=True)]
     ends = ("", "_low", "_high")
     result |= {f"tokens_difference{end}": n for end, n in zip(ends, mean_interval(longer), strict=True)}
-    for name, player in players.items():
-        result |= component_means(name, player.judged)
-        result[f"distinct_2_{name}"] = distinct_2(player.answers.texts)
-        result[f"tokens_{name}"] = player.answers.length_mean
-        result[f"reward_{name}"] = fmean(player.scores)
-    result["groups"] = {name: group_means(groups, players[name].judged) for name in ("sft", "ppo")}
+    for name, own in judged.items():
+        result |= component_means(name, own.judged)
+        result[f"distinct_2_{name}"] = distinct_2(own.answers.texts)
+        result[f"tokens_{name}"] = own.answers.length_mean
+        result[f"reward_{name}"] = fmean(own.scores)
+    result["groups"] = {name: group_means(groups, judged[name].judged) for name in ("sft", "ppo")}
     result["examples"] = [
         {"prompt": requests[i].text, "sft": sft.answers.texts[i], "ppo": ppo.answers.texts[i]}
         for i in first_of_each(groups)[:EXAMPLES_SHOWN]
@@ -185,16 +204,16 @@ def compared(requests: Sequence[PocketRequest], players: Mapping[str, Player], c
 
 
 def first_of_each(groups: Sequence[str]) -> list[int]:
-    """The place where each group comes first, in order."""
+    """The index where each group occurs first, in order."""
     return sorted({group: i for i, group in reversed(list(enumerate(groups)))}.values())
 
 
-def reward_model_numbers(contestants: Contestants, comparisons: Path | None, seed: int) -> dict[str, Any]:
-    """Held-out accuracy beside its ceiling and the longer-wins baseline, calibration, accuracy on correctness alone.
+def reward_model_numbers(policies: EvaluatedPolicies, comparisons: Path | None, seed: int) -> dict[str, Any]:
+    """Held-out accuracy with its ceiling and length baseline, calibration, and accuracy on correctness alone.
 
-    None for all of it where the scorer is no reward model, and for what needs held-out rankings where there are none.
+    All None where the scorer is not a reward model; those that need held-out rankings where there are none.
     """
-    reward, gain = contestants.scorer, contestants.gain
+    reward, gain = policies.scorer, policies.gain
     names = ("correctness_accuracy", "accuracy", "ceiling", "longer_baseline", "calibration_error")
     numbers: dict[str, Any] = dict.fromkeys((*(f"rm_{name}" for name in names), "agreement"))
     if not isinstance(reward, RewardModelScorer):
@@ -205,7 +224,7 @@ def reward_model_numbers(contestants: Contestants, comparisons: Path | None, see
         return numbers
     about = read_json(comparisons / "slmctl.json")["metrics"]
     rankings, utilities = read_drawn(comparisons / HELD_OUT_FILE)
-    pairs = scored_pairs(reward.model, reward.tokenizer, rankings)
+    pairs = scored_pairs(ranking_scores(reward.model, reward.tokenizer, rankings), rankings)
     return numbers | {
         "rm_accuracy": share_right(pairs),
         "rm_ceiling": ranking_ceiling(utilities, rankings, about["comparisons/scale"], about["comparisons/tie_margin"]),
@@ -216,8 +235,8 @@ def reward_model_numbers(contestants: Contestants, comparisons: Path | None, see
 
 
 def curve(sampled: Sequence[SamplesDrawn]) -> list[dict[str, float]]:
-    """What PPO's samples were worth, step by step: KL in nats, score, and the judge's utility, which shows whether a
-    higher score still is a better answer. Source: Gao et al. 2022 (gold against proxy reward).
+    """KL in nats, score and the judge's utility of PPO's samples by step, which shows whether a higher score still
+    means a better answer. Source: Gao et al. 2022 (gold against proxy reward).
     """
     return [
         {
@@ -232,12 +251,12 @@ def curve(sampled: Sequence[SamplesDrawn]) -> list[dict[str, float]]:
 
 
 def eval_rows(
-    requests: Sequence[PocketRequest], players: Mapping[str, Player], tie_margin: float
+    requests: Sequence[PocketRequest], judged: Mapping[str, JudgedAnswers], tie_margin: float
 ) -> Iterator[dict[str, Any]]:
-    """The rows of eval.jsonl: the prompt, every contestant's judged answer, and PPO's verdict against SFT."""
+    """The rows of eval.jsonl: the prompt, every policy's judged answer, and PPO's verdict against SFT."""
     for i, request in enumerate(requests):
-        own = {name: player.row(i) for name, player in players.items()}
+        own = {name: one.row(i) for name, one in judged.items()}
         result = verdict(own["ppo"]["utility"], own["sft"]["utility"], tie_margin)
         about = {"prompt": request.text, "kind": request.kind, "group": request.group}
-        kl = players["ppo"].answers.kl_nats
+        kl = judged["ppo"].answers.kl_nats
         yield {**about, **own, "kl_nats": kl[i] if kl else None, "verdict": result}

@@ -1,4 +1,4 @@
-"""How likely a language model finds given rows: the loss of both language stages, and the cost of held-out rows."""
+"""Likelihood of rows under a language model: the loss of pretraining and SFT, and the loss of held-out rows."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ LOGITS_AT_ONCE = 2**24  # most logits of one forward without gradient: 67 MB, wh
 
 
 def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
-    """Negative log-probability in nats of each token to learn, (N,), in row order; gradient flows to the model.
+    """Negative log-probability in nats of each token under the loss mask, (N,), in row order; gradient flows.
 
-    The unembedding is applied to the states before those tokens alone.
+    The unembedding is applied only to the states before those tokens.
     """
     hidden = model(batch.tokens[:, :-1])  # state t predicts token t + 1
     wanted = batch.loss_mask[:, 1:]

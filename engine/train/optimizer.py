@@ -1,4 +1,4 @@
-"""The optimiser of every stage: Adam, or Muon for the matrices inside the layers, a schedule, and one guarded step."""
+"""The optimizer of every stage: Adam, or Muon for the matrices inside the layers, a schedule, and one guarded step."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,10 +17,10 @@ MUON_MOMENTUM = 0.95
 
 
 class Muon(Optimizer):
-    """Momentum whose update for each matrix is orthogonalised, so that no direction is learnt much faster than others.
+    """Momentum with each matrix update orthogonalized, so that no direction learns much faster than the others.
 
     Source: Jordan et al. 2024 (Muon). Unlike torch.optim.Muon it computes in the parameters' own dtype, since bfloat16
-    is slow on CPU; matrices of one shape are orthogonalised together.
+    is slow on CPU; matrices of one shape are orthogonalized together.
     """
 
     def __init__(self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float):
@@ -28,15 +28,16 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Update every matrix that has a gradient; no closure is ever given, and no loss returned."""
+        """Updates every matrix that has a gradient; takes no closure and returns no loss."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     shapes.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in shapes.items():
+                # An orthogonal update has spectral norm 1; the factor keeps the step's size alike across shapes.
                 scale = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
-                updates = orthogonalised(torch.stack([self._direction(parameter) for parameter in parameters]))
+                updates = orthogonalized(torch.stack([self._direction(parameter) for parameter in parameters]))
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
 
@@ -51,27 +52,27 @@ class Muon(Optimizer):
         return parameter.grad.lerp(momentum, MUON_MOMENTUM)
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalized(matrices: Tensor) -> Tensor:
     """Matrices (N,rows,columns) with all singular values near 1 and their singular vectors kept, by Newton-Schulz."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.size(-2) > matrices.size(-1)
     x: Tensor = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)  # the iteration converges for singular values up to 1
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if tall else x
 
 
-def optimisers(model: nn.Module, config: OptimizerConfig, lr: float | None = None) -> dict[str, Optimizer]:
-    """Adam over all of `model` at rate `lr` (the configuration's if not given); with config.muon_lr, Muon over the
-    matrices of its layers and Adam over the rest. Weight decay touches matrices alone.
+def optimizers_for(model: nn.Module, config: OptimizerConfig, lr: float | None = None) -> dict[str, Optimizer]:
+    """Adam for all of `model` at rate `lr` (the configuration's if not given); with config.muon_lr, Muon for the
+    matrices of its layers and Adam for the rest. Weight decay applies to matrices only.
 
     Source: Loshchilov and Hutter 2017 for the decoupled weight decay.
     """
     inner, matrices, others = [], [], []
     for name, parameter in model.named_parameters():
-        if parameter.dim() < 2:
+        if parameter.dim() < 2:  # norms and biases: decay would pull a norm's scale away from 1
             others.append(parameter)
         elif config.muon_lr and ".layers." in name:
             inner.append(parameter)
@@ -92,6 +93,8 @@ def schedule(step: int, steps: int, warmup_steps: int, min_ratio: float) -> floa
     """The learning rate of step 1..`steps` as a share of its peak: linear warm-up from a tenth, then a cosine down to
     `min_ratio`. Source: Ouyang et al. 2022, appendix C.
     """
+    # Adam divides by a running mean of squared gradients that starts from few samples, so its first steps are too
+    # large; the warm-up keeps them small until that mean is reliable.
     if step <= warmup_steps:
         return 0.1 + 0.9 * (step - 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
@@ -99,9 +102,9 @@ def schedule(step: int, steps: int, warmup_steps: int, min_ratio: float) -> floa
 
 
 def check_finite(loss: Tensor, what: str, step: int) -> None:
-    """Nothing where `loss` is finite.
+    """Checks that `loss` is finite, before anything is updated.
 
-    Raises: DivergedError naming what diverged and at which step; nothing has been updated by then.
+    Raises: DivergedError naming what diverged and at which step.
     """
     if not bool(torch.isfinite(loss)):
         raise DivergedError(
@@ -117,7 +120,8 @@ def apply_gradients(
     max_grad_norm: float,
     step: int,
 ) -> float:
-    """Clip the gradients to `max_grad_norm`, step at `lr_share` of the peak rates, clear them; return the norm before.
+    """Clips the gradients to `max_grad_norm`, steps at `lr_share` of the peak rates and clears them; returns the norm
+    before clipping.
 
     Raises: DivergedError for a norm that is not finite, before any parameter changes.
     """
@@ -129,3 +133,23 @@ def apply_gradients(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return float(norm)
+
+
+def descend(
+    loss: Tensor,
+    what: str,
+    model: nn.Module,
+    optimizers: Mapping[str, Optimizer],
+    config: OptimizerConfig,
+    step: int,
+    steps: int,
+) -> dict[str, float]:
+    """One optimizer step down the gradient of `loss`, called `what` in errors; returns loss, lr and grad_norm.
+
+    Raises: DivergedError for a loss or gradient that is not finite, before any parameter changes.
+    """
+    check_finite(loss, what, step)
+    loss.backward()
+    lr_share = schedule(step, steps, config.warmup_steps, config.min_lr_ratio)
+    norm = apply_gradients(optimizers, model.parameters(), lr_share, config.max_grad_norm, step)
+    return {"loss": loss.item(), "lr": config.lr * lr_share, "grad_norm": norm}

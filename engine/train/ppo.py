@@ -1,13 +1,15 @@
 """PPO with a KL penalty: draw, score, estimate advantages, update, adapt the coefficient.
 
 Source: Ouyang et al. 2022, section 3.5 and appendix C.4; Schulman et al. 2017. The value network is separate from the
-policy and starts from the reward model. PTX and EMA are not here yet.
+policy, so that value gradients cannot disturb it, and starts from the reward model, which already knows what makes a
+response good (Stiennon et al. 2020). PTX and EMA are not implemented.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,15 +22,12 @@ from engine.core.config import PpoConfig
 from engine.core.events import AlarmRaised, Event, SamplesDrawn, StageStarted, StepCompleted
 from engine.data.records import Prompt, prompt_text
 from engine.model.heads import ScalarModel
-from engine.model.randomness import generator
-from engine.model.sampling import Sampling
-from engine.model.tokenizer import Tokenizer
+from engine.model.sampling import Sampling, generator
 from engine.model.transformer import LanguageModel
-from engine.train.alarms import Watch
-from engine.train.optimizer import apply_gradients, check_finite, optimisers, schedule
-from engine.train.rollout import Rollout, draw_episodes, measure, response_logprobs, response_values
-from engine.train.saver import Saver
-from engine.train.scoring import Scorer
+from engine.train.alarms import Alarms
+from engine.train.optimizer import apply_gradients, check_finite, optimizers_for, schedule
+from engine.train.rollout import Actors, Rollout, draw_episodes, measure, response_logprobs, response_values
+from engine.train.saver import StageLoop, Trained
 
 UPDATE_METRICS = (
     "ppo/policy_loss",
@@ -46,107 +45,100 @@ RATIO_MAX = UPDATE_METRICS.index("ppo/ratio_max")
 
 @dataclass(frozen=True)
 class Learners:
-    """The two networks that PPO trains, each with its own optimisers."""
+    """The two networks that PPO trains, each with its own optimizers."""
 
     policy: LanguageModel
     value: ScalarModel
     policy_optimizers: dict[str, torch.optim.Optimizer]
     value_optimizers: dict[str, torch.optim.Optimizer]
 
-    def named(self) -> dict[str, torch.optim.Optimizer]:
-        """All optimisers by distinct names."""
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """All optimizers by distinct names."""
         own = {f"policy.{name}": optimizer for name, optimizer in self.policy_optimizers.items()}
         return own | {f"value.{name}": optimizer for name, optimizer in self.value_optimizers.items()}
 
-    def step(self, share: float, max_grad_norm: float, step: int, frozen: bool) -> tuple[float, float]:
-        """Apply the gradients of both, of the value network alone while the policy is `frozen`; the two norms."""
+    def step(self, lr_share: float, max_grad_norm: float, step: int, frozen: bool) -> tuple[float, float]:
+        """Applies the gradients of both, of the value network only while the policy is `frozen`; returns both norms."""
         norm = 0.0
         if not frozen:
-            norm = apply_gradients(self.policy_optimizers, self.policy.parameters(), share, max_grad_norm, step)
-        return norm, apply_gradients(self.value_optimizers, self.value.parameters(), share, max_grad_norm, step)
+            norm = apply_gradients(self.policy_optimizers, self.policy.parameters(), lr_share, max_grad_norm, step)
+        return norm, apply_gradients(self.value_optimizers, self.value.parameters(), lr_share, max_grad_norm, step)
 
 
 def train_ppo(
-    policy: LanguageModel,
-    reference: LanguageModel,
-    value_model: ScalarModel,
-    scorer: Scorer,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    config: PpoConfig,
-    *,
-    left_out: Mapping[str, int],
-    seed: int,
-    steps: int,
-    saver: Saver,
-    should_stop: Callable[[], bool],
-    judge: Scorer | None = None,
+    actors: Actors, prompts: Sequence[Prompt], config: PpoConfig, loop: StageLoop, left_out: Mapping[str, int]
 ) -> Iterator[Event]:
-    """Train `policy` and `value_model` in place; yields the stage's events. `left_out` counts unused prompts by reason.
+    """Trains the policy and value network of `actors` in place; yields the stage's events.
 
-    `judge` only watches, for an alarm where its mean falls while the score rises. Ends early, without learning from it,
-    at a rollout whose KL passes stop_kl_nats. Raises: DivergedError on what is not finite.
+    `left_out` counts unused prompts by reason. Ends early, without learning from it, at a rollout whose KL passes
+    stop_kl_nats. Raises: DivergedError on a loss or gradient that is not finite.
     """
-    c = config
-    learners = Learners(policy, value_model, optimisers(policy, c), optimisers(value_model, c, c.value_lr))
-    saver.model, saver.tokenizer, saver.value, saver.steps = policy, tokenizer, value_model, steps
-    saver.optimizers = learners.named()
-    start = saver.resume()
-    kl, watch = kl_controller(c), Watch(c.alert_kl_nats, c.stop_kl_nats, saver.numbers.setdefault("alarms", {}))
-    kl.load(saver.numbers.setdefault("kl", kl.state()))
+    c, policy, value, kl = config, actors.policy, actors.value, kl_controller(config)
+    learners = Learners(policy, value, optimizers_for(policy, c), optimizers_for(value, c, c.value_lr))
+    numbers: dict[str, Any] = {"alarms": {}, "kl": kl.state()}
+    remaining = loop.resume(Trained(policy, actors.tokenizer, learners.optimizers(), value), numbers)
+    kl.load(numbers["kl"])
+    alarms = Alarms(c.alert_kl_nats, c.stop_kl_nats, numbers["alarms"])
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
-    yield StageStarted("ppo", steps, {"prompts": len(prompts), **left_out, "episodes": steps * c.rollout_batch})
-    for step in range(start + 1, steps + 1):
+    yield StageStarted(
+        "ppo", loop.steps, {"prompts": len(prompts), **left_out, "episodes": loop.steps * c.rollout_batch}
+    )
+    for step in remaining:
         began = time.perf_counter()
-        asked = [prompts[i] for i in prompts_at(step, len(prompts), c.rollout_batch, seed)]
-        episodes = draw_episodes(policy, tokenizer, asked, sampling, seed, "ppo/sampling", step)
-        rollout = measure(policy, reference, value_model, scorer, tokenizer, asked, episodes, c.temperature, judge)
-        scores = shaped_scores(rollout, c)
-        rewards = token_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl.coef)
-        advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)
+        asked = [prompts[i] for i in prompts_at(step, len(prompts), c.rollout_batch, loop.seed)]
+        episodes = draw_episodes(policy, actors.tokenizer, asked, sampling, loop.seed, "ppo/sampling", step)
+        rollout = measure(actors, asked, episodes, c.temperature)
+        # R(x, y) = r(x, y) - beta log(pi(y|x) / pi_ref(y|x)): Ziegler et al. 2019, eq. 2; Ouyang et al. 2022, eq. 2.
+        # The penalty keeps the policy near text that the reward model was trained on, where its scores mean something.
+        # It is part of the reward, token by token, and not of the loss: so the value network predicts it, and GAE
+        # credits an unlikely token with what it earns later.
+        rewards = token_rewards(
+            shaped_scores(rollout, c), rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl.coef
+        )
+        # GAE (Schulman et al. 2016): advantages tell which tokens did better than the value network expected.
+        advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)  # both (B,R)
         metrics = rollout_metrics(rollout, rewards, returns, kl.coef)
+        # Whitening comes last: returns = advantages + values must stay in reward units, or the value network would
+        # chase a target that moves with each batch. Whitened advantages make lr mean the same at any reward scale.
         advantages = whiten(advantages, rollout.mask)
         ran_away = metrics["ppo/kl_nats"] > c.stop_kl_nats
         if not ran_away:
-            metrics |= update(learners, rollout, advantages, returns, c, seed=seed, step=step, steps=steps)
-            kl.update(metrics["ppo/kl_nats"], len(episodes))
-            saver.numbers["kl"] = kl.state()
+            metrics |= update(learners, rollout, advantages, returns, c, step, loop)
+            kl.update(metrics["ppo/kl_nats"], len(episodes))  # Ziegler et al. 2019, section 2.2, where adaptive
+            numbers["kl"] = kl.state()
             metrics["ppo/tokens_per_s"] = float(rollout.mask.sum()) / (time.perf_counter() - began)
         metrics["ppo/step_s"] = time.perf_counter() - began
         yield StepCompleted("ppo", step, metrics)
-        alarms = watch.look(step, metrics, rollout.texts, rollout.judged)
-        if alarms or step % c.samples_every == 0 or step in (1, steps):
+        raised = alarms.check(step, metrics, rollout.texts, rollout.judge_scores)
+        if raised or step % c.samples_every == 0 or step in (1, loop.steps):
             yield SamplesDrawn("ppo", step, samples(asked, rollout, c.samples_shown))
-        yield from (AlarmRaised("ppo", step, *alarm) for alarm in alarms)
+        yield from (AlarmRaised("ppo", step, *alarm) for alarm in raised)
         if ran_away:
             break
-        stop = should_stop()
-        if step < steps and (stop or saver.due(step)):
-            yield from saver.save(step)
-            if stop:
-                return
-    yield from saver.finish(step, metrics)
+        if (yield from loop.end_step(step)):
+            return
+    yield from loop.saver.finish(step, metrics)
 
 
 def kl_controller(config: PpoConfig) -> KLController:
-    """The controller that the configuration asks for, at its first coefficient."""
+    """The controller that the configuration asks for, at its initial coefficient."""
     if config.kl_controller == "adaptive":
         return AdaptiveKL(config.kl_coef, config.kl_target, config.horizon)
     return FixedKL(config.kl_coef)
 
 
 def prompts_at(step: int, count: int, batch: int, seed: int) -> list[int]:
-    """Which of `count` prompts rollout `step` (from 1) asks: pass after pass over all, each freshly shuffled."""
+    """Which of `count` prompts rollout `step` (from 1) uses: epoch after epoch, each shuffled anew."""
     places = range((step - 1) * batch, step * batch)
-    passes = {
+    orders = {
         epoch: torch.randperm(count, generator=generator(seed, "ppo/prompts", epoch)).tolist()
         for epoch in {place // count for place in places}
     }
-    return [passes[place // count][place % count] for place in places]
+    return [orders[place // count][place % count] for place in places]
 
 
 def shaped_scores(rollout: Rollout, config: PpoConfig) -> Tensor:
-    """Scores (B,) clipped if asked, less the penalty where a response did not end. Source: Stiennon et al. 2020."""
+    """Scores (B,), clipped if asked, minus a penalty where a response did not end. Source: Stiennon et al. 2020."""
     scores = rollout.scores
     if config.score_clip:
         scores = scores.clamp(-config.score_clip, config.score_clip)
@@ -159,30 +151,30 @@ def update(
     advantages: Tensor,
     returns: Tensor,
     config: PpoConfig,
-    *,
-    seed: int,
     step: int,
-    steps: int,
+    loop: StageLoop,
 ) -> dict[str, float]:
     """All minibatches of one rollout, `config.epochs` times, reshuffled each time; returns the means of their metrics.
 
-    While the value network warms up, the policy stays as it is.
+    The policy is frozen while the value network warms up.
     """
     c, taken = config, []
-    share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
+    lr_share = schedule(step, loop.steps, c.warmup_steps, c.min_lr_ratio)
+    # Advantages from an untrained value network are noise; the first rollouts train it alone.
     frozen = step <= c.value_warmup_steps
     for epoch in range(c.epochs):
-        rng = generator(seed, "ppo/minibatches", step * c.epochs + epoch)
+        rng = generator(loop.seed, "ppo/minibatches", step * c.epochs + epoch)
         order = torch.randperm(len(rollout.episodes), generator=rng).to(advantages.device)
         for index in order.split(c.minibatch):
             sums = accumulate(learners, rollout, advantages, returns, index, c, frozen)
             check_finite(sums[0] + sums[1], "the PPO loss", step)
-            taken.append(torch.cat((sums, sums.new_tensor(learners.step(share, c.max_grad_norm, step, frozen)))))
+            norms = learners.step(lr_share, c.max_grad_norm, step, frozen)
+            taken.append(torch.cat((sums, sums.new_tensor(norms))))
     means = torch.stack(taken).mean(0).tolist()
     metrics = dict(zip(UPDATE_METRICS, means, strict=True))
     return metrics | {
         "ppo/ratio_max": float(torch.stack(taken)[:, RATIO_MAX].max()),
-        "ppo/lr": 0.0 if frozen else c.lr * share,
+        "ppo/lr": 0.0 if frozen else c.lr * lr_share,
     }
 
 
@@ -195,25 +187,26 @@ def accumulate(
     config: PpoConfig,
     frozen: bool,
 ) -> Tensor:
-    """Add the gradients of one minibatch, microbatch by microbatch; returns its metrics before the norms.
-
-    Losses are sums divided by the whole minibatch's token count, so that microbatches cannot change the gradient.
-    """
+    """Adds the gradients of one minibatch, microbatch by microbatch; returns its metrics before the norms."""
+    # Losses are sums divided by the tokens of the whole minibatch. Means of microbatches would weigh a token more where
+    # its microbatch is short, and the gradient would depend on how much memory there is.
     tokens = rollout.mask[index].sum()
     lengths = rollout.mask[index].sum(1) + rollout.episodes.prompt_mask[index].sum(1)
     totals = torch.zeros(len(UPDATE_METRICS) - 2, device=advantages.device)
     for micro in index[lengths.argsort(stable=True)].split(config.microbatch):
-        episodes = rollout.episodes.rows(micro)
+        episodes = rollout.episodes.rows(micro)  # cut to the longest of them, R' <= R
         mask, width = episodes.response_mask, episodes.response_mask.size(1)
         old, advantage = rollout.logprobs[micro, :width], advantages[micro, :width]
         with torch.set_grad_enabled(not frozen):
             logprobs = response_logprobs(learners.policy, episodes, config.temperature)
+            # L^CLIP of Schulman et al. 2017, eq. 7: no gain from moving a ratio further out of 1 +- clip_range.
             loss = policy_loss(logprobs, old, advantage, mask, config.clip_range).sum() / tokens
         if not frozen:
             loss.backward()
         old_values, target = rollout.values[micro, :width], returns[micro, :width]
         values = response_values(learners.value, episodes)
         clip = config.value_clip_range
+        # Squared error against the returns, clipped like the policy: the larger of both, as in OpenAI's code.
         vf = value_loss(values, old_values, target, mask, clip).sum() / tokens
         (config.vf_coef * vf).backward()
         with torch.no_grad():
@@ -232,14 +225,14 @@ def accumulate(
 
 
 def rollout_metrics(rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef: float) -> dict[str, float]:
-    """What a rollout shows before the update; every mean is over real tokens or over responses, as its name says."""
+    """The metrics of a rollout before the update; means are over real tokens, or over responses for sums and scores."""
     mask = rollout.mask
-    kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, mask)
+    kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, mask)  # (B,), the k1 estimate: a sum of log-ratios
     spread = masked_var(returns, mask)
     return {
         "ppo/score": float(rollout.scores.mean()),
         "ppo/score_std": float(rollout.scores.std(correction=0)),
-        **({} if rollout.judged is None else {"ppo/judge_score": fmean(rollout.judged)}),
+        **({} if rollout.judge_scores is None else {"ppo/judge_score": fmean(rollout.judge_scores)}),
         "ppo/reward": float(rewards.sum(1).mean()),
         "ppo/kl_nats": float(kl.mean()),
         "ppo/kl_coef": kl_coef,
@@ -262,7 +255,7 @@ def samples(prompts: Sequence[Prompt], rollout: Rollout, shown: int) -> list[dic
             "kl_nats": float(kl[i]),
             "tokens": int(rollout.mask[i].sum()),
             "finished": bool(rollout.finished[i]),
-            **({} if rollout.judged is None else {"judge_score": rollout.judged[i]}),
+            **({} if rollout.judge_scores is None else {"judge_score": rollout.judge_scores[i]}),
         }
         for i in range(min(shown, len(prompts)))
     ]

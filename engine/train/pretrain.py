@@ -1,87 +1,55 @@
-"""The base model: next-token prediction on plain text and exchanges, every token a target."""
+"""The base model: next-token prediction on plain text and exchanges, with a loss on every token."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from engine.core.config import PretrainConfig
 from engine.core.events import EvalCompleted, Event, StageStarted, StepCompleted
+from engine.data.records import TrainingRows
 from engine.model.batching import EpochBatches, Example, collate
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
 from engine.train.likelihood import bits_per_byte, text_bytes, token_losses, total_loss
-from engine.train.optimizer import apply_gradients, check_finite, optimisers, schedule
-from engine.train.saver import Saver
+from engine.train.optimizer import descend, optimizers_for
+from engine.train.saver import StageLoop, Trained
 
 
 def train_base(
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    examples: Sequence[Example],
-    validation: Sequence[Example],
-    config: PretrainConfig,
-    *,
-    seed: int,
-    steps: int,
-    saver: Saver,
-    should_stop: Callable[[], bool],
+    model: LanguageModel, tokenizer: Tokenizer, data: TrainingRows[Example], config: PretrainConfig, loop: StageLoop
 ) -> Iterator[Event]:
-    """Train `model` in place from scratch or from the saver's last state; yields the stage's events.
+    """Trains `model` in place, from scratch or from the last saved state; yields the stage's events.
 
     Raises: DivergedError on a loss or gradient that is not finite.
     """
-    c, device = config, model.model.embed_tokens.weight.device
-    optimizers = optimisers(model, c)
-    saver.model, saver.tokenizer, saver.optimizers, saver.steps = model, tokenizer, optimizers, steps
-    start = saver.resume()
-    batches = EpochBatches([len(example.ids) for example in examples], seed, "pretrain/data", tokens=c.batch_tokens)
-    yield StageStarted("pretrain", steps, described(model, tokenizer, examples, validation))
-    measured: dict[str, float] = {}
-    for step in range(start + 1, steps + 1):
+    device, optimizers = model.model.embed_tokens.weight.device, optimizers_for(model, config)
+    numbers, metrics = {"tokens": 0}, dict[str, float]()
+    remaining = loop.resume(Trained(model, tokenizer, optimizers), numbers)
+    # Rows of like length share a batch, so that little of the token budget is spent on padding.
+    lengths = [len(example.ids) for example in data.train]
+    batches = EpochBatches(lengths, loop.seed, "pretrain/data", tokens=config.batch_tokens)
+    about = {"rows": len(data.train), "validation": len(data.validation), "vocabulary": tokenizer.size}
+    yield StageStarted("pretrain", loop.steps, {"parameters": parameter_count(model), **about})
+    for step in remaining:
         began = time.perf_counter()
-        batch = collate([examples[i] for i in batches[step - 1]], tokenizer.pad_id, device)
-        loss = token_losses(model, batch).mean()
-        check_finite(loss, "the pretraining loss", step)
-        loss.backward()
-        share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
-        norm = apply_gradients(optimizers, model.parameters(), share, c.max_grad_norm, step)
-        tokens = float(batch.lengths.sum())
-        saver.numbers["tokens"] = saver.numbers.get("tokens", 0) + int(tokens)
-        yield StepCompleted(
-            "pretrain",
-            step,
-            {
-                "pretrain/loss": loss.item(),
-                "pretrain/lr": c.lr * share,
-                "pretrain/grad_norm": norm,
-                "pretrain/tokens": saver.numbers["tokens"],
-                "pretrain/step_s": time.perf_counter() - began,
-            },
-        )
-        if step % c.eval_every == 0 or step == steps:
-            measured = held_out(model, tokenizer, validation) | {"pretrain/tokens": saver.numbers["tokens"]}
-            yield EvalCompleted("pretrain", step, measured)
-        stop = should_stop()
-        if step < steps and (stop or saver.due(step)):
-            yield from saver.save(step)
-            if stop:
-                return
-    yield from saver.finish(steps, measured)
+        batch = collate([data.train[i] for i in batches[step - 1]], tokenizer.pad_id, device)
+        loss = token_losses(model, batch).mean()  # (N,) to a scalar: nats a token
+        taken = descend(loss, "the pretraining loss", model, optimizers, config, step, loop.steps)
+        numbers["tokens"] += int(batch.lengths.sum())
+        own = taken | {"tokens": numbers["tokens"], "step_s": time.perf_counter() - began}
+        yield StepCompleted("pretrain", step, {f"pretrain/{name}": value for name, value in own.items()})
+        if step % config.eval_every == 0 or step == loop.steps:
+            metrics = validation_metrics(model, tokenizer, data.validation) | {"pretrain/tokens": numbers["tokens"]}
+            yield EvalCompleted("pretrain", step, metrics)
+        if (yield from loop.end_step(step)):
+            return
+    yield from loop.saver.finish(loop.steps, metrics)
 
 
-def described(
-    model: LanguageModel, tokenizer: Tokenizer, examples: Sequence[Example], validation: Sequence[Example]
-) -> dict[str, int]:
-    """What a person may want to know first; the vocabulary is the embedding table's size."""
-    return {
-        "parameters": parameter_count(model),
-        "rows": len(examples),
-        "validation": len(validation),
-        "vocabulary": tokenizer.size,
-    }
+def validation_metrics(model: LanguageModel, tokenizer: Tokenizer, validation: Sequence[Example]) -> dict[str, float]:
+    """Loss per token and bits per byte on held-out rows; no bits per byte if their tokens decode to no text.
 
-
-def held_out(model: LanguageModel, tokenizer: Tokenizer, validation: Sequence[Example]) -> dict[str, float]:
-    """Loss a token and bits a byte on the held-out rows; the second is left out where their tokens spell no text."""
+    Bits per byte do not depend on how the tokenizer cuts text, so models of different vocabularies can be compared.
+    """
     nats, count = total_loss(model, validation, tokenizer.pad_id)
-    metrics, spelled = {"pretrain/validation_loss": nats / count}, text_bytes(validation, tokenizer)
-    return metrics | ({"pretrain/bits_per_byte": bits_per_byte(nats, spelled)} if spelled else {})
+    metrics, size = {"pretrain/validation_loss": nats / count}, text_bytes(validation, tokenizer)
+    return metrics | ({"pretrain/bits_per_byte": bits_per_byte(nats, size)} if size else {})

@@ -7,7 +7,7 @@ section 3.5 and appendix C.2 (bias); Ziegler et al. 2019 (gain).
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,17 +16,17 @@ from torch.nn.functional import softplus
 
 from engine.algorithms.losses import pairwise_loss
 from engine.core.config import RmConfig
-from engine.core.events import AlarmRaised, EvalCompleted, Event, StageStarted, StepCompleted
-from engine.data.records import Demonstration, Ranking
+from engine.core.events import AlarmRaised, EvalCompleted, Event, PhaseProgress, StageStarted, StepCompleted
+from engine.data.records import Demonstration, Ranking, TrainingRows
 from engine.model.batching import EpochBatches, pack_groups, shared_prefix_length
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer
-from engine.train.optimizer import apply_gradients, check_finite, optimisers, schedule
-from engine.train.saver import Saver
+from engine.train.optimizer import check_finite, descend, optimizers_for
+from engine.train.saver import StageLoop, Trained
 from engine.train.scoring import RewardModelScorer, score_rows
 
 SCORED_AT_ONCE = 48  # prompts with all their responses: large enough to fill the machine
-NORMALISING_RANKINGS = 500
+NORMALIZING_RANKINGS = 500
 CALIBRATION_BINS = 10
 
 
@@ -39,87 +39,96 @@ class RankedRows:
 
     @property
     def length(self) -> int:
-        """Ids that a forward reads: what the rows share once, and the rest of each."""
+        """Ids that a forward reads: the shared prefix once, and the rest of each row."""
         shared = shared_prefix_length(self.rows)
         return shared + sum(len(row) - shared for row in self.rows)
 
 
-def train_rm(
-    model: ScalarModel,
-    tokenizer: Tokenizer,
-    rankings: Sequence[Ranking],
-    pretraining: Sequence[Ranking],
-    validation: Sequence[Ranking],
-    demonstrations: Sequence[Demonstration],
-    config: RmConfig,
-    *,
-    left_out: Mapping[str, int],
-    seed: int,
-    steps: int,
-    saver: Saver,
-    should_stop: Callable[[], bool],
-    warning: str = "",
-) -> Iterator[Event]:
-    """Train `model` in place; yields the stage's events.
+@dataclass(frozen=True)
+class RewardData:
+    """What a reward model learns from: rankings, pairs to pretrain it on, and demonstrations that set its zero."""
 
-    `pretraining` pairs are trained on once, before the rankings (Askell et al. 2021, preference model pretraining).
-    `demonstrations` set the bias, they are not trained on. `left_out` counts the rankings that are not used, by reason;
-    `warning` says before the first step that they are too few, where they are.
+    rankings: TrainingRows[Ranking]
+    pretraining: Sequence[Ranking]
+    demonstrations: Sequence[Demonstration]
+
+
+def train_rm(
+    model: ScalarModel, tokenizer: Tokenizer, data: RewardData, config: RmConfig, loop: StageLoop, warning: str = ""
+) -> Iterator[Event]:
+    """Trains `model` in place; yields the stage's events. A `warning` that data are few comes before the first step.
+
+    Pretraining pairs are trained on once, before the rankings (Askell et al. 2021, preference model pretraining);
+    demonstrations set the bias and are not trained on.
 
     Raises: DivergedError on a loss or gradient that is not finite.
     """
-    c, device = config, model.score.weight.device
-    optimizers = optimisers(model, c)
-    saver.model, saver.tokenizer, saver.optimizers, saver.steps = model, tokenizer, optimizers, steps
-    start = saver.resume()
-    context, first = model.architecture.context, pretraining_steps(len(pretraining), c)
-    lesson = Lesson(ranked_rows(rankings, tokenizer, context), seed, "rm/data", c.batch)
-    opening = (
-        Lesson(ranked_rows(pretraining, tokenizer, context), seed, "rm/marked", c.pretraining_batch)
-        if pretraining
-        else lesson
-    )
-    about = {
-        "rankings": len(rankings),
-        "pretraining_pairs": len(pretraining),
-        "validation": len(validation),
-        **left_out,
-    }
-    yield StageStarted("rm", steps, about)
-    if warning and start == 0:
+    c, device, optimizers, rankings = config, model.score.weight.device, optimizers_for(model, config), data.rankings
+    remaining = loop.resume(Trained(model, tokenizer, optimizers), {})
+    first = pretraining_steps(len(data.pretraining), c)
+    batches = RankedBatches(model, tokenizer, rankings.train, loop.seed, "rm/data", c.batch)
+    if data.pretraining:
+        pairs = RankedBatches(model, tokenizer, data.pretraining, loop.seed, "rm/marked", c.pretraining_batch)
+    counts = {"rankings": len(rankings.train), "pretraining_pairs": len(data.pretraining)}
+    yield StageStarted("rm", loop.steps, counts | {"validation": len(rankings.validation), **rankings.left_out})
+    if warning and remaining.start == 1:
         yield AlarmRaised("rm", 1, "few_passes", warning)
-    for step in range(start + 1, steps + 1):
+    for step in remaining:
         began = time.perf_counter()
-        items = opening.batch(step) if step <= first else lesson.batch(step - first)
+        items = pairs.at(step) if step <= first else batches.at(step - first)
         loss, accuracy = batch_loss(model, items, tokenizer.pad_id, device, c.center_coef)
-        check_finite(loss, "the reward model's loss", step)
-        loss.backward()
-        share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
-        norm = apply_gradients(optimizers, model.parameters(), share, c.max_grad_norm, step)
-        seconds = time.perf_counter() - began
-        metrics = {"rm/loss": loss.item(), "rm/accuracy": accuracy, "rm/lr": c.lr * share, "rm/grad_norm": norm}
-        yield StepCompleted("rm", step, metrics | {"rm/step_s": seconds})
-        if validation and (step % c.eval_every == 0 or step == steps):
-            yield EvalCompleted("rm", step, {"rm/validation_accuracy": accuracy_of(model, tokenizer, validation)})
-        stop = should_stop()
-        if step < steps and (stop or saver.due(step)):
-            yield from saver.save(step)
-            if stop:
-                return
-    gain = normalise(model, tokenizer, rankings, demonstrations)
-    check_finite(torch.tensor(gain), "the spread of the reward model's scores", steps)
-    yield from saver.finish(steps, held_out(model, tokenizer, validation, gain))
+        taken = descend(loss, "the reward model's loss", model, optimizers, c, step, loop.steps)
+        own = taken | {"accuracy": accuracy, "step_s": time.perf_counter() - began}
+        yield StepCompleted("rm", step, {f"rm/{name}": value for name, value in own.items()})
+        if rankings.validation and (step % c.eval_every == 0 or step == loop.steps):
+            held_out = accuracy_of(model, tokenizer, rankings.validation)
+            yield EvalCompleted("rm", step, {"rm/validation_accuracy": held_out})
+        if (yield from loop.end_step(step)):
+            return
+    metrics = yield from normalize_and_validate(model, tokenizer, data, loop)
+    if metrics is None:
+        yield from loop.saver.save(loop.steps)  # a later command resumes here, before the normalization
+    else:
+        yield from loop.saver.finish(loop.steps, metrics)
 
 
-class Lesson:
-    """Rankings in batches, by step."""
+def normalize_and_validate(
+    model: ScalarModel, tokenizer: Tokenizer, data: RewardData, loop: StageLoop
+) -> Generator[Event, None, dict[str, float] | None]:
+    """Sets gain and bias, then measures on held-out rankings; yields its progress and returns the final metrics.
 
-    def __init__(self, rows: Sequence[RankedRows], seed: int, stream: str, batch: int):
-        self._rows = rows
-        self._batches = EpochBatches([item.length for item in rows], seed, stream, rows=batch)
+    Where it is asked to stop, it leaves the model as it was and returns None.
+    """
+    some, validation = data.rankings.train[:NORMALIZING_RANKINGS], data.rankings.validation
+    total = math.ceil(len(some) / SCORED_AT_ONCE) + math.ceil(len(validation) / SCORED_AT_ONCE)
+    scores: list[list[float]] = [[] for _ in some]
+    held_out: list[list[float]] = [[] for _ in validation]
+    weight, bias, gain, done = model.score.weight.detach().clone(), model.bias.clone(), math.nan, 0
+    for phase, rankings, found in (("normalization", some, scores), ("validation", validation, held_out)):
+        if phase == "validation":
+            gain = normalize(model, tokenizer, scores, data.demonstrations)
+            check_finite(torch.tensor(gain), "the spread of the reward model's scores", loop.steps)
+        for _ in score_blocks(model, tokenizer, rankings, found):
+            done += 1
+            yield PhaseProgress("rm", phase, done, total)
+            if loop.should_stop():
+                model.score.weight.data.copy_(weight)
+                model.bias.copy_(bias)
+                return None
+    return ranking_metrics(held_out, validation, gain)
 
-    def batch(self, step: int) -> list[RankedRows]:
-        """The rankings of `step`, from 1; steps are asked for in rising order."""
+
+class RankedBatches:
+    """Rankings as ids, in batches by step, reshuffled each epoch."""
+
+    def __init__(
+        self, model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking], seed: int, stream: str, batch: int
+    ):
+        self._rows = ranked_rows(rankings, tokenizer, model.architecture.context)
+        self._batches = EpochBatches([item.length for item in self._rows], seed, stream, rows=batch)
+
+    def at(self, step: int) -> list[RankedRows]:
+        """The batch of `step`, counted from 1."""
         return [self._rows[i] for i in self._batches[step - 1]]
 
 
@@ -140,13 +149,15 @@ def ranked_rows(rankings: Sequence[Ranking], tokenizer: Tokenizer, context: int)
 def batch_loss(
     model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device, center_coef: float
 ) -> tuple[Tensor, float]:
-    """Mean over prompts of the pairwise loss, and the share of untied pairs ordered as ranked.
+    """The mean over prompts of the pairwise loss, and the share of untied pairs ordered as ranked.
 
-    Pairs leave the level of a prompt's scores free; `center_coef` times its square holds it near 0, which PPO's value
-    network would otherwise have to learn. Source: Eisenstein et al. 2023, section 2 (on all K responses, not on two).
+    Pairs leave the level of a prompt's scores free; `center_coef` times its square keeps it near 0, or PPO's value
+    network would have to learn it. Source: Eisenstein et al. 2023, section 2 (on all K responses instead of two).
     """
     scores = row_scores(model, items, pad, device)
     losses, right, pairs, first = [], 0, 0, 0
+    # All pairs of a prompt are one element (Ouyang et al. 2022, section 3.5). As separate elements, each response would
+    # take part in K - 1 updates an epoch, and the model would overfit within the first.
     for item in items:
         own = scores[first : first + len(item.rows)]
         ranks = torch.tensor(item.ranks, device=device)
@@ -163,33 +174,41 @@ def row_scores(model: ScalarModel, items: Sequence[RankedRows], pad: int, device
     return model.scores_at(packed.tokens, packed.layout, packed.ends)
 
 
-@torch.no_grad()
 def ranking_scores(model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> list[list[float]]:
     """Scores of every response of every ranking."""
+    scores: list[list[float]] = [[] for _ in rankings]
+    for _ in score_blocks(model, tokenizer, rankings, scores):
+        pass
+    return scores
+
+
+@torch.no_grad()
+def score_blocks(
+    model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking], scores: list[list[float]]
+) -> Iterator[None]:
+    """Fills `scores` with those of every response, SCORED_AT_ONCE rankings of like length between two yields."""
     items = ranked_rows(rankings, tokenizer, model.architecture.context)
     order = sorted(range(len(items)), key=lambda i: items[i].length)
-    scores: list[list[float]] = [[] for _ in items]
     for start in range(0, len(order), SCORED_AT_ONCE):
         chosen = order[start : start + SCORED_AT_ONCE]
         flat = iter(row_scores(model, [items[i] for i in chosen], tokenizer.pad_id, model.score.weight.device).tolist())
         for i in chosen:
             scores[i] = [next(flat) for _ in items[i].rows]
-    return scores
+        yield
 
 
 def accuracy_of(model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> float:
-    """Share of untied pairs that the model orders as the labelers did; an equal score is half right."""
-    return share_right(scored_pairs(model, tokenizer, rankings))
+    """Share of untied pairs that the model orders as the labelers did; an equal score counts half."""
+    return share_right(scored_pairs(ranking_scores(model, tokenizer, rankings), rankings))
 
 
-def scored_pairs(model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> list[tuple[float, float]]:
+def scored_pairs(scores: Sequence[Sequence[float]], rankings: Sequence[Ranking]) -> list[tuple[float, float]]:
     """The scores of every untied pair, the preferred response's first."""
-    scored = zip(ranking_scores(model, tokenizer, rankings), rankings, strict=True)
-    return [(own[a], own[b]) for own, ranking in scored for a, b in ranking.pairs()]
+    return [(own[a], own[b]) for own, ranking in zip(scores, rankings, strict=True) for a, b in ranking.pairs()]
 
 
 def longer_baseline(rankings: Sequence[Ranking]) -> float:
-    """The accuracy of preferring the longer response, in characters: what a reward model must beat."""
+    """The accuracy of always preferring the longer response, in characters, which a reward model must beat."""
     return share_right([(len(r.responses[a]), len(r.responses[b])) for r in rankings for a, b in r.pairs()])
 
 
@@ -200,9 +219,9 @@ def share_right(pairs: Sequence[tuple[float, float]]) -> float:
     return sum(1.0 if chosen > rejected else 0.5 * (chosen == rejected) for chosen, rejected in pairs) / len(pairs)
 
 
-def held_out(model: ScalarModel, tokenizer: Tokenizer, validation: Sequence[Ranking], gain: float) -> dict[str, float]:
-    """Accuracy on held-out rankings beside the longer-wins baseline, loss and calibration at `gain` logits a score."""
-    pairs = scored_pairs(model, tokenizer, validation)
+def ranking_metrics(scores: Sequence[Sequence[float]], validation: Sequence[Ranking], gain: float) -> dict[str, float]:
+    """Held-out accuracy and its length baseline, loss and calibration at `gain` logits per unit of score."""
+    pairs = scored_pairs(scores, validation)
     if not pairs:
         return {"rm/gain": gain}
     margins = [gain * (chosen - rejected) for chosen, rejected in pairs]
@@ -216,10 +235,11 @@ def held_out(model: ScalarModel, tokenizer: Tokenizer, validation: Sequence[Rank
 
 
 def calibration_error(margins: Sequence[float]) -> float:
-    """How far predicted chances are from what happened, 0 to 1; `margins` are logits of preferred less rejected.
+    """How far predicted probabilities are from the outcomes, 0 to 1; `margins` are logits, preferred minus rejected.
 
-    A pair's predicted chance is that of the response with the higher score, so it lies in .5 to 1; in each tenth of
-    that range the mean is compared with the share that was right. Source: Guo et al. 2017, expected calibration error.
+    A pair's predicted probability is that of the response with the higher score, so it is between .5 and 1; in each
+    tenth of that range the mean is compared with the share that was right. Source: Guo et al. 2017, expected
+    calibration error.
     """
     bins: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for margin in margins:
@@ -231,20 +251,23 @@ def calibration_error(margins: Sequence[float]) -> float:
 
 
 @torch.no_grad()
-def normalise(
-    model: ScalarModel, tokenizer: Tokenizer, rankings: Sequence[Ranking], demonstrations: Sequence[Demonstration]
+def normalize(
+    model: ScalarModel,
+    tokenizer: Tokenizer,
+    scores: Sequence[Sequence[float]],
+    demonstrations: Sequence[Demonstration],
 ) -> float:
-    """Fold the gain into the head so that the first rankings' responses vary by 1, then set the bias by demonstrations.
+    """Folds the gain into the head so that `scores`, the model's own, vary by 1, then sets the bias by demonstrations.
 
     Returns the gain: the logits that a score of 1 now stands for.
     """
-    some = rankings[:NORMALISING_RANKINGS]
-    scores = torch.tensor([score for own in ranking_scores(model, tokenizer, some) for score in own])
-    gain = float(scores.std(correction=0).clamp(min=1e-6))
+    # The pairwise loss only sees differences, so training leaves the scale and zero of the scores to chance. PPO adds
+    # them to a KL penalty in nats: with variance 1, one kl_coef means the same for every reward model.
+    gain = float(torch.tensor([score for own in scores for score in own]).std(correction=0).clamp(min=1e-6))
     model.score.weight.div_(gain)
     model.bias.zero_()
     if demonstrations:
         scorer = RewardModelScorer(model, tokenizer)
         own = scorer.score([row.prompt for row in demonstrations], [row.response for row in demonstrations])
-        model.bias.fill_(sum(own) / len(own))
+        model.bias.fill_(sum(own) / len(own))  # demonstrations average 0 (Ouyang et al. 2022, C.2)
     return gain

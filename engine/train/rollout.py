@@ -1,4 +1,4 @@
-"""One rollout: a batch of episodes with all that is computed before the update, and how it is collected.
+"""One rollout: a batch of episodes with everything that is computed before the update, and how it is collected.
 
 Everything after generation is response-aligned (B,R) under one mask. Old log-probabilities come from the function that
 training uses, never from the sampler, so that the first minibatch has ratio 1.
@@ -13,8 +13,7 @@ from torch import Tensor
 from engine.algorithms.logprobs import entropy, response_hidden, token_logprobs
 from engine.data.records import Prompt
 from engine.model.heads import ScalarModel
-from engine.model.randomness import generator
-from engine.model.sampling import Sampling, generate, left_pad
+from engine.model.sampling import Sampling, generate, generator, left_pad
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
 from engine.train.likelihood import LOGITS_AT_ONCE
@@ -56,10 +55,26 @@ class Episodes:
 
 
 @dataclass(frozen=True)
+class Actors:
+    """Who takes part in PPO: the two networks that learn, and what they are compared with.
+
+    `reference` is the frozen policy of the KL penalty. `scorer` scores whole responses. `judge` only watches, for an
+    alert where its scores fall while the scorer's rise. `tokenizer` is that of policy and reference.
+    """
+
+    policy: LanguageModel
+    reference: LanguageModel
+    value: ScalarModel
+    scorer: Scorer
+    tokenizer: Tokenizer
+    judge: Scorer | None = None
+
+
+@dataclass(frozen=True)
 class Rollout:
     """Episodes with what PPO needs of them. All (B,R) in nats or score units, except scores and finished (B,).
 
-    `judged` are the scores of a judge that only watches, one a response, None where nobody does.
+    `judge_scores` has one score a response, None without a judge.
     """
 
     episodes: Episodes
@@ -70,7 +85,7 @@ class Rollout:
     values: Tensor
     scores: Tensor
     finished: Tensor
-    judged: list[float] | None = None
+    judge_scores: list[float] | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -87,7 +102,7 @@ def draw_episodes(
     stream: str,
     step: int = 0,
 ) -> Episodes:
-    """One sampled response for each prompt; the draws follow from (seed, stream, step) and the row's place alone."""
+    """One sampled response per prompt; the draws depend only on (seed, stream, step) and the row's position."""
     device = policy.model.embed_tokens.weight.device
     ids, mask = left_pad(tokenizer.encode_prompts(prompts), tokenizer.pad_id)
     uniforms = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator(seed, stream, step))
@@ -97,7 +112,7 @@ def draw_episodes(
 
 
 def response_texts(episodes: Episodes, tokenizer: Tokenizer) -> list[str]:
-    """The text of each response, without EOS and other special tokens, as it goes on from its prompt."""
+    """The text of each response as it continues its prompt, without EOS and other special tokens."""
     pairs = zip(episodes.responses.tolist(), episodes.response_mask.sum(1).tolist(), strict=True)
     return tokenizer.decode_responses([row[:length] for row, length in pairs])
 
@@ -111,7 +126,7 @@ def ended(episodes: Episodes, eos: int) -> Tensor:
 def response_logprobs(policy: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
     """Log-probabilities (B,R) in nats of the responses; 0 in the padding. Gradient flows.
 
-    The unembedding is applied to real response positions alone: no (B,T,V) tensor is made.
+    The unembedding is applied to real response positions only: no (B,T,V) tensor is made.
     """
     return _of_response_tokens(policy, episodes, lambda logits, tokens: token_logprobs(logits, tokens, temperature))
 
@@ -141,14 +156,14 @@ def _of_response_tokens(
 
 
 def response_values(model: ScalarModel, episodes: Episodes) -> Tensor:
-    """Values (B,R), each the value before its token; whatever in the padding. Gradient flows."""
+    """Values (B,R), each the value before its token; undefined in the padding. Gradient flows."""
     tokens, mask = episodes.joined()
     return response_hidden(model(tokens, mask).unsqueeze(-1), episodes.response_mask.size(1)).squeeze(-1)
 
 
 @torch.no_grad()
 def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) -> Tensor:
-    """`compute`, (B,R) or (B,R,n), over all episodes in blocks of like length, put back in order; 0 in the padding."""
+    """`compute`, (B,R) or (B,R,n), for all episodes in blocks of like length, back in order; 0 in the padding."""
     result: Tensor | None = None
     order = (episodes.response_mask.sum(1) + episodes.prompt_mask.sum(1)).argsort(stable=True)
     for index in order.split(NO_GRADIENT_ROWS):
@@ -162,29 +177,22 @@ def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) 
     return result
 
 
-def measure(
-    policy: LanguageModel,
-    reference: LanguageModel,
-    value_model: ScalarModel,
-    scorer: Scorer,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    episodes: Episodes,
-    temperature: float,
-    judge: Scorer | None = None,
-) -> Rollout:
+def measure(actors: Actors, prompts: Sequence[Prompt], episodes: Episodes, temperature: float) -> Rollout:
     """The rollout of `episodes`: log-probabilities of policy and reference, values, the scorer's and judge's scores."""
-    texts = response_texts(episodes, tokenizer)
-    scores = torch.tensor(scorer.score(prompts, texts), dtype=torch.float32, device=episodes.prompts.device)
-    own = without_gradient(lambda block: logprobs_and_entropy(policy, block, temperature), episodes)
+    texts = response_texts(episodes, actors.tokenizer)
+    # A scorer reads text, not ids: a reward model may have another tokenizer, and `slmctl score` gives the same number.
+    scores = torch.tensor(actors.scorer.score(prompts, texts), dtype=torch.float32, device=episodes.prompts.device)
+    # The sampler's log-probabilities would differ by rounding (a cache, another batch layout), and PPO's ratio would
+    # not start at 1. So the old ones come from a pass of the function that the update differentiates.
+    own = without_gradient(lambda block: logprobs_and_entropy(actors.policy, block, temperature), episodes)  # (B,R,2)
     return Rollout(
         episodes=episodes,
         texts=texts,
         logprobs=own[..., 0],
         entropy=own[..., 1],
-        ref_logprobs=without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes),
-        values=without_gradient(lambda block: response_values(value_model, block), episodes),
+        ref_logprobs=without_gradient(lambda block: response_logprobs(actors.reference, block, temperature), episodes),
+        values=without_gradient(lambda block: response_values(actors.value, block), episodes),
         scores=scores,
-        finished=ended(episodes, tokenizer.eos_id),
-        judged=None if judge is None else judge.score(prompts, texts),
+        finished=ended(episodes, actors.tokenizer.eos_id),
+        judge_scores=None if actors.judge is None else actors.judge.score(prompts, texts),
     )

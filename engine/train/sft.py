@@ -5,60 +5,43 @@ reward-model score instead; here no reward model exists yet.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from engine.core.config import SftConfig
 from engine.core.events import EvalCompleted, Event, StageStarted, StepCompleted
+from engine.data.records import TrainingRows
 from engine.model.batching import EpochBatches, Example, collate
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
 from engine.train.likelihood import mean_loss, token_losses
-from engine.train.optimizer import apply_gradients, check_finite, optimisers, schedule
-from engine.train.saver import Saver
+from engine.train.optimizer import descend, optimizers_for
+from engine.train.saver import StageLoop, Trained
 
 
 def train_sft(
-    policy: LanguageModel,
-    tokenizer: Tokenizer,
-    examples: Sequence[Example],
-    validation: Sequence[Example],
-    config: SftConfig,
-    *,
-    left_out: Mapping[str, int],
-    seed: int,
-    steps: int,
-    saver: Saver,
-    should_stop: Callable[[], bool],
+    policy: LanguageModel, tokenizer: Tokenizer, data: TrainingRows[Example], config: SftConfig, loop: StageLoop
 ) -> Iterator[Event]:
-    """Fine-tune `policy` in place; yields the stage's events. `left_out` counts the rows that are not used, by reason.
+    """Fine-tunes `policy` in place; yields the stage's events.
 
     Raises: DivergedError on a loss or gradient that is not finite.
     """
-    c, device = config, policy.model.embed_tokens.weight.device
-    optimizers = optimisers(policy, c)
-    saver.model, saver.tokenizer, saver.optimizers, saver.steps = policy, tokenizer, optimizers, steps
-    start = saver.resume()
-    batches = EpochBatches([len(example.ids) for example in examples], seed, "sft/data", rows=c.batch)
-    about = {"demonstrations": len(examples), "validation": len(validation), **left_out}
-    yield StageStarted("sft", steps, about)
-    for step in range(start + 1, steps + 1):
+    device, optimizers = policy.model.embed_tokens.weight.device, optimizers_for(policy, config)
+    remaining = loop.resume(Trained(policy, tokenizer, optimizers), {})
+    batches = EpochBatches([len(example.ids) for example in data.train], loop.seed, "sft/data", rows=config.batch)
+    about = {"demonstrations": len(data.train), "validation": len(data.validation), **data.left_out}
+    yield StageStarted("sft", loop.steps, about)
+    for step in remaining:
         began = time.perf_counter()
-        batch = collate([examples[i] for i in batches[step - 1]], tokenizer.pad_id, device)
+        batch = collate([data.train[i] for i in batches[step - 1]], tokenizer.pad_id, device)
+        # The loss mask leaves prompts out: the policy is to answer questions, not to learn to ask them.
         loss = token_losses(policy, batch).mean()
-        check_finite(loss, "the SFT loss", step)
-        loss.backward()
-        share = schedule(step, steps, c.warmup_steps, c.min_lr_ratio)
-        norm = apply_gradients(optimizers, policy.parameters(), share, c.max_grad_norm, step)
-        seconds = time.perf_counter() - began
-        metrics = {"sft/loss": loss.item(), "sft/lr": c.lr * share, "sft/grad_norm": norm, "sft/step_s": seconds}
-        yield StepCompleted("sft", step, metrics)
-        if step % c.eval_every == 0 or step == steps:
-            held_out = mean_loss(policy, validation, tokenizer.pad_id)
-            yield EvalCompleted("sft", step, {"sft/validation_loss": held_out})
-            saver.offer(step, held_out, {"sft/validation_loss": held_out})
-        stop = should_stop()
-        if step < steps and (stop or saver.due(step)):
-            yield from saver.save(step)
-            if stop:
-                return
-    yield from saver.finish_best()
+        taken = descend(loss, "the SFT loss", policy, optimizers, config, step, loop.steps)
+        own = taken | {"step_s": time.perf_counter() - began}
+        yield StepCompleted("sft", step, {f"sft/{name}": value for name, value in own.items()})
+        if step % config.eval_every == 0 or step == loop.steps:
+            metrics = {"sft/validation_loss": mean_loss(policy, data.validation, tokenizer.pad_id)}
+            yield EvalCompleted("sft", step, metrics)
+            loop.saver.offer(step, metrics["sft/validation_loss"], metrics)  # later epochs overfit: keep the best
+        if (yield from loop.end_step(step)):
+            return
+    yield from loop.saver.finish_best()

@@ -1,6 +1,6 @@
-"""Judging: win rate with its Wilson interval, KL, length, diversity, and the reward model's accuracy and ceiling.
+"""Comparing policies: win rate with its Wilson interval, KL, length, diversity; a reward model's accuracy and ceiling.
 
-Functions here take models and text and return plain numbers; what a run's evaluation asks of them is judging.py's job.
+Functions here take models and text and return plain numbers; the evaluation of a run is in evaluation.py.
 """
 
 import math
@@ -28,7 +28,7 @@ COMPONENTS = ("utility", "helpful", "honest", "harmless", "courteous", "concise"
 
 @dataclass(frozen=True)
 class Answers:
-    """One response a prompt: text, tokens through EOS, whether it ended, and KL to a reference in nats if measured."""
+    """One response per prompt: text, tokens through EOS, whether it ended, and KL to a reference, if measured."""
 
     texts: list[str]
     tokens: list[int]
@@ -37,7 +37,7 @@ class Answers:
 
     @property
     def length_mean(self) -> float:
-        """Mean tokens a response."""
+        """Mean tokens per response."""
         return fmean(self.tokens)
 
 
@@ -87,7 +87,7 @@ def answer(
     batch: int,
     reference: LanguageModel | None = None,
 ) -> Answers:
-    """One sampled response a prompt, with the KL to `reference` of each if one is given (same tokenizer)."""
+    """One sampled response per prompt, with the KL of each to `reference` if one is given (same tokenizer)."""
     texts: list[str] = []
     tokens: list[int] = []
     finished: list[bool] = []
@@ -111,7 +111,7 @@ def episode_kl(policy: LanguageModel, reference: LanguageModel, episodes: Episod
 
 
 def win_rate(scores: Sequence[float], against: Sequence[float], tie_margin: float) -> WinRate:
-    """How often `scores` beat those `against`, pair by pair; nearer than `tie_margin` is a tie."""
+    """How often `scores` beat those `against`, pair by pair; a difference up to `tie_margin` is a tie."""
     verdicts = Counter(verdict(own, other, tie_margin) for own, other in zip(scores, against, strict=True))
     return WinRate(verdicts["win"], verdicts["tie"], verdicts["loss"])
 
@@ -130,7 +130,7 @@ def distinct_2(texts: Sequence[str]) -> float:
 
 
 def best_of(scorer: Scorer, prompts: Sequence[Prompt], drawn: Sequence[Answers]) -> list[int]:
-    """For each prompt, which of the `drawn` answers the scorer likes best."""
+    """For each prompt, the index of the answer among `drawn` with the highest score."""
     scores = [scorer.score(prompts, answers.texts) for answers in drawn]
     return [max(range(len(drawn)), key=lambda k: scores[k][i]) for i in range(len(prompts))]
 

@@ -17,6 +17,7 @@ from engine.core.events import (
     ControlAcknowledged,
     EvalCompleted,
     Event,
+    PhaseProgress,
     RunPaused,
     RunResumed,
     StageFinished,
@@ -101,6 +102,10 @@ class LineReporter:
                 f"{event.stage} {event.step}/{progress.pace.steps}  {progress.headline()}  {progress.time_left()}"
             )
             self._last_at = event.at
+        elif isinstance(event, PhaseProgress):
+            if event.at - self._last_at >= self._every_s:
+                self._write(f"{event.stage} {event.phase} {event.done}/{event.total}")
+                self._last_at = event.at
         elif line := progress.note(event):
             self._last_at = event.at
             self._write(line)

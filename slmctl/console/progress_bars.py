@@ -4,7 +4,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from engine.core.events import ControlAcknowledged, Event, StageFinished, StageStarted, StepCompleted
+from engine.core.events import ControlAcknowledged, Event, PhaseProgress, StageFinished, StageStarted, StepCompleted
 from slmctl.console.progress import StageProgress
 
 NARROWEST, WIDEST = 4, 24
@@ -35,6 +35,9 @@ class BarReporter:
             self._bars[event.stage] = self._progress.add_task(event.stage, total=event.steps, headline="", time_left="")
         elif isinstance(event, (StepCompleted, StageFinished)) and event.stage in self._bars:
             self._move(event)
+        elif isinstance(event, PhaseProgress) and event.stage in self._bars:
+            left = f"{event.phase} {event.done}/{event.total}"
+            self._progress.update(self._bars[event.stage], time_left=left)
         elif line := self._stage.note(event):
             self._console.print(Text(line))
         if isinstance(event, ControlAcknowledged) and self._stage.pace.stage in self._bars:

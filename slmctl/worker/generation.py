@@ -14,8 +14,7 @@ from torch import Tensor
 from engine.algorithms.kl import k1
 from engine.core.errors import ConfigError
 from engine.model.heads import ScalarModel
-from engine.model.randomness import generator
-from engine.model.sampling import Sampling, left_pad
+from engine.model.sampling import Sampling, generator, left_pad
 from engine.model.transformer import LanguageModel
 from engine.run.inference import Policy
 from engine.train.rollout import Episodes, response_logprobs, response_values, without_gradient

@@ -17,15 +17,15 @@ import torch
 from engine.core.config import PpoConfig, RmConfig, SftConfig
 from engine.core.events import Event, StepCompleted
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings
+from engine.data.records import TrainingRows
 from engine.model.batching import demonstration_examples
 from engine.model.heads import scalar_from
 from engine.model.pretrained import open_policy, open_scalar
-from engine.model.randomness import generator
-from engine.model.sampling import Sampling
+from engine.model.sampling import Sampling, generator
 from engine.train.ppo import train_ppo
-from engine.train.rm import train_rm
-from engine.train.rollout import draw_episodes
-from engine.train.saver import Saver
+from engine.train.rm import RewardData, train_rm
+from engine.train.rollout import Actors, draw_episodes
+from engine.train.saver import Saver, StageLoop
 from engine.train.scoring import RewardModelScorer
 from engine.train.sft import train_sft
 
@@ -46,12 +46,8 @@ class Asked:
     seed: int
     folder: Path
 
-    def saver(self, stage: str) -> Saver:
-        return Saver(stage, self.folder / stage, NEVER)
-
-
-def never() -> bool:
-    return False
+    def loop(self, stage: str) -> StageLoop:
+        return StageLoop(self.seed, self.steps, Saver(stage, self.folder / stage, NEVER), lambda: False)
 
 
 def sft(asked: Asked) -> Iterator[Event]:
@@ -59,37 +55,17 @@ def sft(asked: Asked) -> Iterator[Event]:
     rows = read_demonstrations(asked.workload / "sft.jsonl").records
     examples, _ = demonstration_examples(rows, tokenizer, policy.architecture.context)
     config = SftConfig(lr=LR, batch=ROWS["sft"], warmup_steps=0, eval_every=NEVER)
-    return train_sft(
-        policy,
-        tokenizer,
-        examples,
-        examples[:1],
-        config,
-        left_out={},
-        seed=asked.seed,
-        steps=asked.steps,
-        saver=asked.saver("sft"),
-        should_stop=never,
-    )
+    return train_sft(policy, tokenizer, TrainingRows(examples, examples[:1]), config, asked.loop("sft"))
 
 
 def rm(asked: Asked) -> Iterator[Event]:
     policy, tokenizer = open_policy(asked.policy)
     rankings = read_rankings(asked.workload / "prefs.jsonl").records
-    return train_rm(
-        scalar_from(policy.model, generator(asked.seed, "rm/head")),
-        tokenizer,
-        rankings,
-        [],
-        [],
-        read_demonstrations(asked.workload / "sft.jsonl").records[:1],
-        RmConfig(lr=LR, batch=ROWS["rm"], warmup_steps=0, eval_every=NEVER),
-        left_out={},
-        seed=asked.seed,
-        steps=asked.steps,
-        saver=asked.saver("rm"),
-        should_stop=never,
-    )
+    model = scalar_from(policy.model, generator(asked.seed, "rm/head"))
+    demonstrations = read_demonstrations(asked.workload / "sft.jsonl").records[:1]
+    config = RmConfig(lr=LR, batch=ROWS["rm"], warmup_steps=0, eval_every=NEVER)
+    data = RewardData(TrainingRows(rankings, []), [], demonstrations)
+    return train_rm(model, tokenizer, data, config, asked.loop("rm"))
 
 
 def ppo(asked: Asked) -> Iterator[Event]:
@@ -118,20 +94,9 @@ def ppo(asked: Asked) -> Iterator[Event]:
         stop_kl_nats=1e9,
         alert_kl_nats=1e9,
     )
-    return train_ppo(
-        policy,
-        reference,
-        value,
-        scorer,
-        tokenizer,
-        [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl").records],
-        config,
-        left_out={},
-        seed=asked.seed,
-        steps=asked.steps,
-        saver=asked.saver("ppo"),
-        should_stop=never,
-    )
+    prompts = [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl").records]
+    actors = Actors(policy, reference, value, scorer, tokenizer)
+    return train_ppo(actors, prompts, config, asked.loop("ppo"), {})
 
 
 def generate(asked: Asked) -> Iterator[Event]:

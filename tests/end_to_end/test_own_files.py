@@ -186,7 +186,7 @@ def test_a_text_too_short_to_validate_is_a_sentence(nursery: Nursery, tmp_path: 
     short = tmp_path / "short.txt"
     short.write_text("1")
     outcome = nursery.run(*arguments("short", "pretrain", "--data", str(short)))
-    assert outcome.code == 3 and "cannot be cut into one to train and one to validate" in outcome.err
+    assert outcome.code == 3 and "cannot be split into training and validation" in outcome.err
 
 
 def test_a_row_that_does_not_fit_is_named(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:

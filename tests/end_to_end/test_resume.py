@@ -251,7 +251,7 @@ def test_requests_of_a_screen_are_heeded_and_acknowledged(nursery: Nursery, refe
     assert nursery.finish().code == 130
     stopped = run.read_events()[-1]
     assert isinstance(stopped, RunPaused)
-    assert (stopped.reason, run.saved_steps("ppo")[-1]) == ("as was asked", stopped.step)
+    assert (stopped.reason, run.saved_steps("ppo")[-1]) == ("as requested", stopped.step)
 
 
 def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_for_its_end(
@@ -271,7 +271,7 @@ def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_fo
     wait_for(lambda: (read_status(run) or {}).get("state") == "paused", "the next heartbeat")
     make_request(run, "stop")
     assert nursery.finish().code == 130
-    assert untimed(run)[-1] == RunPaused("ppo", step, "as was asked")
+    assert untimed(run)[-1] == RunPaused("ppo", step, "as requested")
     assert [event.step for event in untimed(run) if isinstance(event, CheckpointSaved) and event.stage == "ppo"] == [
         step
     ]
@@ -346,4 +346,4 @@ def test_what_nobody_expected_leaves_its_traceback_in_the_runs_log(nursery: Nurs
     assert "Traceback" not in outcome.err
     last = run.read_events()[-1]
     assert isinstance(last, RunFailed)
-    assert "a bug of ours" in last.error
+    assert "internal error" in last.error

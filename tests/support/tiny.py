@@ -14,7 +14,7 @@ from engine.data.records import Prompt
 from engine.model.heads import ScalarModel, scalar_from
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import Architecture, LanguageModel, initialize
-from engine.train.saver import Saver
+from engine.train.saver import Saver, StageLoop
 from tests.support.paths import SHARED
 
 WORDS = ("red", "blue", "green", "one", "two", "three", "yes", "no", "why")
@@ -92,6 +92,19 @@ class WordScorer:
 def saver(directory: Path, stage: str, every: int = 1000) -> Saver:
     """A saver whose stage writes below `directory`."""
     return Saver(stage, directory / stage, every)
+
+
+def loop(
+    directory: Path,
+    stage: str,
+    steps: int,
+    seed: int,
+    *,
+    every: int = 1000,
+    should_stop: Callable[[], bool] | None = None,
+) -> StageLoop:
+    """The loop of a stage that writes below `directory`."""
+    return StageLoop(seed, steps, saver(directory, stage, every), should_stop or never)
 
 
 def never() -> bool:

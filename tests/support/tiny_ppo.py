@@ -15,16 +15,16 @@ from engine.core.events import Event
 from engine.model.heads import ScalarModel
 from engine.model.sampling import Sampling
 from engine.model.transformer import LanguageModel
-from engine.train.optimizer import optimisers
+from engine.train.optimizer import optimizers_for
 from engine.train.ppo import Learners, shaped_scores, train_ppo
-from engine.train.rollout import Rollout, draw_episodes, measure
+from engine.train.rollout import Actors, Rollout, draw_episodes, measure
 from tests.support.tiny import (
     PROMPTS,
     WordScorer,
     language_model,
+    loop,
     metrics_of,
     never,
-    saver,
     scalar_model,
     word_tokenizer,
 )
@@ -64,21 +64,8 @@ def train(
     every: int = 1000,
 ) -> Run:
     policy, value = language_model(), scalar_model()
-    events = train_ppo(
-        policy,
-        reference or language_model(),
-        value,
-        scorer or WordScorer(),
-        word_tokenizer(),
-        PROMPTS,
-        c,
-        left_out={},
-        seed=5,
-        steps=steps,
-        saver=saver(directory, "ppo", every),
-        should_stop=stop,
-        judge=judge,
-    )
+    actors = Actors(policy, reference or language_model(), value, scorer or WordScorer(), word_tokenizer(), judge)
+    events = train_ppo(actors, PROMPTS, c, loop(directory, "ppo", steps, 5, every=every, should_stop=stop), {})
     return Run(list(events), policy, value)
 
 
@@ -87,10 +74,11 @@ def collected(c: PpoConfig = CONFIG, seed: int = 0) -> tuple[Learners, Rollout, 
     policy, value = language_model(), scalar_model()
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
     episodes = draw_episodes(policy, word_tokenizer(), PROMPTS, sampling, seed, "test")
-    rollout = measure(policy, language_model(), value, WordScorer(), word_tokenizer(), PROMPTS, episodes, c.temperature)
+    actors = Actors(policy, language_model(), value, WordScorer(), word_tokenizer())
+    rollout = measure(actors, PROMPTS, episodes, c.temperature)
     rewards = token_rewards(shaped_scores(rollout, c), rollout.logprobs, rollout.ref_logprobs, rollout.mask, c.kl_coef)
     advantages, returns = gae(rewards, rollout.values, rollout.mask, c.gamma, c.lam)
-    learners = Learners(policy, value, optimisers(policy, c), optimisers(value, c, c.value_lr))
+    learners = Learners(policy, value, optimizers_for(policy, c), optimizers_for(value, c, c.value_lr))
     return learners, rollout, whiten(advantages, rollout.mask), returns
 
 

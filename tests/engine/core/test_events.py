@@ -20,6 +20,7 @@ EXAMPLES: list[Event] = [
     events.RunFailed("rm", "the loss became nan", 5.0),
     events.StageStarted("sft", 120, {"demonstrations": 4000}, 6.0),
     events.StepCompleted("sft", 3, {"sft/loss": 0.25}, 7.0),
+    events.PhaseProgress("rm", "normalization", 2, 11, 8.0),
     events.SamplesDrawn("ppo", 5, [{"prompt": "a\u2028b", "response": "\x1b[0m", "score": 1.0}], 8.0),
     events.EvalCompleted("rm", 25, {"rm/validation_accuracy": 0.75}, 9.0),
     events.CheckpointSaved("rm", 25, "rm/step-000025", 10.0),

@@ -26,7 +26,8 @@ from engine.model.pretrained import open_policy, open_scalar, read_architecture
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
 from engine.model.weights import read_tensors
-from engine.train.optimizer import apply_gradients, optimisers
+from engine.train.optimizer import apply_gradients, optimizers_for
+from engine.train.saver import Trained
 from engine.train.scoring import RewardModelScorer
 from tests.support.tiny import ARCHITECTURE, language_model, saver, scalar_model, untied, word_tokenizer
 
@@ -113,7 +114,7 @@ def test_everything_is_flushed_before_the_new_name_stands(tmp_path: Path, monkey
 
 
 def stepped(model: LanguageModel, config: OptimizerConfig, steps: int) -> dict[str, torch.optim.Optimizer]:
-    optimizers = optimisers(model, config)
+    optimizers = optimizers_for(model, config)
     for step in range(steps):
         descend(model, optimizers, step)
     return optimizers
@@ -134,7 +135,7 @@ def test_training_state_comes_back_bit_for_bit(architecture: Any, muon_lr: float
     numbers = {"kl": {"coef": 0.1 + 0.2}, "list": [1, None, "é"], "big": 2**60}
     save_model(tmp_path / "step", model, word_tokenizer(), {}, value, TrainingState(optimizers, numbers))
     other, other_value = language_model(architecture, seed=9), scalar_model(seed=9)
-    others = optimisers(other, config)
+    others = optimizers_for(other, config)
     assert load_state(tmp_path / "step", {"": other, "value": other_value}, others) == numbers
     for _ in range(2):  # as they came back, and after another step of each
         pairs = zip([*model.parameters()], [*other.parameters()], strict=True)
@@ -150,19 +151,17 @@ def test_training_state_comes_back_bit_for_bit(architecture: Any, muon_lr: float
 
 
 def test_a_saver_keeps_two_steps_and_resumes_from_the_newest(tmp_path: Path) -> None:
-    keeper = saver(tmp_path, "sft", every=2)
-    keeper.model, keeper.tokenizer = language_model(), word_tokenizer()
-    assert keeper.resume() == keeper.latest() == 0
+    keeper, numbers, model = saver(tmp_path, "sft", every=2), dict[str, Any](), language_model()
+    assert keeper.resume(Trained(model, word_tokenizer()), numbers, 6) == keeper.latest() == 0
     for step in (2, 4, 6):
-        keeper.numbers["n"] = step
+        numbers["n"] = step
         assert [*keeper.save(step)] == [CheckpointSaved("sft", step, f"sft/step-{step:06d}")]
         assert [*keeper.save(step)] == []
     assert sorted(path.name for path in (tmp_path / "sft").iterdir()) == ["step-000004", "step-000006"]
     (tmp_path / "sft" / ".step-000008.writing").mkdir()
-    again = saver(tmp_path, "sft")
-    again.model = language_model(seed=3)
-    assert (again.resume(), again.numbers) == (6, {"n": 6})
-    assert torch.equal(again.model.lm_head.weight, keeper.model.lm_head.weight)
+    again, read = language_model(seed=3), dict[str, Any]()
+    assert (saver(tmp_path, "sft").resume(Trained(again, word_tokenizer()), read, 6), read) == (6, {"n": 6})
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
 
 
 def test_a_save_is_due_every_so_often(tmp_path: Path) -> None:
@@ -171,10 +170,9 @@ def test_a_save_is_due_every_so_often(tmp_path: Path) -> None:
 
 
 def test_the_best_is_the_lowest_held_out_loss(tmp_path: Path) -> None:
-    keeper = saver(tmp_path, "sft")
-    keeper.tokenizer, keeper.steps = word_tokenizer(), 4
+    keeper, numbers = saver(tmp_path, "sft"), dict[str, Any]()
     for step, loss in enumerate((3.0, 2.0, float("nan"), 2.5), start=1):
-        keeper.model = language_model(seed=step)
+        keeper.resume(Trained(language_model(seed=step), word_tokenizer()), numbers, 4)
         keeper.offer(step, loss, {"sft/validation_loss": loss})
     assert len(list(keeper.finish_best())) == 2
     about = read_json(tmp_path / "sft" / "final" / "slmctl.json")

@@ -10,7 +10,7 @@ from engine.core.config import Config
 from engine.core.errors import DataError
 from engine.core.seeding import python_rng
 from engine.data.readers import read_texts
-from engine.run.sources import base_documents, base_tokenizer, split, split_texts
+from engine.run.sources import base_documents, base_tokenizer, random_split, split_texts
 
 
 def numbered(*sizes: int) -> list[str]:
@@ -35,7 +35,7 @@ def test_one_long_text_gives_its_end() -> None:
 def test_rows_are_drawn_at_random() -> None:
     order = list(range(50))
     python_rng(3, "test").shuffle(order)
-    assert split(list(range(50)), 0.2, 3, "test") == (order[10:], order[:10])
+    assert random_split(list(range(50)), 0.2, 3, "test") == (order[10:], order[:10])
     letters = [chr(ord("A") + i) for i in range(50)]
     shuffled = [letters[i] for i in order]
     assert split_texts(letters, 0.2, 3, "test") == (shuffled[10:], shuffled[:10])
@@ -53,7 +53,8 @@ def test_the_tokenizer_of_a_persons_text_has_not_seen_what_is_held_out(tmp_path:
     data = tmp_path / "texts.txt"
     words = ["".join(chr(ord("a") + (number * 7 + at * at) % 26) for at in range(6)) for number in range(26)]
     data.write_text("\n\n".join(" ".join([word] * 40) for word in words))
-    train, held_out = base_documents(Config(), read_texts(data))
+    texts = base_documents(Config(), read_texts(data))
+    train, held_out = texts.train, texts.validation
     tokenizer = base_tokenizer(train, Config(), read_texts(data))
     seen = [piece.text.split()[0] for piece in train if piece.text]
     unseen = [piece.text.split()[0] for piece in held_out if piece.text and piece.text.split()[0] not in seen]
@@ -63,5 +64,5 @@ def test_the_tokenizer_of_a_persons_text_has_not_seen_what_is_held_out(tmp_path:
 
 def test_a_text_too_short_to_cut_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("A")
-    with pytest.raises(DataError, match="a text of one character cannot be cut"):
+    with pytest.raises(DataError, match="one character of text cannot be split"):
         base_documents(Config(), read_texts(tmp_path / "short.txt"))

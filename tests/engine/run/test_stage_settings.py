@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from engine.core.config import Config, Section
 from engine.core.errors import DataError
 from engine.core.settings import load_preset, resolve
 from engine.data.readers import read_rankings
-from engine.data.records import Ranking
+from engine.data.records import Ranking, TrainingRows
 from engine.model.checkpoint import save_model, write_directory
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer
@@ -21,15 +21,19 @@ from engine.model.transformer import LanguageModel, parameter_count
 from engine.run import stages
 from engine.run.inputs import InputReader
 from engine.run.planning import Prepared
-from engine.run.sources import Divided, comparisons
-from engine.run.stages import OPENERS, Bench, make_saver
+from engine.run.sources import rm_rankings
+from engine.run.stages import OPENERS, StageContext, make_saver
 from engine.rundir.directory import RunDir
 from engine.rundir.runtoml import Input, RunRecord
 from engine.train.comparisons import write_comparisons
+from engine.train.rm import RewardData
+from engine.train.rollout import Actors
+from engine.train.saver import StageLoop
+from engine.train.scoring import JudgeScorer
 from tests.engine.train import test_comparisons as test_comparing
 from tests.engine.train import test_ppo_settings, test_rm
 from tests.engine.train import test_pretrain_and_sft as test_likelihood_stages
-from tests.support.tiny import language_model, never, saver, scalar_model, word_tokenizer
+from tests.support.tiny import language_model, never, scalar_model, word_tokenizer
 
 SMALL: dict[str, Any] = {
     "world": {"name": "pocket"},
@@ -124,8 +128,7 @@ def run_of_parents(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
         {"prompt": f"p{i}", "responses": ["a", "b"], "ranking": [1, 2], "utilities": [0.6, 0.4], "held_out": i > 10}
         for i in range(14)
     ]
-    keeper = saver(run.path, "comparisons")
-    write_directory(run.final("comparisons"), lambda folder: write_comparisons(folder, rows, {}, keeper))
+    write_directory(run.final("comparisons"), lambda folder: write_comparisons(folder, rows, {}))
     return run
 
 
@@ -146,8 +149,8 @@ def given_to(
     monkeypatch.setattr(stages, TRAINERS[stage], trainer)
     record = RunRecord("small", config(changes), {}, inputs=inputs or {})
     prepared = Prepared(run, record, InputReader(run.path.parent), stage, (stage,))
-    bench = Bench(prepared, torch.device("cpu"), make_saver(prepared, stage), never, lambda row: None)
-    list(OPENERS[stage](bench))
+    context = StageContext(prepared, torch.device("cpu"), make_saver(prepared, stage), never, lambda row: None)
+    list(OPENERS[stage](context))
     (call,) = calls
     return list(call)
 
@@ -164,15 +167,19 @@ def test_a_reward_model_that_is_handed_over_is_trained_on_and_a_policy_gets_a_ne
 
 
 def plain(value: Any) -> Any:
-    """A value that can be compared; a configuration itself is no effect of a setting."""
-    if isinstance(value, Section) or (isinstance(value, tuple) and value[0] in ("seed", "saver", "should_stop")):
+    """A value that can be compared; a configuration itself is no effect of a setting, nor is a loop's seed."""
+    if isinstance(value, StageLoop):
+        return value.steps
+    if isinstance(value, Section):
         return None
     if isinstance(value, Tokenizer):
         return value.encoder.to_str(), value.chat_template
     if isinstance(value, (LanguageModel, ScalarModel)):
         weights = [parameter.tolist() for parameter in value.parameters()]
         return [asdict(value.architecture), str(value.model.compute_dtype), weights]
-    return value if isinstance(value, (list, tuple, int, float, str)) else None
+    if isinstance(value, (TrainingRows, RewardData, Actors)):
+        return [plain(getattr(value, item.name)) for item in fields(value)]
+    return value if isinstance(value, (list, tuple, dict, int, float, str, JudgeScorer)) else None
 
 
 @pytest.mark.parametrize(("stage", "name", "value"), CASES)
@@ -238,5 +245,5 @@ def test_comparisons_that_teach_nothing_are_left_out_and_counted(tmp_path: Path)
         persons_comparisons(file, {}, context=2)
 
 
-def persons_comparisons(file: Path, settings: dict[str, Any], context: int = 32) -> Divided[Ranking]:
-    return comparisons(config(settings), read_rankings(file), None, word_tokenizer(), context)
+def persons_comparisons(file: Path, settings: dict[str, Any], context: int = 32) -> TrainingRows[Ranking]:
+    return rm_rankings(config(settings), read_rankings(file), None, word_tokenizer(), context)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from engine.train.alarms import Watch, repetition
+from engine.train.alarms import Alarms, repetition
 
 FINE = "a plain good answer"
 LOOP = "very good very good very good"
 
 
 def told(
-    watch: Watch,
+    alarms: Alarms,
     kl: float = 1.0,
     length: float = 10.0,
     texts: tuple[str, ...] = (FINE,),
@@ -22,19 +22,19 @@ def told(
     judged: Sequence[float] | None = None,
 ) -> list[tuple[str, str]]:
     metrics = {"ppo/kl_nats": kl, "ppo/response_tokens": length, "ppo/score": score, "ppo/score_std": 0.5}
-    return watch.look(step, metrics, texts, judged)
+    return alarms.check(step, metrics, texts, judged)
 
 
-def names(watch: Watch, **seen: Any) -> list[str]:
-    return [alarm for alarm, _ in told(watch, **seen)]
+def names(alarms: Alarms, **seen: Any) -> list[str]:
+    return [alarm for alarm, _ in told(alarms, **seen)]
 
 
-def after_a_start() -> Watch:
-    """A watch whose baseline of 10 tokens is set."""
-    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
+def after_a_start() -> Alarms:
+    """A alarms whose baseline of 10 tokens is set."""
+    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
     for _ in range(3):
-        assert names(watch) == []
-    return watch
+        assert names(alarms) == []
+    return alarms
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def after_a_start() -> Watch:
 def test_each_alarm_goes_off_once_and_on_the_right_thing(
     alarm: str, bad: dict[str, Any], good: dict[str, Any], said: str
 ) -> None:
-    watch = after_a_start()
-    assert names(watch, **good) == []
-    ((first, message),) = told(watch, **bad)
+    alarms = after_a_start()
+    assert names(alarms, **good) == []
+    ((first, message),) = told(alarms, **bad)
     assert first == alarm and message.startswith(said)
-    assert names(watch, **bad) == []
-    assert names(watch) == []
-    assert names(watch, **bad) == [alarm]
+    assert names(alarms, **bad) == []
+    assert names(alarms) == []
+    assert names(alarms, **bad) == [alarm]
 
 
 def test_a_kl_at_which_training_ends_is_told_after_the_one_that_runs_away() -> None:
@@ -69,17 +69,17 @@ def test_several_at_once_are_all_told() -> None:
 
 
 def test_the_usual_length_is_the_mean_of_the_first_three() -> None:
-    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
     for length in (4.0, 6.0, 8.0):
-        names(watch, length=length)
-    assert names(watch, length=8.9) == [] and names(watch, length=9.1) == ["length_blowup"]
-    assert watch.numbers["length_at_start"] == 6.0
+        names(alarms, length=length)
+    assert names(alarms, length=8.9) == [] and names(alarms, length=9.1) == ["length_blowup"]
+    assert alarms.numbers["length_at_start"] == 6.0
 
 
 def test_what_it_remembers_is_in_its_numbers() -> None:
-    watch = after_a_start()
-    names(watch, kl=9.0)
-    again = Watch(5.0, 30.0, dict(watch.numbers))
+    alarms = after_a_start()
+    names(alarms, kl=9.0)
+    again = Alarms(5.0, 30.0, dict(alarms.numbers))
     assert names(again, kl=9.0) == []
     assert names(again, length=15.1) == ["length_blowup"]
 
@@ -91,21 +91,21 @@ def judged_around(mean: float) -> list[float]:
 
 def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
     """The alarms of a training whose rollouts have these scores and means of the judge."""
-    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
     steps = zip(scores, means, strict=True)
     return [
         alarm
         for step, (score, mean) in enumerate(steps, start=1)
-        for alarm in names(watch, step=step, score=score, judged=judged_around(mean))
+        for alarm in names(alarms, step=step, score=score, judged=judged_around(mean))
     ]
 
 
 def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_they_parted() -> None:
-    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
     said = [
         message
         for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
-        for _, message in told(watch, step=step, score=score, judged=judged_around(mean))
+        for _, message in told(alarms, step=step, score=score, judged=judged_around(mean))
     ]
     # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537; three are a start
     # chance, three errors of a difference: sqrt(2 x .25 / 100) x 3 = .212 for the score, .085 for the judge
@@ -124,7 +124,7 @@ def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_th
         ([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 0.6, 0.7, 0.8, 0.9]),  # both rise
     ],
 )
-def test_no_over_optimisation_where_the_two_agree_or_chance_explains_it(
+def test_no_over_optimization_where_the_two_agree_or_chance_explains_it(
     scores: list[float], means: list[float]
 ) -> None:
     assert drift(scores, means) == []
@@ -134,15 +134,15 @@ def test_no_over_optimisation_where_the_two_agree_or_chance_explains_it(
 def test_a_judge_that_only_wavers_gives_no_alarm(responses: int, steps: int) -> None:
     """Also where the score rises all the while: twenty trainings with scores that are normal noise."""
     for seed in range(20):
-        rng, watch = random.Random(seed), Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
+        rng, alarms = random.Random(seed), Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
         for step in range(1, steps + 1):
             judged = [rng.gauss(0, 1) for _ in range(responses)]
-            assert names(watch, step=step, score=0.1 * step, judged=judged) == []
+            assert names(alarms, step=step, score=0.1 * step, judged=judged) == []
 
 
 def test_without_a_judge_there_is_no_such_alarm() -> None:
-    watch = Watch(alert_kl_nats=5.0, stop_kl_nats=30.0)
-    assert [alarm for step in range(1, 9) for alarm in names(watch, step=step, score=float(step))] == []
+    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    assert [alarm for step in range(1, 9) for alarm in names(alarms, step=step, score=float(step))] == []
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ from engine.pocket.judge import JudgeScores
 from engine.train.comparisons import (
     HELD_OUT_FILE,
     TRAIN_FILE,
-    Asked,
-    asked_in_chunks,
+    PromptDraw,
     draw_comparisons,
+    draws_in_chunks,
     measured_on,
     ranked,
     read_drawn,
     write_comparisons,
 )
-from tests.support.tiny import language_model, metrics_of, never, saver, stop_after, word_tokenizer
+from tests.support.tiny import language_model, loop, metrics_of, never, stop_after, word_tokenizer
 
 CONFIG = ComparisonsConfig(responses_min=2, responses_max=4, batch=10, max_new_tokens=6, agreement=0.6, tie_margin=0.0)
 AGREEMENT_TOLERANCE = 0.08
@@ -46,21 +46,21 @@ def config(**changes: Any) -> ComparisonsConfig:
 
 def test_chunks_hold_every_prompt_once_within_the_batch() -> None:
     prompts, held_out = [f"p{i}" for i in range(40)], [f"h{i}" for i in range(7)]
-    chunks = asked_in_chunks(prompts, held_out, CONFIG, seed=0)
+    chunks = draws_in_chunks(prompts, held_out, CONFIG, seed=0)
     items = [item for chunk in chunks for item in chunk]
     assert [item.prompt for item in items] == prompts + held_out
     assert [item.held_out for item in items] == [False] * 40 + [True] * 7
     assert {item.responses for item in items} == {2, 3, 4}
     assert all(sum(item.responses for item in chunk) <= 10 for chunk in chunks)
-    assert chunks == asked_in_chunks(prompts, held_out, CONFIG, seed=0) != asked_in_chunks(prompts, held_out, CONFIG, 1)
+    assert chunks == draws_in_chunks(prompts, held_out, CONFIG, seed=0) != draws_in_chunks(prompts, held_out, CONFIG, 1)
 
 
 def test_a_prompt_with_more_responses_than_a_batch_has_a_chunk_of_its_own() -> None:
-    chunks = asked_in_chunks(["a", "b"], [], config(responses_min=4, batch=3), seed=0)
+    chunks = draws_in_chunks(["a", "b"], [], config(responses_min=4, batch=3), seed=0)
     assert [[item.prompt for item in chunk] for chunk in chunks] == [["a"], ["b"]]
 
 
-ASKED = [Asked(PROMPT, len(RESPONSES), held) for held in [False] * 60 + [True] * 20]
+ASKED = [PromptDraw(PROMPT, len(RESPONSES), held) for held in [False] * 60 + [True] * 20]
 
 
 def test_labelers_agree_as_often_as_asked() -> None:
@@ -98,7 +98,7 @@ def test_no_prompts_noise_depends_on_the_others() -> None:
             RESPONSES,
             r"comparisons.persona = 'grumpy': unknown persona \(personas: helpful, concise",
         ),
-        ({"tie_margin": 99.0}, RESPONSES, "comparisons.tie_margin = 99.0 makes a tie of every pair"),
+        ({"tie_margin": 99.0}, RESPONSES, "comparisons.tie_margin = 99.0 makes every pair a tie"),
         ({"agreement": 0.9}, ["", ""], "comparisons.agreement = 0.9: two labelers cannot agree on 0.9"),
     ],
 )
@@ -129,9 +129,7 @@ def draw(c: ComparisonsConfig, directory: Path, **changes: Any) -> tuple[list[An
         [f"{PROMPT} {word}" for word in ("red", "blue", "two", "why", "no", "yes")] * 2,
         ["red why", "green"],
         c,
-        seed=options["seed"],
-        saver=saver(directory, "comparisons", options["every"]),
-        should_stop=options["should_stop"],
+        loop(directory, "comparisons", 0, options["seed"], every=options["every"], should_stop=options["should_stop"]),
     )
     return list(events), directory / "comparisons" / "final"
 
@@ -156,7 +154,7 @@ def test_drawn_comparisons_come_back_as_they_were_written(judged: None, tmp_path
 
 def test_responses_with_line_ends_of_other_kinds_come_back(tmp_path: Path) -> None:
     row = {"prompt": PROMPT, "responses": ["a\x85b\u2028c\x1cd\re\nf", ""], "ranking": [1, 2], "utilities": [0.5, 0.1]}
-    write_comparisons(tmp_path, [{**row, "held_out": False}], {}, saver(tmp_path, "comparisons"))
+    write_comparisons(tmp_path, [{**row, "held_out": False}], {})
     rankings, _ = read_drawn(tmp_path / TRAIN_FILE)
     assert rankings == [Ranking(PROMPT, ("a\x85b\u2028c\x1cd\re\nf", ""), (1, 2))]
 

@@ -11,17 +11,26 @@ from tokenizers import Tokenizer as Encoder
 
 from engine.core.config import EvalConfig
 from engine.core.errors import CheckpointError
-from engine.core.events import EvalCompleted, Event, SamplesDrawn, StageFinished, StageStarted, StepCompleted
+from engine.core.events import (
+    EvalCompleted,
+    Event,
+    PhaseProgress,
+    SamplesDrawn,
+    StageFinished,
+    StageStarted,
+    StepCompleted,
+)
 from engine.core.metrics import describe
 from engine.model.tokenizer import Tokenizer
 from engine.pocket.judge import JudgeScores
-from engine.train.evaluation import Contestants, evaluate_run, first_of_each, picked
+from engine.train.evaluation import EvaluatedPolicies, evaluate_run, first_of_each, picked
 from engine.train.scoring import RewardModelScorer, Scorer
 from engine.train.win_rate import Answers
 from tests.support.tiny import (
     ARCHITECTURE,
     WordScorer,
     language_model,
+    loop,
     metrics_of,
     never,
     scalar_model,
@@ -56,7 +65,7 @@ def evaluate(
 ) -> tuple[list[Event], list[dict[str, Any]]]:
     """The events, and what was published."""
     tokenizer, published = word_tokenizer(), list[dict[str, Any]]()
-    contestants = Contestants(
+    policies = EvaluatedPolicies(
         (language_model(LONG, 1), tokenizer),
         (language_model(LONG, 2), tokenizer),
         (language_model(LONG, 3), other or tokenizer),
@@ -64,14 +73,13 @@ def evaluate(
         gain=2.0,
     )
     events = evaluate_run(
-        contestants,
+        policies,
         EvalConfig(**(CONFIG.model_dump() | changes)),
         comparisons,
         sampled,
-        seed=0,
-        eval_file=directory / "eval.jsonl",
-        publish=published.append,
-        should_stop=stop,
+        loop(directory, "eval", 0, 0, should_stop=stop),
+        directory / "eval.jsonl",
+        published.append,
     )
     return list(events), published
 
@@ -82,7 +90,7 @@ def rows(directory: Path) -> list[dict[str, Any]]:
 
 def test_the_rows_and_the_numbers_agree(tmp_path: Path) -> None:
     events, (result,) = evaluate(tmp_path)
-    kinds = [type(event) for event in events]
+    kinds = [type(event) for event in events if not isinstance(event, PhaseProgress)]
     assert kinds == [StageStarted, *[StepCompleted] * 5, EvalCompleted, StageFinished]
     judged = rows(tmp_path)
     assert len(judged) == result["prompts"] == 12
@@ -113,6 +121,8 @@ def test_every_metric_is_registered(tmp_path: Path) -> None:
 def test_a_stopped_evaluation_publishes_nothing(tmp_path: Path) -> None:
     events, published = evaluate(tmp_path, stop_after(2))
     assert len(metrics_of(events)) == 2 and not published and not (tmp_path / "eval.jsonl").exists()
+    events, published = evaluate(tmp_path, stop_after(4))  # between two draws of best-of-4
+    assert isinstance(events[-1], PhaseProgress) and not published
 
 
 def test_the_answer_that_was_chosen_is_taken_whole() -> None:

@@ -14,10 +14,10 @@ from engine.model.batching import Example
 from engine.model.tokenizer import SPACE, train_tokenizer
 from engine.model.transformer import LanguageModel
 from engine.pocket.documents import Document
-from engine.run.sources import document_examples
+from engine.run.sources import examples_of
 from engine.run.stages import architecture_of
 from engine.train.likelihood import bits_per_byte, mean_loss, text_bytes, total_loss
-from engine.train.pretrain import held_out
+from engine.train.pretrain import validation_metrics
 from tests.support.tiny import language_model, word_tokenizer
 
 BYTES = train_tokenizer([], 300)  # no merges: PAD, EOS, <|user|>, <|assistant|> and one token a byte
@@ -35,7 +35,7 @@ def uniform_model(vocabulary: int) -> LanguageModel:
 
 
 def rows_of(*pieces: Document, context: int = 64) -> list[Example]:
-    return document_examples(pieces, BYTES, context)
+    return examples_of(pieces, BYTES, context)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def rows_of(*pieces: Document, context: int = 64) -> list[Example]:
 def test_bits_a_byte_of_a_model_that_knows_nothing(pieces: tuple[Document, ...], targets: int, spelled: int) -> None:
     rows = rows_of(*pieces)
     assert BYTES.size == 260 and text_bytes(rows, BYTES) == spelled
-    metrics = held_out(uniform_model(260), BYTES, rows)
+    metrics = validation_metrics(uniform_model(260), BYTES, rows)
     assert metrics["pretrain/validation_loss"] == pytest.approx(log(260), rel=TOLERANCE)
     assert metrics["pretrain/bits_per_byte"] == pytest.approx(targets * log2(260) / spelled, rel=TOLERANCE)
 
@@ -81,7 +81,7 @@ def test_merged_tokens_count_all_their_bytes() -> None:
 
 def test_text_of_which_nothing_is_predicted_has_no_bits_a_byte() -> None:
     rows = [Example([7, BYTES.eos_id])]
-    assert set(held_out(uniform_model(260), BYTES, rows)) == {"pretrain/validation_loss"}
+    assert set(validation_metrics(uniform_model(260), BYTES, rows)) == {"pretrain/validation_loss"}
 
 
 def test_a_large_vocabulary_is_read_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from engine.train.optimizer import (
     Muon,
     apply_gradients,
     check_finite,
-    optimisers,
-    orthogonalised,
+    optimizers_for,
+    orthogonalized,
     schedule,
 )
 from tests.support.tiny import language_model
@@ -42,7 +42,7 @@ def slow_orthogonalised(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("rows", "columns"), [(6, 6), (4, 9), (9, 4), (1, 5)])
 def test_orthogonalised_against_singular_values(rows: int, columns: int) -> None:
     x = torch.stack([matrix(rows, columns, seed) * 10**seed for seed in range(3)])
-    result = orthogonalised(x)
+    result = orthogonalized(x)
     for own, given in zip(result, x, strict=True):
         torch.testing.assert_close(own.double(), slow_orthogonalised(given), rtol=0, atol=QUINTIC_TOLERANCE)
         u, _, v = torch.linalg.svd(given, full_matrices=False)
@@ -52,7 +52,7 @@ def test_orthogonalised_against_singular_values(rows: int, columns: int) -> None
 
 
 def test_muon_steps_by_hand() -> None:
-    """Nesterov momentum, orthogonalised, scaled by sqrt(rows / columns) where tall, with decoupled decay."""
+    """Nesterov momentum, orthogonalized, scaled by sqrt(rows / columns) where tall, with decoupled decay."""
     start, lr, decay = matrix(6, 3), 0.1, 0.5
     parameter = nn.Parameter(start.clone())
     muon = Muon([parameter], lr, decay)
@@ -92,7 +92,7 @@ def test_schedule_without_warmup_and_constant() -> None:
 def test_every_parameter_has_one_place_and_only_matrices_decay() -> None:
     model = language_model()
     for muon_lr, expected in ((0.0, {"adam"}), (0.02, {"adam", "muon"})):
-        found = optimisers(model, OptimizerConfig(weight_decay=0.3, muon_lr=muon_lr))
+        found = optimizers_for(model, OptimizerConfig(weight_decay=0.3, muon_lr=muon_lr))
         assert found.keys() == expected
         groups = [group for optimizer in found.values() for group in optimizer.param_groups]
         held = [parameter for group in groups for parameter in group["params"]]
@@ -108,7 +108,7 @@ def test_adam_has_the_configured_rates() -> None:
     config = OptimizerConfig(lr=0.01, betas=(0.7, 0.8), eps=0.1, max_grad_norm=1e9)
     model, reference = nn.Linear(3, 2), nn.Linear(3, 2)
     reference.load_state_dict(model.state_dict())
-    found = optimisers(model, config, lr=0.02)
+    found = optimizers_for(model, config, lr=0.02)
     theirs = torch.optim.Adam(reference.parameters(), lr=0.02 * 0.5, betas=(0.7, 0.8), eps=0.1)
     for step in range(3):
         for each in (model, reference):

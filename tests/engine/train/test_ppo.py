@@ -25,13 +25,12 @@ from engine.core.events import (
 )
 from engine.train import ppo
 from engine.train.ppo import accumulate, kl_controller, prompts_at, shaped_scores, train_ppo, update
-from engine.train.rollout import Rollout
+from engine.train.rollout import Actors, Rollout
 from tests.support.tiny import (
     PROMPTS,
     WordScorer,
     language_model,
-    never,
-    saver,
+    loop,
     scalar_model,
     stop_after,
     word_tokenizer,
@@ -52,14 +51,14 @@ SUM_TOLERANCE = 1e-4
 def test_the_first_minibatch_has_ratio_1_exactly(temperature: float) -> None:
     """Where both passes share a layout. At another temperature in one of the two passes the ratio would not be 1."""
     c = config(temperature=temperature)
-    metrics = update(*collected(c), c, seed=0, step=1, steps=1)
+    metrics = update(*collected(c), c, 1, loop(Path(), "ppo", 1, 0))
     assert metrics["ppo/ratio"] == metrics["ppo/ratio_max"] == 1.0
     assert metrics["ppo/approx_kl"] == metrics["ppo/clip_fraction"] == metrics["ppo/value_clip_fraction"] == 0.0
 
 
 def test_in_other_layouts_the_first_ratio_is_1_within_the_tolerance() -> None:
     c = config(microbatch=1)
-    metrics = update(*collected(c), c, seed=0, step=1, steps=1)
+    metrics = update(*collected(c), c, 1, loop(Path(), "ppo", 1, 0))
     assert metrics["ppo/ratio"] == pytest.approx(1, abs=LAYOUT_TOLERANCE)
     assert metrics["ppo/ratio_max"] == pytest.approx(1, abs=LAYOUT_TOLERANCE)
     assert metrics["ppo/approx_kl"] < LAYOUT_TOLERANCE**2
@@ -161,7 +160,7 @@ def test_the_horizon_is_a_tenth_of_the_runs_episodes_unless_told() -> None:
 def test_a_horizon_shorter_than_a_rollout_is_refused() -> None:
     """In one update the coefficient could change its sign."""
     assert config(kl_horizon=6.0).kl_horizon == 6.0
-    with pytest.raises(ValidationError, match="kl_horizon 6 must be longer than rollout_batch 6"):
+    with pytest.raises(ValidationError, match="kl_horizon 6 must be greater than rollout_batch 6"):
         config(kl_controller="adaptive", kl_horizon=6.0)
 
 
@@ -205,7 +204,7 @@ def test_minibatches_cover_the_rollout_and_are_reshuffled_each_epoch(monkeypatch
 
     monkeypatch.setattr(ppo, "accumulate", recorded)
     for step in (1, 2):
-        update(*collected(c), c, seed=0, step=step, steps=2)
+        update(*collected(c), c, step, loop(Path(), "ppo", 2, 0))
     epochs = [[*chain(*seen[at : at + 3])] for at in range(0, len(seen), 3)]
     assert len(epochs) == 6 and all(sorted(epoch) == list(range(6)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 6
@@ -248,20 +247,8 @@ class Broken(WordScorer):
 
 def test_divergence_is_one_sentence_and_changes_no_parameter(tmp_path: Path) -> None:
     policy, value = language_model(), scalar_model()
-    events = train_ppo(
-        policy,
-        language_model(),
-        value,
-        Broken(),
-        word_tokenizer(),
-        PROMPTS,
-        CONFIG,
-        left_out={},
-        seed=5,
-        steps=2,
-        saver=saver(tmp_path, "ppo"),
-        should_stop=never,
-    )
+    actors = Actors(policy, language_model(), value, Broken(), word_tokenizer())
+    events = train_ppo(actors, PROMPTS, CONFIG, loop(tmp_path, "ppo", 2, 5), {})
     with pytest.raises(DivergedError, match=r"became \w+ at step 1.*lower the learning rate"):
         list(events)
     assert changed(weights(language_model()), policy) == changed(weights(scalar_model()), value) == set()
@@ -271,7 +258,7 @@ def test_a_value_loss_that_diverges_does_not_move_the_policy(monkeypatch: pytest
     monkeypatch.setattr(ppo, "value_loss", lambda values, *rest: values * torch.inf)
     learners, rollout, advantages, returns = collected()
     with pytest.raises(DivergedError, match="the PPO loss became"):
-        update(learners, rollout, advantages, returns, CONFIG, seed=0, step=1, steps=1)
+        update(learners, rollout, advantages, returns, CONFIG, 1, loop(Path(), "ppo", 1, 0))
     assert changed(weights(language_model()), learners.policy) == set()
 
 

@@ -13,13 +13,14 @@ from engine.core.config import OptimizerConfig, PretrainConfig, SftConfig
 from engine.core.errors import DivergedError
 from engine.core.events import CheckpointSaved, EvalCompleted, Event, StageFinished, to_row, without_clock
 from engine.core.untrusted_files import read_json
+from engine.data.records import TrainingRows
 from engine.model.batching import Example
 from engine.model.pretrained import open_policy
 from engine.model.transformer import LanguageModel
 from engine.train.likelihood import mean_loss
 from engine.train.pretrain import train_base
 from engine.train.sft import train_sft
-from tests.support.tiny import language_model, metrics_of, never, saver, stop_after, word_tokenizer
+from tests.support.tiny import language_model, loop, metrics_of, never, stop_after, word_tokenizer
 
 TOLERANCE = 1e-5
 EXAMPLES = [Example([3 + i % 9, 3 + (i + 1) % 9, 3 + (i + 2) % 9, 1][: 2 + i % 3], 1 + i % 2) for i in range(24)]
@@ -54,13 +55,9 @@ class Stage:
     ) -> tuple[list[Event], LanguageModel]:
         """The events of a training of a fresh model, and the model."""
         c: Any = type(self.config)(**(self.config.model_dump() | changes))
-        model, keeper = language_model(), saver(directory, self.name, c.save_every)
-        options: dict[str, Any] = {"seed": 2, "steps": steps, "saver": keeper, "should_stop": stop}
-        return list(self.train(model, word_tokenizer(), EXAMPLES, VALIDATION, c, **options)), model
-
-
-def sft_without_dropped(*arguments: Any, **options: Any) -> Iterator[Event]:
-    return train_sft(*arguments, left_out={"empty": 2, "too long": 3}, **options)
+        model, data = language_model(), TrainingRows(EXAMPLES, VALIDATION, {"empty": 2, "too long": 3})
+        its_loop = loop(directory, self.name, steps, 2, every=c.save_every, should_stop=stop)
+        return list(self.train(model, word_tokenizer(), data, c, its_loop)), model
 
 
 SMALL: dict[str, Any] = {"lr": 3e-3, "warmup_steps": 1, "eval_every": 2, "save_every": 100}
@@ -75,7 +72,7 @@ STAGES = {
     "sft": Stage(
         "sft",
         SftConfig(**SMALL, batch=5),
-        sft_without_dropped,
+        train_sft,
         SHARED | {"batch": 3},
         {"demonstrations", "epochs", "validation_share"},
     ),

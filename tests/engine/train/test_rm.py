@@ -11,27 +11,37 @@ import torch
 from torch import Tensor
 
 from engine.core.config import RmConfig
-from engine.core.events import CheckpointSaved, EvalCompleted, Event, StageFinished, StageStarted, to_row, without_clock
-from engine.data.records import Demonstration, Ranking
+from engine.core.events import (
+    CheckpointSaved,
+    EvalCompleted,
+    Event,
+    PhaseProgress,
+    StageFinished,
+    StageStarted,
+    to_row,
+    without_clock,
+)
+from engine.data.records import Demonstration, Ranking, TrainingRows
 from engine.model.heads import ScalarModel
 from engine.model.pretrained import open_scalar
 from engine.model.transformer import Layout
 from engine.train.rm import (
     RankedRows,
+    RewardData,
     accuracy_of,
     batch_loss,
     calibration_error,
-    held_out,
     longer_baseline,
-    normalise,
+    normalize,
     pretraining_steps,
     ranked_rows,
+    ranking_metrics,
     ranking_scores,
     share_right,
     train_rm,
 )
 from engine.train.scoring import RewardModelScorer
-from tests.support.tiny import WORDS, metrics_of, never, saver, scalar_model, stop_after, word_tokenizer
+from tests.support.tiny import WORDS, loop, metrics_of, never, scalar_model, stop_after, word_tokenizer
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
@@ -156,15 +166,17 @@ def test_held_out_accuracy_against_slow_code() -> None:
                 pairs += 1
     assert 0 < right < pairs == 12
     assert accuracy_of(model, tokenizer, RANKINGS) == pytest.approx(right / pairs)
-    assert held_out(model, tokenizer, [], 2.0) == {"rm/gain": 2.0}
-    assert held_out(model, tokenizer, RANKINGS, 2.0)["rm/longer_baseline"] == longer_baseline(RANKINGS)
+    assert ranking_metrics([], [], 2.0) == {"rm/gain": 2.0}
+    assert ranking_metrics(ranking_scores(model, tokenizer, RANKINGS), RANKINGS, 2.0)[
+        "rm/longer_baseline"
+    ] == longer_baseline(RANKINGS)
 
 
 def test_the_held_out_loss_is_that_of_the_logits_before_the_gain_was_taken_out() -> None:
     model, tokenizer = scalar_model(), word_tokenizer()
-    before = held_out(model, tokenizer, RANKINGS, 1.0)
-    gain = normalise(model, tokenizer, RANKINGS, DEMONSTRATIONS)
-    after = held_out(model, tokenizer, RANKINGS, gain)
+    before = ranking_metrics(ranking_scores(model, tokenizer, RANKINGS), RANKINGS, 1.0)
+    gain = normalize(model, tokenizer, ranking_scores(model, tokenizer, RANKINGS), DEMONSTRATIONS)
+    after = ranking_metrics(ranking_scores(model, tokenizer, RANKINGS), RANKINGS, gain)
     assert gain > 0 and after["rm/gain"] == gain != 1.0
     for name in ("rm/validation_loss", "rm/calibration_error", "rm/validation_accuracy"):
         assert after[name] == pytest.approx(before[name], abs=TOLERANCE), name
@@ -180,10 +192,10 @@ def test_calibration_by_hand() -> None:
     assert calibration_error([0.0, 1000.0]) == pytest.approx(0)
 
 
-def test_after_normalising_scores_vary_by_1_and_demonstrations_average_0() -> None:
+def test_after_normalizing_scores_vary_by_1_and_demonstrations_average_0() -> None:
     model, tokenizer = scalar_model(bias=3.0), word_tokenizer()
     before = ranking_scores(model, tokenizer, RANKINGS)
-    normalise(model, tokenizer, RANKINGS, DEMONSTRATIONS)
+    normalize(model, tokenizer, before, DEMONSTRATIONS)
     after = ranking_scores(model, tokenizer, RANKINGS)
     flat = torch.tensor([score for own in after for score in own])
     assert flat.std(correction=0).item() == pytest.approx(1, abs=TOLERANCE)
@@ -203,24 +215,13 @@ PAIRS = [Ranking("two", ("two", "three"), (0, 1)), Ranking("red", ("red", "blue"
 def train(c: RmConfig, directory: Path, *, steps: int = 6, **changes: Any) -> tuple[list[Event], ScalarModel]:
     model = scalar_model()
     options: dict[str, Any] = {"pretraining": (), "should_stop": never} | changes
-    events = train_rm(
-        model,
-        word_tokenizer(),
-        RANKINGS,
-        options["pretraining"],
-        RANKINGS[:2],
-        DEMONSTRATIONS,
-        c,
-        left_out={},
-        seed=3,
-        steps=steps,
-        saver=saver(directory, "rm", c.save_every),
-        should_stop=options["should_stop"],
-    )
+    data = RewardData(TrainingRows(RANKINGS, RANKINGS[:2]), options["pretraining"], DEMONSTRATIONS)
+    its_loop = loop(directory, "rm", steps, 3, every=c.save_every, should_stop=options["should_stop"])
+    events = train_rm(model, word_tokenizer(), data, c, its_loop)
     return list(events), model
 
 
-def test_training_orders_the_rankings_and_ends_normalised(tmp_path: Path) -> None:
+def test_training_orders_the_rankings_and_ends_normalized(tmp_path: Path) -> None:
     events, model = train(RmConfig(lr=1e-2, batch=3, warmup_steps=0), tmp_path, steps=40)
     metrics = metrics_of(events)
     assert metrics[0]["rm/loss"] > 0.5 > 0.1 > metrics[-1]["rm/loss"] and metrics[-1]["rm/accuracy"] == 1.0
@@ -294,3 +295,19 @@ def test_the_setting_changes_something(name: str, tmp_path: Path) -> None:
         said = [without_clock(to_row(event)) for event in events]
         outcomes.append(said if name in SHOWN else [p.tolist() for p in model.parameters()])
     assert outcomes[0] != outcomes[1]
+
+
+def test_a_stop_in_the_last_phase_saves_and_resumes_before_it(tmp_path: Path) -> None:
+    whole, model = train(CONFIG, tmp_path / "whole")
+    before, _ = train(CONFIG, tmp_path / "cut", should_stop=stop_after(7))
+    assert isinstance(before[-2], PhaseProgress) and before[-1] == CheckpointSaved("rm", 6, "rm/step-000006")
+    after, again = train(CONFIG, tmp_path / "cut")
+    assert [type(event) for event in after] == [
+        StageStarted,
+        PhaseProgress,
+        PhaseProgress,
+        CheckpointSaved,
+        StageFinished,
+    ]
+    assert without_clock(to_row(after[-1])) == without_clock(to_row(whole[-1]))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))

@@ -12,6 +12,7 @@ from engine.model.sampling import Sampling
 from engine.model.transformer import LanguageModel
 from engine.train.rollout import (
     NO_GRADIENT_ROWS,
+    Actors,
     Episodes,
     Rollout,
     draw_episodes,
@@ -38,16 +39,8 @@ def draw(model: LanguageModel, seed: int = 0, temperature: float = 1.0) -> Episo
 def collect(temperature: float = 1.0, reference: LanguageModel | None = None) -> Rollout:
     policy = language_model()
     episodes = draw(policy, temperature=temperature)
-    return measure(
-        policy,
-        reference or language_model(),
-        scalar_model(),
-        WordScorer(),
-        word_tokenizer(),
-        PROMPTS,
-        episodes,
-        temperature,
-    )
+    actors = Actors(policy, reference or language_model(), scalar_model(), WordScorer(), word_tokenizer())
+    return measure(actors, PROMPTS, episodes, temperature)
 
 
 def real_rows(episodes: Episodes) -> list[tuple[list[int], list[int]]]:
@@ -131,7 +124,7 @@ def test_no_logits_are_made_but_of_real_response_tokens_and_none_are_kept(monkey
 
     monkeypatch.setattr(LanguageModel, "logits", counted)
     models = (language_model(), language_model(seed=8), scalar_model())
-    rollout = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
+    rollout = measure(Actors(*models, WordScorer(), word_tokenizer()), PROMPTS, episodes, 1.0)
     assert sizes == [int(episodes.response_mask.sum())] * 2  # policy and reference
     tensors = [getattr(rollout, field.name) for field in fields(rollout)]
     assert max(tensor.dim() for tensor in tensors if isinstance(tensor, Tensor)) == 2
@@ -155,10 +148,10 @@ def test_the_logits_of_a_large_vocabulary_are_made_a_few_tokens_at_once(monkeypa
         sizes.append(len(hidden))
         return logits(self, hidden)
 
-    whole = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
+    whole = measure(Actors(*models, WordScorer(), word_tokenizer()), PROMPTS, episodes, 1.0)
     monkeypatch.setattr(LanguageModel, "logits", counted)
     monkeypatch.setattr("engine.train.rollout.LOGITS_AT_ONCE", 4 * models[0].architecture.vocab_size + 1)
-    parts = measure(*models, WordScorer(), word_tokenizer(), PROMPTS, episodes, 1.0)
+    parts = measure(Actors(*models, WordScorer(), word_tokenizer()), PROMPTS, episodes, 1.0)
     assert max(sizes) == 4 and sum(sizes) == 2 * int(episodes.response_mask.sum())
     for name in ("logprobs", "entropy", "ref_logprobs"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=0, atol=LAYOUT_TOLERANCE)
@@ -198,7 +191,7 @@ def test_texts_are_what_stands_before_eos_and_ended_knows_eos() -> None:
 def test_the_scorer_is_given_prompts_and_texts_in_order() -> None:
     policy, scorer = language_model(), WordScorer("red")
     episodes = draw(policy)
-    rollout = measure(policy, policy, scalar_model(), scorer, word_tokenizer(), PROMPTS, episodes, 1.0)
+    rollout = measure(Actors(policy, policy, scalar_model(), scorer, word_tokenizer()), PROMPTS, episodes, 1.0)
     assert scorer.asked == [(list(PROMPTS), rollout.texts)]
     assert rollout.scores.tolist() == [text.split().count("red") for text in rollout.texts]
     assert len(set(rollout.scores.tolist())) > 1

@@ -169,7 +169,7 @@ def test_what_to_type_next_quotes_the_name_of_a_run(cli: Cli, engine_says: Insta
     engine_says(whole)
     assert "next: slmctl ppo --run 'my run'\n" in cli("rm", "--run", "my run").out
     assert "next: slmctl eval 'my run:sft' 'my run:ppo'\n" in cli("ppo", "--run", "my run").out
-    assert "slmctl ppo --run 'my run-2' --from tiny " in cli("run", "--run", "my run").out
+    assert "slmctl ppo --run 'my run-2' --from 'my run' " in cli("run", "--run", "my run").out
     changed = cli("sft", "--run", "my run", "--set", "sft.lr=0.5")
     assert (
         changed.code == 2 and "--from 'my run' " in changed.err and "slmctl sft --run 'my run' --fresh" in changed.err

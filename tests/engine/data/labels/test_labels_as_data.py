@@ -15,7 +15,7 @@ from engine.data.labels.store import Label, LabelStore
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.data.records import Demonstration, Message, PromptRow, Ranking
 from engine.data.survey import check
-from engine.run.sources import comparisons, newest_apart
+from engine.run.sources import newest_held_out, rm_rankings
 from engine.rundir.runtoml import Input
 from tests.support.label_databases import judged, stored
 from tests.support.planned_runs import ROWS, finish, plan, start
@@ -137,7 +137,7 @@ def test_a_later_edit_does_not_hurt_what_builds_on_earlier_ones(tmp_path: Path) 
 def held_out(path: Path, share: float = 0.15) -> tuple[list[Ranking], list[Ranking]]:
     """What is trained on and what is held out of a source."""
     config = Config(rm=RmConfig(validation_share=share))
-    data = comparisons(config, read_rankings(path), None, word_tokenizer(), 1000)
+    data = rm_rankings(config, read_rankings(path), None, word_tokenizer(), 1000)
     return data.train, data.validation
 
 
@@ -162,7 +162,7 @@ def test_few_labels_are_split_into_training_and_held_out(tmp_path: Path, labels:
 @given(st.lists(st.sampled_from("abcdef"), min_size=2).filter(lambda drawn: len(set(drawn)) > 1), st.floats(0, 1))
 def test_the_newest_labels_are_held_out(prompts: list[str], share: float) -> None:
     rankings = [Ranking(prompt, (f"{place}", ""), A) for place, prompt in enumerate(prompts)]
-    train, validation = newest_apart(rankings, share)
+    train, validation = newest_held_out(rankings, share)
     assert sorted([*train, *validation], key=lambda one: int(one.responses[0])) == rankings and train and validation
     kept, held = ({one.prompt for one in side} for side in (train, validation))
     assert not kept & held

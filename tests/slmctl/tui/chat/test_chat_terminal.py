@@ -12,7 +12,7 @@ import torch
 from engine.data.labels.store import read_labels
 from engine.model.checkpoint import save_model
 from engine.model.heads import ScalarModel
-from engine.model.randomness import generator
+from engine.model.sampling import generator
 from engine.model.tokenizer import train_tokenizer
 from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.rundir.directory import RunDir, write_text
