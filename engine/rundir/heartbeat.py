@@ -26,6 +26,7 @@ SCHEMA = 1
 REQUESTS = ("pause", "resume", "stop", "save")
 SLOW_AFTER_S = 10.0
 NOT_BEGUN = "not begun"
+ACTIVE = ("running", "paused", "slow")  # as far as we know, a process is at work
 ENDINGS = ("finished", "failed", "stopped")  # that are said; without a word a run has "ended"
 LAST_SAID: dict[type, str] = {RunFinished: "finished", RunFailed: "failed", RunPaused: "stopped"}
 LAST_WORDS = 100_000  # bytes at the end of events.jsonl, many lines

@@ -65,14 +65,14 @@ def story_row(story: "RunHistory", now: float) -> dict[str, Any]:
     names = ("stage", "step", "alarm", "message")
     return {
         "run": story.name,
-        "state": story.pulse.word,
+        "state": story.process.state,
         "stage": stage or None,
         "step": told.step,
         "steps": story.steps_of(stage),
         "eta_s": story.eta_s(now),
-        "finished": [name for name in story.names if story.stage(name).finished],
+        "finished": [name for name in story.stage_names if story.stage(name).finished],
         "metrics": numbers,
-        "alarms": [{name: getattr(alarm, name) for name in names} for alarm in story.alarms],
+        "alarms": [{name: getattr(alarm, name) for name in names} for alarm in story.alerts],
         "error": getattr(story.ending, "error", None),
     }
 
@@ -84,12 +84,12 @@ def _stories(runs: list[Any]) -> list["RunHistory"]:
     stories = []
     for run in runs:
         stories.append(RunHistory(run.name))
-        stories[-1].take(Follower(run).poll())
+        stories[-1].add(Follower(run).poll())
     return stories
 
 
 def _print_frame(stories: list["RunHistory"], now: float, ascii: bool, home: str) -> None:
-    from slmctl.plots.rows import to_lines
+    from slmctl.plots.styled_rows import to_lines
     from slmctl.watch.frame import frame
     from slmctl.watch.panels import ChartView
 
@@ -111,15 +111,16 @@ def _draws_braille() -> bool:
 
 
 def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
+    from engine.rundir.heartbeat import ACTIVE
     from slmctl.tui.start import Start
-    from slmctl.watch.follower import WORKING, Follower, runs_to_watch
+    from slmctl.watch.follower import Follower, runs_to_watch
 
     if not can_draw(os.environ):
         asked = shlex.join(("slmctl", "watch", *names))
         raise ConfigError(f"watch needs a terminal; type: {asked} --once for one frame, or --json for scripts")
     open_playground(Start(home=home, mode="train", runs=names, ascii=ascii))
     for run in runs_to_watch(home, names, time.time()):
-        if Follower(run).pulse().word in WORKING:
+        if Follower(run).process_state().state in ACTIVE:
             print(
                 clean(f"{run.name} is still running; to return, type: slmctl watch {shlex.quote(run.name)}"),
                 file=sys.stderr,

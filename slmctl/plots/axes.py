@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slmctl.plots.canvas import DOTS_HIGH, Canvas
-from slmctl.plots.rows import Row, fit_to_width, set_cell
+from slmctl.plots.styled_rows import Row, fit_to_width, set_cell
 
 LIMIT = 1e300  # values beyond are drawn at it, so that no difference overflows
 TINY = 1e-290  # values below are 0

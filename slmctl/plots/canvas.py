@@ -6,7 +6,7 @@ What is drawn where is chart.py's and plane.py's job; what a role looks like is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slmctl.plots.rows import Row
+from slmctl.plots.styled_rows import Row
 
 BRAILLE = 0x2800
 DOTS_HIGH = 4

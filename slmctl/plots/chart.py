@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from slmctl.plots.axes import Axes, AxisScale, PlotOptions, all_finite, fit_scale, is_drawable
 from slmctl.plots.canvas import Pen
-from slmctl.plots.rows import Row, fit_to_width, set_cell
+from slmctl.plots.styled_rows import Row, fit_to_width, set_cell
 
 CROWDED = 4  # points a dot column from which on a column is looked at as a whole
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from slmctl.plots.axes import Axes, PlotOptions, fit_scale, is_drawable
 from slmctl.plots.chart import NEAR, TargetLine, empty_rows, line_pen
-from slmctl.plots.rows import Row, set_cell
+from slmctl.plots.styled_rows import Row, set_cell
 
 Point = tuple[float, float, float]
 """A step, the square root of its KL, its score."""

@@ -14,12 +14,11 @@ from typing import Any
 
 from engine.core.errors import FileError
 from engine.rundir.directory import STAGES, RunDir, list_runs
-from engine.rundir.heartbeat import NOT_BEGUN, last_word, liveness, read_status
+from engine.rundir.heartbeat import ACTIVE, NOT_BEGUN, last_word, liveness, read_status
 from engine.rundir.references import reference_to
 from engine.rundir.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
-ACTIVE = ("running", "slow", "paused")
 POLICIES = ("pretrain", "sft", "ppo")
 _ASKED = ("run.toml", "status.json", "result.json")
 

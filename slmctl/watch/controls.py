@@ -1,21 +1,20 @@
-"""What may be asked of a run that is watched, and in words how far a request has come.
+"""Requests to a run that is watched: why one would change nothing, and how far one has come.
 
-The request itself is written by engine.rundir.heartbeat.make_request; the run acknowledges it by an event.
+The request itself is written by engine.rundir.heartbeat.make_request; the run acknowledges it with an event.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.rundir.heartbeat import NOT_BEGUN
-from slmctl.watch.follower import WORKING
+from engine.rundir.heartbeat import ACTIVE, NOT_BEGUN
 from slmctl.watch.history import RunHistory
 
-TOLD_FOR_S = 6.0
-RESUMABLE = ("dead", "failed", "stopped", "ended", NOT_BEGUN)  # there is no process, and more to do
+SHOWN_FOR_S = 6.0
+RESUMABLE = ("dead", "failed", "stopped", "ended", NOT_BEGUN)  # no process, and work left
 REASONS = {
-    "running": "it is at work",
-    "slow": "it is at work",
-    "starting": "its process is loading",
+    "running": "it is running",
+    "slow": "it is running",
+    "starting": "its process is starting",
     "damaged": "its run.toml cannot be read",
     "dead": "its process is gone",
     "finished": "it is finished",
@@ -29,7 +28,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class SentRequest:
-    """A request that was written: its number, what it is, when."""
+    """A request that was written: its number, its name and the time."""
 
     number: int
     request: str
@@ -37,58 +36,55 @@ class SentRequest:
 
 
 def nothing_to_do(request: str, run: str, state: str) -> str:
-    """Why a run in a state has nothing to pause, to stop, to go on with."""
+    """Why a request makes no sense for a run in this state."""
     return f"nothing to {request} in {run}: {REASONS.get(state, state)}"
 
 
-def refusal(story: RunHistory, request: str) -> str:
-    """Why a request would change nothing; nothing where it would."""
-    word = story.pulse.word
-    if word not in WORKING:
-        return nothing_to_do(request, story.name, word)
-    if request == "save" and story.current == "eval":
-        return f"nothing to save in {story.name}: the evaluation keeps nothing before its end"
+def refusal(run: RunHistory, request: str) -> str:
+    """Why a request would change nothing, or "" if it would."""
+    if run.process.state not in ACTIVE:
+        return nothing_to_do(request, run.name, run.process.state)
+    if request == "save" and run.current == "eval":
+        return f"nothing to save in {run.name}: the evaluation saves only at its end"
     return ""
 
 
 class SentRequests:
-    """The last request of each run that there is still something to say of."""
+    """The last request to each run, for as long as there is something to report about it."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, SentRequest] = {}
+        self._sent: dict[str, SentRequest] = {}
 
-    def note(self, run: str, asked: SentRequest) -> None:
+    def add(self, run: str, sent: SentRequest) -> None:
         """Remembers a request that was written."""
-        self._asked[run] = asked
+        self._sent[run] = sent
 
-    def told(self, stories: Iterable[RunHistory], now: float) -> list[str]:
-        """How far each has come; what nothing is said of is forgotten."""
-        told = {
-            story.name: progress(story, self._asked[story.name], now) for story in stories if story.name in self._asked
-        }
-        self._asked = {name: self._asked[name] for name, words in told.items() if words}
-        return [words for words in told.values() if words]
+    def report(self, runs: Iterable[RunHistory], now: float) -> list[str]:
+        """How far each request has come; those with nothing left to report are forgotten."""
+        found = {run.name: progress(run, self._sent[run.name], now) for run in runs if run.name in self._sent}
+        self._sent = {name: self._sent[name] for name, text in found.items() if text}
+        return [text for text in found.values() if text]
 
 
-def progress(story: RunHistory, asked: SentRequest, now: float) -> str:
-    """How far a request has come; nothing once there is no more to say."""
-    request, stage = asked.request, story.stage(story.current)
-    if asked.number not in story.heard:
-        if story.pulse.word not in WORKING:
+def progress(run: RunHistory, sent: SentRequest, now: float) -> str:
+    """How far a request has come, or "" once there is nothing left to report."""
+    request, stage, active = sent.request, run.stage(run.current), run.process.state in ACTIVE
+    if sent.number not in run.acknowledged:
+        if not active:
             return ""
-        if not 0 < story.steps_of(stage.name) <= stage.step + 1:
-            return f"{request} asked: it is heard when {stage.name} step {stage.step + 1} ends"
-        if stage.name == story.pulse.last:
-            return f"{request} asked too late: {stage.name} is at its last step, and saves and ends by itself"
-        return f"{request} asked: it is heard when the first step of the next stage ends"
+        if not 0 < run.steps_of(stage.name) <= stage.step + 1:
+            return f"{request} requested: takes effect when {stage.name} step {stage.step + 1} ends"
+        if stage.name == run.process.last_stage:
+            return f"{request} requested too late: {stage.name} is at its last step, then it saves and ends"
+        return f"{request} requested: takes effect when the first step of the next stage ends"
     if request == "save":
-        saves = [save for save in stage.saves if save.at >= asked.at or save.step == stage.step]
-        if not saves:
-            return "save heard: saving" if story.pulse.word in WORKING else ""
-        told = f"saved: {saves[0].path}, kept until two more saves have come"
-        return told if now - max(saves[0].at, asked.at) < TOLD_FOR_S else ""
+        saved = [item for item in stage.checkpoints if item.at >= sent.at or item.step == stage.step]
+        if not saved:
+            return "saving" if active else ""
+        text = f"saved {saved[0].path}; kept until two more checkpoints are saved"
+        return text if now - max(saved[0].at, sent.at) < SHOWN_FOR_S else ""
     if request == "stop":
-        return "stop heard: it saves and ends" if story.pulse.word in WORKING else ""
+        return "stopping: saves, then ends" if active else ""
     if request == "resume":
-        return "" if story.pulse.word != "paused" else "resume heard: it goes on"
-    return "" if story.pulse.word == "paused" else "pause heard"
+        return "resuming" if run.process.state == "paused" else ""
+    return "" if run.process.state == "paused" else "pausing"

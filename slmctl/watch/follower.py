@@ -1,6 +1,6 @@
-"""FollowLoop a run directory: what was appended since the last look, and how its process stands.
+"""Follows a run directory: what was appended since the last poll, and the state of the run's process.
 
-Knows no widget and no torch. What is made of the news is history.py's job. Each line of events.jsonl is parsed once.
+Knows no widget and no torch. Each line of events.jsonl is parsed once; history.py builds stages and columns from it.
 """
 
 import os
@@ -17,19 +17,17 @@ from pydantic_core import from_json
 from engine.core.errors import FileError
 from engine.core.events import SCHEMA, Event, from_row
 from engine.rundir.directory import RunDir, find_run, list_runs
-from engine.rundir.heartbeat import NOT_BEGUN, last_word, liveness, read_status
+from engine.rundir.heartbeat import ACTIVE, NOT_BEGUN, last_word, liveness, read_status
 from engine.rundir.runtoml import read_run_toml
 
-GONE = "gone"  # the run directory is not there (any more)
-WORKING = ("running", "paused", "slow")  # there is, as far as we know, a process
-KEPT_TAIL = 64  # bytes before the offset by which a replaced file is told from a grown one
-
-HEAD = 200  # bytes of a line of samples in which its stage and step stand
+GONE = "gone"  # the run directory does not exist (any more)
+KEPT_TAIL = 64  # bytes before the offset that tell a replaced file from a grown one
+HEAD = 200  # bytes of a line of samples that hold its stage and step
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Completed steps of one stage in a row, ascending; thousands come at once, so they come as columns."""
+    """Consecutive completed steps of one stage, ascending; there can be thousands, so they come as columns."""
 
     stage: str
     steps: list[int] = field(default_factory=list)
@@ -38,7 +36,7 @@ class Steps:
 
 
 class StepSamples(NamedTuple):
-    """A line of samples, kept as it lies in the file."""
+    """The samples of one step: an unparsed line of samples.jsonl."""
 
     stage: str
     step: int
@@ -50,25 +48,26 @@ Item = Steps | StepSamples | Event
 
 @dataclass(frozen=True)
 class ProcessState:
-    """How a run's process stands.
+    """The state of a run's process, from its heartbeat.
 
-    `word` is gone, or as engine.rundir.heartbeat.liveness has it. `beat_at` is the time of the last beat, `last` the
-    stage that ends what the process was started for.
+    `state` is "gone" or as returned by engine.rundir.heartbeat.liveness. `heartbeat_at` is the time of the last
+    heartbeat, `last_stage` the last stage that the process was started for.
     """
 
-    word: str = NOT_BEGUN
+    state: str = NOT_BEGUN
     stage: str = ""
     step: int = 0
     steps: int = 0
-    beat_at: float = 0.0
-    last: str = ""
+    heartbeat_at: float = 0.0
+    last_stage: str = ""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What run.toml says that a watcher needs: stages shared with another run, limits to draw; or why it is not read.
+    """What `watch` needs from run.toml, or the error that kept it from being read.
 
-    `shared` maps a stage to that run's directory; `limits` has alert_kl_nats and, where the controller aims, kl_target.
+    `shared` maps a stage to the directory of the run that it is shared with; `limits` has alert_kl_nats and, with the
+    adaptive controller, kl_target.
     """
 
     shared: Mapping[str, Path] = field(default_factory=dict)
@@ -78,50 +77,50 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Update:
-    """What one poll found. `anew` says that all before is void: the files were replaced or cut."""
+    """What one poll found. `restarted` means that the files were replaced or cut: all earlier updates are void."""
 
-    said: list[Item]
-    drawn: list[Item]
-    pulse: ProcessState
-    about: RunInfo
-    anew: bool = False
+    events: list[Item]
+    samples: list[Item]
+    process: ProcessState
+    info: RunInfo
+    restarted: bool = False
 
 
 class Tail:
-    """The whole lines appended to a file since the last read; an unfinished last line waits."""
+    """The complete lines appended to a file since the last read; an unfinished last line waits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.rewind()
 
     def rewind(self) -> None:
-        """Begins the file again."""
+        """Starts again at the beginning of the file."""
         self._offset, self._inode, self._before = 0, 0, b""
 
     def read(self) -> tuple[bytes, bool]:
-        """The new lines, and whether the file is another one than was read before."""
+        """The new lines, and whether the file was replaced since the last read."""
         try:
             with self._path.open("rb") as file:
                 stat = os.fstat(file.fileno())
-                anew = self._offset > 0 and (stat.st_ino != self._inode or not self._continues(file, stat.st_size))
-                if anew:
+                replaced = self._offset > 0 and (stat.st_ino != self._inode or not self._continues(file, stat.st_size))
+                if replaced:
                     self.rewind()
                 self._inode = stat.st_ino
                 if stat.st_size == self._offset:
-                    return b"", anew
+                    return b"", replaced
                 file.seek(self._offset)
                 data = file.read()
         except OSError:
-            anew = self._offset > 0
+            replaced = self._offset > 0
             self.rewind()
-            return b"", anew
+            return b"", replaced
         end = data.rfind(b"\n") + 1
         self._offset += end
         self._before = (self._before + data[max(0, end - KEPT_TAIL) : end])[-KEPT_TAIL:]
-        return data[:end], anew
+        return data[:end], replaced
 
     def _continues(self, file: BufferedReader, size: int) -> bool:
-        """Whether what was read last still stands before the offset."""
+        """Whether the bytes before the offset are still those that were read."""
         if size < self._offset:
             return False
         file.seek(self._offset - len(self._before))
@@ -129,69 +128,70 @@ class Tail:
 
 
 class Follower:
-    """One run directory, followed; each poll says what is new since the last."""
+    """Follows one run directory; each poll returns what is new since the last."""
 
     def __init__(self, rundir: RunDir, clock: Callable[[], float] = time.time) -> None:
         self.rundir = rundir
         self._clock = clock
         self._events, self._samples = Tail(rundir.events), Tail(rundir.samples)
-        self._toml_mark: tuple[int, int] | None = None
-        self._about = RunInfo()
+        self._toml_version: tuple[int, int] | None = None
+        self._info = RunInfo()
         self._first = True
 
     def poll(self) -> Update:
-        """What was appended since the last poll, with how the process stands now."""
-        renewed = self._read_about()
-        lines, anew = self._events.read()
-        drawn, other = self._samples.read()
-        begins = self._first or renewed or anew or other
-        if begins and not self._first:
+        """What was appended since the last poll, and the state of the process now."""
+        shares_changed = self._read_run_toml()
+        event_lines, events_replaced = self._events.read()
+        sample_lines, samples_replaced = self._samples.read()
+        from_start = self._first or shares_changed or events_replaced or samples_replaced
+        if from_start and not self._first:
             self._events.rewind()
             self._samples.rewind()
-            lines, drawn = self._events.read()[0], self._samples.read()[0]
-        said, told = read_events(lines), read_samples(drawn)
-        if begins and self._about.shared:
-            said, told = _of_parents(self._about.shared, said, told)
-        anew, self._first = begins and not self._first, False
-        return Update(said, told, self.pulse(), self._about, anew)
+            event_lines, sample_lines = self._events.read()[0], self._samples.read()[0]
+        events, samples = read_events(event_lines), read_samples(sample_lines)
+        if from_start and self._info.shared:
+            events, samples = _with_parents(self._info.shared, events, samples)
+        restarted, self._first = from_start and not self._first, False
+        return Update(events, samples, self.process_state(), self._info, restarted)
 
-    def _read_about(self) -> bool:
-        """Reads run.toml where it has changed; whether other stages are shared than before."""
+    def _read_run_toml(self) -> bool:
+        """Reads run.toml if it has changed; returns whether the shared stages have changed."""
         try:
             stat = self.rundir.run_toml.stat()
         except OSError:
             return False
-        if (mark := (stat.st_mtime_ns, stat.st_size)) == self._toml_mark:
+        if (version := (stat.st_mtime_ns, stat.st_size)) == self._toml_version:
             return False
-        self._toml_mark, before = mark, self._about
-        self._about = read_info(self.rundir)
-        return self._about.shared != before.shared
+        self._toml_version, before = version, self._info
+        self._info = read_info(self.rundir)
+        return self._info.shared != before.shared
 
-    def pulse(self) -> ProcessState:
-        """How the process stands now."""
+    def process_state(self) -> ProcessState:
+        """The state of the run's process now."""
         if not self.rundir.path.is_dir():
             return ProcessState(GONE)
         status = read_status(self.rundir)
         if status is None:
             return ProcessState(last_word(self.rundir))
         stage, last = str(status["stage"] or ""), str(status.get("last") or "")
-        return ProcessState(liveness(status, self._clock()), stage, status["step"], status["steps"], status["at"], last)
+        state = liveness(status, self._clock())
+        return ProcessState(state, stage, status["step"], status["steps"], status["at"], last)
 
 
 def runs_to_watch(home: Path, names: Sequence[str], now: float) -> list[RunDir]:
-    """The runs of those names; without names the one that is worked on, else the newest; none where there are no runs.
+    """The runs of those names; without names the one at work, or else the newest; [] if the folder has no runs.
 
-    Raises: FileError, with the runs there are, for a name that none has; ConfigError for one that cannot be a name.
+    Raises: FileError, listing the existing runs, for an unknown name; ConfigError for an invalid one.
     """
     if names:
         return [find_run(home, name) for name in dict.fromkeys(names)]
-    runs = sorted(list_runs(home), key=_touched)
-    working = [run for run in runs if Follower(run, lambda: now).pulse().word in WORKING]
-    return (working or runs)[-1:]
+    runs = sorted(list_runs(home), key=_changed_at)
+    active = [run for run in runs if Follower(run, lambda: now).process_state().state in ACTIVE]
+    return (active or runs)[-1:]
 
 
 def read_info(rundir: RunDir) -> RunInfo:
-    """What run.toml says; where it cannot be read, only why."""
+    """What `watch` needs from run.toml, or why it cannot be read."""
     try:
         record = read_run_toml(rundir)
         shared = {stage: (rundir.path / entry["path"]).resolve().parents[1] for stage, entry in record.shared.items()}
@@ -204,24 +204,8 @@ def read_info(rundir: RunDir) -> RunInfo:
     return RunInfo(shared, limits)
 
 
-def _touched(run: RunDir) -> float:
-    """When a run last wrote something."""
-    found = [path.stat().st_mtime for path in (run.events, run.status, run.run_toml) if path.exists()]
-    return max(found, default=0.0)
-
-
-def _of_parents(shared: Mapping[str, Path], said: list[Item], drawn: list[Item]) -> tuple[list[Item], list[Item]]:
-    """The same, after what the parents of a run said of the stages that it shares with each."""
-    for home in dict.fromkeys(shared.values()):
-        stages, parent = {stage for stage, place in shared.items() if place == home}, RunDir(home)
-        before = read_events(Tail(parent.events).read()[0]), read_samples(Tail(parent.samples).read()[0])
-        theirs, sampled = ([item for item in told if getattr(item, "stage", None) in stages] for told in before)
-        said, drawn = theirs + said, sampled + drawn
-    return said, drawn
-
-
 def read_events(data: bytes) -> list[Item]:
-    """What lines of events.jsonl say; damaged ones, and kinds that this version does not know, are left out."""
+    """The events of whole lines of events.jsonl; damaged lines and unknown kinds are skipped."""
     found: list[Item] = []
     for line in data.split(b"\n")[:-1]:
         row = _parsed(line)
@@ -244,7 +228,7 @@ def read_events(data: bytes) -> list[Item]:
 
 
 def read_samples(data: bytes) -> list[Item]:
-    """What lines of samples.jsonl say; only the head of a line is parsed here, the samples when they are shown."""
+    """The steps of whole lines of samples.jsonl; only the head of a line is parsed, its samples when they are shown."""
     found: list[Item] = []
     for line in data.split(b"\n")[:-1]:
         row = _parsed(line[:HEAD], partial=True)
@@ -258,8 +242,23 @@ def read_samples(data: bytes) -> list[Item]:
     return found
 
 
+def _changed_at(run: RunDir) -> float:
+    found = [path.stat().st_mtime for path in (run.events, run.status, run.run_toml) if path.exists()]
+    return max(found, default=0.0)
+
+
+def _with_parents(shared: Mapping[str, Path], events: list[Item], samples: list[Item]) -> tuple[list[Item], list[Item]]:
+    """The same, after the events and samples of the stages that are shared with other runs."""
+    for home in dict.fromkeys(shared.values()):
+        stages, parent = {stage for stage, place in shared.items() if place == home}, RunDir(home)
+        read = read_events(Tail(parent.events).read()[0]), read_samples(Tail(parent.samples).read()[0])
+        old_events, old_samples = ([item for item in items if getattr(item, "stage", None) in stages] for items in read)
+        events, samples = old_events + events, old_samples + samples
+    return events, samples
+
+
 def _parsed(line: bytes, partial: bool = False) -> Any:
-    """The JSON value of a line, None for a damaged one."""
+    """The JSON value of a line, or None if it is damaged."""
     try:
         return from_json(line, allow_partial=partial)
     except ValueError:
@@ -267,16 +266,16 @@ def _parsed(line: bytes, partial: bool = False) -> Any:
 
 
 def _event(row: Any) -> Event | None:
-    """The event of a parsed line; None for a damaged one and for a kind that this version does not know."""
+    """The event of a parsed line, or None if it is damaged or of an unknown kind."""
     try:
         event = from_row(row)
     except (ValueError, TypeError, AttributeError):
         return None
-    return event if event is not None and _sound(event) else None
+    return event if event is not None and _is_sound(event) else None
 
 
-def _sound(event: Event) -> bool:
-    """Whether the fields are of the kinds that they are declared to be; other programs may write, too."""
+def _is_sound(event: Event) -> bool:
+    """Whether the fields have their declared types; other programs may write to the file, too."""
     kinds: dict[str, tuple[type, ...]] = {
         "stage": (str, NoneType), "step": (int,), "steps": (int,), "from_step": (int,), "number": (int,),
         "at": (int, float), "about": (dict,), "metrics": (dict,), "samples": (list,),

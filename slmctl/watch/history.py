@@ -1,7 +1,8 @@
-"""What is known of a run, built from the news of follower.py: its stages, their numbers by step, alarms, samples, pace.
+"""All that is known of a run, built from the updates of follower.py: its stages with their metrics by step, alerts,
+samples and pace.
 
-The same whether the run is followed from its first step or opened when it is long over, and whatever a resume took
-back (engine.rundir.directory.effective).
+The result is the same whether a run is followed from its first step or opened later, and it leaves out what a resume
+superseded (engine.rundir.directory.effective).
 """
 
 import math
@@ -26,48 +27,49 @@ from engine.core.events import (
 )
 from engine.core.pace import RECENT_STEPS, Pace
 from engine.rundir.directory import STAGES
-from slmctl.watch.follower import WORKING, Item, ProcessState, RunInfo, Steps, StepSamples, Update
+from engine.rundir.heartbeat import ACTIVE
+from slmctl.watch.follower import Item, ProcessState, RunInfo, Steps, StepSamples, Update
 
-NOTHING = -1  # the step past which all lies
+BEFORE_ALL = -1  # a step before the first
 
-_MARKS = count()
+_VERSIONS = count()
 
 Stepped = TypeVar("Stepped", EvalCompleted, AlarmRaised, CheckpointSaved, StepSamples)
 
 
 @dataclass
 class StageHistory:
-    """What a stage said, in the order of its steps; `mark` is another after every change."""
+    """What a stage reported, in the order of its steps; `version` changes with every change."""
 
     name: str
-    steps: int = 0
+    total_steps: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
     began_at: float | None = None
-    done: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
     evals: list[EvalCompleted] = field(default_factory=list)
-    alarms: list[AlarmRaised] = field(default_factory=list)
-    saves: list[CheckpointSaved] = field(default_factory=list)
-    drawn: list[StepSamples] = field(default_factory=list)
+    alerts: list[AlarmRaised] = field(default_factory=list)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    samples: list[StepSamples] = field(default_factory=list)
     finished: StageFinished | None = None
-    mark: int = field(default_factory=lambda: next(_MARKS))
+    version: int = field(default_factory=lambda: next(_VERSIONS))
     _metrics: list[Mapping[str, Any]] = field(default_factory=list)
     _columns: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
-        """The last step that is done, 0 before the first."""
-        return self.done[-1] if self.done else 0
+        """The last completed step, 0 before the first."""
+        return self.steps[-1] if self.steps else 0
 
-    def take(self, item: Item) -> None:
-        """Remembers what was said; a step said again takes the place of the former and of what came after it."""
-        self.mark = next(_MARKS)
+    def add(self, item: Item) -> None:
+        """Adds an item; a step that was reported before replaces the earlier report and all that followed it."""
+        self.version = next(_VERSIONS)
         if isinstance(item, Steps):
-            if self.done and item.steps[0] <= self.done[-1]:
-                self._cut(bisect_left(self.done, item.steps[0]))
-            self.done += item.steps
+            if self.steps and item.steps[0] <= self.steps[-1]:
+                self._cut(bisect_left(self.steps, item.steps[0]))
+            self.steps += item.steps
             self._metrics += item.metrics
         elif isinstance(item, StageStarted):
-            self.steps = item.steps
+            self.total_steps = item.steps
             if self.began_at is None:
                 self.began_at, self.about = item.at, item.about
         elif isinstance(item, StageFinished):
@@ -75,37 +77,37 @@ class StageHistory:
         elif isinstance(item, EvalCompleted):
             self.evals.append(item)
         elif isinstance(item, AlarmRaised):
-            self.alarms.append(item)
+            self.alerts.append(item)
         elif isinstance(item, CheckpointSaved):
-            self.saves.append(item)
+            self.checkpoints.append(item)
 
     def go_back(self, step: int) -> None:
-        """Takes back what was said past a step, and the end; samples apart."""
-        self.mark = next(_MARKS)
+        """Drops what was reported after a step, and the end; samples have a resume of their own."""
+        self.version = next(_VERSIONS)
         self.finished = None
-        self._cut(bisect_right(self.done, step))
-        _keep_until(self.evals, step)
-        _keep_until(self.alarms, step)
-        _keep_until(self.saves, step)
+        self._cut(bisect_right(self.steps, step))
+        _drop_after(self.evals, step)
+        _drop_after(self.alerts, step)
+        _drop_after(self.checkpoints, step)
 
     def column(self, metric: str) -> tuple[Sequence[int], Sequence[float]]:
-        """(steps, values) of a metric; what is not finite, or was not said at a step, is NaN or as it was said."""
-        if said := [event for event in self.evals if metric in event.metrics]:
-            return [event.step for event in said], [event.metrics[metric] for event in said]
+        """(steps, values) of a metric; NaN at a step that did not report it."""
+        if evals := [event for event in self.evals if metric in event.metrics]:
+            return [event.step for event in evals], [event.metrics[metric] for event in evals]
         if metric in self.end_metrics and self.finished is not None:
             return [self.finished.step], [self.finished.metrics[metric]]
-        known = self._columns.setdefault(metric, [])
-        known += _numbers([row.get(metric, math.nan) for row in self._metrics[len(known) :]])
-        return self.done, known
+        column = self._columns.setdefault(metric, [])
+        column += _numbers([row.get(metric, math.nan) for row in self._metrics[len(column) :]])
+        return self.steps, column
 
     def metrics(self) -> list[str]:
-        """The names of all metrics of this stage, in the order in which it says them."""
-        said = [*self._metrics[:1], *self._metrics[-1:], *(event.metrics for event in self.evals)]
-        return list(dict.fromkeys(name for metrics in said for name in metrics))
+        """The names of all metrics of this stage, in the order in which it reports them."""
+        rows = [*self._metrics[:1], *self._metrics[-1:], *(event.metrics for event in self.evals)]
+        return list(dict.fromkeys(name for metrics in rows for name in metrics))
 
     @property
     def end_metrics(self) -> dict[str, float]:
-        """What was said at the end of the stage alone."""
+        """The metrics that were reported only at the end of the stage."""
         if self.finished is None:
             return {}
         before = self.metrics()
@@ -119,112 +121,113 @@ class StageHistory:
         return found | (self.finished.metrics if self.finished else {})
 
     def _cut(self, count: int) -> None:
-        del self.done[count:], self._metrics[count:]
-        for known in self._columns.values():
-            del known[count:]
+        del self.steps[count:], self._metrics[count:]
+        for column in self._columns.values():
+            del column[count:]
 
 
 class RunHistory:
-    """What is known of one run."""
+    """All that is known of one run."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.pulse, self.about = ProcessState(), RunInfo()
-        self._forget()
+        self.process, self.info = ProcessState(), RunInfo()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self.stages: dict[str, StageHistory] = {}
-        self.heard: dict[int, str] = {}
+        self.acknowledged: dict[int, str] = {}
         self.ending: RunPaused | RunFinished | RunFailed | None = None
         self.pace = Pace()
-        self._spoke = ""
+        self._last_stage = ""
 
-    def take(self, news: Update) -> bool:
-        """Adds what is new; whether anything is."""
-        changed = bool(news.said or news.drawn or news.anew) or (news.pulse, news.about) != (self.pulse, self.about)
-        if news.anew:
-            self._forget()
-        self.pulse, self.about = news.pulse, news.about
-        for item in news.said:
-            self._hear(item)
-        for item in news.drawn:
-            self._draw(item)
+    def add(self, update: Update) -> bool:
+        """Adds an update; returns whether anything is new."""
+        changed = bool(update.events or update.samples or update.restarted)
+        changed |= (update.process, update.info) != (self.process, self.info)
+        if update.restarted:
+            self._clear()
+        self.process, self.info = update.process, update.info
+        for item in update.events:
+            self._add_event(item)
+        for item in update.samples:
+            self._add_samples(item)
         return changed
 
     def stage(self, name: str) -> StageHistory:
-        """A stage by name, empty where nothing was said of it."""
+        """A stage by name, empty if it reported nothing."""
         return self.stages.get(name) or StageHistory(name)
 
     @property
-    def names(self) -> list[str]:
-        """The stages of the pipeline in order, then any others that were heard of."""
+    def stage_names(self) -> list[str]:
+        """The stages of the pipeline in order, then any others that reported something."""
         return [*STAGES, *(name for name in self.stages if name not in STAGES)]
 
     @property
     def current(self) -> str:
-        """The stage that is worked on, else the last that said anything; nothing where none did."""
-        return self.pulse.stage if self.pulse.word in WORKING and self.pulse.stage else self._spoke
+        """The stage at work, or else the last that reported anything, or else ""."""
+        return self.process.stage if self.process.state in ACTIVE and self.process.stage else self._last_stage
 
     @property
-    def alarms(self) -> list[AlarmRaised]:
-        """All alarms that hold, oldest first."""
-        return sorted((alarm for stage in self.stages.values() for alarm in stage.alarms), key=lambda alarm: alarm.at)
+    def alerts(self) -> list[AlarmRaised]:
+        """All alerts that were not superseded, oldest first."""
+        return sorted((alert for stage in self.stages.values() for alert in stage.alerts), key=lambda alert: alert.at)
 
     def steps_of(self, name: str) -> int:
-        """How many steps a stage takes."""
-        return self.pulse.steps if self.pulse.stage == name and self.pulse.steps else self.stage(name).steps
+        """The number of steps that a stage takes."""
+        return self.process.steps if self.process.stage == name and self.process.steps else self.stage(name).total_steps
+
+    def step_s(self) -> float | None:
+        """Seconds per step of the current stage, or None if unknown."""
+        return self.pace.step_s() if self.pace.stage == self.current else None
 
     def eta_s(self, now: float) -> float | None:
-        """Seconds until the current stage ends at its pace; None where it is not known or nothing goes on."""
+        """Seconds until the current stage ends; None if unknown or if the run is not at work."""
         name = self.current
-        if self.pulse.word not in ("running", "slow") or self.pace.stage != name or self.stage(name).finished:
+        if self.process.state not in ("running", "slow") or self.pace.stage != name or self.stage(name).finished:
             return None
         return self.pace.left_s(self.steps_of(name), now)
 
-    def step_s(self) -> float | None:
-        """Seconds a step of the current stage; None where they are not known."""
-        return self.pace.step_s() if self.pace.stage == self.current else None
-
-    def _hear(self, item: Item) -> None:
+    def _add_event(self, item: Item) -> None:
         if isinstance(item, Steps):
             for step, at in zip(item.steps[-RECENT_STEPS - 1 :], item.at[-RECENT_STEPS - 1 :], strict=True):
                 self.pace.complete(item.stage, step, at)
         elif not isinstance(item, StepSamples):
             self.pace.take(item)
         if isinstance(item, ControlAcknowledged):
-            self.heard[item.number] = item.request
+            self.acknowledged[item.number] = item.request
         elif isinstance(item, (RunPaused, RunFinished, RunFailed)):
             self.ending = item
         elif isinstance(item, RunResumed):
             self.ending = None
             if item.from_step == 0:
-                drawn = self.stage(item.stage).drawn
+                samples = self.stage(item.stage).samples
                 self.stages.pop(item.stage, None)
-                if drawn:
-                    self.stages[item.stage] = StageHistory(item.stage, drawn=drawn)
+                if samples:
+                    self.stages[item.stage] = StageHistory(item.stage, samples=samples)
             elif item.stage in self.stages:
                 self.stages[item.stage].go_back(item.from_step)
         elif (name := getattr(item, "stage", None)) is not None:
-            self._of(name).take(item)
-            self._spoke = name
+            self._opened(name).add(item)
+            self._last_stage = name
 
-    def _draw(self, item: Item) -> None:
+    def _add_samples(self, item: Item) -> None:
         if isinstance(item, RunResumed):
-            _keep_until(self.stage(item.stage).drawn, item.from_step or NOTHING)
+            _drop_after(self.stage(item.stage).samples, item.from_step or BEFORE_ALL)
         elif isinstance(item, StepSamples):
-            drawn = self._of(item.stage).drawn
-            while drawn and drawn[-1].step >= item.step:
-                drawn.pop()
-            drawn.append(item)
+            samples = self._opened(item.stage).samples
+            while samples and samples[-1].step >= item.step:
+                samples.pop()
+            samples.append(item)
 
-    def _of(self, name: str) -> StageHistory:
+    def _opened(self, name: str) -> StageHistory:
         return self.stages.setdefault(name, StageHistory(name))
 
 
-def _keep_until(said: list[Stepped], step: int) -> None:
-    """Drops the items past a step, in place."""
-    if any(item.step > step for item in said):
-        said[:] = [item for item in said if item.step <= step]
+def _drop_after(items: list[Stepped], step: int) -> None:
+    """Drops the items after a step, in place."""
+    if any(item.step > step for item in items):
+        items[:] = [item for item in items if item.step <= step]
 
 
 def _numbers(values: Sequence[Any]) -> list[float]:

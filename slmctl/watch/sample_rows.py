@@ -1,6 +1,6 @@
-"""The samples of a step as rows: a line each, and one of them in full with what changed since that prompt came before.
+"""Samples as rows: one line each, and one of them in full with what changed since its prompt was last sampled.
 
-Models and people wrote these texts: they pass tui/safe.py here.
+Models and people wrote these texts: they pass console.safe here.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slmctl.console.safe import clean, one_line
-from slmctl.plots.rows import Row, fit_to_width, join_ends, truncate, wrap
+from slmctl.plots.styled_rows import Row, fit_to_width, join_ends, truncate, wrap
 from slmctl.watch.follower import StepSamples
 from slmctl.watch.samples import (
     Means,
@@ -21,144 +21,147 @@ from slmctl.watch.samples import (
     word_diff,
 )
 
-NUMBERS = "  score     KL tokens"
+NUMBERS = " reward     KL tokens"
 STEP = "   step "
-KEYS = ("[ ] steps  / filter  enter whole text ", "[ ] steps  / filter ")
-KEYS_FOUND = ("esc all samples ",)
-LABEL = 9  # cells of the words beside a text
+KEYS = ("[ ] steps  / filter  enter full text ", "[ ] steps  / filter ")
+KEYS_FILTERED = ("esc all samples ",)
+LABEL = 9  # cells of the label beside a text
 PROMPT_SHARE = 0.4  # of the room for the texts
+NEGATIVE_KL = "KL below 0: the policy finds this response less likely than the reference does"
 
 
 @dataclass(frozen=True)
 class SampleListing:
-    """A list of samples, one of them `chosen`: of the step at `place`, or where a text is `wanted` those `found`."""
+    """A list of samples, one of them `chosen`: those of the step at `index`, or with a `filter` those `found`."""
 
-    history: Sequence[StepSamples]
-    place: int = -1
+    steps: Sequence[StepSamples]
+    index: int = -1
     chosen: int = 0
-    wanted: str = ""
+    filter: str = ""
     found: Sequence[SamplePosition] = ()
 
     def __len__(self) -> int:
-        return len(self.found) if self.wanted else len(self._at(self.place))
+        return len(self.found) if self.filter else len(self._at(self.index))
 
     def top(self, room: int) -> int:
-        """The first that is in sight among `room` of them, the chosen one in their middle."""
+        """The first of `room` visible samples, with the chosen one in their middle."""
         return max(0, min(self.chosen - room // 2, len(self) - room))
 
     def part(self, start: int, count: int) -> list[tuple[int, Sample]]:
-        """So many of the samples from one on, each with its step."""
-        if not self.wanted:
-            return [(self.history[self.place].step, item) for item in self._at(self.place)[start : start + count]]
+        """`count` of the samples from `start` on, each with its step."""
+        if not self.filter:
+            return [(self.steps[self.index].step, item) for item in self._at(self.index)[start : start + count]]
         found = self.found[start : start + count]
-        return [(self.history[place].step, self._at(place)[number]) for place, number in found]
+        return [(self.steps[index].step, self._at(index)[number]) for index, number in found]
 
-    def _at(self, place: int) -> list[Sample]:
-        return parse_samples(self.history[place]) if 0 <= place < len(self.history) else []
+    def _at(self, index: int) -> list[Sample]:
+        return parse_samples(self.steps[index]) if 0 <= index < len(self.steps) else []
 
 
 def list_rows(listing: SampleListing, width: int, height: int, ascii: bool) -> list[Row]:
-    """The samples in exactly `height` rows, the chosen one marked and in sight."""
+    """The samples in exactly `height` rows, the chosen one marked and visible."""
     rows = _head(listing, width, ascii)
     room = max(1, height - len(rows))
     top = listing.top(room)
     for number, (step, sample) in enumerate(listing.part(top, room), start=top):
-        before = f"{step:>{len(STEP)}}" if listing.wanted else ""
+        before = f"{step:>{len(STEP)}}" if listing.filter else ""
         rows.append(_line(sample, before, number == listing.chosen, width, ascii))
     return [fit_to_width(row, width) for row in [*rows, *[[] for _ in range(height)]][:height]]
 
 
 def row_at(listing: SampleListing, height: int, y: int) -> int | None:
-    """Which sample stands in row `y` of `list_rows`; None where there is none."""
+    """The number of the sample in row `y` of `list_rows`, or None."""
     head = len(_head(listing, 0, True))
     number = listing.top(max(1, height - head)) + y - head
     return number if y >= head and number < len(listing) else None
 
 
-def text_rows(history: Sequence[StepSamples], place: int, chosen: int, width: int) -> list[Row]:
-    """One sample in full: prompt, response, and what that prompt was answered before, the changed words marked."""
-    samples = parse_samples(history[place]) if 0 <= place < len(history) else []
+def text_rows(steps: Sequence[StepSamples], index: int, chosen: int, width: int) -> list[Row]:
+    """One sample in full: prompt, response, and the previous response to that prompt, with changed words marked."""
+    samples = parse_samples(steps[index]) if 0 <= index < len(steps) else []
     if not samples:
         return []
     number = min(chosen, len(samples) - 1)
     sample = samples[number]
-    ended = "" if sample.finished else ", cut off at its longest"
+    cut_off = "" if sample.finished else ", cut off at the maximum length"
     judged = f", judge {_number(sample.judge_score)}" if math.isfinite(sample.judge_score) else ""
-    numbers = f"score {_number(sample.score)}{judged}, KL {_number(sample.kl_nats)} nats, "
-    numbers += f"{_number(sample.tokens, 0)} tokens{ended}"
+    numbers = f"reward {_number(sample.score)}{judged}, KL {_number(sample.kl_nats)} nats, "
+    numbers += f"{_number(sample.tokens, 0)} tokens{cut_off}"
     rows = wrap([(f" sample {number + 1} of {len(samples)} ", "title"), (f" {numbers}", "note")], max(1, width))
-    earlier = previous_sample(history[:place], sample.prompt)
+    earlier = previous_sample(steps[:index], sample.prompt)
     was, now = word_diff(earlier[1].response, sample.response) if earlier else ([], [(sample.response, False)])
     rows += _paragraph("prompt", [(sample.prompt, "prompt")], width)
     rows += _paragraph("response", [(text, "came" if changed else "") for text, changed in now], width)
     if earlier is None:
         rows += _paragraph("before", [("this prompt was not sampled before", "note")], width)
-        return rows
-    step, old = earlier
-    rows += _paragraph(f"step {step}", [(text, "went" if changed else "note") for text, changed in was], width)
-    change = f"score {_number(old.score)} then, now {_signed(sample.score - old.score)}"
-    return [*rows, *_paragraph("", [(change, "note")], width)]
+    else:
+        step, old = earlier
+        rows += _paragraph(f"step {step}", [(text, "went" if changed else "note") for text, changed in was], width)
+        change = f"reward {_number(old.score)} then, {_signed(sample.score - old.score)} since"
+        rows += _paragraph("", [(change, "note")], width)
+    return [*rows, *(_paragraph("", [(NEGATIVE_KL, "note")], width) if sample.kl_nats < 0 else [])]
 
 
 def paragraphs(texts: Sequence[str], width: int) -> list[Row]:
-    """Texts as paragraphs with a line between them."""
+    """Texts as paragraphs with an empty line between them."""
     return [row for text in texts for row in (*wrap([(clean(text), "")], width), [])][:-1]
 
 
 def _head(listing: SampleListing, width: int, ascii: bool) -> list[Row]:
-    """What is listed, and what its numbers are."""
-    if listing.wanted:
-        return _head_found(listing, width)
+    """What is listed, and the titles of the columns."""
+    if listing.filter:
+        return _head_of_filter(listing, width)
     return _head_of_step(listing, width, ascii) if len(listing) else [[(" no samples at this step", "note")]]
 
 
-def _head_found(listing: SampleListing, width: int) -> list[Row]:
-    """How many samples hold the text, in how many steps."""
-    steps = len({place for place, _ in listing.found})
+def _head_of_filter(listing: SampleListing, width: int) -> list[Row]:
+    """How many samples contain the text, in how many steps."""
+    steps = len({index for index, _ in listing.found})
     count = "1 sample" if len(listing) == 1 else f"{len(listing)} samples"
-    where = f" in {steps} of the {len(listing.history)} steps with samples"
-    rows: list[Row] = [[(f' "{one_line(listing.wanted, 24)}": {count} ', "title"), (where, "note")]]
-    return [*rows, _axis(STEP, KEYS_FOUND, width)]
+    where = f" in {steps} of the {len(listing.steps)} steps with samples"
+    rows: list[Row] = [[(f' "{one_line(listing.filter, 24)}": {count} ', "title"), (where, "note")]]
+    return [*rows, _column_titles(STEP, KEYS_FILTERED, width)]
 
 
 def _head_of_step(listing: SampleListing, width: int, ascii: bool) -> list[Row]:
-    """Which step; the means, with their change since the samples before; a phrase that has become a habit."""
-    history, place = listing.history, listing.place
-    samples, before = parse_samples(history[place]), parse_samples(history[place - 1]) if place else []
-    count = f" {place + 1} of {len(history)}, the first {len(samples)} responses of its rollout"
-    rows: list[Row] = [[(f" samples of step {history[place].step} ", "title"), (count, "note")]]
-    beside = f" since step {history[place - 1].step}" if before else ""
+    """The step, its means with their change since the previous samples, and a phrase that has become frequent."""
+    steps, index = listing.steps, listing.index
+    samples, before = parse_samples(steps[index]), parse_samples(steps[index - 1]) if index else []
+    count = f" {index + 1} of {len(steps)}, the first {len(samples)} responses of its rollout"
+    rows: list[Row] = [[(f" samples of step {steps[index].step} ", "title"), (count, "note")]]
     now, then = mean_numbers(samples), mean_numbers(before)
-    what = f" mean of these {len(samples)}: "
-    texts = (what + _means(now, then, True) + beside, what + _means(now, then, True), what + _means(now, then, False))
+    plain, changes = _means(now, then, False), _means(now, then, True)
+    since = f" (change since step {steps[index - 1].step})"
+    texts = [f" mean of these {len(samples)}: {plain}"]
+    if before:
+        texts[:0] = [f" means{since}: {changes}", f" means (change): {changes}"]
     rows.append([(next((text for text in texts if len(text) <= width), texts[-1]), "note")])
     if before and (found := new_phrase(samples, before)):
         phrase, new, old = found
         words = f'"{one_line(phrase)}"' if ascii else f"“{one_line(phrase)}”"
-        rows.append(
-            [(truncate(f" new new_phrase: {words} in {new} of {len(samples)}, was in {old}", width), "new_phrase")]
-        )
-    return [*rows, _axis("", KEYS, width)]
+        text = f" new phrase: {words} in {new} of {len(samples)} responses, before in {old}"
+        rows.append([(truncate(text, width), "habit")])
+    return [*rows, _column_titles("", KEYS, width)]
 
 
-def _axis(before: str, keys: Sequence[str], width: int) -> Row:
-    """What the columns are, and the first of the `keys` that there is room for."""
+def _column_titles(before: str, keys: Sequence[str], width: int) -> Row:
+    """The titles of the columns, and the first of the `keys` that fits."""
     columns = f"{before} {NUMBERS}  prompt and response"
     shown = next((text for text in keys if len(columns) + len(text) < width), "")
     return join_ends([(columns, "axis")], [(shown, "axis")], width)
 
 
-def _means(now: Means, then: Means, long: bool) -> str:
+def _means(now: Means, then: Means, changes: bool) -> str:
     parts = (
-        ("score", now.score, then.score, 2),
+        ("reward", now.score, then.score, 2),
         ("KL", now.kl_nats, then.kl_nats, 2),
         ("tokens", now.tokens, then.tokens, 1),
     )
-    told = []
+    found = []
     for name, value, old, digits in parts:
-        change = f" ({_signed(value - old, digits)})" if long and math.isfinite(value - old) else ""
-        told.append(f"{name} {_number(value, digits)}{change}")
-    return "  ".join(told)
+        change = f" ({_signed(value - old, digits)})" if changes and math.isfinite(value - old) else ""
+        found.append(f"{name} {_number(value, digits)}{change}")
+    return "  ".join(found)
 
 
 def _line(sample: Sample, before: str, chosen: bool, width: int, ascii: bool) -> Row:
@@ -175,7 +178,7 @@ def _line(sample: Sample, before: str, chosen: bool, width: int, ascii: bool) ->
 
 
 def _paragraph(label: str, parts: Sequence[tuple[str, str]], width: int) -> list[Row]:
-    """Parts of text as lines between words, beside a label."""
+    """Parts of a text, wrapped between words beside a label."""
     lines = wrap([(clean(text), role) for text, role in parts], max(8, width - LABEL - 1))
     labels = [f" {label:<{LABEL}}", *[" " * (LABEL + 1)] * len(lines)]
     return [[(beside, "axis"), *line] for beside, line in zip(labels, lines, strict=False)]

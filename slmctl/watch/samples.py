@@ -1,8 +1,8 @@
-"""The sampled responses of a step, and how they differ from those before.
+"""The sampled responses of each step, how they differ from earlier ones, and which of them contain a text.
 
-A prompt that was sampled before is set beside its former response, word by word. Most prompts are new at each step
-(PPO walks through all of them before it repeats one), so steps are compared as a whole: means, and the phrase that
-became more frequent.
+A response is compared word by word with the last one to the same prompt. Most prompts are new at each step (PPO goes
+through all of them before it repeats one), so steps are also compared as a whole: means, and a phrase that has become
+more frequent.
 """
 
 import json
@@ -22,12 +22,12 @@ from slmctl.watch.follower import StepSamples
 
 PHRASE = 3  # words
 OFTEN = 3  # responses
-HABIT = 0.25  # share of the responses by which a phrase must have gained to be named
+MORE_OFTEN = 0.25  # fraction of the responses by which a phrase must have gained to be named
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sampled response; numbers that were not said are NaN."""
+    """One sampled response; a number that was not reported is NaN."""
 
     prompt: str
     response: str
@@ -47,33 +47,33 @@ class Means:
     tokens: float
 
 
-def parse_samples(drawn: StepSamples) -> list[Sample]:
-    """The samples of one line; rows that are no samples are left out."""
+def parse_samples(samples: StepSamples) -> list[Sample]:
+    """The samples of one step; rows that are not samples are skipped."""
     try:
-        rows = from_json(drawn.line)["samples"]
+        rows = from_json(samples.line)["samples"]
     except (ValueError, KeyError, TypeError):
         return []
     return [_sample(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def mean_numbers(samples: Sequence[Sample]) -> Means:
-    """The means, NaN where there is nothing to take one of."""
+    """The means; NaN if no sample has the number."""
     return Means(*(_mean([getattr(sample, name) for sample in samples]) for name in ("score", "kl_nats", "tokens")))
 
 
-def previous_sample(history: Sequence[StepSamples], prompt: str) -> tuple[int, Sample] | None:
-    """The last time that a prompt was sampled in `history`: (step, sample), or None."""
+def previous_sample(steps: Sequence[StepSamples], prompt: str) -> tuple[int, Sample] | None:
+    """The last time that a prompt was sampled in these steps: (step, sample), or None."""
     key = json.dumps(prompt, ensure_ascii=False).encode("utf-8", errors="replace")
-    for drawn in reversed(history):
-        if key in drawn.line:
-            for sample in parse_samples(drawn):
+    for samples in reversed(steps):
+        if key in samples.line:
+            for sample in parse_samples(samples):
                 if sample.prompt == prompt:
-                    return drawn.step, sample
+                    return samples.step, sample
     return None
 
 
 def word_diff(old: str, new: str) -> tuple[list[tuple[str, bool]], list[tuple[str, bool]]]:
-    """Both texts as (part, changed): the words of the old that are gone, and those of the new that have come."""
+    """Both texts as (part, changed) pairs: words that only the old text has, words that only the new text has."""
     before, after = _words(old), _words(new)
     was: list[tuple[str, bool]] = []
     now: list[tuple[str, bool]] = []
@@ -86,18 +86,18 @@ def word_diff(old: str, new: str) -> tuple[list[tuple[str, bool]], list[tuple[st
 
 
 def new_phrase(new: Sequence[Sample], old: Sequence[Sample]) -> tuple[str, int, int] | None:
-    """The phrase that gained most beside an earlier step: (phrase, responses that have it now, then), or None."""
+    """The phrase that became most frequent: (phrase, responses that contain it now, and before), or None."""
     if not new or not old:
         return None
     now, then = _phrases(new), _phrases(old)
     gain, phrase = max(
         ((count / len(new) - then[phrase] / len(old), phrase) for phrase, count in now.items()), default=(0.0, "")
     )
-    return (phrase, now[phrase], then[phrase]) if gain >= HABIT and now[phrase] >= OFTEN else None
+    return (phrase, now[phrase], then[phrase]) if gain >= MORE_OFTEN and now[phrase] >= OFTEN else None
 
 
 def _phrases(samples: Sequence[Sample]) -> Counter[str]:
-    """How many responses hold each phrase."""
+    """How many responses contain each phrase."""
     found: Counter[str] = Counter()
     for sample in samples:
         words = sample.response.split()
@@ -106,7 +106,7 @@ def _phrases(samples: Sequence[Sample]) -> Counter[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Words, each with the white space before it, so that joined they are the text."""
+    """The words, each with the white space before it; joined they are the text."""
     return re.findall(r"\s*\S+|\s+$", text)
 
 
@@ -126,41 +126,41 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class SamplePosition(NamedTuple):
-    """A sample by its place: which of the drawn steps, and its number among the samples of that step."""
+    """A sample by the index of its step among the steps with samples, and its number in that step."""
 
-    place: int
+    step_index: int
     number: int
 
 
 class SampleSearch:
-    """Keeps what it has read of each step, so that every key that is typed can be answered at once."""
+    """Finds the samples that contain a text; keeps the texts of each step, so that it can search at every key press."""
 
     def __init__(self) -> None:
         self._texts: dict[StepSamples, list[str]] = {}
         self._last: tuple[str, tuple[StepSamples, ...], list[SamplePosition]] = ("", (), [])
 
-    def find(self, history: Sequence[StepSamples], wanted: str) -> list[SamplePosition]:
-        """The samples that hold the text, whatever the case and the white space."""
-        key, steps = _plain(wanted), tuple(history)
+    def find(self, history: Sequence[StepSamples], text: str) -> list[SamplePosition]:
+        """The samples that contain the text, ignoring case and white space."""
+        key, steps = _plain(text), tuple(history)
         if self._last[:2] != (key, steps):
             found = [
-                SamplePosition(place, number)
-                for place, drawn in enumerate(steps)
-                for number, text in enumerate(self._of(drawn))
-                if key in text
+                SamplePosition(index, number)
+                for index, samples in enumerate(steps)
+                for number, own in enumerate(self._texts_of(samples))
+                if key in own
             ]
             self._last = key, steps, found
         return self._last[2]
 
-    def _of(self, drawn: StepSamples) -> list[str]:
-        if drawn not in self._texts:
-            self._texts[drawn] = [_plain(f"{item.prompt}\n{item.response}") for item in parse_samples(drawn)]
-        return self._texts[drawn]
+    def _texts_of(self, samples: StepSamples) -> list[str]:
+        if samples not in self._texts:
+            self._texts[samples] = [_plain(f"{item.prompt}\n{item.response}") for item in parse_samples(samples)]
+        return self._texts[samples]
 
 
-def nearest_position(found: Sequence[SamplePosition], spot: SamplePosition) -> int:
-    """Which of the found, in their order, is the sample itself, else the last before it, else the first."""
-    return max(0, bisect_right(found, spot) - 1)
+def nearest_position(found: Sequence[SamplePosition], position: SamplePosition) -> int:
+    """The index of the position among those found, or else of the last before it, or else of the first."""
+    return max(0, bisect_right(found, position) - 1)
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from slmctl.plots.rows import to_lines
+from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
 from slmctl.tui.watch.charts import Chart

@@ -1,4 +1,4 @@
-"""The dialogs of Train: a text to read, a chart that fills the screen, the metrics to show."""
+"""The screens on top of the Train mode: a text to read, the metric picker, one panel in full."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 
 from engine.core.metrics import describe_any
 from slmctl.console.safe import clean, one_line
-from slmctl.plots.rows import Row
+from slmctl.plots.styled_rows import Row
 from slmctl.tui.watch.charts import Chart
 from slmctl.tui.watch.messages import CursorMoved, StepChosen
 from slmctl.tui.widgets.key_line import KeyLine
@@ -26,7 +26,7 @@ FRAME = 6  # columns of border, padding and scroll bar
 
 
 class TextDialog(ModalScreen[None]):
-    """Rows that are made for the width there is."""
+    """A text that scrolls; its rows are made for the width of the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,z,a", "dismiss", "Close", id="reading.close")]
 
@@ -47,7 +47,7 @@ class TextDialog(ModalScreen[None]):
         self.query_one(VerticalScroll).focus()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Breaks the lines anew."""
+        """Wraps the lines again."""
         self._fill()
 
     def _fill(self) -> None:
@@ -58,13 +58,13 @@ class TextDialog(ModalScreen[None]):
 
 
 class MetricPicker(ModalScreen[list[str] | None]):
-    """Gives back the chosen metrics; none of them means those that matter."""
+    """Every metric that a stage reports, with its meaning; returns the picked ones, [] for the default."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "tick", "Tick", id="metrics.tick"),
         Binding("c,q", "choose", "Show these", id="metrics.choose"),
-        Binding("d", "usual", "The usual ones", id="metrics.usual"),
-        Binding("escape", "dismiss(None)", "As before", id="metrics.cancel"),
+        Binding("d", "default", "Default metrics", id="metrics.default"),
+        Binding("escape", "dismiss(None)", "Cancel", id="metrics.cancel"),
     ]
 
     def __init__(self, stage: str, known: Sequence[str], shown: Sequence[str]) -> None:
@@ -72,19 +72,19 @@ class MetricPicker(ModalScreen[list[str] | None]):
         self._stage, self._known, self._ticked = stage, list(known), set(shown)
 
     def compose(self) -> ComposeResult:
-        """A list to tick; the marks are characters, so that they show without colour."""
+        """A list to tick; the marks are characters, so that they are visible without color."""
         with Container(id="metrics-frame") as frame:
             frame.border_title = Content(f"metrics of {one_line(self._stage)}")
-            frame.border_subtitle = Content("space ticks, c shows these, d the usual ones, esc leaves")
+            frame.border_subtitle = Content("space ticks, c shows these, d the default ones, esc cancels")
             yield OptionList(*(self._line(name) for name in self._known), markup=False)
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Ticks a metric, or no longer."""
+        """Ticks or unticks a metric."""
         message.stop()
         self.action_tick()
 
     def action_tick(self) -> None:
-        """Ticks the metric under the cursor, or no longer."""
+        """Ticks or unticks the metric under the cursor."""
         options = self.query_one(OptionList)
         if options.highlighted is not None:
             name = self._known[options.highlighted]
@@ -92,11 +92,11 @@ class MetricPicker(ModalScreen[list[str] | None]):
             options.replace_option_prompt_at_index(options.highlighted, self._line(name))
 
     def action_choose(self) -> None:
-        """Closes with what is ticked, in the order of the list."""
+        """Returns the ticked metrics, in the order of the list."""
         self.dismiss([name for name in self._known if name in self._ticked])
 
-    def action_usual(self) -> None:
-        """Closes with what matters in this stage."""
+    def action_default(self) -> None:
+        """Returns to the default metrics."""
         self.dismiss([])
 
     def _line(self, name: str) -> Text:
@@ -107,7 +107,7 @@ class MetricPicker(ModalScreen[list[str] | None]):
 
 
 class ZoomScreen(Screen[None]):
-    """A panel of what is watched; the watched runs go on being followed by the screen below."""
+    """One panel in full with the meaning of its metrics; the screen below keeps following the runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,z,q", "dismiss", "Back", id="zoom.close"),
@@ -117,53 +117,52 @@ class ZoomScreen(Screen[None]):
         Binding("l", "look('log')", "Log", id="zoom.log"),
         Binding("home", "look('oldest')", "First step", id="zoom.oldest", show=False),
         Binding("end", "look('newest')", "Newest step", id="zoom.newest", show=False),
-        Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="zoom.alarm", show=False),
+        Binding("exclamation_mark", "look('alert')", "Step of the previous alert", id="zoom.alert", show=False),
     ]
 
-    def __init__(self, panel: Panel, watching: WatchState) -> None:
+    def __init__(self, panel: Panel, state: WatchState) -> None:
         super().__init__()
-        self._panel, self._watching = panel, watching
+        self._panel, self._state = panel, state
 
     def compose(self) -> ComposeResult:
-        """The panel above what it means."""
+        """The panel above its explanation."""
         yield Chart(id="zoom-chart")
         yield RowsView(id="zoom-about")
         yield KeyLine()
 
     def on_mount(self) -> None:
         """Shows the panel."""
-        self.look_at(self._watching)
+        self.show_state(self._state)
         self.query_one(Chart).focus()
 
-    def look_at(self, watching: WatchState) -> None:
-        """Shows the panel with what is new."""
-        view = watching.view
-        self.query_one(Chart).look_at(self._panel, watching.stage, watching.stories, view)
+    def show_state(self, state: WatchState) -> None:
+        """Shows the panel with the newest values."""
+        self.query_one(Chart).show_panel(self._panel, state.stage, state.runs, state.view)
         about = self.query_one("#zoom-about", RowsView)
-        rows = explain_panel(self._panel, watching.stage, watching.stories, view, max(1, self.app.size.width - 1))
+        rows = explain_panel(self._panel, state.stage, state.runs, state.view, max(1, self.app.size.width - 1))
         about.styles.height = len(rows)
         about.paint(lambda width, height: rows)
 
     def on_resize(self) -> None:
-        """Breaks the lines below anew."""
-        self.look_at(self._watching)
+        """Wraps the explanation again."""
+        self.show_state(self._state)
 
     def on_cursor_moved(self, message: CursorMoved) -> None:
         """Points at another step."""
         message.stop()
-        self._watching.move(message.by, message.columns)
-        self.look_at(self._watching)
+        self._state.move(message.by, message.columns)
+        self.show_state(self._state)
 
     def on_step_chosen(self, message: StepChosen) -> None:
         """Points at a step."""
         message.stop()
-        self._watching.point(message.step)
-        self.look_at(self._watching)
+        self._state.point(message.step)
+        self.show_state(self._state)
 
     def on_zoom_requested(self) -> None:
-        """It is as large as it can be."""
+        """Does nothing: the panel fills the screen already."""
 
     def action_look(self, how: str) -> None:
-        """Looks at the panel in another way, by its name in watching.VIEW_ACTIONS."""
-        VIEW_ACTIONS[how](self._watching)
-        self.look_at(self._watching)
+        """Changes the view in the way that VIEW_ACTIONS names."""
+        VIEW_ACTIONS[how](self._state)
+        self.show_state(self._state)

@@ -11,15 +11,15 @@ from slmctl.watch.panels import Panel
 
 @dataclass
 class RunsPolled(Message, bubble=False):
-    """What one look at the followed runs found, in their order; `turn` tells it from looks at runs followed before."""
+    """One poll of the followed runs, in their order; `turn` tells it from polls of runs that were followed before."""
 
     turn: int
-    news: tuple[Update, ...]
+    updates: tuple[Update, ...]
 
 
 @dataclass
 class RunsFound(Message, bubble=False):
-    """The runs that there are to follow, none where the folder has none; or why one cannot be."""
+    """The runs to follow, none if the folder has none; or the error that kept them from being found."""
 
     runs: tuple[RunDir, ...]
     error: str = ""
@@ -27,7 +27,7 @@ class RunsFound(Message, bubble=False):
 
 @dataclass
 class CursorMoved(Message):
-    """A chart of so many columns was told to point at the step `by` columns further."""
+    """The cursor is to move by columns of a chart that has `columns`."""
 
     by: int
     columns: int
@@ -42,7 +42,7 @@ class StepChosen(Message):
 
 @dataclass
 class ZoomRequested(Message):
-    """A panel shall fill the screen."""
+    """A panel is to fill the screen."""
 
     panel: Panel
 
@@ -56,19 +56,19 @@ class StageChosen(Message):
 
 @dataclass
 class SampleChosen(Message):
-    """A sample of the shown step was chosen, counted from 0; it may be past the last."""
+    """A listed sample was chosen, counted from 0; it may be past the last."""
 
     number: int
 
 
 @dataclass
 class SampleOpened(Message):
-    """The chosen sample shall be read in full."""
+    """The chosen sample is to be shown in full."""
 
 
 @dataclass
 class RequestSent(Message, bubble=False):
-    """A request was written for a run, under this number; or why it could not be."""
+    """A request to a run was written under this number, or could not be written."""
 
     run: str
     request: str

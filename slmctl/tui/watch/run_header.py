@@ -1,4 +1,4 @@
-"""The stages of a run in one line, the shown one in brackets; a click shows another."""
+"""The lines above the charts: a line per run, the stages, and in words what went wrong or was requested."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from slmctl.console.safe import clean, one_line
-from slmctl.plots.rows import Row, cell_width, join_ends
+from slmctl.plots.styled_rows import Row, cell_width, join_ends
 from slmctl.tui.watch.messages import StageChosen
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.headline import alert_texts, explanation, run_row, stage_parts
@@ -17,28 +17,31 @@ from slmctl.watch.history import RunHistory
 from slmctl.watch.panels import LETTERS
 from slmctl.watch.state import WatchState
 
+ALERT = " ALERT "
+ROOMY = 20  # rows of the screen from which notes may take several
+
 
 class StageStrip(RowsView):
-    """Stages with their numbers, which are also their keys, and at the right end what else there is to see."""
+    """The stages of a run with their numbers, which are also their keys; a click shows another."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._parts: list[tuple[str, str, str]] = []
 
-    def look_at(self, story: RunHistory, shown: str, aside: Sequence[str], ascii: bool) -> None:
-        """Shows the stages of a run, and of `aside` the first text that fits."""
+    def show_run(self, run: RunHistory, shown: str, asides: Sequence[str], ascii: bool) -> None:
+        """Shows the stages of a run, and at the right the first of the `asides` that fits."""
 
         def rows(width: int, height: int) -> list[Row]:
-            self._parts = stage_parts(story, shown, width - 1, ascii)
+            self._parts = stage_parts(run, shown, width - 1, ascii)
             row: Row = [(" ", ""), *((text, role) for _, text, role in self._parts)]
             room = width - cell_width(row) - 2
-            text = next((text for text in aside if text and len(text) <= room), "")
+            text = next((text for text in asides if text and len(text) <= room), "")
             return [join_ends(row, [(f"{text} ", "note")] if text else [], width)]
 
         self.paint(rows)
 
     def on_click(self, event: events.Click) -> None:
-        """Says which stage was clicked."""
+        """Shows the stage that was clicked."""
         end = 1
         for name, text, _ in self._parts:
             end += len(text)
@@ -47,62 +50,58 @@ class StageStrip(RowsView):
                 return
 
 
-ALARM = " ALARM "
-ROOMY = 20  # rows of the screen from which a note may take several
-
-
 class RunHeader(Container):
-    """The lines above the charts."""
+    """The runs, the stages and the notes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: list[str] = []
+        self._notes: list[str] = []
 
     def compose(self) -> ComposeResult:
-        """The runs, the stages, the notes."""
+        """Three parts, the last hidden while there are no notes."""
         yield RowsView(id="head-runs")
         yield StageStrip(id="head-stages")
         notes = Static("", markup=False, id="head-notes")
         notes.display = False
         yield notes
 
-    def look_at(self, watching: WatchState, now: float, asked: Sequence[str], aside: Sequence[str]) -> None:
-        """Shows how the runs stand; `asked` are requests under way, `aside` what else there is to see."""
-        stories, ascii = watching.stories, watching.view.ascii
-        letters = LETTERS if len(stories) > 1 else " " * len(stories)
+    def show_state(self, state: WatchState, now: float, requests: Sequence[str], asides: Sequence[str]) -> None:
+        """Shows the runs; `requests` are those under way, `asides` tell what else there is to see."""
+        runs, ascii = state.runs, state.view.ascii
+        letters = LETTERS if len(runs) > 1 else " " * len(runs)
 
         def rows(width: int, height: int) -> list[Row]:
             found = []
-            for place, (story, letter) in enumerate(zip(stories, letters, strict=False)):
-                row = run_row(story, now, width, letter.strip(), ascii)
-                mark = (">" if ascii else "▸") if len(stories) > 1 and place == watching.chosen else " "
+            for index, (run, letter) in enumerate(zip(runs, letters, strict=False)):
+                row = run_row(run, now, width, letter.strip(), ascii)
+                mark = (">" if ascii else "▸") if len(runs) > 1 and index == state.chosen_run else " "
                 found.append([(mark + row[0][0][1:], row[0][1]), *row[1:]])
             return found
 
         view = self.query_one("#head-runs", RowsView)
-        view.styles.height = len(stories)
+        view.styles.height = len(runs)
         view.paint(rows)
-        self.query_one(StageStrip).look_at(watching.story, watching.stage, aside, ascii)
-        self._note(watching, now, asked)
+        self.query_one(StageStrip).show_run(state.run, state.stage, asides, ascii)
+        self._show_notes(state, now, requests)
 
-    def _note(self, watching: WatchState, now: float, asked: Sequence[str]) -> None:
-        several = len(watching.stories) > 1
-        alarms = alert_texts(watching.stories)
-        told = [(story, explanation(story, now)) for story in watching.stories]
-        lines = [one_line(f"{story.name}: {text}" if several else text) for story, text in told if text]
-        lines += [one_line(text) for text in asked]
-        if alarms:
-            more = f"! goes there, a lists all {len(alarms)}" if len(alarms) > 1 else "! goes there"
-            lines.append(f"{ALARM} {clean(alarms[0])} ({more})")
+    def _show_notes(self, state: WatchState, now: float, requests: Sequence[str]) -> None:
+        several = len(state.runs) > 1
+        alerts = alert_texts(state.runs)
+        explained = [(run, explanation(run, now)) for run in state.runs]
+        lines = [one_line(f"{run.name}: {text}" if several else text) for run, text in explained if text]
+        lines += [one_line(text) for text in requests]
+        if alerts:
+            more = f"! goes there, a lists all {len(alerts)}" if len(alerts) > 1 else "! goes there"
+            lines.append(f"{ALERT} {clean(alerts[0])} ({more})")
         shown = lines[-1:] if self.app.size.height < ROOMY else lines
-        if shown != self._shown:
-            self._shown = shown
+        if shown != self._notes:
+            self._notes = shown
             notes = self.query_one("#head-notes", Static)
             notes.display = bool(shown)
             notes.update(Content("\n").join(_content(line) for line in shown))
 
 
 def _content(line: str) -> Content:
-    if not line.startswith(ALARM):
+    if not line.startswith(ALERT):
         return Content(line)
-    return Content.assemble((ALARM, "bold reverse $text-error"), (line.removeprefix(ALARM), "bold $text-error"))
+    return Content.assemble((ALERT, "bold reverse $text-error"), (line.removeprefix(ALERT), "bold $text-error"))

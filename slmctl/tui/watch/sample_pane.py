@@ -1,4 +1,4 @@
-"""The samples of a step, a line each; one of them is chosen."""
+"""The samples of a step, one line each, beside the full text of the chosen one."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from slmctl.plots.rows import Row
+from slmctl.plots.styled_rows import Row
 from slmctl.tui.watch.messages import SampleChosen, SampleOpened
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.sample_rows import SampleListing, list_rows, row_at, text_rows
@@ -15,23 +15,23 @@ from slmctl.watch.state import WatchState
 
 
 class SampleList(RowsView, can_focus=True):
-    """Says which sample is chosen; which it is, is the screen's to keep."""
+    """Posts which sample is chosen; the state belongs to the screen."""
 
     HELP = (
-        "Sampled responses: up and down choose one, [ and ] go to the steps before and after, "
-        "/ lists those of all steps that hold a text."
+        "Sampled responses: up and down choose one, [ and ] go to the previous and next step with samples, "
+        "/ lists the samples of all steps that contain a text."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "choose(-1)", "Sample above", id="samples.up", show=False),
         Binding("down", "choose(1)", "Sample below", id="samples.down", show=False),
-        Binding("enter", "open", "Whole text", id="samples.open", show=False),
+        Binding("enter", "open", "Full text", id="samples.open", show=False),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._listing, self._ascii = SampleListing(()), False
 
-    def look_at(self, listing: SampleListing, ascii: bool) -> None:
+    def show_listing(self, listing: SampleListing, ascii: bool) -> None:
         """Shows a list of samples."""
         self._listing, self._ascii = listing, ascii
         self.paint(self._draw)
@@ -48,7 +48,7 @@ class SampleList(RowsView, can_focus=True):
         self.repaint()
 
     def on_blur(self) -> None:
-        """Shows that it has it no more."""
+        """Shows that it lost the focus."""
         self.repaint()
 
     def on_click(self, event: events.Click) -> None:
@@ -70,27 +70,27 @@ class SampleList(RowsView, can_focus=True):
         self.post_message(SampleChosen(max(0, self._listing.chosen + by)))
 
     def action_open(self) -> None:
-        """Asks for the whole text."""
+        """Shows the full text."""
         self.post_message(SampleOpened())
 
 
 class SamplePane(Container):
-    """Both halves; side by side on a wide screen, else one above the other."""
+    """List and text, side by side on a wide screen, otherwise stacked."""
 
     def compose(self) -> ComposeResult:
         """The list and the text."""
         yield SampleList(id="sample-list")
         yield RowsView(id="sample-text")
 
-    def look_at(self, watching: WatchState) -> None:
-        """Shows the samples of what is watched."""
-        self.query_one(SampleList).look_at(watching.listing, watching.view.ascii)
-        history, spot = tuple(watching.history), watching.spot
+    def show_state(self, state: WatchState) -> None:
+        """Shows the samples of the watched stage."""
+        self.query_one(SampleList).show_listing(state.listing, state.view.ascii)
+        steps, position = tuple(state.sampled_steps), state.position
 
         def rows(width: int, height: int) -> list[Row]:
-            found = text_rows(history, *spot, width)
+            found = text_rows(steps, *position, width)
             if len(found) > height:
-                found = [*found[: height - 1], [(" enter: the whole text", "note")]]
+                found = [*found[: height - 1], [(" enter: full text", "note")]]
             return found
 
         self.query_one("#sample-text", RowsView).paint(rows)

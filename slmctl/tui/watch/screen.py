@@ -1,4 +1,8 @@
-"""What each key of the Train mode does; Help (`?`) lists them by these names."""
+"""The Train mode: metrics of one or more runs as they move, the samples of each step, alerts, and controls.
+
+Users see the mode as Train, the command is `slmctl watch`, and in code everything is `watch`. It follows run
+directories and shows what slmctl/watch makes of them; the runs do not depend on this screen.
+"""
 
 import time
 from collections.abc import Callable
@@ -11,8 +15,9 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from engine.rundir.directory import RunDir
+from engine.rundir.heartbeat import ACTIVE
 from slmctl.console.safe import clean, one_line
-from slmctl.tui import messages
+from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenRuns
 from slmctl.tui.watch.body import WatchBody
 from slmctl.tui.watch.follow import FollowLoop
 from slmctl.tui.watch.messages import (
@@ -30,7 +35,6 @@ from slmctl.tui.watch.sample_pane import SampleList
 from slmctl.tui.widgets.dialogs import confirm_stop
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.watch.controls import RESUMABLE, SentRequest, SentRequests, nothing_to_do, refusal
-from slmctl.watch.follower import WORKING
 from slmctl.watch.headline import alert_texts
 from slmctl.watch.history import RunHistory
 from slmctl.watch.panels import ChartView
@@ -41,56 +45,54 @@ if TYPE_CHECKING:
     from slmctl.tui.app import Playground
     from slmctl.tui.watch.dialogs import ZoomScreen
 
-CONTROLS = (("p", "pause", "pause"), ("s", "save", "save"), ("x", "stop", "stop"), ("g", "go_on", "go on with"))
-KEYS: list[BindingType] = [
-    Binding("p", "ask('pause')", "Pause", id="train.pause"),
-    Binding("p", "ask('resume')", "Resume", id="train.resume"),
-    Binding("s", "ask('save')", "Save", id="train.save"),
-    Binding("x", "stop", "Stop", id="train.stop"),
-    Binding("g", "go_on", "Go on", id="train.go_on"),
-    *(Binding(key, f"refuse('{what}')", id=f"train.{name}", show=False) for key, name, what in CONTROLS),
-    Binding("tab", "next_panel(1)", "Next", id="train.next"),
-    Binding("shift+tab", "next_panel(-1)", "Panel before", id="train.previous", show=False),
-    Binding("v", "samples(True)", "Samples", id="train.samples"),
-    Binding("v", "samples(False)", "Charts", id="train.charts"),
-    Binding("q", "leave", "Leave", id="train.leave"),
-    Binding("m", "look('smooth')", "Smooth", id="train.smooth"),
-    Binding("l", "look('log')", "Log scale", id="train.log"),
-    Binding("z", "zoom", "Full screen", id="train.zoom"),
-    Binding("c", "metrics", "Choose metrics", id="train.metrics"),
-    Binding("a", "alarms", "All alarms", id="train.alarms"),
-    Binding("slash", "filter", "Filter samples", id="train.filter"),
-    Binding("y", "copy", "Copy", id="train.copy"),
-    Binding("escape", "all_samples", "All samples", id="train.all_samples", show=False),
-    Binding("left_square_bracket", "look('samples_before')", "Samples before", id="train.before", show=False),
-    Binding("right_square_bracket", "look('samples_after')", "Samples after", id="train.after", show=False),
-    Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
-    Binding("minus", "look('wider')", "More steps", id="train.wider", show=False),
-    Binding("home", "look('oldest')", "First step", id="train.oldest", show=False),
-    Binding("end", "look('newest')", "Newest step", id="train.newest", show=False),
-    Binding("exclamation_mark", "look('alarm')", "Step of the alarm before", id="train.alarm", show=False),
-    Binding("r", "look('next_run')", "Next run", id="train.next_run", show=False),
-    Binding("0", "stage(0)", "Go with the run", id="train.follow", show=False),
-    *(Binding(str(n), f"stage({n})", f"Stage {n}", id=f"train.stage{n}", show=False) for n in range(1, 7)),
-]
-
-
-EMPTY = "There is no run in {} yet.\n\nTo begin one, type: slmctl run --preset tiny\nor press F2, then n."
+CONTROLS = (("p", "pause"), ("s", "save"), ("x", "stop"), ("g", "resume"))
+EMPTY = "No runs in {} yet.\n\nTo start one, type: slmctl run --preset tiny\nor press F2, then n."
 
 
 class WatchScreen(Screen[None]):
-    """The runs that are followed, or what to type where there are none."""
+    """The runs that are followed, or what to type if there are none."""
 
     HELP = (
-        "The step that is pointed at is the same in every chart, in the plane and in the samples. "
-        "Until one is pointed at, everything goes with the newest step."
+        "The cursor points at the same step in every chart, in the plane and in the samples. "
+        "Until you move it, everything follows the newest step."
     )
     AUTO_FOCUS = ""  # the first panel takes it, once there is one
-    BINDINGS: ClassVar[list[BindingType]] = KEYS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "send('pause')", "Pause", id="train.pause"),
+        Binding("p", "send('resume')", "Unpause", id="train.unpause"),
+        Binding("s", "send('save')", "Save", id="train.save"),
+        Binding("x", "stop", "Stop", id="train.stop"),
+        Binding("g", "resume", "Resume", id="train.resume"),
+        *(Binding(key, f"refuse('{what}')", id=f"train.{what}", show=False) for key, what in CONTROLS),
+        Binding("tab", "next_panel(1)", "Next", id="train.next"),
+        Binding("shift+tab", "next_panel(-1)", "Previous panel", id="train.previous", show=False),
+        Binding("v", "samples(True)", "Samples", id="train.samples"),
+        Binding("v", "samples(False)", "Charts", id="train.charts"),
+        Binding("q", "leave", "Leave", id="train.leave"),
+        Binding("m", "look('smooth')", "Smooth", id="train.smooth"),
+        Binding("l", "look('log')", "Log scale", id="train.log"),
+        Binding("z", "zoom", "Full screen", id="train.zoom"),
+        Binding("c", "metrics", "Choose metrics", id="train.metrics"),
+        Binding("a", "alerts", "All alerts", id="train.alerts"),
+        Binding("slash", "filter", "Filter samples", id="train.filter"),
+        Binding("y", "copy", "Copy", id="train.copy"),
+        Binding("escape", "all_samples", "All samples", id="train.all_samples", show=False),
+        Binding("left_square_bracket", "look('samples_before')", "Previous samples", id="train.before", show=False),
+        Binding("right_square_bracket", "look('samples_after')", "Next samples", id="train.after", show=False),
+        Binding("plus,equals_sign", "look('narrower')", "Fewer steps", id="train.narrower", show=False),
+        Binding("minus", "look('wider')", "More steps", id="train.wider", show=False),
+        Binding("home", "look('oldest')", "First step", id="train.oldest", show=False),
+        Binding("end", "look('newest')", "Newest step", id="train.newest", show=False),
+        Binding("exclamation_mark", "look('alert')", "Step of the previous alert", id="train.alert", show=False),
+        Binding("r", "look('next_run')", "Next run", id="train.next_run", show=False),
+        Binding("0", "stage(0)", "Follow the run", id="train.follow", show=False),
+        *(Binding(str(n), f"stage({n})", f"Stage {n}", id=f"train.stage{n}", show=False) for n in range(1, 7)),
+    ]
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
-        self._watching: WatchState | None = None
+        self._clock = clock
+        self._watch: WatchState | None = None
         self._requests = SentRequests()
         self._zoom: ZoomScreen | None = None
 
@@ -99,60 +101,60 @@ class WatchScreen(Screen[None]):
         return cast("Playground", self.app)
 
     def compose(self) -> ComposeResult:
-        """The head, the panels, the samples; in an empty folder what to do."""
+        """The header, the panels and the samples; in an empty folder what to do."""
         yield RunHeader()
         yield WatchBody()
         yield Static("", markup=False, id="train-empty")
 
     def on_mount(self) -> None:
-        """Begins to look."""
+        """Starts to follow."""
         start = self._playground.start
         self._show_empty("looking for runs")
-        self._following = FollowLoop(self, start.home, start.runs)
+        self._loop = FollowLoop(self, start.home, start.runs, self._clock)
         self.call_after_refresh(self._follow)
 
     def _follow(self) -> None:
-        self.run_worker(self._following.run(self._is_below_all), group="follow")
+        self.run_worker(self._loop.run(self._is_below_all), group="follow")
 
     def _is_below_all(self) -> bool:
-        """Whether this mode is shown; while the playground ends there may be no screen any more."""
+        """Whether this mode is shown; while the playground ends there may be no screen left."""
         return self.app.screen_stack[:1] == [self]
 
-    def on_open_runs(self, message: messages.OpenRuns) -> None:
+    def on_open_runs(self, message: OpenRuns) -> None:
         """Follows other runs."""
-        self._following.want(message.names)
+        self._loop.find(message.names)
 
     def on_screen_resume(self) -> None:
-        """Looks at once when the mode is shown again."""
+        """Polls at once when the mode is shown again."""
         if self.is_mounted:
-            self._following.look_now()
+            self._loop.poll_now()
 
     def on_screen_suspend(self) -> None:
-        """Leaves word of the run that was watched."""
-        self._playground.watched = self._watching.story.name if self._watching else ""
+        """Records which run was watched."""
+        self._playground.watched = self._watch.run.name if self._watch else ""
 
     def on_runs_found(self, message: RunsFound) -> None:
-        """Follows what was found, or says what to do."""
+        """Follows what was found, or shows what to do."""
+        start = self._playground.start
         if not message.runs:
-            self._show_empty(message.error or EMPTY.format(one_line(str(self._playground.start.home))))
+            self._show_empty(message.error or EMPTY.format(one_line(str(start.home))))
             return
-        self._watching = WatchState(
-            [RunHistory(run.name) for run in message.runs], ChartView(ascii=self._playground.start.ascii)
-        )
-        self._following.follow(message.runs)
+        self._watch = WatchState([RunHistory(run.name) for run in message.runs], ChartView(ascii=start.ascii))
+        self._loop.follow(message.runs)
 
     def on_runs_polled(self, message: RunsPolled) -> None:
         """Shows what is new."""
-        if self._watching is None or message.turn != self._following.turn:
+        watch = self._watch
+        if watch is None or message.turn != self._loop.turn:
             return
-        stage, offered = self._watching.stage, (self._watching.story.pulse.word, bool(self._watching.history))
-        if self._watching.take(message.news):
+        stage, offered = watch.stage, (watch.run.process.state, bool(watch.sampled_steps))
+        if watch.add(message.updates):
             self._show()
         else:
-            self._show_head()
-        if self._watching.stage != stage:
-            self.query_one(WatchBody).begin()
-        if (self._watching.story.pulse.word, bool(self._watching.history)) != offered:
+            self._show_header()
+        if watch.stage != stage:
+            self.query_one(WatchBody).to_first_panel()
+        if (watch.run.process.state, bool(watch.sampled_steps)) != offered:
             self.refresh_bindings()
 
     # showing
@@ -162,89 +164,89 @@ class WatchScreen(Screen[None]):
         self.query_one("#train-empty").display = True  # above the charts, which have their size before they are drawn
 
     def _show(self) -> None:
-        if self._watching is None:
+        if self._watch is None:
             return
         self.query_one("#train-empty").display = False
-        self.query_one(WatchBody).look_at(self._watching)
-        self._show_head()
-        if self._zoom is not None and self._zoom.is_attached:
-            self._zoom.look_at(self._watching)
+        self.query_one(WatchBody).show_state(self._watch)
+        self._show_header()
+        if self._zoom is not None:
+            self._zoom.call_later(self._zoom.show_state, self._watch)  # it may not be composed yet, or be closing
 
-    def _show_head(self) -> None:
-        if self._watching is not None:
-            now = time.time()
-            told = self._requests.told(self._watching.stories, now)
-            self.query_one(RunHeader).look_at(self._watching, now, told, self.query_one(WatchBody).aside)
+    def _show_header(self) -> None:
+        if self._watch is not None:
+            now = self._clock()
+            requests = self._requests.report(self._watch.runs, now)
+            self.query_one(RunHeader).show_state(self._watch, now, requests, self.query_one(WatchBody).asides)
 
     def _change(self, change: Callable[[WatchState], object]) -> None:
-        """Changes how the runs are looked at, and shows it."""
-        if self._watching is not None:
-            stage = self._watching.stage
-            change(self._watching)
+        """Changes the state of the mode, and shows it."""
+        if self._watch is not None:
+            stage = self._watch.stage
+            change(self._watch)
             self._show()
-            if self._watching.stage != stage:
-                self.query_one(WatchBody).begin()
+            if self._watch.stage != stage:
+                self.query_one(WatchBody).to_first_panel()
                 self.refresh_bindings()
 
     def on_cursor_moved(self, message: CursorMoved) -> None:
         """Points at another step."""
-        self._change(lambda watching: watching.move(message.by, message.columns))
+        self._change(lambda watch: watch.move(message.by, message.columns))
 
     def on_step_chosen(self, message: StepChosen) -> None:
         """Points at a step."""
-        self._change(lambda watching: watching.point(message.step))
+        self._change(lambda watch: watch.point(message.step))
 
     def on_stage_chosen(self, message: StageChosen) -> None:
         """Shows a stage."""
-        self._change(lambda watching: watching.show_stage(message.stage))
+        self._change(lambda watch: watch.show_stage(message.stage))
 
     def on_sample_chosen(self, message: SampleChosen) -> None:
         """Chooses a sample."""
-        self._change(lambda watching: watching.choose_sample(message.number))
+        self._change(lambda watch: watch.choose_sample(message.number))
 
     def on_descendant_focus(self) -> None:
-        """Tells on which page the focus is."""
-        self._show_head()
+        """Shows the page of the part with the focus."""
+        self._show_header()
 
     def action_next_panel(self, by: int) -> None:
         """Goes to another panel, or to the samples."""
         self.query_one(WatchBody).next_panel(by)
-        self._show_head()
+        self._show_header()
 
     def action_samples(self, _: bool) -> None:
         """Goes to the samples, or back to the charts."""
         self.query_one(WatchBody).to_samples()
-        self._show_head()
+        self._show_header()
 
     def action_filter(self) -> None:
-        """Asks for a text that samples must hold to be listed."""
+        """Opens the line to type a filter for samples in."""
         self.query_one(WatchBody).open_filter()
-        self._show_head()
+        self._show_header()
 
     def action_all_samples(self) -> None:
-        """Lists the samples of one step again."""
+        """Clears the filter."""
         self.query_one(FilterLine).action_drop()
 
-    def on_filter_changed(self, message: messages.FilterChanged) -> None:
-        """Lists the samples that hold what is typed."""
-        self._change(lambda watching: watching.want(message.text))
+    def on_filter_changed(self, message: FilterChanged) -> None:
+        """Lists the samples that contain the typed text."""
+        self._change(lambda watch: watch.set_filter(message.text))
         if message.done:
             self.set_focus(self.query_one(SampleList))
 
     def action_look(self, how: str) -> None:
-        """Looks at the runs in another way, by its name in watching.VIEW_ACTIONS."""
+        """Changes the view in the way that VIEW_ACTIONS names."""
         self._change(VIEW_ACTIONS[how])
 
     def action_stage(self, number: int) -> None:
-        """Shows a stage by its number; 0 goes with the run."""
-        names = self._watching.story.names if self._watching else []
+        """Shows a stage by its number; 0 follows the run."""
+        names = self._watch.run.stage_names if self._watch else []
         if number <= len(names):
-            self._change(lambda watching: watching.show_stage(names[number - 1] if number else ""))
+            self._change(lambda watch: watch.show_stage(names[number - 1] if number else ""))
 
     # screens on top
 
     def action_zoom(self) -> None:
-        """Fills the screen with what has the focus."""
+        """Fills the screen with the panel or sample that has the focus."""
         panel = self.query_one(WatchBody).panel
         if panel is None:
             self.on_sample_opened()
@@ -255,8 +257,8 @@ class WatchScreen(Screen[None]):
         """Fills the screen with a panel."""
         from slmctl.tui.watch.dialogs import ZoomScreen
 
-        if self._watching is not None:
-            self._zoom = ZoomScreen(message.panel, self._watching)
+        if self._watch is not None:
+            self._zoom = ZoomScreen(message.panel, self._watch)
             self.app.push_screen(self._zoom, self._leave_zoom)
 
     def _leave_zoom(self, _: None) -> None:
@@ -267,103 +269,102 @@ class WatchScreen(Screen[None]):
         """Shows the chosen sample in full."""
         from slmctl.tui.watch.dialogs import TextDialog
 
-        if self._watching is not None and self._watching.spot.place >= 0:
-            self.app.push_screen(TextDialog("sample", self._watching.sample_rows))
+        if self._watch is not None and self._watch.position.step_index >= 0:
+            self.app.push_screen(TextDialog("sample", self._watch.sample_rows))
 
-    def action_alarms(self) -> None:
-        """Lists all alarms."""
+    def action_alerts(self) -> None:
+        """Lists all alerts."""
         from slmctl.tui.watch.dialogs import TextDialog
 
-        if self._watching is not None:
-            texts = alert_texts(self._watching.stories) or ["No alarm was raised."]
-            self.app.push_screen(TextDialog("alarms", lambda width: paragraphs(texts, width)))
+        if self._watch is not None:
+            texts = alert_texts(self._watch.runs) or ["No alerts."]
+            self.app.push_screen(TextDialog("alerts", lambda width: paragraphs(texts, width)))
 
     def action_metrics(self) -> None:
-        """Lets a person choose what is shown of this stage."""
+        """Opens the picker of metrics."""
         from slmctl.tui.watch.dialogs import MetricPicker
 
-        if self._watching is not None and self._watching.known_metrics:
-            screen = MetricPicker(self._watching.stage, self._watching.known_metrics, self._watching.shown_metrics)
-            self.app.push_screen(screen, self._pick)
+        if self._watch is not None and self._watch.known_metrics:
+            picker = MetricPicker(self._watch.stage, self._watch.known_metrics, self._watch.shown_metrics)
+            self.app.push_screen(picker, self._pick)
 
     def _pick(self, names: list[str] | None) -> None:
         if names is not None:
-            self._change(lambda watching: watching.pick(names))
-            self.query_one(WatchBody).begin()
+            self._change(lambda watch: watch.pick(names))
+            self.query_one(WatchBody).to_first_panel()
 
     def action_copy(self) -> None:
-        """Copies the values that the focused panel shows, or the chosen sample."""
-        if self._watching is not None:
+        """Copies the values of the focused panel, or the chosen sample."""
+        if self._watch is not None:
             panel = self.query_one(WatchBody).panel
-            self._playground.copy(clean(self._watching.copied(panel)))
+            self._playground.copy(clean(self._watch.copied(panel)))
 
     # controls
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What nobody would hear is not offered."""
-        word = self._watching.story.pulse.word if self._watching else ""
-        if action == "go_on":
-            return word in (*RESUMABLE, "paused")
+        """Hides controls that would change nothing."""
+        state = self._watch.run.process.state if self._watch else ""
+        if action == "resume":
+            return state in (*RESUMABLE, "paused")
         if action in ("samples", "filter"):
             at_samples = self.query_one(WatchBody).at_samples
             return at_samples is not None and parameters in ((), (not at_samples,))
         if action == "all_samples":
-            return self._watching is not None and bool(self._watching.wanted)
-        if action not in ("ask", "stop"):
+            return self._watch is not None and bool(self._watch.filter)
+        if action not in ("send", "stop"):
             return True
-        return word in WORKING and parameters != (("pause",) if word == "paused" else ("resume",))
+        return state in ACTIVE and parameters != (("pause",) if state == "paused" else ("resume",))
 
     def action_stop(self) -> None:
-        """Stops the chosen run, after asking."""
-        if self._watching is not None:
-            name = self._watching.story.name
-            self.app.push_screen(confirm_stop(name), lambda sure: self.action_ask("stop") if sure else None)
+        """Asks for confirmation, then stops the run."""
+        if self._watch is not None:
+            dialog = confirm_stop(self._watch.run.name)
+            self.app.push_screen(dialog, lambda sure: self.action_send("stop") if sure else None)
 
-    def action_ask(self, request: str) -> None:
-        """Asks the chosen run to pause, resume, save or stop; it answers after its step."""
-        if self._watching is None:
+    def action_send(self, request: str) -> None:
+        """Asks the chosen run to pause, resume, save or stop, which it does after its step."""
+        if self._watch is None:
             return
-        story = self._watching.story
-        if no := refusal(story, request):
+        if no := refusal(self._watch.run, request):
             self._playground.say(no, "warning")
         else:
-            self.run_worker(self._following.ask(story.name, request), group="ask")
+            self.run_worker(self._loop.send(self._watch.run.name, request), group="send")
 
     def on_request_sent(self, message: RequestSent) -> None:
         """Shows how far the request has come."""
         if message.error:
-            self._playground.say(f"{message.run}: cannot ask for {message.request}: {message.error}", "error")
+            self._playground.say(f"{message.run}: cannot {message.request}: {message.error}", "error")
             return
-        self._requests.note(message.run, SentRequest(message.number, message.request, time.time()))
-        self._following.look_now()
-        self._show_head()
+        self._requests.add(message.run, SentRequest(message.number, message.request, self._clock()))
+        self._loop.poll_now()
+        self._show_header()
 
     def action_refuse(self, what: str) -> None:
-        """Says why a control that is not offered now would do nothing."""
-        if self._watching is not None:
-            story = self._watching.story
-            self._playground.say(nothing_to_do(what, story.name, story.pulse.word), "warning")
+        """Explains why a hidden control would change nothing."""
+        if self._watch is not None:
+            run = self._watch.run
+            self._playground.say(nothing_to_do(what, run.name, run.process.state), "warning")
 
-    async def action_go_on(self) -> None:
-        """Ends the pause, or starts the run's process again where it was."""
-        if self._watching is not None:
-            story = self._watching.story
-            run = RunDir(self._playground.start.home / story.name)
-            if story.pulse.word == "paused":
-                self.action_ask("resume")
+    async def action_resume(self) -> None:
+        """Ends the pause, or starts a process that resumes from the last checkpoint."""
+        if self._watch is not None:
+            run = self._watch.run
+            if run.process.state == "paused":
+                self.action_send("resume")
             else:
-                await self._playground.launches.go_on(run, story.pulse.last, self)
+                directory = RunDir(self._playground.start.home / run.name)
+                await self._playground.launches.go_on(directory, run.process.last_stage, self)
 
-    def on_launch_begun(self, message: messages.LaunchBegun) -> None:
-        """Looks at once."""
-        self._following.look_now()
+    def on_launch_begun(self, message: LaunchBegun) -> None:
+        """Polls at once."""
+        self._loop.poll_now()
 
-    def on_launch_refused(self, message: messages.LaunchRefused) -> None:
-        """Says why the run does not go on."""
-        self._playground.say(f"{message.run} does not go on: {message.error}", "error")
+    def on_launch_refused(self, message: LaunchRefused) -> None:
+        """Shows why the run does not resume."""
+        self._playground.say(f"{message.run} cannot resume: {message.error}", "error")
 
     async def action_leave(self) -> None:
-        """Leaves the runs to themselves: out of the playground where it was opened to watch, else back."""
+        """Leaves the runs to themselves: exits if the playground was opened to watch, otherwise goes back."""
         if self._playground.start.mode == "train":
             self.app.exit()
         else:

@@ -13,7 +13,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 
 from slmctl.console.safe import one_line
-from slmctl.plots.rows import Row, cell_width
+from slmctl.plots.styled_rows import Row, cell_width
 from slmctl.tui.widgets.rows_view import RowsView
 
 AT_THE_END = ("help", "palette")

@@ -14,7 +14,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from slmctl.console.safe import clean
-from slmctl.plots.rows import Row
+from slmctl.plots.styled_rows import Row
 
 LOOKS = {
     "title": "bold",

@@ -12,7 +12,7 @@ from slmctl.plots.axes import AxisScale, PlotOptions, fit_scale, format_number, 
 from slmctl.plots.canvas import Canvas, Pen
 from slmctl.plots.chart import Curve, TargetLine, draw_chart, smooth
 from slmctl.plots.plane import Path, draw_plane
-from slmctl.plots.rows import Row, fit_to_width, join_ends, side_by_side, to_lines, truncate
+from slmctl.plots.styled_rows import Row, fit_to_width, join_ends, side_by_side, to_lines, truncate
 
 NAN, INF = math.nan, math.inf
 

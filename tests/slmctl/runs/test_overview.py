@@ -43,7 +43,7 @@ from tests.support.heartbeats import GONE, NOW, make, standings
 def test_every_state_has_its_word(tmp_path: Path, state: str, status: dict[str, object], now: float, word: str) -> None:
     make(tmp_path, "a", state, **status)
     assert standings(tmp_path, now)["a"].state == word
-    watched = Follower(RunDir(tmp_path / "a"), clock=lambda: now).pulse().word
+    watched = Follower(RunDir(tmp_path / "a"), clock=lambda: now).process_state().state
     assert watched == word, "the same word wherever a person reads it"
 
 
@@ -53,7 +53,7 @@ def test_where_the_heartbeat_cannot_be_read_the_last_event_tells(tmp_path: Path,
     make(tmp_path, "a", "finished")
     run.append(said)
     run.status.write_text("{")
-    assert (standings(tmp_path)["a"].state, Follower(run).pulse().word) == (word, word)
+    assert (standings(tmp_path)["a"].state, Follower(run).process_state().state) == (word, word)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ from slmctl.watch.history import RunHistory, StageHistory
 from tests.support.recorded_runs import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 
-def told(*events: Event, pulse: ProcessState | None = None) -> RunHistory:
+def told(*events: Event, process: ProcessState | None = None) -> RunHistory:
     story = RunHistory("tiny")
     lines = lines_of(*events)
-    story.take(Update(read_events(lines), read_samples(lines), pulse or ProcessState(), RunInfo()))
+    story.add(Update(read_events(lines), read_samples(lines), process or ProcessState(), RunInfo()))
     return story
 
 
@@ -76,8 +76,8 @@ def histories(draw: st.DrawFn) -> list[Event]:
 def plain(stage: StageHistory) -> dict[str, Any]:
     """A stage as a test compares it; NaN is written out, for it equals nothing."""
     column = [str(value) for value in stage.column(f"{stage.name}/a")[1]]
-    said = {name: getattr(stage, name) for name in ("done", "evals", "alarms", "saves", "finished")}
-    return said | {"a": column, "began": stage.began_at, "drawn": [item.step for item in stage.drawn]}
+    said = {name: getattr(stage, name) for name in ("steps", "evals", "alerts", "checkpoints", "finished")}
+    return said | {"a": column, "began": stage.began_at, "drawn": [item.step for item in stage.samples]}
 
 
 def slow_truth(events: Sequence[Event], name: str) -> dict[str, Any]:
@@ -90,11 +90,11 @@ def slow_truth(events: Sequence[Event], name: str) -> dict[str, Any]:
         if isinstance(event, SamplesDrawn):
             samples = {step: old for step, old in samples.items() if step < event.step} | {event.step: event}
     return {
-        "done": [event.step for event in steps],
+        "steps": [event.step for event in steps],
         "a": [str(event.metrics[f"{name}/a"]) for event in steps],
         "evals": [event for event in mine if isinstance(event, EvalCompleted)],
-        "alarms": [event for event in mine if isinstance(event, AlarmRaised)],
-        "saves": [event for event in mine if isinstance(event, CheckpointSaved)],
+        "alerts": [event for event in mine if isinstance(event, AlarmRaised)],
+        "checkpoints": [event for event in mine if isinstance(event, CheckpointSaved)],
         "finished": ends[-1] if ends else None,
         "began": next((event.at for event in mine if isinstance(event, StageStarted)), None),
         "drawn": list(samples),
@@ -111,9 +111,9 @@ def test_followed_or_opened_late_it_is_what_the_engine_says(tmp_path: Path, even
     for part in (events[:cut], events[cut:]):
         for event in part:
             RunDir(tmp_path).append(event)
-        followed.take(follower.poll())
+        followed.add(follower.poll())
     late = RunHistory("tiny")
-    late.take(Follower(run).poll())
+    late.add(Follower(run).poll())
     for name in ("sft", "ppo"):
         assert plain(followed.stage(name)) == plain(late.stage(name)) == slow_truth(events, name)
 
@@ -144,8 +144,8 @@ def test_a_column_read_early_grows_into_the_one_read_late(odd: dict[str, float])
     early, late = told(*said).stage("ppo"), told(*said).stage("ppo")
     for name in names:
         early.column(name)
-    early.take(Steps("ppo", [5], [2.0], [{"ppo/score": 9.0}]))
-    late.take(Steps("ppo", [5], [2.0], [{"ppo/score": 9.0}]))
+    early.add(Steps("ppo", [5], [2.0], [{"ppo/score": 9.0}]))
+    late.add(Steps("ppo", [5], [2.0], [{"ppo/score": 9.0}]))
     for name in names:
         steps, values = early.column(name)
         assert (str(steps), str(values)) == tuple(map(str, late.column(name))), name
@@ -161,10 +161,10 @@ def test_columns_grow_and_are_cut_with_the_run(tmp_path: Path) -> None:
         ([RunResumed("ppo", 1), ppo_step(2, score=7.0)], [0.1, 7.0]),
     ):
         say(run, *part)
-        assert story.take(follower.poll())
+        assert story.add(follower.poll())
         assert story.stage("ppo").column("ppo/score")[1] == expected
-    assert story.alarms == []
-    assert not story.take(follower.poll()), "nothing is new"
+    assert story.alerts == []
+    assert not story.add(follower.poll()), "nothing is new"
 
 
 def test_held_out_measures_have_steps_of_their_own() -> None:
@@ -180,29 +180,29 @@ def test_where_the_run_is_and_how_it_ended() -> None:
         StageStarted("ppo", 50, at=2.0),
     ]
     assert told(*events).current == "ppo"
-    assert told(*events, pulse=ProcessState("running", "eval", 0, 5)).current == "eval"
-    assert told(*events, pulse=ProcessState("finished", "sft")).current == "ppo"
-    assert told(*events, pulse=ProcessState("running", "ppo", 3, 80)).steps_of("ppo") == 80
+    assert told(*events, process=ProcessState("running", "eval", 0, 5)).current == "eval"
+    assert told(*events, process=ProcessState("finished", "sft")).current == "ppo"
+    assert told(*events, process=ProcessState("running", "ppo", 3, 80)).steps_of("ppo") == 80
     failed = RunFailed("ppo", "out of memory")
     assert told(*events, failed).ending == failed
     assert told(*events, failed, RunResumed("ppo", 0)).ending is None
     assert told(RunFinished("ppo")).ending == RunFinished("ppo")
-    assert told(ControlAcknowledged(4, "save")).heard == {4: "save"}
+    assert told(ControlAcknowledged(4, "save")).acknowledged == {4: "save"}
 
 
 def test_the_time_that_is_left() -> None:
     begun = StageStarted("ppo", 50, at=100.0)
     live = ProcessState("running", "ppo", 4, 50)
     steps = [ppo_step(step, at=100.0 + 2 * step) for step in (1, 2, 3, 4)]
-    story = told(begun, *steps, pulse=live)
+    story = told(begun, *steps, process=live)
     assert story.step_s() == pytest.approx(2.0)
     assert story.eta_s(now=108.0) == pytest.approx(46 * 2.0)
     assert story.eta_s(now=109.0) == pytest.approx(46 * 2.0 - 1.0)
     assert story.eta_s(now=10_000.0) == pytest.approx(45 * 2.0), "a step that takes long is not taken off for ever"
-    assert told(begun, *steps, pulse=ProcessState("paused", "ppo", 4, 50)).eta_s(108.0) is None
-    assert told(begun, pulse=live).eta_s(108.0) is None
+    assert told(begun, *steps, process=ProcessState("paused", "ppo", 4, 50)).eta_s(108.0) is None
+    assert told(begun, process=live).eta_s(108.0) is None
     late = [*steps, ppo_step(5, at=1000.0)]
-    assert told(begun, *late, pulse=live).step_s() == pytest.approx((4 * 2 + 10) / 5), "a pause is no pace"
+    assert told(begun, *late, process=live).step_s() == pytest.approx((4 * 2 + 10) / 5), "a pause is no pace"
 
 
 def test_samples_keep_to_their_step(tmp_path: Path) -> None:
@@ -210,6 +210,6 @@ def test_samples_keep_to_their_step(tmp_path: Path) -> None:
     begin_ppo(run)
     say(run, drawn(1, sample("a", "b")), drawn(5, sample("a", "c")), RunResumed("ppo", 3), drawn(4, sample("a", "d")))
     story = RunHistory("tiny")
-    story.take(Follower(run).poll())
-    assert [item.step for item in story.stage("ppo").drawn] == [1, 4]
-    assert json.loads(story.stage("ppo").drawn[-1].line)["samples"][0]["response"] == "d"
+    story.add(Follower(run).poll())
+    assert [item.step for item in story.stage("ppo").samples] == [1, 4]
+    assert json.loads(story.stage("ppo").samples[-1].line)["samples"][0]["response"] == "d"

@@ -9,7 +9,7 @@ from engine.core.events import Event, StageStarted
 from engine.core.metrics import REGISTRY, Metric
 from slmctl.console.progress import LineReporter
 from slmctl.console.progress_bars import BarReporter
-from slmctl.plots.rows import to_lines
+from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.watch.dialogs import MetricPicker
 from slmctl.watch.frame import frame
 from slmctl.watch.panels import ChartView, explain_panel, panel_of

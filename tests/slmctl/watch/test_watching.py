@@ -18,7 +18,7 @@ from engine.core.events import (
     StageStarted,
     StepCompleted,
 )
-from slmctl.plots.rows import to_lines, wrap
+from slmctl.plots.styled_rows import to_lines, wrap
 from slmctl.tui.watch.charts import arrange_panels
 from slmctl.watch.controls import SentRequest, progress, refusal
 from slmctl.watch.follower import ProcessState, RunInfo, StepSamples, Update
@@ -94,15 +94,15 @@ def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> 
         return Update([], [], ProcessState(word, "eval", 0, 5), RunInfo())
 
     live = watching(*events)
-    live.take([look("running")])
+    live.add([look("running")])
     assert live.stage == "eval"
-    live.take([look("finished")])
+    live.add([look("finished")])
     assert live.stage == "eval", "what a person looked at does not go away"
     late = watching(*events)
-    late.take([look("finished")])
+    late.add([look("finished")])
     assert late.stage == "ppo", "a run that is over is opened where its curves are"
     late.show_stage("sft")
-    late.take([look("running")])
+    late.add([look("running")])
     assert late.stage == "sft"
     late.show_stage("")
     assert late.stage == "eval"
@@ -112,16 +112,16 @@ def test_the_chosen_sample_is_one_that_there_is() -> None:
     several = watching(ppo_step(1), ppo_step(2), drawn(1, sample("a", "b")), drawn(2, *[sample("c", "d")] * 3))
     several.choose_sample(2)
     several.scrub(-1)
-    assert (several.spot, several.listing.chosen, several.copied(None)) == (SamplePosition(0, 0), 0, "a\nb")
+    assert (several.position, several.listing.chosen, several.copied(None)) == (SamplePosition(0, 0), 0, "a\nb")
     several.scrub(1)
-    assert several.spot == SamplePosition(1, 2)
+    assert several.position == SamplePosition(1, 2)
 
 
 def test_an_alarm_past_the_last_whole_step_is_pointed_at_there() -> None:
     alarmed = watching(ppo_step(1), ppo_step(2), ppo_step(3), alarm(2), alarm(4, "the loss is not finite"))
     found = []
     for _ in range(3):
-        alarmed.to_alarm()
+        alarmed.to_alert()
         found.append(alarmed.view.cursor)
     assert found == [3, 2, 3]
 
@@ -169,12 +169,12 @@ def test_pointing_draws_nothing_anew() -> None:
 @pytest.mark.parametrize("width", range(1, 150, 7))
 def test_a_run_in_a_line_of_any_width(width: int) -> None:
     steps = [ppo_step(step) for step in (1, 2, 3)]
-    story = told(StageStarted("ppo", 50, at=100.0), *steps, pulse=ProcessState("running", "ppo", 3, 50))
+    story = told(StageStarted("ppo", 50, at=100.0), *steps, process=ProcessState("running", "ppo", 3, 50))
     text = to_lines([run_row(story, 103.0, width, "A")])[0]
     assert len(text) == width
     if width > 70:
         assert text.startswith(" A tiny  ppo 3/50 ━") and text.endswith("   running ")
-        assert "  6%   1 s a step  47 s left" in text
+        assert "  6%   1 s/step  47 s left" in text
     assert to_lines([run_row(story, 103.0, width, "", ascii=True)])[0].isascii()
 
 
@@ -187,40 +187,42 @@ def test_the_stages_in_a_line() -> None:
 
 
 def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
-    story = told(StageStarted("ppo", 9, at=3.0), ppo_step(1), pulse=ProcessState("dead", "ppo", 1, 9, last="ppo"))
-    assert (
-        explanation(story, 0.0) == "Its process is gone; nothing of ppo was saved yet. To go on: slmctl ppo --run tiny"
+    story = told(
+        StageStarted("ppo", 9, at=3.0), ppo_step(1), process=ProcessState("dead", "ppo", 1, 9, last_stage="ppo")
     )
-    story.name, story.pulse = "my run", ProcessState("dead", "ppo", 1, 9, last="eval")
-    assert explanation(story, 0.0).endswith("To go on: slmctl run --run 'my run'")
-    slow = told(ppo_step(1), pulse=ProcessState("slow", "ppo", 1, 9, beat_at=100.0))
-    assert explanation(slow, 115.0).startswith("No sign of life for 15 s, though its process")
-    assert explanation(told(pulse=ProcessState("running")), 0.0) == ""
-    broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), pulse=ProcessState("failed", "ppo"))
-    assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To go on")
+    assert explanation(story, 0.0) == "Its process is gone; no checkpoint of ppo yet. To resume: slmctl ppo --run tiny"
+    story.name, story.process = "my run", ProcessState("dead", "ppo", 1, 9, last_stage="eval")
+    assert explanation(story, 0.0).endswith("To resume: slmctl run --run 'my run'")
+    slow = told(ppo_step(1), process=ProcessState("slow", "ppo", 1, 9, heartbeat_at=100.0))
+    assert explanation(slow, 115.0).startswith("No heartbeat for 15 s, but its process")
+    assert explanation(told(process=ProcessState("running")), 0.0) == ""
+    broken = told(RunFailed("ppo", "\x1b]0;x\x07\nline"), process=ProcessState("failed", "ppo"))
+    assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To resume")
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
-    over = told(EvalCompleted("eval", 5, rates), pulse=ProcessState("finished"))
+    over = told(EvalCompleted("eval", 5, rates), process=ProcessState("finished"))
     assert explanation(over, 0.0) == "PPO beats SFT on 82.5% of the test prompts (78.9% to 85.6%)."
     assert alert_texts([told(alarm(2), alarm(1))])[0].startswith("ppo step 2: KL is 9.0")
 
 
 def test_nobody_is_asked_who_cannot_hear() -> None:
-    assert refusal(told(pulse=ProcessState("running")), "pause") == ""
-    assert "the evaluation keeps nothing before its end" in refusal(told(pulse=ProcessState("running", "eval")), "save")
-    assert refusal(told(pulse=ProcessState("dead")), "pause") == "nothing to pause in tiny: its process is gone"
+    assert refusal(told(process=ProcessState("running")), "pause") == ""
+    assert "the evaluation saves only at its end" in refusal(told(process=ProcessState("running", "eval")), "save")
+    assert refusal(told(process=ProcessState("dead")), "pause") == "nothing to pause in tiny: its process is gone"
 
 
 def test_how_far_a_request_has_come() -> None:
     heard = (StageStarted("ppo", 3, at=3.0), ppo_step(1), ControlAcknowledged(4, "save"))
     asked = SentRequest(4, "save", at=200.0)
     paused = ProcessState("paused", "ppo", 1, 3)
-    assert progress(told(*heard[:2], pulse=paused), asked, 201.0) == "save asked: it is heard when ppo step 2 ends"
-    assert progress(told(*heard, pulse=paused), asked, 201.0) == "save heard: saving"
-    saved = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=210.0), pulse=paused)
-    assert progress(saved, asked, 211.0) == "saved: ppo/step-000001, kept until two more saves have come"
+    assert (
+        progress(told(*heard[:2], process=paused), asked, 201.0) == "save requested: takes effect when ppo step 2 ends"
+    )
+    assert progress(told(*heard, process=paused), asked, 201.0) == "saving"
+    saved = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=210.0), process=paused)
+    assert progress(saved, asked, 211.0) == "saved ppo/step-000001; kept until two more checkpoints are saved"
     assert progress(saved, asked, 220.0) == ""
-    again = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=190.0), pulse=paused)
-    assert progress(again, asked, 201.0) == "saved: ppo/step-000001, kept until two more saves have come", (
+    again = told(*heard, CheckpointSaved("ppo", 1, "ppo/step-000001", at=190.0), process=paused)
+    assert progress(again, asked, 201.0) == "saved ppo/step-000001; kept until two more checkpoints are saved", (
         "what is saved already is not written twice"
     )
 
@@ -229,14 +231,16 @@ def test_a_request_at_the_last_step_waits_for_the_next_stage_where_there_is_one(
     def waiting(last: str, steps: int = 2) -> str:
         said = (StageStarted("ppo", 2, at=3.0), ppo_step(1))
         return progress(
-            told(*said, pulse=ProcessState("running", "ppo", 1, steps, last=last)), SentRequest(4, "stop", 200.0), 201.0
+            told(*said, process=ProcessState("running", "ppo", 1, steps, last_stage=last)),
+            SentRequest(4, "stop", 200.0),
+            201.0,
         )
 
-    assert waiting("eval") == "stop asked: it is heard when the first step of the next stage ends"
-    assert waiting("ppo") == "stop asked too late: ppo is at its last step, and saves and ends by itself"
-    assert waiting("ppo", steps=3) == "stop asked: it is heard when ppo step 2 ends"
-    opening = told(pulse=ProcessState("running", "rm", last="rm"))
-    assert progress(opening, SentRequest(4, "save", 200.0), 201.0) == "save asked: it is heard when rm step 1 ends"
+    assert waiting("eval") == "stop requested: takes effect when the first step of the next stage ends"
+    assert waiting("ppo") == "stop requested too late: ppo is at its last step, then it saves and ends"
+    assert waiting("ppo", steps=3) == "stop requested: takes effect when ppo step 2 ends"
+    opening = told(process=ProcessState("running", "rm", last_stage="rm"))
+    assert progress(opening, SentRequest(4, "save", 200.0), 201.0) == "save requested: takes effect when rm step 1 ends"
 
 
 def test_samples_are_compared_with_what_came_before() -> None:
@@ -323,7 +327,7 @@ def test_a_sample_tells_what_the_judge_thinks_where_one_watches() -> None:
     def told(**fields: float) -> str:
         return "".join(text for text, _ in text_rows([drawn_line(1, sample("p", "r", **fields))], 0, 0, 90)[0])
 
-    assert "score 1.50, judge 0.25, KL" in told(score=1.5, judge_score=0.25)
+    assert "reward 1.50, judge 0.25, KL" in told(score=1.5, judge_score=0.25)
     assert "judge" not in told(score=1.5)
 
 
@@ -337,7 +341,7 @@ def test_lines_are_broken_between_words_and_keep_their_roles() -> None:
 def test_panels_have_room_or_a_page(width: int, height: int, panels: int, sampled: bool) -> None:
     plan = arrange_panels(width, height, panels, sampled)
     assert plan.columns >= 1 and plan.rows >= 1
-    assert plan.a_page * plan.pages(max(1, panels)) >= panels
+    assert plan.per_page * plan.pages(max(1, panels)) >= panels
     assert plan.samples == 0 or (sampled and height - plan.samples >= 7 * plan.rows)
     if width < 96:
         assert plan.columns == 1

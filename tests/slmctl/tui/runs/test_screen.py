@@ -115,7 +115,7 @@ def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
         await until(pilot, lambda: bool(pending_requests(run, 0)), "the request")
         assert [request.request for request in pending_requests(run, 0)] == ["resume"]
         make(tmp_path, "a", "running", **at)
-        assert await presses_g("running") == "nothing to go on with in a: it is at work"
+        assert await presses_g("running") == "nothing to go on with in a: it is running"
         make(tmp_path, "a", "finished", last="eval")
         assert await presses_g("finished") == "nothing to go on with in a: it is finished"
 

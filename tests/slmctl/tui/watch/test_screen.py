@@ -20,7 +20,7 @@ from engine.core.events import (
 )
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import pending_requests
-from slmctl.plots.rows import to_lines
+from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
 from slmctl.tui.watch.charts import Chart
@@ -80,7 +80,7 @@ def test_what_a_stage_says_at_its_end_has_a_panel(tmp_path: Path) -> None:
     say(run, StageFinished("rm", 1, end, at=3.0))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        text = await see(app, pilot, "accuracy  0.7 held-out 0.73", "loss  0.5", "at the end of the stage")
+        text = await see(app, pilot, "accuracy  0.7 held-out 0.73", "loss  0.5", "end of the stage")
         for words in ("gain", "0.95", "calibration error", "0.02"):
             assert words in text
         assert "memory" not in text
@@ -97,9 +97,9 @@ def test_a_run_whose_process_is_gone_is_dead_and_the_command_to_go_on_is_named(t
     subprocess.run([sys.executable, "-c", f"{code}beat(RunDir(Path(sys.argv[1])))", str(run.path)], check=True)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        text = await see(app, pilot, " dead", "Its process is gone; saved last after ppo step 1.")
+        text = await see(app, pilot, " dead", "Its process is gone; last checkpoint after ppo step 1.")
         assert "slmctl run --run tiny" in " ".join(text.split())
-        assert "g Go on" in text and "p Pause" not in text
+        assert "g Resume" in text and "p Pause" not in text
         for key, what in (("p", "pause"), ("s", "save"), ("x", "stop")):
             await pilot.press(key)
             assert last_note(app) == f"nothing to {what} in tiny: its process is gone"
@@ -110,8 +110,8 @@ def test_a_run_whose_process_is_gone_is_dead_and_the_command_to_go_on_is_named(t
 
 @pytest.mark.parametrize(
     ("state", "word", "told"),
-    [("finished", "finished", "The PPO policy is done."), ("failed", "failed", "Failed: out of memory. To go on"),
-     ("stopped", "stopped", "Stopped and saved. To go on"), ("paused", "paused", "Paused after ppo step 1.")],
+    [("finished", "finished", "The PPO policy is finished."), ("failed", "failed", "Failed: out of memory. To resume"),
+     ("stopped", "stopped", "Stopped and saved. To resume"), ("paused", "paused", "Paused after ppo step 1.")],
 )  # fmt: skip
 def test_ends_are_told_apart_in_words(run: RunDir, state: str, word: str, told: str) -> None:
     say(run, ppo_step(1), RunFailed("ppo", "out of memory"))
@@ -131,16 +131,16 @@ def test_g_ends_a_pause_and_says_why_where_there_is_nothing_to_go_on_with(run: R
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, " running\n")
         await pilot.press("g")
-        assert last_note(app) == "nothing to go on with in tiny: it is at work"
+        assert last_note(app) == "nothing to resume in tiny: it is running"
         beat(run, state="paused")
-        await see(app, pilot, "p Resume", "g Go on")
+        await see(app, pilot, "p Unpause", "g Resume")
         await pilot.press("g")
-        await see(app, pilot, "resume asked")
+        await see(app, pilot, "resume requested")
         assert [request.request for request in pending_requests(run, 0)] == ["resume"]
         beat(run, state="finished")
         await see(app, pilot, " finished\n")
         await pilot.press("g")
-        assert last_note(app) == "nothing to go on with in tiny: it is finished"
+        assert last_note(app) == "nothing to resume in tiny: it is finished"
 
     watch(run.path.parent, script)
 
@@ -169,23 +169,23 @@ def test_requests_reach_the_run_and_their_answers_the_screen(run: RunDir) -> Non
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "p Pause", "s Save", "x Stop")
         await pilot.press("p")
-        await see(app, pilot, "pause asked: it is heard when ppo step 2 ends")
+        await see(app, pilot, "pause requested: takes effect when ppo step 2 ends")
         assert asked() == ["pause"]
         say(run, ppo_step(2), ControlAcknowledged(1, "pause"))
         beat(run, state="paused")
-        text = await see(app, pilot, "Paused after ppo step 2.", "p Resume")
-        assert "asked" not in text
+        text = await see(app, pilot, "Paused after ppo step 2.", "p Unpause")
+        assert "requested" not in text
         await pilot.press("p")
-        await see(app, pilot, "resume asked")
+        await see(app, pilot, "resume requested")
         say(run, ControlAcknowledged(2, "resume"))
         beat(run)
         await see(app, pilot, "p Pause", " running\n")
         await pilot.press("s")
-        await see(app, pilot, "save asked: it is heard when ppo step 3 ends")
+        await see(app, pilot, "save requested: takes effect when ppo step 3 ends")
         say(run, ppo_step(3), ControlAcknowledged(3, "save"))
-        await see(app, pilot, "save heard: saving")
+        await see(app, pilot, " saving")
         say(run, CheckpointSaved("ppo", 3, "ppo/step-000003", at=2e9))
-        await see(app, pilot, "saved: ppo/step-000003")
+        await see(app, pilot, "saved ppo/step-000003")
         assert asked() == ["pause", "resume", "save"]
 
     watch(run.path.parent, script)
@@ -198,7 +198,7 @@ def test_a_run_is_stopped_only_by_one_who_is_sure(run: RunDir) -> None:
         await see(app, pilot, "Stop tiny?", "y  stop")
         await pilot.press("escape")
         await pilot.press("x", "y")
-        await see(app, pilot, "stop asked: it is heard when ppo step 1 ends")
+        await see(app, pilot, "stop requested: takes effect when ppo step 1 ends")
         assert [request.request for request in pending_requests(run, 0)] == ["stop"]
 
     watch(run.path.parent, script)
@@ -208,7 +208,7 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
     say(run, *(ppo_step(step) for step in (1, 2, 3)), alarm(2), alarm(3, "Responses average 40.0 tokens."))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await see(app, pilot, " ALARM  ppo step 3: Responses average 40.0 tokens. (! goes there, a lists")
+        await see(app, pilot, " ALERT  ppo step 3: Responses average 40.0 tokens. (! goes there, a lists")
         axis = to_lines(charts(app)[0].rows())[-2]
         assert axis.count("!") == 2
         await pilot.press("a")

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.rundir.directory import RunDir
-from slmctl.plots.rows import to_lines
+from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenRuns
 from slmctl.tui.watch.body import WatchBody
@@ -38,9 +38,12 @@ def test_samples_are_scrubbed_by_step_and_everything_points_there(run: RunDir) -
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         text = await see(app, pilot, "samples of step 10", "3 of 3", "→ I am an assistant.")
-        for words in ("the first 2 responses of its rollout", "mean of these 2: score 1.50 (+1.00)"):
+        for words in (
+            "the first 2 responses of its rollout",
+            "means (change): reward 1.50 (+1.00)",
+        ):
             assert words in text
-        for words in ("sample 1 of 2", "step 1   I am me.", "score 1.00 then, now +1.00"):
+        for words in ("sample 1 of 2", "step 1   I am me.", "reward 1.00 then, +1.00 since"):
             assert words in text
         await pilot.press("left_square_bracket")
         text = await see(app, pilot, "samples of step 5", "→ Yes.", "this prompt was not sampled before")
@@ -160,7 +163,7 @@ def test_several_runs_share_charts_and_one_of_them_listens(tmp_path: Path) -> No
         await pilot.press("r")
         await see(app, pilot, " A one", "▸B two", "prompt of two?")
         await pilot.press("s")
-        await see(app, pilot, "save asked")
+        await see(app, pilot, "save requested")
         assert (tmp_path / "two" / "control.jsonl").exists() and not (tmp_path / "one" / "control.jsonl").exists()
         app.screen.post_message(OpenRuns(("one",)))
         await see(app, pilot, " one  ppo 2/50", "reward  0.25 ")
@@ -278,7 +281,7 @@ def test_a_metric_without_a_value_at_a_step_is_said_in_words(run: RunDir) -> Non
     say(run, ppo_step(1), ppo_step(2), replace(last, metrics=left_out), drawn(3, {"prompt": "A?", "response": "a"}))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        nothing = ("policy loss  none at this step", "value loss  none at this step", "score -, KL -")
+        nothing = ("policy loss  none at step 3", "value loss  none at step 3", "reward -, KL -")
         text = await see(app, pilot, *nothing)
         assert "nan" not in text
         await pilot.press("left")

@@ -42,9 +42,9 @@ def run(home: Path) -> Iterator[RunDir]:
 
 def test_a_screen_is_killed_and_comes_back_where_the_run_is(terminal: Open, run: RunDir) -> None:
     first = terminal("watch", "tiny", columns=140, rows=45)
-    first.wait("tiny  ppo 2/50", "running", "samples of step 2", "ALARM")
+    first.wait("tiny  ppo 2/50", "running", "samples of step 2", "ALERT")
     first.press("p")
-    first.wait("pause asked: it is heard when ppo step 3 ends")
+    first.wait("pause requested: takes effect when ppo step 3 ends")
     subprocess.run(["kill", "-9", str(first.pid())], check=True)
     say(run, ppo_step(3, score=0.75), ControlAcknowledged(1, "pause"))
     again = terminal("watch")
@@ -54,7 +54,7 @@ def test_a_screen_is_killed_and_comes_back_where_the_run_is(terminal: Open, run:
         again.wait("reward  0.75", "running", "tab Next" if rows > 10 else "▸reward")
     again.press("q")
     assert again.ended() == 0
-    assert b"tiny goes on; to come back: slmctl watch tiny" in again.written()
+    assert b"tiny is still running; to return, type: slmctl watch tiny" in again.written()
 
 
 def test_nothing_that_a_run_says_commands_the_terminal(terminal: Open, run: RunDir) -> None:
