@@ -1,8 +1,7 @@
-"""Checkpoints: Hugging Face directories written whole or not at all, and the training state beside them.
+"""Checkpoints: Hugging Face directories written completely or not at all, and the training state beside them.
 
-A directory is written under a temporary name, flushed to disk, then renamed; a crash leaves the previous one whole.
-No pickle, in or out: tensors are safetensors, everything else JSON. Reading other people's directories is
-pretrained.py's job.
+A directory is written under a temporary name, flushed to disk, then renamed, so a crash leaves the previous one intact.
+No pickle: tensors are safetensors, everything else is JSON. pretrained.py reads the directories of others.
 """
 
 import errno
@@ -28,7 +27,7 @@ from engine.model.weights import read_tensors
 
 
 def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
-    """Make `target` hold what `fill` writes, atomically; an older `target` is replaced."""
+    """Creates `target` with what `fill` writes, atomically; an older `target` is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     recover(target)
     temporary = target.with_name(f".{target.name}.writing")
@@ -40,7 +39,7 @@ def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
         fill(temporary)
         for path in (*temporary.rglob("*"), temporary):
             flush(path)
-    except OSError:  # a full disk: give back what was taken
+    except OSError:  # a full disk: free the space
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     if target.exists():
@@ -51,14 +50,14 @@ def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def recover(target: Path) -> None:
-    """Give `target` its name back if a crash came just after it was moved away to be replaced."""
+    """Restores the name of `target` if a crash came just after it was moved away to be replaced."""
     replaced = target.with_name(f".{target.name}.replaced")
     if replaced.exists() and not target.exists():
         replaced.rename(target)
 
 
 def flush(path: Path) -> None:
-    """Wait until `path`, a file or a directory, is on disk."""
+    """Waits until `path`, a file or a directory, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -98,7 +97,7 @@ def hf_config(architecture: Architecture, tokenizer: Tokenizer, kind: str) -> di
 
 
 def hf_tensors(model: LanguageModel | ScalarModel) -> dict[str, Tensor]:
-    """Parameters under their Hugging Face names, on the CPU; a tied unembedding is left out."""
+    """Parameters under their Hugging Face names, on the CPU, without a tied unembedding."""
     tensors = {name: p.detach().cpu().contiguous() for name, p in model.state_dict().items()}
     if isinstance(model, LanguageModel) and model.architecture.tied:
         del tensors["lm_head.weight"]
@@ -113,10 +112,10 @@ def save_model(
     value: ScalarModel | None = None,
     state: "TrainingState | None" = None,
 ) -> None:
-    """Write a checkpoint that transformers opens: a policy or, from a ScalarModel, a reward model.
+    """Writes a checkpoint that transformers opens: a policy or, from a ScalarModel, a reward model.
 
     `about` goes into slmctl.json beside the reward's bias: stage, parents and their hashes, configuration, metrics.
-    A value network is a checkpoint of its own in value/; with `state`, training can go on from here.
+    A value network is a checkpoint of its own in value/; with `state`, training can resume from here.
     """
 
     def fill(folder: Path) -> None:
@@ -146,7 +145,7 @@ def _fill(folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file. Raises: OSError where it cannot be written, as for a disk that is full."""
+    """Writes a safetensors file. Raises: OSError if it cannot, for example on a full disk."""
     try:
         save_file(dict(tensors), path, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -155,12 +154,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write `value` as JSON with its keys in their order."""
+    """Writes `value` as JSON with its keys in their order."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mapping[str, Tensor]) -> None:
-    """Copy the `tensors` of the file at `path` into `model`, in place.
+    """Copies the `tensors` of the file at `path` into `model`, in place.
 
     Raises: CheckpointError naming one that is missing, unknown or of another shape.
     """
@@ -171,7 +170,7 @@ def load_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mappin
 def match_parameters(
     path: Path, model: LanguageModel | ScalarModel, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """The parameters of `model`, which may be on the meta device, that tensors of these `shapes` are to fill.
+    """The parameters of `model`, which may be on the meta device, that the tensors of these `shapes` belong to.
 
     Raises: CheckpointError naming a tensor of the file at `path` that is missing, unknown or of another shape.
     """
@@ -184,23 +183,23 @@ def match_parameters(
         if name not in given:
             raise CheckpointError(f"{path}: the tensor {name} is missing.")
         if name not in wanted:
-            raise CheckpointError(f"{path}: the tensor {one_line(name)[:-1]} has no place in this architecture.")
+            raise CheckpointError(f"{path}: the tensor {one_line(name)[:-1]} does not belong to this architecture.")
         if tuple(wanted[name].shape) != given[name]:
             shape = tuple(wanted[name].shape)
-            raise CheckpointError(f"{path}: {name} is {given[name]}, but the architecture says {shape}.")
+            raise CheckpointError(f"{path}: {name} is {given[name]}, but the architecture needs {shape}.")
     return wanted
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What training needs beside the weights: optimisers by name, and plain numbers (JSON values)."""
+    """What training needs besides the weights: optimizers by name, and plain numbers (JSON values)."""
 
     optimizers: Mapping[str, torch.optim.Optimizer]
     numbers: Mapping[str, Any]
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
-    """Write optimiser moments and numbers into `folder`."""
+    """Writes the optimizers' moments and the numbers into `folder`."""
     tensors = {
         f"{name}/{index}/{moment}": tensor.cpu()
         for name, optimizer in state.optimizers.items()
@@ -216,7 +215,7 @@ def load_state(
     modules: Mapping[str, LanguageModel | ScalarModel],
     optimizers: Mapping[str, torch.optim.Optimizer],
 ) -> dict[str, Any]:
-    """Put a saved step back into `modules` (by subdirectory, "" is the main one) and `optimizers`; give its numbers.
+    """Loads a saved step into `modules` (by subdirectory, "" is the main one) and `optimizers`; returns its numbers.
 
     Raises: CheckpointError if a file is missing, malformed or of another architecture.
     """
@@ -227,7 +226,7 @@ def load_state(
     for key, tensor in read_tensors(folder / "state.safetensors").items():
         name, index, moment = key.split("/")
         moments[name].setdefault(int(index), {})[moment] = tensor
-    for name, optimizer in optimizers.items():
+    for name, optimizer in optimizers.items():  # learning rates and the like come from the configuration
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": moments[name], "param_groups": groups})
     return read_json(folder / "state.json")

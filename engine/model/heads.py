@@ -1,6 +1,6 @@
 """Scalar heads: one number a position in place of the unembedding. The reward model and the value network.
 
-The layout is that of transformers' sequence classifiers (one label, no bias), so a reward model opens there.
+The layout is that of transformers' sequence classifiers (one label, no bias), so transformers opens a reward model.
 """
 
 import math
@@ -12,9 +12,10 @@ from engine.model.transformer import Architecture, Decoder, Layout
 
 
 class ScalarModel(nn.Module):
-    """A decoder whose head gives one number at each position.
+    """A decoder with a head that gives one number at each position.
 
-    `bias`, kept in slmctl.json, is subtracted from what transformers gives, so that demonstrations average 0.
+    `bias`, saved in slmctl.json, is subtracted from the number that transformers gives, so that demonstrations average
+    0: the loss of a reward model depends on differences alone and leaves the level open.
     """
 
     bias: Tensor
@@ -27,30 +28,31 @@ class ScalarModel(nn.Module):
         self.register_buffer("bias", torch.tensor(bias), persistent=False)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logit less bias at every position, (B,T), of `tokens` (B,T); `mask` as in Decoder."""
-        numbers: Tensor = self.score(self.model(tokens, mask)).squeeze(-1) - self.bias
+        """The number at every position, (B,T), of `tokens` (B,T); `mask` as in Decoder."""
+        return self.head(self.model(tokens, mask))
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """The numbers (...) of hidden states (...,C): the logit minus the bias."""
+        numbers: Tensor = self.score(hidden).squeeze(-1) - self.bias
         return numbers
 
     def scores(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """The score of each row, (B,): the number at its last real token. Rows are padded on the right.
 
-        `lengths` (B,) int64 counts real tokens. Other positions of a reward model mean nothing.
+        `lengths` (B,) int64 counts real tokens.
         """
-        hidden = self.model(tokens)[torch.arange(len(tokens), device=tokens.device), lengths - 1]  # (B,C)
-        rewards: Tensor = self.score(hidden).squeeze(-1) - self.bias
-        return rewards
+        # only the last token has read the whole response; a reward model is not trained at any other position
+        return self.head(self.model(tokens)[torch.arange(len(tokens), device=tokens.device), lengths - 1])
 
     def scores_at(self, tokens: Tensor, layout: Layout, ends: Tensor) -> Tensor:
-        """The numbers (N,) at `ends` (N,) int64, places in the flattened (B*T) `tokens` (B,T) laid out by `layout`."""
-        hidden = self.model(tokens, layout=layout).flatten(0, 1)[ends]  # (N,C)
-        rewards: Tensor = self.score(hidden).squeeze(-1) - self.bias
-        return rewards
+        """The numbers (N,) at `ends` (N,) int64, indices in the flattened (B*T) `tokens` (B,T) with this `layout`."""
+        return self.head(self.model(tokens, layout=layout).flatten(0, 1)[ends])
 
 
 def scalar_from(backbone: Decoder, generator: torch.Generator | None) -> ScalarModel:
-    """A scalar model with a copy of `backbone`; its head is drawn from N(0, 1/sqrt(C+1)), or 0 without a generator.
+    """A scalar model with a copy of `backbone`; its head is drawn from N(0, 1/(C+1)), or 0 without a generator.
 
-    Source: Stiennon et al. 2020 for the reward head; a value head not taken from a reward model starts at 0.
+    Source: Stiennon et al. 2020 for the reward head. A value head that is not taken from a reward model starts at 0.
     """
     model = ScalarModel(backbone.architecture)
     model.model.load_state_dict(backbone.state_dict())

@@ -1,6 +1,7 @@
-"""Random streams and batched generation: prompts as ids in, responses as ids out, each row stopping by itself.
+"""Random streams and batched generation: prompts as ids in, responses as ids out; each row ends on its own.
 
-Log-probabilities are not computed here: PPO takes them from the function that training uses (logprobs.py).
+Log-probabilities are not computed here: PPO gets them from the function that training uses too (logprobs.py), so that
+the ratio of new to old starts at 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,20 +13,20 @@ from torch import Tensor
 from engine.core.seeding import derive_seed
 from engine.model.transformer import Cache, LanguageModel
 
-COMPACT_BELOW = 0.75  # rows still running, as a share of the batch, below which finished rows are dropped
+COMPACT_BELOW = 0.75  # fraction of rows still running below which finished rows are dropped from the batch
 
 
 def generator(seed: int, stream: str, step: int = 0) -> torch.Generator:
-    """A fresh CPU generator for `stream` at `step`; the same three always give the same numbers, so none is ever saved.
+    """A new CPU generator for `stream` at `step`; equal arguments always give equal numbers, so no state is saved.
 
-    Draws are made on the CPU and moved, so that a run does not depend on the device's own generator.
+    Numbers are drawn on the CPU and moved, so that a run does not depend on a device's own generator.
     """
     return torch.Generator().manual_seed(derive_seed(seed, stream, step))
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. temperature 0 is greedy; top_k 0 and top_p 1 are off."""
+    """How tokens are drawn. temperature 0 is greedy decoding; top_k 0 and top_p 1 are off."""
 
     temperature: float = 1.0
     top_k: int = 0
@@ -34,7 +35,10 @@ class Sampling:
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids (B,P) int64 and prompt_mask (B,P) of rows that all end in the last column."""
+    """Ids (B,P) int64 and prompt_mask (B,P) of rows that all end in the last column.
+
+    So every response begins in the same column, and each step of generation is one column for all rows.
+    """
     width = max(len(row) for row in rows)
     ids = torch.full((len(rows), width), pad, dtype=torch.int64)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
@@ -45,7 +49,10 @@ def left_pad(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
 
 
 def restrict_logits(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Logits (B,V) at the sampling temperature, -inf outside top-k and outside the top-p nucleus."""
+    """Logits (B,V) at the sampling temperature, -inf outside top-k and outside the top-p nucleus.
+
+    Source: Holtzman et al. 2020 for the nucleus: the smallest set of likeliest tokens with a mass of at least top_p.
+    """
     logits = logits.float() / sampling.temperature
     if 0 < sampling.top_k < logits.size(-1):
         floor = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
@@ -53,7 +60,7 @@ def restrict_logits(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_p < 1:
         ordered, order = logits.sort(dim=-1, descending=True)
         mass = ordered.softmax(-1)
-        outside = mass.cumsum(-1) - mass >= sampling.top_p  # the token that crosses top_p stays
+        outside = mass.cumsum(-1) - mass >= sampling.top_p  # mass before the token: the one that crosses top_p stays
         logits = logits.masked_fill(outside.scatter(-1, order, outside), -torch.inf)
     return logits
 
@@ -61,13 +68,14 @@ def restrict_logits(logits: Tensor, sampling: Sampling) -> Tensor:
 def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     """Token ids (B,) drawn from logits (B,V) by inverting the distribution function at `uniform` (B,) in [0, 1).
 
-    A row's token depends on its own number alone, so it does not change with the batch around it. Several times
-    faster than torch.multinomial on CPU.
+    A row's token depends on its own number alone, not on the rest of the batch. Several times faster than
+    torch.multinomial on CPU.
     """
     if sampling.temperature == 0:
         return logits.argmax(-1)
     cdf = restrict_logits(logits, sampling).softmax(-1).cumsum(-1)
     total = cdf[:, -1:]
+    # rounding can leave the total a little off 1, and a point at or above it would select no token
     point = torch.minimum(uniform[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
     return (cdf <= point).sum(-1)
 
@@ -76,13 +84,13 @@ def sample_tokens(logits: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor
 def generate_columns(
     model: LanguageModel, prompts: Tensor, prompt_mask: Tensor, eos: int, sampling: Sampling, uniforms: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (rows, tokens) a column: the rows still running (int64) and the token each has just drawn.
+    """Yields (rows, tokens) for each column: the rows still running (int64) and the token that each has just drawn.
 
-    `prompts` (B,P) are left-padded, `uniforms` (B, max_new_tokens) float32. A row ends with the EOS it draws, at
+    `prompts` (B,P) are left-padded, `uniforms` (B, max_new_tokens) float32. A row ends with the EOS that it draws, at
     max_new_tokens, or at the end of the model's context; one without room for a token is never yielded.
     """
     room = model.architecture.context - prompt_mask.sum(1)  # (B,) tokens that each row can still take
-    held = (room > 0).nonzero().squeeze(1)  # rows that the cache holds
+    held = (room > 0).nonzero().squeeze(1)  # rows of the batch that the cache contains
     if len(held) == 0 or sampling.max_new_tokens <= 0:
         return
     shortest, columns = int(room[held].min()), min(sampling.max_new_tokens, int(room.max()))
@@ -91,6 +99,7 @@ def generate_columns(
     running = torch.ones_like(held, dtype=torch.bool)
     tokens, mask = prompts[held], prompt_mask[held]
     for column in range(columns):
+        # the first pass reads the prompts, each later one the tokens just drawn: all else is in the cache
         logits = model.logits(model(tokens, mask, cache)[:, -1])
         drawn = sample_tokens(logits, uniforms[held, column], sampling)
         yield held[running], drawn[running]
@@ -98,11 +107,12 @@ def generate_columns(
         left = int(running.sum())
         if left == 0:
             return
-        full = column + 1 >= shortest  # a row that fills the context must be dropped: it has no next position
+        full = column + 1 >= shortest  # a row that fills the context has no next position and must be dropped
         if left <= COMPACT_BELOW * len(held) or (full and left < len(held)):
             keep = running.nonzero().squeeze(1)
             cache.keep_rows(keep)
             held, drawn, running = held[keep], drawn[keep], running[keep]
+        # finished rows that were not dropped run on, and what they draw is not yielded
         tokens, mask = drawn[:, None], torch.ones(len(held), 1, dtype=torch.bool, device=prompts.device)
 
 
@@ -111,7 +121,7 @@ def generate(
 ) -> tuple[Tensor, Tensor]:
     """Responses (B,R) int64 and response_mask (B,R), True through the EOS token; R is the longest response drawn.
 
-    Padding holds id 0 and is known by the mask alone, never by its id.
+    Padding has id 0, which may also be a real token: the mask alone tells them apart.
     """
     width = uniforms.size(1)
     responses = torch.zeros(len(prompts), width, dtype=torch.int64, device=prompts.device)

@@ -1,8 +1,8 @@
 """Text to ids and back, by one rule everywhere: training, scoring, chat and benchmarks.
 
-Where there is a chat template, a string prompt is one user turn; where there is none, the prompt is verbatim, with BOS
-if the tokenizer adds one, and prompt and response together are the whole text. They are encoded apart, and EOS is
-appended to a response that ended.
+With a chat template, a string prompt is one user turn. Without one, the prompt is verbatim, with BOS if the tokenizer
+adds one, and prompt and response together are the whole text. They are encoded separately, and EOS is appended to a
+response that ended.
 """
 
 import json
@@ -24,10 +24,10 @@ from engine.model.chat_template import ChatTemplate
 
 MAX_IDS = 2**22  # vocabularies in use have up to a quarter of a million
 USER, ASSISTANT, EOS, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
-BEFORE = "a"  # stands before a response while it is looked at what the response begins with
+PROBE = "a"  # text before a response, to find out whether the response begins with a space
 SPACE = "Ġ"  # how a byte-level BPE names the space
 DAY = "slmctl_day"  # in tokenizer_config.json: the date that the template was given in training
-MIN_PAIR_COUNT = 2  # times that two tokens must meet to become one: what was seen once is better spelled by known parts
+MIN_PAIR_COUNT = 2  # how often two tokens must meet to be merged: a word seen once is better built of known parts
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
     "{% if message.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
@@ -39,9 +39,9 @@ CHAT_TEMPLATE = (
 class Tokenizer:
     """A byte-level or SentencePiece-like BPE with its special ids and its chat template.
 
-    `adds_bos` says that verbatim text begins with BOS. `chat_template` is None for a base model's plain text. `origin`
-    is the directory it came from, for errors to name. `day` is the ISO date that a template is given, the day on which
-    the run began. `size` is how many rows a model needs, one above the highest id.
+    With `adds_bos`, verbatim text begins with BOS. `chat_template` is None for a base model's plain text. `origin` is
+    the directory it was loaded from, which errors name. `day` is the ISO date that a template is given, the day on
+    which the run began. `size` is how many embedding rows a model needs, one above the highest id.
     """
 
     encoder: Encoder
@@ -57,6 +57,8 @@ class Tokenizer:
     _template: ChatTemplate | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
+        # EOS is the last token of a response and has a loss; PAD comes after it and has none. If they were one id, code
+        # that masks by id would mask EOS as well, and a policy would never learn to stop.
         assert self.pad_id != self.eos_id, f"PAD and EOS share id {self.eos_id}"
         self._literal = Encoder.from_str(self.encoder.to_str())
         self._literal.encode_special_tokens = True
@@ -65,7 +67,7 @@ class Tokenizer:
             self._template = ChatTemplate(self.chat_template, self.origin)
 
     def same_ids(self, other: "Tokenizer") -> bool:
-        """Whether an id means the same token to both."""
+        """Whether both turn the same text into the same ids."""
         return _rules(self.encoder) == _rules(other.encoder)
 
     def encode_text(self, text: str) -> list[int]:
@@ -73,33 +75,34 @@ class Tokenizer:
         return self.encode_texts([text])[0]
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
-        """Ids of a prompt up to where the response begins."""
+        """Ids of a prompt, up to the start of the response."""
         return self.encode_prompts([prompt])[0]
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Ids of each prompt; the encoder works on all at once."""
+        """Ids of each prompt, encoded in parallel."""
         if self.chat_template is None:
             return self.encode_texts([prompt if isinstance(prompt, str) else _joined(prompt) for prompt in prompts])
         return self._ids(self.encoder, [self.render(prompt) for prompt in prompts])
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each plain text; the encoder works on all at once."""
+        """Ids of each plain text, encoded in parallel."""
         rows = self._ids(self.encoder, texts)
         return [[self.bos_id, *row] for row in rows] if self.adds_bos and self.bos_id is not None else rows
 
     def encode_responses(self, responses: Sequence[str], ended: bool = True) -> list[list[int]]:
-        """Ids of each response, EOS last if it `ended`. A special token's name inside a response is plain text."""
+        """Ids of each response, with EOS if it `ended`. A special token's name inside a response is plain text."""
         if self.chat_template is None and self._doubles_space:
             responses = [response.removeprefix(" ") for response in responses]
         rows = self._ids(self._literal, responses)
         return [[*row, self.eos_id] for row in rows] if ended else rows
 
     def _ids(self, encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
-        with foreign(f"the tokenizer of {self.origin}" if self.origin else "the tokenizer", "cannot encode this text"):
+        name = f"the tokenizer of {self.origin}" if self.origin else "the tokenizer"
+        with library_errors(f"{name} cannot encode this text"):
             return [row.ids for row in encoder.encode_batch(list(texts), add_special_tokens=False)]
 
     def render(self, prompt: Prompt) -> str:
-        """The chat template applied to `prompt`, open for the assistant's turn.
+        """The text of `prompt` by the chat template, up to the start of the assistant's turn.
 
         Raises: CheckpointError if the template fails.
         """
@@ -125,33 +128,35 @@ class Tokenizer:
         return list(self.encoder.decode_batch([list(row) for row in rows], skip_special_tokens=True))
 
     def decode_responses(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each response without special tokens, as it goes on from its prompt: where that is verbatim, a space
-        that the response begins with is told too, which many decoders drop at the start of a text."""
+        """Text of each response without special tokens, as it continues its prompt.
+
+        After a verbatim prompt, the space that a response begins with is kept, which many decoders drop.
+        """
         if self.chat_template is not None:
             return self.decode_all(rows)
-        before, *wholes = self.decode_all([self._before, *([*self._before, *row] for row in rows)])
+        before, *wholes = self.decode_all([self._probe, *([*self._probe, *row] for row in rows)])
         return [whole.removeprefix(before) for whole in wholes]
 
     @cached_property
-    def _before(self) -> list[int]:
-        return self._ids(self._literal, [BEFORE])[0]
+    def _probe(self) -> list[int]:
+        return self._ids(self._literal, [PROBE])[0]
 
     @cached_property
     def _doubles_space(self) -> bool:
-        """Whether a space is put before every text, one that begins with a space too."""
-        [spaced] = self._ids(self._literal, [f" {BEFORE}"])
-        own = self.decode([*self._before, *self._before]) == f"{BEFORE} {BEFORE}"
-        return own and spaced != self._before
+        """Whether a space is put before every text, even before one that begins with a space."""
+        [spaced] = self._ids(self._literal, [f" {PROBE}"])
+        own = self.decode([*self._probe, *self._probe]) == f"{PROBE} {PROBE}"
+        return own and spaced != self._probe
 
     def byte_counts(self, ids: Sequence[int]) -> list[int]:
-        """UTF-8 bytes of text that each of `ids`, a row of a byte-level BPE, spells; a part of a character counts too.
+        """The number of UTF-8 bytes that each of `ids`, a row of a byte-level BPE, decodes to.
 
-        Special tokens spell none, and a space right after one is the tokenizer's own, which `train_tokenizer` tells of.
+        Special tokens count 0, and a space right after one is not counted: `train_tokenizer` adds it to each text.
         """
         special = self.encoder.get_added_tokens_decoder()
-        names = ["" if i in special else str(self.encoder.id_to_token(i)) for i in ids]  # one character a byte
+        names = ["" if i in special else str(self.encoder.id_to_token(i)) for i in ids]  # one character for each byte
         added = [before == "" and name.startswith(SPACE) for before, name in pairwise(["-", *names])]
-        return [len(name) - own for name, own in zip(names, added, strict=True)]
+        return [len(name) - space for name, space in zip(names, added, strict=True)]
 
     def without_template(self) -> "Tokenizer":
         """This tokenizer with prompts taken verbatim (`--template none`)."""
@@ -159,23 +164,26 @@ class Tokenizer:
 
 
 def _rules(encoder: Encoder) -> dict[str, Any]:
-    """How `encoder` turns text into ids and back. What it would put around a text is left out: nobody here asks for it,
-    and transformers writes an empty one where there was none."""
+    """How `encoder` turns text into ids and back.
+
+    Without the post-processor, which adds special tokens around a text: it is never used here, and transformers saves
+    an empty one for a tokenizer that had none.
+    """
     return {name: rule for name, rule in json.loads(encoder.to_str()).items() if name != "post_processor"}
 
 
 @contextmanager
-def foreign(name: str, cannot: str) -> Iterator[None]:
-    """A room for the tokenizers library, whose Rust side raises bare Exception, and where it panics worse than that.
+def library_errors(problem: str) -> Iterator[None]:
+    """Turns errors of the tokenizers library into CheckpointErrors that begin with `problem`.
 
-    Raises: CheckpointError, saying that `name` `cannot`, in place of whatever it raises.
+    Its Rust code raises bare Exception, and when it panics, a BaseException.
     """
     try:
         yield
     except (KeyboardInterrupt, SystemExit, CheckpointError):
         raise
     except BaseException as error:
-        raise CheckpointError(f"{name} {cannot}: {one_line(error)}") from error
+        raise CheckpointError(f"{problem}: {one_line(error)}") from error
 
 
 def _joined(messages: Iterable[Any]) -> str:
@@ -184,11 +192,10 @@ def _joined(messages: Iterable[Any]) -> str:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE of at most `vocab_size` ids learnt from `texts`, fewer where they are short, with this project's
-    chat template.
+    """A byte-level BPE of at most `vocab_size` ids trained on `texts`, with this project's chat template.
 
-    Every byte has an id: nothing is unknown. A text is read as if a space stood before it, so that a word has the same
-    ids at the start of a text as inside it.
+    Every byte has an id, so no text is unknown. A text is read as if there were a space before it, so that a word has
+    the same ids at the start of a text as inside it.
     """
     encoder = Encoder(models.BPE())
     encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -205,7 +212,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json as transformers reads them."""
+    """Writes tokenizer.json and tokenizer_config.json, which transformers reads too."""
     (directory / "tokenizer.json").write_text(tokenizer.encoder.to_str(pretty=True), encoding="utf-8")
     names = {"eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id, "bos_token": tokenizer.bos_id}
     settings: dict[str, Any] = {
@@ -223,7 +230,7 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
 
 
 def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
-    """The tokenizer of a Hugging Face directory. PAD is never EOS: another token is named, or one is added.
+    """The tokenizer of a Hugging Face directory. If its PAD is EOS, another token becomes PAD, or one is added.
 
     `day` is used if the directory records no date.
 
@@ -231,12 +238,12 @@ def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
     """
     path = directory / "tokenizer.json"
     text = read_text(path)
-    with foreign(str(path), "cannot be read as a tokenizer"):
+    with library_errors(f"{path} cannot be read as a tokenizer"):
         encoder = Encoder.from_str(text)
         highest = max(encoder.get_vocab(with_added_tokens=True).values(), default=0)
-        if highest >= MAX_IDS:  # the library counts up to it when it copies a tokenizer
+        if highest >= MAX_IDS:  # when the library copies a tokenizer, it loops up to the highest id
             raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MAX_IDS}.")
-        encoder.no_padding()  # a file may keep those of somebody's last call
+        encoder.no_padding()  # a file may contain the settings of its author's last call
         encoder.no_truncation()
         settings = _settings(directory / "tokenizer_config.json")
         template = _chat_template(directory, settings)
@@ -244,7 +251,7 @@ def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
         eos = ids["eos"]
         if eos is None:
             raise CheckpointError(
-                f"{directory / 'tokenizer_config.json'} names no eos_token that tokenizer.json holds."
+                f"{directory / 'tokenizer_config.json'}: eos_token is missing or not a token of tokenizer.json."
             )
         pad = ids["pad"] if ids["pad"] not in (None, eos) else ids["unk"]
         if pad is None or pad == eos:
@@ -256,20 +263,21 @@ def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
 
 
 def _added_pad(path: Path, encoder: Encoder) -> int:
-    """The id of a PAD token that is added to `encoder`. Raises: CheckpointError if that would be another token's id."""
+    """The id of a PAD token added to `encoder`. Raises: CheckpointError if another token has that id already."""
     taken = {name: i for name, i in encoder.get_vocab(with_added_tokens=True).items() if name != PAD}
     encoder.add_special_tokens([PAD])
     pad = encoder.token_to_id(PAD)
     assert isinstance(pad, int), f"{PAD} was just added"
     if pad in taken.values():
         raise CheckpointError(
-            f"{path} has no token for padding, and its ids leave gaps, so that none can be added: name a pad_token."
+            f"{path} has no padding token, and none can be added because its ids have gaps: set pad_token in "
+            "tokenizer_config.json."
         )
     return pad
 
 
 def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | None:
-    """The chat template, from either of the two files where transformers has kept it; of several, the default one."""
+    """The chat template, from either of the two files that transformers uses; if there are several, the default one."""
     own = directory / "chat_template.jinja"
     if own.exists():
         return read_text(own)
@@ -278,7 +286,7 @@ def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | None:
         template = next((item.get("template") for item in template if item.get("name") == "default"), None)
     if not isinstance(template, str | None):
         raise CheckpointError(
-            f"{directory / 'tokenizer_config.json'}: chat_template must be text, or a list of named texts."
+            f"{directory / 'tokenizer_config.json'}: chat_template must be a string or a list of named templates."
         )
     return template
 

@@ -2,7 +2,7 @@
 
 One Llama-family transformer (RMSNorm, RoPE, SwiGLU, grouped-query attention). Parameter names are those of the
 Hugging Face layout, so that checkpoint.py saves and loads without a map. Padding and positions are explicit here;
-sampling, heads and losses live elsewhere.
+sampling, heads and losses are in other files.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes and switches that fix every parameter's shape.
+    """The sizes and switches that determine every parameter's shape.
 
     `qkv_bias` and `output_bias` are the biases of the attention's input and output projections: Llama's
-    `attention_bias` sets both, Qwen2 has the first alone. `rope_theta` is RoPE's base, `context` the longest row.
+    `attention_bias` sets both, Qwen2 has only the first. `rope_theta` is RoPE's base, `context` the longest row.
     """
 
     vocab_size: int
@@ -37,7 +37,11 @@ class Architecture:
 
 @dataclass
 class Cache:
-    """Keys and values of the columns seen so far, one pair a layer, each (B, kv heads, columns, D)."""
+    """Keys and values of the columns seen so far, one pair a layer, each (B, kv heads, columns, D).
+
+    A token's key and value depend on the tokens before it alone, so they are computed once and kept: a new token costs
+    one column of work instead of the whole row again.
+    """
 
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
@@ -46,7 +50,7 @@ class Cache:
 
     @classmethod
     def empty(cls, architecture: Architecture, batch: int, columns: int, like: Tensor) -> "Cache":
-        """A cache with room for `columns` tokens in each of `batch` rows, in the dtype and on the device of `like`."""
+        """A cache for `columns` tokens in each of `batch` rows, with the dtype and device of `like`."""
         shape = (batch, architecture.kv_heads, columns, architecture.head_width)
         return cls(
             [like.new_zeros(shape) for _ in range(architecture.layers)],
@@ -55,14 +59,14 @@ class Cache:
         )
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of `layer` with the new ones, (B, kv heads, t, D) each, written behind the old."""
+        """All keys and values of `layer`, (B, kv heads, t, D) each, after the new ones are written behind the old."""
         end = self.length + keys.size(2)
         self.keys[layer][:, :, self.length : end] = keys
         self.values[layer][:, :, self.length : end] = values
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Drop every row but `rows` (int64 indices), so that finished responses cost nothing more."""
+        """Drops every row but `rows` (int64 indices), so that finished responses cost nothing more."""
         assert self.mask is not None
         self.keys = [keys[rows] for keys in self.keys]
         self.values = [values[rows] for values in self.values]
@@ -71,9 +75,9 @@ class Cache:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each token of a batch stands and what it may look at, where rows are more than one text read in order.
+    """The position of each token and what it may attend to, for rows that are not simply one text from column 0.
 
-    `positions` (B,T) int64; `allowed` (B,1,T,keys) bool, True where a query may look at a key.
+    `positions` (B,T) int64; `allowed` (B,1,T,keys) bool, True where a query may attend to a key.
     """
 
     positions: Tensor
@@ -85,20 +89,23 @@ def rope_tables(architecture: Architecture) -> tuple[Tensor, Tensor]:
 
     Source: Su et al. 2021 (RoFormer), in the half-rotated layout that Hugging Face checkpoints use.
     """
+    # Pair i of a head's D numbers turns by position * theta^(-2i/D): the first pairs fast, the last ones slowly, like
+    # the hands of a clock. A query at m and a key at n then meet at an angle that depends on m - n alone, so attention
+    # sees distances, with no parameter to learn.
     half = torch.arange(0, architecture.head_width, 2, dtype=torch.float32) / architecture.head_width
     angles = torch.outer(torch.arange(architecture.context, dtype=torch.float32), architecture.rope_theta**-half)
-    angles = torch.cat((angles, angles), dim=-1)
+    angles = torch.cat((angles, angles), dim=-1)  # (context, D): both halves of a vector turn by the same angles
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`x` (B,H,T,D) turned by its position's angles; cos and sin broadcast to it."""
-    first, second = x.chunk(2, dim=-1)
+    """`x` (B,H,T,D) rotated by its position's angles; cos and sin broadcast to it."""
+    first, second = x.chunk(2, dim=-1)  # pair i is (first[i], second[i]); RoFormer pairs neighbors instead
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 class RMSNorm(nn.Module):
-    """Scale each vector to unit root mean square, then by a learned weight (Zhang and Sennrich 2019)."""
+    """Scales each vector to root mean square 1, then by a learned weight (Zhang and Sennrich 2019)."""
 
     def __init__(self, width: int, eps: float):
         super().__init__()
@@ -106,10 +113,12 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (..., C) normalised, in its own dtype; the mean square is taken in float32."""
+        """`x` (..., C) normalized, in its own dtype; the mean square is computed in float32."""
+        # LayerNorm without its mean and bias: x / sqrt(mean(x^2) + eps) * g. What matters is that the scale of a
+        # vector stays in range from layer to layer; subtracting the mean adds little.
         wide = x.float()
-        normalised: Tensor = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * normalised.to(x.dtype)
+        normalized: Tensor = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * normalized.to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -127,16 +136,19 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, allowed: Tensor | None, cache: Cache | None, layer: int
     ) -> Tensor:
-        """`x` (B,T,C) mixed over positions; `allowed` (B,1,T,keys) is True where a query may look, None is causal."""
+        """`x` (B,T,C) mixed over positions; `allowed` (B,1,T,keys) as in Layout, None for plain causal attention."""
         b, t, _ = x.shape
+        # queries and keys are rotated, values are not: position decides where to look, not what is found there
         q = rotate(self.q_proj(x).view(b, t, self.heads, self.head_width).transpose(1, 2), cos, sin)  # (B,H,T,D)
         k = rotate(self.k_proj(x).view(b, t, self.kv_heads, self.head_width).transpose(1, 2), cos, sin)
         v = self.v_proj(x).view(b, t, self.kv_heads, self.head_width).transpose(1, 2)
         if cache is not None:
-            k, v = cache.append(layer, k, v)
+            k, v = cache.append(layer, k, v)  # (B, kv heads, keys, D)
+        # grouped-query attention: several query heads read the same keys and values, so the cache is smaller
         if self.kv_heads != self.heads:
             k = k.repeat_interleave(self.heads // self.kv_heads, dim=1)
             v = v.repeat_interleave(self.heads // self.kv_heads, dim=1)
+        # softmax(q k^T / sqrt(D)) v, with minus infinity where a query may not attend
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=allowed is None)
         out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(b, t, -1))
         return out
@@ -152,13 +164,16 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(architecture.ffn, architecture.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (B,T,C) to (B,T,C)."""
+        """`x` (B,T,C) to (B,T,C): W_down (silu(W_gate x) * W_up x)."""
         out: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
         return out
 
 
 class Block(nn.Module):
-    """One pre-norm block: attention, then feed-forward, each added to the residual stream."""
+    """One pre-norm block: attention, then feed-forward, each added to the residual stream.
+
+    The stream itself is never normalized on its way, so gradient reaches the embedding through a chain of sums.
+    """
 
     def __init__(self, architecture: Architecture):
         super().__init__()
@@ -179,7 +194,7 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """The backbone that every model here shares: embedding, blocks, final norm.
 
-    Weights and the residual stream are float32; `compute_dtype` is that of the matrix products inside the layers.
+    Weights and the residual stream are float32; `compute_dtype` is that of the matrix products inside the blocks.
     """
 
     cos: Tensor
@@ -205,9 +220,9 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Final hidden states (B,T,C) of `tokens` (B,T) int64.
 
-        `mask` (B,T) is True on real tokens and lets rows be padded on the left; positions skip padding. Without it
-        rows are read as they stand, which is right for rows padded on the right too, since attention is causal.
-        With a `cache`, tokens continue its columns and `mask` is required. A `layout` says it all in place of a mask.
+        `mask` (B,T) is True at real tokens, for rows padded on the left; positions skip the padding. Without it,
+        positions count from column 0, which suits rows padded on the right, since attention is causal. With a `cache`,
+        tokens continue its columns and `mask` is required. A `layout` replaces the mask.
         """
         x = self.embed_tokens(tokens)
         if mask is not None:
@@ -217,6 +232,7 @@ class Decoder(nn.Module):
         else:
             cos, sin = self.cos[layout.positions].unsqueeze(1), self.sin[layout.positions].unsqueeze(1)  # (B,1,T,D)
             allowed = layout.allowed
+        # the norms compute in float32 by themselves, and adding to the float32 stream keeps it float32
         with torch.autocast(x.device.type, self.compute_dtype, enabled=self.compute_dtype != torch.float32):
             for i, layer in enumerate(self.layers):
                 x = layer(x, cos, sin, allowed, cache, i)
@@ -227,9 +243,9 @@ class Decoder(nn.Module):
 
 
 def padded_layout(mask: Tensor, cache: Cache | None) -> Layout:
-    """The layout of padded rows: positions skip padding; a token looks back at real ones, and always at itself.
+    """The layout of rows padded on the left: positions skip padding; a token attends to real ones and to itself.
 
-    A padded query would otherwise see no key at all, and its NaN would leak into real rows through the values.
+    With a `cache`, `mask` (B,T) is of the new columns and is added to the cache's.
     """
     new, past = mask.size(1), 0
     if cache is not None:
@@ -237,10 +253,14 @@ def padded_layout(mask: Tensor, cache: Cache | None) -> Layout:
         past = cache.length
         cache.mask[:, past : past + new] = mask
         mask = cache.mask[:, : past + new]
+    # Left padding puts the last tokens of all prompts in one column, where generation continues. The first real token
+    # of each row is still at position 0, as if it were alone.
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)[:, past:]
     causal = torch.ones(new, past + new, dtype=torch.bool, device=mask.device).tril(past)
-    oneself = causal & ~causal.tril(past - 1)
-    return Layout(positions, ((causal & mask[:, None, :]) | oneself)[:, None])
+    # A padded query would have no key at all: its softmax would be 0/0, and the NaN would reach real tokens as a value
+    # times weight 0. So every query may attend to itself, on the diagonal; nothing reads what padding then computes.
+    diagonal = causal & ~causal.tril(past - 1)
+    return Layout(positions, ((causal & mask[:, None, :]) | diagonal)[:, None])
 
 
 class LanguageModel(nn.Module):
@@ -252,10 +272,10 @@ class LanguageModel(nn.Module):
         self.model = Decoder(architecture)
         self.lm_head = nn.Linear(architecture.width, architecture.vocab_size, bias=False)
         if architecture.tied:
-            self.lm_head.weight = self.model.embed_tokens.weight
+            self.lm_head.weight = self.model.embed_tokens.weight  # one matrix reads tokens and predicts them
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """Hidden states (B,T,C); take `logits` of the positions that need them, never of all by habit."""
+        """Hidden states (B,T,C). `logits` of all positions are rarely needed, and with a large V they fill memory."""
         hidden: Tensor = self.model(tokens, mask, cache)
         return hidden
 
@@ -265,7 +285,7 @@ class LanguageModel(nn.Module):
 
 
 def initialize(model: nn.Module, generator: torch.Generator, std: float = 0.02) -> None:
-    """Draw every matrix of `model` from N(0, std), in place; biases 0, norms 1. A scalar head is drawn by heads.py."""
+    """Draws every matrix of `model` from N(0, std^2), in place; biases are 0, norms 1. heads.py draws scalar heads."""
     for name, parameter in model.named_parameters():
         with torch.no_grad():
             if parameter.dim() == 2:
@@ -275,5 +295,5 @@ def initialize(model: nn.Module, generator: torch.Generator, std: float = 0.02) 
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Distinct parameters of `model`; tied matrices count once."""
+    """The number of parameters of `model`; tied matrices count once."""
     return sum(p.numel() for p in model.parameters())

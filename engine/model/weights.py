@@ -1,8 +1,8 @@
-"""The tensors of a checkpoint directory, which may be anybody's: what the headers say, then the tensors themselves.
+"""The tensors of a checkpoint directory of unknown origin: first the headers, then the tensors themselves.
 
-Names and shapes come from the headers alone, so that a model is allocated only once they are known to fit it. The
-safetensors library checks that a header lies inside its file and that the tensors fill the rest of it exactly. Pickles
-are never opened. What the tensors are for is pretrained.py's business.
+Names and shapes come from the headers alone, so that a model is allocated only if they fit it. The safetensors library
+checks that a header lies inside its file and that the tensors fill the rest of it exactly. Pickles are never opened.
+pretrained.py decides what the tensors are for.
 """
 
 import re
@@ -25,7 +25,7 @@ Header = dict[str, tuple[tuple[int, ...], str]]  # shape and number format by na
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the tensors of a directory lie. `path` is the file that errors name."""
+    """The shape of each tensor of a directory and the file that it is in. `path` is the file that errors name."""
 
     path: Path
     shapes: dict[str, tuple[int, ...]]
@@ -33,9 +33,9 @@ class Weights:
 
 
 def find_weights(directory: Path) -> Weights:
-    """What the headers of model.safetensors, or of the files that its index names, say.
+    """The tensors of model.safetensors, or of the files that its index names, by their headers.
 
-    Raises: CheckpointError if there are none, they are damaged, or they hold something other than floating point.
+    Raises: CheckpointError if there are none, they are damaged, or one is not floating point.
     """
     whole, index = directory / WHOLE, directory / INDEX
     if whole.exists() or not index.exists():
@@ -47,14 +47,14 @@ def find_weights(directory: Path) -> Weights:
         for name, (_, kind) in header.items():
             if kind not in FLOATS:
                 raise CheckpointError(
-                    f"{file}: the tensor {name} is {kind}, and slmctl opens {', '.join(FLOATS)} (no quantised models)."
+                    f"{file}: the tensor {name} is {kind}, and slmctl opens {', '.join(FLOATS)} (no quantized models)."
                 )
     shapes = {name: shape for header in headers.values() for name, (shape, _) in header.items()}
     return Weights(path, shapes, {name: file for file, header in headers.items() for name in header})
 
 
 def read_header(path: Path) -> Header:
-    """Shape and number format of each tensor in a safetensors file, without reading any.
+    """Shape and number format of each tensor in a safetensors file, whose data is not read.
 
     Raises: CheckpointError if it is missing, truncated or malformed.
     """
@@ -80,24 +80,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def copy_weights(weights: Weights, into: dict[str, Tensor]) -> None:
-    """Copy the tensors that `into` names into it, one at a time and in its own number format.
+    """Copies tensors into the parameters `into` of the same names, one at a time, converted to their number format.
 
-    Raises: CheckpointError if one holds NaN or infinity.
+    Raises: CheckpointError if one contains NaN or infinity.
     """
     for path in sorted(set(weights.files.values())):
         with safe_open(path, framework="pt") as file:
             for name in sorted(into.keys() & {name for name, its in weights.files.items() if its == path}):
                 tensor = file.get_tensor(name)
                 if not torch.isfinite(tensor).all():
-                    raise CheckpointError(f"{path}: the tensor {name} holds NaN or infinity; the file is damaged.")
+                    raise CheckpointError(f"{path}: the tensor {name} contains NaN or infinity; the file is damaged.")
                 into[name].copy_(tensor)
 
 
 def _sharded(index: Path) -> dict[Path, Header]:
-    """The headers of the files that `index` names, which lie beside it."""
+    """The headers of the files beside `index` that it names."""
     placed = read_json(index).get("weight_map")
     if not isinstance(placed, dict) or not placed:
-        raise CheckpointError(f"{index}: weight_map must say for each tensor in which file it is.")
+        raise CheckpointError(f"{index}: weight_map must be an object that maps each tensor to its file.")
     for name in placed.values():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise CheckpointError(
@@ -115,13 +115,13 @@ def _refuse_pickles(directory: Path, wanted: Path) -> None:
     pickles = sorted(entry.name for entry in directory.iterdir() if entry.suffix in PICKLES)
     if pickles and not wanted.exists():
         raise CheckpointError(
-            f"{directory} has no {wanted.name}, and {pickles[0]} is a pickle, which can run code when it is opened: "
-            "slmctl never opens one, so convert it where you trust it, with transformers' "
+            f"{directory} has no {wanted.name}, and {pickles[0]} is a pickle, which can run code when it is opened, so "
+            "slmctl does not open it. If you trust it, convert it with transformers: "
             "from_pretrained(DIRECTORY).save_pretrained(DIRECTORY)."
         )
 
 
 def _refuse_other_than_file(path: Path) -> None:
-    """Raise CheckpointError for a directory, a pipe or a device, on which reading may wait for ever."""
+    """Raises CheckpointError for a directory, a pipe or a device, from which reading may never return."""
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path} cannot be read as safetensors: it is not a file.")

@@ -230,12 +230,12 @@ def test_corrupt_weights_are_refused(policy: Path) -> None:
 
 def test_a_wrong_shape_is_named_with_both(policy: Path) -> None:
     set_tensors(policy, lambda tensors: tensors.update({"model.norm.weight": torch.ones(7)}))
-    assert "model.norm.weight is (7,), but the architecture says (16,)" in refusal(policy)
+    assert "model.norm.weight is (7,), but the architecture needs (16,)" in refusal(policy)
 
 
 def test_a_missing_and_an_unknown_tensor_are_named(policy: Path) -> None:
     set_tensors(policy, lambda tensors: tensors.update(extra=tensors.pop("lm_head.weight")))
-    assert "the tensor extra has no place" in refusal(policy)
+    assert "the tensor extra does not belong" in refusal(policy)
     set_tensors(policy, lambda tensors: tensors.__delitem__("extra"))
     assert "the tensor lm_head.weight is missing" in refusal(policy)
 

@@ -231,8 +231,8 @@ def test_a_template_that_fails_is_one_sentence(template: str, expected: str) -> 
         ("tokenizer.json", "{", "cannot be read as a tokenizer"),
         ("tokenizer_config.json", "{", "is not valid JSON"),
         ("tokenizer_config.json", "[]", "must be a JSON object"),
-        ("tokenizer_config.json", "{}", "names no eos_token"),
-        ("tokenizer_config.json", '{"eos_token": "<none>"}', "names no eos_token"),
+        ("tokenizer_config.json", "{}", "eos_token is missing or not a token of tokenizer.json"),
+        ("tokenizer_config.json", '{"eos_token": "<none>"}', "eos_token is missing or not a token of tokenizer.json"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(name: str, text: str, expected: str, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_weights_that_are_not_numbers_are_refused(policy: Path) -> None:
     tensors = load_file(policy / "model.safetensors")
     tensors["lm_head.weight"][3, 2] = torch.nan
     save_file(tensors, policy / "model.safetensors")
-    assert "lm_head.weight holds NaN or infinity" in sentence(policy)
+    assert "lm_head.weight contains NaN or infinity" in sentence(policy)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pth", "last.ckpt"])
@@ -181,7 +181,7 @@ def test_an_index_that_does_not_fit_its_files_is_refused(sharded: Path) -> None:
     edit(index, weight_map={**placed, "extra": placed["model.norm.weight"]})
     assert "disagree about the tensor extra" in sentence(sharded)
     edit(index, weight_map=[])
-    assert "weight_map must say" in sentence(sharded)
+    assert "weight_map must be an object" in sentence(sharded)
     edit(index, weight_map={**placed, "model.norm.weight": "none.safetensors"})
     assert "none.safetensors cannot be read" in sentence(sharded)
 
@@ -249,10 +249,14 @@ def test_a_bias_that_is_no_number_is_refused(bias: Any, tmp_path: Path) -> None:
         ("tokenizer.json", b"\xff", "is not UTF-8"),
         ("tokenizer.json", b"[" * 100_000, "cannot be read as a tokenizer"),
         ("tokenizer_config.json", b"[" * 100_000, "nests too deeply"),
-        ("tokenizer_config.json", b'{"eos_token": 1}', "names no eos_token"),
-        ("tokenizer_config.json", b'{"eos_token": {"content": []}}', "names no eos_token"),
-        ("tokenizer_config.json", b'{"eos_token": "<eos>", "chat_template": 5}', "chat_template must be text"),
-        ("tokenizer_config.json", b'{"eos_token": "<eos>", "chat_template": [1]}', "chat_template must be text"),
+        ("tokenizer_config.json", b'{"eos_token": 1}', "eos_token is missing or not a token of tokenizer.json"),
+        (
+            "tokenizer_config.json",
+            b'{"eos_token": {"content": []}}',
+            "eos_token is missing or not a token of tokenizer.json",
+        ),
+        ("tokenizer_config.json", b'{"eos_token": "<eos>", "chat_template": 5}', "chat_template must be a string"),
+        ("tokenizer_config.json", b'{"eos_token": "<eos>", "chat_template": [1]}', "chat_template must be a string"),
         ("chat_template.jinja", b"\xff\xfe", "is not UTF-8"),
         ("chat_template.jinja", b"{% for %}", "cannot be read"),
     ],
