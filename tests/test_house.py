@@ -35,11 +35,11 @@ SHARED_MODULES = {
     *("chat", "data", "eval", "export", "guide", "label", "run", "runs", "watch"),  # a command, and what it opens
     *("dialogs", "messages", "screen"),  # those of each mode of the playground
     # still to be renamed
-    *("commands", "convert", "rows", "session", "stages"),
+    *("commands", "rows", "session", "stages"),
 }
 SHARED_CLASSES = {
     # still to be renamed
-    *("Answer", "Command", "Draft", "Row", "Sample", "Turn"),
+    *("Answer", "Command", "Draft", "Row", "Sample"),
 }
 
 

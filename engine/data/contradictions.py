@@ -1,7 +1,7 @@
-"""What comparisons say about each other: pairs judged several times, pairs that contradict, pairs that are none.
+"""Consistency of comparisons: pairs judged more than once, contradictions, and pairs of identical responses.
 
-A pair is a prompt with two responses, whichever row and form it comes from. Prompts are the same but for spaces and
-case, responses but for spaces around them. A row that is there twice is two judgements.
+A pair is a prompt with two responses, from any row and format. Prompts are equal ignoring spacing and case, responses
+ignoring spaces at their ends. A duplicate row counts as another judgment.
 """
 
 from collections import Counter
@@ -11,14 +11,14 @@ from itertools import combinations
 
 from engine.data.records import Ranking, prompt_key, prompt_text
 
-FIRST, TIE, SECOND = -1, 0, 1  # which response of a pair is the better, the pair in alphabetical order
+FIRST, TIE, SECOND = -1, 0, 1  # the better response of a pair in alphabetical order
 Pair = tuple[object, str, str]
-Verdict = tuple[int, str]  # and the place of its row
+Judged = tuple[int, str]  # FIRST, TIE or SECOND, and the place of the row
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A pair judged one way and the other; the row at the first of the `places` prefers `chosen`, at the second not."""
+    """A pair judged both ways: the row at the first of the `places` prefers `chosen`, the other one `rejected`."""
 
     prompt: str
     chosen: str
@@ -27,11 +27,11 @@ class Contradiction:
 
 
 @dataclass(frozen=True)
-class Judgements:
-    """What was found in all comparisons of a file.
+class Consistency:
+    """How consistent the comparisons of a file are.
 
-    `identical` counts pairs of twice the same response, `judged_again` pairs with several judgements, `agreement` is
-    the share of these judgements, two by two, that say the same (a tie is a verdict too), None where there are none.
+    `identical` counts pairs of identical responses, `judged_again` pairs with several judgments; `agreement` is the
+    fraction of equal judgments among all pairs of judgments of one pair, ties included, or None.
     """
 
     identical: int = 0
@@ -40,9 +40,9 @@ class Judgements:
     contradictions: list[Contradiction] = field(default_factory=list)
 
 
-def compared(rankings: Iterable[tuple[str, Ranking]]) -> Judgements:
-    """What these comparisons, each with the place of its row, say about each other."""
-    verdicts: dict[Pair, list[Verdict]] = {}
+def compare_rankings(rankings: Iterable[tuple[str, Ranking]]) -> Consistency:
+    """The consistency of rankings, each with the place of its row."""
+    verdicts: dict[Pair, list[Judged]] = {}
     prompts: dict[object, str] = {}
     identical = 0
     for place, ranking in rankings:
@@ -57,11 +57,11 @@ def compared(rankings: Iterable[tuple[str, Ranking]]) -> Judgements:
         for pair, judged in several.items()
         if (found := _both_ways(pair, judged))
     ]
-    return Judgements(identical, len(several), _agreement(several.values()), contradictions)
+    return Consistency(identical, len(several), _agreement(several.values()), contradictions)
 
 
 def pair_verdicts(ranking: Ranking) -> Iterator[tuple[Pair, int]]:
-    """Every pair of two different responses, with which of them is the better."""
+    """Every pair of distinct responses, with FIRST, TIE or SECOND."""
     key = prompt_key(ranking.prompt)
     answers = [(text.strip(), rank) for text, rank in zip(ranking.responses, ranking.ranks, strict=True)]
     for (first, rank), (second, other) in combinations(sorted(answers), 2):
@@ -69,10 +69,10 @@ def pair_verdicts(ranking: Ranking) -> Iterator[tuple[Pair, int]]:
             yield (key, first, second), FIRST if rank < other else SECOND if other < rank else TIE
 
 
-def _both_ways(pair: Pair, judged: list[Verdict]) -> tuple[str, str, tuple[str, str]] | None:
-    """Chosen, rejected, and the places of the first row that says so and the first that says the opposite."""
+def _both_ways(pair: Pair, judged: list[Judged]) -> tuple[str, str, tuple[str, str]] | None:
+    """Chosen, rejected, and the places of the first row with that preference and the first with the opposite."""
     _, first, second = pair
-    places = dict(reversed(judged))  # the first row of each verdict
+    places = dict(reversed(judged))  # the first row of each
     if FIRST not in places or SECOND not in places:
         return None
     decided = next(verdict for verdict, _ in judged if verdict != TIE)
@@ -80,7 +80,7 @@ def _both_ways(pair: Pair, judged: list[Verdict]) -> tuple[str, str, tuple[str, 
     return chosen, rejected, (places[decided], places[-decided])
 
 
-def _agreement(judged_again: Iterable[list[Verdict]]) -> float | None:
+def _agreement(judged_again: Iterable[list[Judged]]) -> float | None:
     same, total = 0, 0
     for judged in judged_again:
         counts = Counter(verdict for verdict, _ in judged).values()

@@ -1,7 +1,6 @@
-"""What can be said about a data file before training on it: bad rows, counts, lengths, duplicates, leakage.
+"""Surveys a data file before training on it: bad rows, counts, lengths, duplicates, leakage between splits.
 
-What comparisons say about each other is judgements.py's job; whether rows fit a model needs its tokenizer, and is
-fitting.py's.
+contradictions.py compares rankings with each other; model/fitting.py finds rows that are too long for a model.
 """
 
 from collections import Counter
@@ -14,26 +13,26 @@ from statistics import median
 from typing import Any
 
 from engine.core.errors import ConfigError, DataError
-from engine.data.contradictions import Judgements, compared
+from engine.data.contradictions import Consistency, compare_rankings
 from engine.data.files import RawRow, Source, is_labels, is_plain_text, labels_named, read_rows
 from engine.data.labels.store import read_database
 from engine.data.readers import KINDS, Record, fields_of, is_labeled_bad, parse_row, parser_of
 from engine.data.records import Demonstration, Prompt, Ranking, Text, prompt_key, prompt_text
 
-TELLING = {
+TELLTALE_FIELDS = {
     "comparisons": ("chosen", "rejected", "responses", "ranking"),
     "demonstrations": ("completion", "output"),
     "conversations": ("messages",),
     "prompts": ("prompt", "instruction"),
     "text": ("text",),
 }
-"""Fields that tell what a row is, the most telling first."""
-NEAR = 0.8  # how like such a field a name must be: a letter too few or too many
+"""Fields that identify a kind of data, the most specific first."""
+SIMILARITY = 0.8  # of a field name to one of these: allows one missing or extra letter
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Shortest, middle and longest, in characters; all 0 where there is nothing."""
+    """Shortest, median and longest in characters; all 0 if there are none."""
 
     shortest: int = 0
     middle: int = 0
@@ -41,22 +40,21 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """A row whose prompt is in the other split too, with both places."""
+class SharedPrompt:
+    """A prompt that is also in the other split, with the places of both rows."""
 
     prompt: str
     places: tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found in one file.
+class DataReport:
+    """The survey of one file.
 
-    `rows` counts all, `good` those that can be used, `empty` and `judged_bad` those left out; `duplicates` are good
-    rows seen before, `repeated` are responses that another row gives to the same prompt, duplicates aside; `ties` are
-    pairs without a preference; `shared` are good rows whose prompt is in the other split too, spaces and case aside;
-    `unused` counts the rows with a field that nothing reads, by its name; `against_problems` are rows of the other
-    split without a prompt that can be read.
+    `rows` counts all rows, `good` the usable ones, `empty` and `judged_bad` the skipped ones; `duplicates` repeat an
+    earlier good row, `repeated` counts responses that another row gives to the same prompt, without duplicates; `ties`
+    are pairs without a preference; `shared` are good rows whose prompt is also in the other split, ignoring spacing and
+    case; `unused` counts rows with an unused field, by field; `against_problems` are errors in the other split.
     """
 
     kind: str
@@ -68,8 +66,8 @@ class Report:
     repeated: int = 0
     pairs: int = 0
     ties: int = 0
-    judgements: Judgements = field(default_factory=Judgements)
-    shared: list[Shared] = field(default_factory=list)
+    consistency: Consistency = field(default_factory=Consistency)
+    shared: list[SharedPrompt] = field(default_factory=list)
     prompt_length: Lengths = Lengths()
     response_length: Lengths = Lengths()
     unused: dict[str, int] = field(default_factory=dict)
@@ -78,8 +76,8 @@ class Report:
 
 
 @dataclass
-class Sorted:
-    """A file's rows: the good records with their places, a sentence for each bad row, and how many are left out."""
+class SortedRows:
+    """The rows of a file: good records with their places, an error for each bad row, and counts of skipped rows."""
 
     records: list[Record] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -89,8 +87,8 @@ class Sorted:
     unused: Counter[str] = field(default_factory=Counter)
 
 
-class Watched(dict[str, Any]):
-    """A row that knows which of its fields were read."""
+class ReadTracker(dict[str, Any]):
+    """A row that records which of its fields were read."""
 
     def __init__(self, row: dict[str, Any]) -> None:
         super().__init__(row)
@@ -105,21 +103,21 @@ class Watched(dict[str, Any]):
         return super().get(name, default)
 
     def unused(self) -> set[str]:
-        """The fields that nothing has read."""
+        """The fields that were not read."""
         return set(self) - self.read
 
 
-def check(source: Path | Source, kind: str, against: Source | None = None) -> Report:
-    """A report on a source; `against` is another split, of whatever kind, to look for the same prompts in.
+def survey_source(source: Path | Source, kind: str, against: Source | None = None) -> DataReport:
+    """A report on a source; `against` is another split of any kind, to find shared prompts.
 
-    Raises: FileError where a file cannot be read at all; ConfigError for an unknown kind.
+    Raises: FileError if a file cannot be read; ConfigError for an unknown kind.
     """
-    found = sort_out(source, kind)
+    found = sort_rows(source, kind)
     places, against_problems = _prompts_in(against, kind) if against is not None else ({}, [])
     records = found.records
     pairs = [_pairs(record) for record in records]
     rankings = ((place, one) for place, one in zip(found.places, records, strict=True) if isinstance(one, Ranking))
-    return Report(
+    return DataReport(
         kind=kind,
         rows=len(records) + len(found.problems) + found.empty + found.judged_bad,
         good=len(records),
@@ -129,7 +127,7 @@ def check(source: Path | Source, kind: str, against: Source | None = None) -> Re
         repeated=_repeated(dict.fromkeys(records)),
         pairs=sum(decided + tied for decided, tied in pairs),
         ties=sum(tied for _, tied in pairs),
-        judgements=compared(rankings),
+        consistency=compare_rankings(rankings),
         shared=_shared(found, places),
         against_problems=against_problems,
         prompt_length=_lengths([len(prompt_text(_prompt(record))) for record in records]),
@@ -140,9 +138,9 @@ def check(source: Path | Source, kind: str, against: Source | None = None) -> Re
 
 
 def guess_kind(source: Source) -> str:
-    """The kind of data that the first readable row of a source has the fields of, a slip of the pen in one allowed.
+    """The kind of data of a source, by the fields of its first readable row; allows a typo in a field name.
 
-    Raises: FileError, DataError where there is no such row; ConfigError where its fields are of no kind.
+    Raises: FileError, DataError if there is no such row; ConfigError if its fields fit no kind.
     """
     if is_labels(source.name):
         ranked = any(one.ranking for one in read_database(*labels_named(source.name)).standing)
@@ -157,13 +155,13 @@ def guess_kind(source: Source) -> str:
         return "prompts" if is_plain_text(source) else "text"
     table = parse_row(row, fields_of)
     names = [str(name).strip().lower() for name in table]
-    for kind, telling in TELLING.items():
-        if any(get_close_matches(name, telling, n=1, cutoff=NEAR) for name in names):
+    for kind, telling in TELLTALE_FIELDS.items():
+        if any(get_close_matches(name, telling, n=1, cutoff=SIMILARITY) for name in names):
             return _kind_of_turns(table) if kind == "conversations" else kind
     found = ", ".join(map(str, table)) or "none"
     raise ConfigError(
-        f"{row.place} has the fields {found}, which fit no kind of data: say which is which with --map, such as "
-        f"--map prompt={next(iter(table), 'question')}, or name a --kind ({', '.join(KINDS)})"
+        f"{row.place}: the fields {found} fit no kind of data; rename them, such as "
+        f"--map prompt={next(iter(table), 'question')}, or pass --kind ({', '.join(KINDS)})"
     )
 
 
@@ -173,13 +171,13 @@ def _kind_of_turns(table: Mapping[str, Any]) -> str:
     return "prompts" if isinstance(last, dict) and last.get("role") == "user" else "demonstrations"
 
 
-def sort_out(source: Path | Source, kind: str) -> Sorted:
-    """The rows of a source, good and bad. Raises: FileError where it cannot be read; ConfigError for a wrong kind."""
+def sort_rows(source: Path | Source, kind: str) -> SortedRows:
+    """The rows of a source, good and bad. Raises: FileError; ConfigError for an unknown kind."""
     parse = parser_of(kind)
-    found = Sorted()
+    found = SortedRows()
     for row in read_rows(source, kind):
         table = {k: v for k, v in row.value.items() if v is not None} if isinstance(row.value, dict) else None
-        watched = Watched(table) if table is not None else None
+        watched = ReadTracker(table) if table is not None else None
         try:
             record = parse_row(row if watched is None else RawRow(row.place, watched), parse)
         except DataError as error:
@@ -198,8 +196,10 @@ def sort_out(source: Path | Source, kind: str) -> Sorted:
 
 
 def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]]:
-    """The prompts of a source of whatever kind, each with the place where it stands first, and a sentence for each row
-    that has none; a field map holds for the rows that have its fields."""
+    """The prompts of a source of any kind, each with its first place, and an error for each row without one.
+
+    A field map applies only to rows that have its fields.
+    """
     kinds = ("text",) if kind == "text" else ("comparisons", "demonstrations", "prompts")
     parsers, like = [parser_of(each) for each in kinds], "comparisons" if is_labels(source.name) else kinds[-1]
     places: dict[object, str] = {}
@@ -207,7 +207,7 @@ def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]
     unmapped = read_rows(replace(source, fields={}), like)
     for row, raw in zip(read_rows(source, like), unmapped, strict=True):
         try:
-            record = _read_somehow((raw, row), parsers)
+            record = _first_record((raw, row), parsers)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -216,10 +216,10 @@ def _prompts_in(source: Source, kind: str) -> tuple[dict[object, str], list[str]
     return places, problems
 
 
-def _read_somehow(rows: Sequence[RawRow], parsers: Sequence[Callable[[Any], Record | None]]) -> Record | None:
-    """What the first of the parsers that can makes of the last of the rows, else of those before it.
+def _first_record(rows: Sequence[RawRow], parsers: Sequence[Callable[[Any], Record | None]]) -> Record | None:
+    """The record of the last of `rows`, else of an earlier one, by the first of the parsers that accepts it.
 
-    Raises: DataError as the last parser does for the last row.
+    Raises: DataError of the last parser for the last row.
     """
     for row in reversed(rows):
         for parse in parsers:
@@ -228,16 +228,16 @@ def _read_somehow(rows: Sequence[RawRow], parsers: Sequence[Callable[[Any], Reco
     return parse_row(rows[-1], parsers[-1])
 
 
-def _shared(found: Sorted, places: Mapping[object, str]) -> list[Shared]:
+def _shared(found: SortedRows, places: Mapping[object, str]) -> list[SharedPrompt]:
     return [
-        Shared(prompt_text(prompt), (place, places[key]))
+        SharedPrompt(prompt_text(prompt), (place, places[key]))
         for record, place in zip(found.records, found.places, strict=True)
         if (key := prompt_key(prompt := _prompt(record))) in places
     ]
 
 
 def _repeated(records: Iterable[Record]) -> int:
-    """How many responses an earlier record gives to the same prompt."""
+    """The number of responses that an earlier record also gives to the same prompt."""
     seen: set[object] = set()
     count = 0
     for record in records:
@@ -258,7 +258,7 @@ def _responses(record: Record) -> tuple[str, ...]:
 
 
 def _pairs(record: Record) -> tuple[int, int]:
-    """Pairs with a preference, and pairs that are ties."""
+    """The number of pairs with a preference, and of ties."""
     if not isinstance(record, Ranking):
         return 0, 0
     count = len(record.ranks)

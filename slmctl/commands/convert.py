@@ -14,7 +14,7 @@ from slmctl.commands.rows import new_file, write_files
 from slmctl.console.safe import one_line
 
 if TYPE_CHECKING:
-    from engine.data.conversion.convert import Conversion
+    from engine.data.conversion import Conversion
 
 HELP = """\b
 slmctl data convert oasst_trees.jsonl --out comparisons.jsonl
@@ -50,16 +50,16 @@ def convert_data(
     seed: options.Seed = None,
 ) -> None:
     """Writes the rows that a file is converted to."""
-    from engine.data.conversion.convert import convert, split
+    from engine.data.conversion import convert_file, split_rows
 
     target, held = new_file("--out", out), new_file("--validation", validation) if validation else None
     share = _share(validation_share, held)
     _check_apart(target, held)
-    done = convert(Path(file).expanduser(), kind, language)
+    done = convert_file(Path(file).expanduser(), kind, language)
     _check_found(file, done)
     written = [(target, done.rows)]
     if held is not None:
-        train, rows = split(done, share, seed or 0)
+        train, rows = split_rows(done, share, seed or 0)
         written = [(target, train), (held, rows)]
     write_files([(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)) for path, rows in written])
     _print_summary(file, done, written)

@@ -56,8 +56,8 @@ def check_data(
     **output: Any,
 ) -> None:
     """Prints a report on a file."""
-    from engine.data.survey import check as survey
     from engine.data.survey import guess_kind
+    from engine.data.survey import survey_source as survey
     from slmctl.console.data_report import print_report
 
     source = source_of(file, map)
@@ -143,7 +143,7 @@ def _row_text(row: dict[str, Any]) -> str:
 def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
     """A model's context, and how many good rows of a file are too long for it. Loads torch."""
     from engine.core import threads
-    from engine.data.survey import sort_out
+    from engine.data.survey import sort_rows
     from engine.rundir.references import resolve_reference
 
     directory = resolve_reference(model, runs_home(os.environ))
@@ -153,5 +153,5 @@ def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
     from engine.model.tokenizer import load_tokenizer
 
     context = read_architecture(directory).context
-    count = count_too_long(sort_out(source, kind).records, load_tokenizer(directory), context)
+    count = count_too_long(sort_rows(source, kind).records, load_tokenizer(directory), context)
     return {"model": model, "context": context, "too_long": count}

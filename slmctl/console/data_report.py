@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.core.intervals import Share
     from engine.data.contradictions import Contradiction
     from engine.data.labels.store import Labels
-    from engine.data.survey import Report, Shared
+    from engine.data.survey import DataReport, SharedPrompt
 
 Facts = Iterator[tuple[str, str]]
 WIDTH = 80
@@ -33,7 +33,7 @@ TOO_LONG = {
 
 
 def print_report(
-    file: str, report: "Report", against: str | None, labels: Mapping[str, Any], fit: Mapping[str, Any]
+    file: str, report: "DataReport", against: str | None, labels: Mapping[str, Any], fit: Mapping[str, Any]
 ) -> None:
     """Prints the report on a file; `labels` are the facts of a label database, `fit` those of a model, if any."""
     counts = f"{report.kind}, {report.rows} rows, {report.good} good, {report.empty} empty (skipped)"
@@ -74,7 +74,7 @@ def label_numbers(labels: "Labels") -> dict[str, Any]:
     }
 
 
-def _row_facts(report: "Report", against: str | None) -> Facts:
+def _row_facts(report: "DataReport", against: str | None) -> Facts:
     """Facts on the rows; problems that do not occur are omitted, except duplicates."""
     if report.judged_bad:
         yield "labeled bad", f"{report.judged_bad} rows with label false, skipped"
@@ -99,8 +99,8 @@ def _row_facts(report: "Report", against: str | None) -> Facts:
             yield "", one_line(problems[0])
 
 
-def _pair_facts(report: "Report") -> Facts:
-    found = report.judgements
+def _pair_facts(report: "DataReport") -> Facts:
+    found = report.consistency
     same = f", {found.identical} with two identical responses" if found.identical else ""
     yield "pairs", f"{report.pairs}, {report.ties} ties{same}"
     if found.agreement is None:
@@ -111,7 +111,7 @@ def _pair_facts(report: "Report") -> Facts:
         yield from _examples([_contradiction(item) for item in found.contradictions])
 
 
-def _shared_prompt(item: "Shared") -> list[str]:
+def _shared_prompt(item: "SharedPrompt") -> list[str]:
     here, there = item.places
     return [f"{_short(here)} here, {_short(there)} there", item.prompt]
 

@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError, DataError
-from engine.data.conversion.convert import Conversion, convert, split
-from engine.data.conversion.trees import demonstrations_of, rankings_of, turns_of
+from engine.data.conversion import (
+    Conversion,
+    convert_file,
+    split_rows,
+    tree_demonstrations,
+    tree_messages,
+    tree_rankings,
+)
 from engine.data.readers import read_demonstrations, read_rankings
 from tests.support.paths import SHARED
 
@@ -63,7 +69,7 @@ TREE = ask(
 def test_a_tree_by_hand_gives_rankings() -> None:
     left_out: Counter[str] = Counter()
     start = [turn("user", "Hi"), turn("assistant", "best")]
-    assert rankings_of(turns_of({"prompt": TREE}), left_out) == [
+    assert tree_rankings(tree_messages({"prompt": TREE}), left_out) == [
         {"prompt": [turn("user", "Hi")], "responses": ["fine", "best"], "ranking": [1, 0]},
         {"prompt": [*start, turn("user", "More?")], "responses": ["x", "y", "z"], "ranking": [0, 0, 3]},
         {
@@ -78,9 +84,9 @@ def test_a_tree_by_hand_gives_rankings() -> None:
         "nothing to compare with": 1,
         "tied with all others": 2,
         "deleted": 1,
-        "after a message that is left out": 2,
-        "synthetic, a model wrote it": 1,
-        "refused in review": 1,
+        "after a skipped message": 2,
+        "synthetic": 1,
+        "rejected in review": 1,
         "not reviewed": 1,
         "empty": 1,
     }
@@ -91,7 +97,7 @@ def test_a_tree_by_hand_gives_demonstrations() -> None:
     left_out: Counter[str] = Counter()
     tree = ask("Hi", say("ok", rank=1), say("best", ask("So?", say("lone")), ask("Eh?", say("a"), say("b")), rank=0))
     start = [turn("user", "Hi"), turn("assistant", "best")]
-    assert demonstrations_of(turns_of({"prompt": tree}), left_out) == [
+    assert tree_demonstrations(tree_messages({"prompt": tree}), left_out) == [
         {"prompt": start[:1], "completion": "best"},
         {"prompt": [*start, turn("user", "So?")], "completion": "lone"},
     ]
@@ -101,10 +107,10 @@ def test_a_tree_by_hand_gives_demonstrations() -> None:
 def test_other_languages_and_stopped_trees_stay_out() -> None:
     tree = ask("Hi", say("a", rank=0, lang="en"), say("b", rank=1, lang="de"), say("c", rank=2, lang="en"), lang="en")
     left_out: Counter[str] = Counter()
-    assert rankings_of(turns_of({"prompt": tree}, "en"), left_out)[0]["responses"] == ["a", "c"]
+    assert tree_rankings(tree_messages({"prompt": tree}, "en"), left_out)[0]["responses"] == ["a", "c"]
     assert +left_out == {"in another language": 1}
     left_out = Counter()
-    assert rankings_of(turns_of({"prompt": tree, "tree_state": "aborted_low_grade"}), left_out) == []
+    assert tree_rankings(tree_messages({"prompt": tree, "tree_state": "aborted_low_grade"}), left_out) == []
     assert +left_out == {"in a stopped tree": 3}
 
 
@@ -116,12 +122,14 @@ def deep(levels: int, bottom: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_tree_of_ten_thousand_levels() -> None:
     assert sys.getrecursionlimit() < 10_000
-    (row,) = rankings_of(turns_of({"prompt": deep(10_000, ask("?", say("a", rank=1), say("b", rank=0)))}), Counter())
+    (row,) = tree_rankings(
+        tree_messages({"prompt": deep(10_000, ask("?", say("a", rank=1), say("b", rank=0)))}), Counter()
+    )
     assert len(row["prompt"]) == 10_001 and row["prompt"][0] == turn("user", "9999")
     with pytest.raises(
         DataError, match=r"^prompt(\.replies\[0\]){3} \(9994 more levels\) (\.replies\[0\]){3}\.text mu"
     ):
-        turns_of({"prompt": deep(10_000, ask(5))})
+        tree_messages({"prompt": deep(10_000, ask(5))})
 
 
 @pytest.mark.parametrize(
@@ -139,13 +147,13 @@ def test_a_tree_of_ten_thousand_levels() -> None:
         ({"prompt": ask("Hi", say("a", lang=[]))}, "prompt.replies[0].lang must be a string, got a list"),
         ({"prompt": {**ask("Hi"), "replies": {}}}, "prompt.replies must be a list, got an object"),
         ({"prompt": ask("Hi", 7)}, "prompt.replies[0] must be an object with named fields, got 7"),
-        ({"prompt": say("Hi")}, "prompt.role must be 'prompter' here and is 'assistant'"),
+        ({"prompt": say("Hi")}, "prompt.role must be 'prompter' here, got 'assistant'"),
         ({"prompt": ask("Hi", say("a", say("b")))}, "prompt.replies[0].replies[0].role must be 'prompter' here"),
     ],
 )
 def test_a_wrong_type_is_named_by_its_field(tree: Any, sentence: str) -> None:
     with pytest.raises(DataError) as caught:
-        turns_of(tree)
+        tree_messages(tree)
     assert str(caught.value).startswith(sentence)
 
 
@@ -154,11 +162,11 @@ def test_a_bad_row_is_named_by_its_line_too(tmp_path: Path) -> None:
     for bad, words in (({"prompt": ask("Hi", say(5))}, "prompt.replies[0].text must be"), (3, "the row must be")):
         file = jsonl(tmp_path / "t.jsonl", good, good, bad)
         with pytest.raises(DataError) as caught:
-            convert(file)
+            convert_file(file)
         assert str(caught.value).startswith(f"{file}, line 3: {words}")
     file.write_text(json.dumps(good) + "\n{\n")
     with pytest.raises(DataError) as caught:
-        convert(file)
+        convert_file(file)
     assert str(caught.value).startswith(f"{file}, line 2: not valid JSON")
 
 
@@ -169,17 +177,17 @@ def test_a_bad_row_is_named_by_its_line_too(tmp_path: Path) -> None:
             {"question": "Hi"},
             None,
             None,
-            "line 1: this is no format that can be converted; understood are conversation",
+            "line 1: cannot convert this format; supported are conversation",
         ),
-        ({"prompt": "Hi", "chosen": "a"}, None, None, "this is no format that can be converted"),
-        ({"prompt": ask("Hi")}, "prompts", None, "'prompts' cannot be made of other formats; use comparisons or"),
-        ({"instruction": "Hi", "instances": []}, "comparisons", None, "only demonstrations can be made of them"),
-        ({"instruction": "Hi", "instances": []}, None, "en", "do not name their language"),
+        ({"prompt": "Hi", "chosen": "a"}, None, None, "cannot convert this format"),
+        ({"prompt": ask("Hi")}, "prompts", None, "cannot convert to 'prompts'; use comparisons or"),
+        ({"instruction": "Hi", "instances": []}, "comparisons", None, "convert them to demonstrations"),
+        ({"instruction": "Hi", "instances": []}, None, "en", "have no language"),
     ],
 )
 def test_what_cannot_be_converted(tmp_path: Path, row: Any, kind: Any, language: Any, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        convert(jsonl(tmp_path / "x.jsonl", row), kind, language)
+        convert_file(jsonl(tmp_path / "x.jsonl", row), kind, language)
     assert sentence in str(caught.value)
 
 
@@ -189,15 +197,15 @@ def test_tasks_give_demonstrations(tmp_path: Path) -> None:
         {"instruction": "Add", "instances": [one, two, one, {"input": "", "output": " "}], "id": "s"},
         {"instruction": " ", "instances": [one]},
     ]
-    done = convert(jsonl(tmp_path / "s.jsonl", *rows))
+    done = convert_file(jsonl(tmp_path / "s.jsonl", *rows))
     assert done.rows == [
         {"instruction": "Add", "input": "1 2", "output": "3"},
         {"instruction": "Add", "input": "", "output": "4"},
     ]
     assert (done.items, done.replies) == (2, 5)
-    assert done.left_out == {"there already": 1, "empty, or without an instruction": 2}
+    assert done.left_out == {"duplicate": 1, "empty, or without an instruction": 2}
     with pytest.raises(DataError, match=r'line 1: field "instances\[0\].output" is missing'):
-        convert(jsonl(tmp_path / "s.jsonl", {"instruction": "Add", "instances": [{"input": "1"}]}))
+        convert_file(jsonl(tmp_path / "s.jsonl", {"instruction": "Add", "instances": [{"input": "1"}]}))
 
 
 def forest(count: int) -> list[Any]:
@@ -211,23 +219,23 @@ def first_prompts(rows: list[dict[str, Any]]) -> set[str]:
 
 def test_the_split_is_by_first_prompt_and_by_seed(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "t.jsonl", *forest(20), {"prompt": ask(" Q3", say("c", rank=0), say("d", rank=1))})
-    done = convert(file)
+    done = convert_file(file)
     held = []
     for seed in (0, 0, 1):
-        train, validation = split(done, 0.25, seed)
+        train, validation = split_rows(done, 0.25, seed)
         assert len(first_prompts(validation)) == 5 and len(train) + len(validation) == 21
         assert not first_prompts(train) & first_prompts(validation)
         held.append(first_prompts(validation))
     assert held[0] == held[1] != held[2]
-    assert first_prompts(split(convert(file, "demonstrations"), 0.25, 0)[1]) == held[0]
+    assert first_prompts(split_rows(convert_file(file, "demonstrations"), 0.25, 0)[1]) == held[0]
     with pytest.raises(DataError, match="no row is left for training: 1 comparisons under 1 first prompts"):
-        split(convert(jsonl(file, *forest(1))), 0.5, 0)
+        split_rows(convert_file(jsonl(file, *forest(1))), 0.5, 0)
 
 
 def test_a_tree_that_is_there_twice_counts_once(tmp_path: Path) -> None:
-    done = convert(jsonl(tmp_path / "t.jsonl", *forest(2), *forest(1)))
+    done = convert_file(jsonl(tmp_path / "t.jsonl", *forest(2), *forest(1)))
     assert (len(done.rows), done.items, done.replies) == (2, 3, 6)
-    assert +done.left_out == {"in a tree that is there already": 2}
+    assert +done.left_out == {"in a duplicate tree": 2}
 
 
 def rewritten(done: Conversion, path: Path) -> Path:
@@ -236,23 +244,23 @@ def rewritten(done: Conversion, path: Path) -> Path:
 
 @needs_data
 def test_open_assistant_has_732_pairs_and_the_longer_often_wins(tmp_path: Path) -> None:
-    done = convert(DATA / "oasst_en_100_tree.jsonl")
+    done = convert_file(DATA / "oasst_en_100_tree.jsonl")
     rankings = read_rankings(rewritten(done, tmp_path / "c.jsonl")).records
     assert len(rankings) == len(done.rows)
     pairs = [(one.responses[a], one.responses[b]) for one in rankings for a, b in one.pairs()]
     assert len(pairs) == 732
     assert sum(len(chosen) > len(rejected) for chosen, rejected in pairs) / 732 == pytest.approx(0.697, abs=0.0005)
     assert done.replies == sum(len(row["responses"]) for row in done.rows) + done.left_out.total()
-    train, validation = split(done, 0.1, 0)
+    train, validation = split_rows(done, 0.1, 0)
     assert first_prompts(train) and first_prompts(validation)
     assert not first_prompts(train) & first_prompts(validation)
 
 
 @needs_data
 def test_public_demonstrations(tmp_path: Path) -> None:
-    tasks = rewritten(convert(DATA / "seed_tasks.jsonl"), tmp_path / "s.jsonl")
+    tasks = rewritten(convert_file(DATA / "seed_tasks.jsonl"), tmp_path / "s.jsonl")
     assert len(read_demonstrations(tasks).records) == 175
-    done = convert(DATA / "oasst_en_100_tree.jsonl", "demonstrations")
+    done = convert_file(DATA / "oasst_en_100_tree.jsonl", "demonstrations")
     assert len(read_demonstrations(rewritten(done, tmp_path / "d.jsonl")).records) == len(done.rows)
     assert done.replies == len(done.rows) + done.left_out.total()
 
@@ -273,7 +281,7 @@ def spots(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@given(st.data(), st.sampled_from([rankings_of, demonstrations_of]))
+@given(st.data(), st.sampled_from([tree_rankings, tree_demonstrations]))
 def test_a_changed_tree_gives_rows_or_one_sentence(data: st.DataObject, make: Any) -> None:
     tree = copy.deepcopy({"prompt": TREE, "message_tree_id": "t", "tree_state": "growing"})
     for _ in range(data.draw(st.integers(1, 3))):
@@ -287,7 +295,7 @@ def test_a_changed_tree_gives_rows_or_one_sentence(data: st.DataObject, make: An
             break
     left_out: Counter[str] = Counter()
     try:
-        turns = turns_of(tree)
+        turns = tree_messages(tree)
     except DataError:
         return
     used = sum(len(row.get("responses", "1")) for row in make(turns, left_out))

@@ -8,15 +8,15 @@ import pytest
 
 from engine.core.errors import ConfigError, FileError
 from engine.data.files import Source
-from engine.data.survey import Lengths, Report, Shared, check
+from engine.data.survey import DataReport, Lengths, SharedPrompt, survey_source
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"
 
 
-def report_on(path: Path, kind: str, *rows: Any, against: Path | None = None) -> Report:
+def report_on(path: Path, kind: str, *rows: Any, against: Path | None = None) -> DataReport:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return check(Source(str(path)), kind, Source(str(against)) if against else None)
+    return survey_source(Source(str(path)), kind, Source(str(against)) if against else None)
 
 
 def pair(prompt: Any, chosen: str, rejected: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     file, other = tmp_path / "c.jsonl", tmp_path / "o.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n")
     other.write_text(json.dumps({"prompt": "a", "chosen": "1", "rejected": "2"}))
-    report = check(file, "comparisons", Source(str(other)))
+    report = survey_source(file, "comparisons", Source(str(other)))
     assert (report.rows, report.good, report.empty, report.duplicates) == (6, 3, 1, 1)
     assert (report.pairs, report.ties, len(report.shared)) == (5, 1, 2)
     assert report.prompt_length == Lengths(1, 1, 4)
@@ -64,7 +64,7 @@ def test_the_same_pair_in_two_forms_is_compared(tmp_path: Path) -> None:
         pair("Hi", "c", "b"),
         pair("Bye", "b", "a"),
     )
-    found = report.judgements
+    found = report.consistency
     assert found.judged_again == 2  # a with b three times: better, worse, better; c with b: tie, better
     assert found.agreement == pytest.approx(1 / 4)
     (contradiction,) = found.contradictions
@@ -77,17 +77,17 @@ def test_a_contradiction_names_the_first_row_of_each_side(tmp_path: Path) -> Non
     file = tmp_path / "c.jsonl"
     tie = {"prompt": "Hi", "responses": ["a", "b"], "ranking": [1, 1]}
     rows = [tie, *[pair("Hi", "b", "a")] * 2, *[pair("Hi", "a", "b")] * 2]
-    found = report_on(file, "comparisons", *rows).judgements
+    found = report_on(file, "comparisons", *rows).consistency
     (contradiction,) = found.contradictions
     assert found.agreement == pytest.approx(2 / 10)
     assert (contradiction.chosen, contradiction.places) == ("b", (f"{file}, line 2", f"{file}, line 4"))
 
 
-def test_judgements_that_agree_and_pairs_of_the_same_response(tmp_path: Path) -> None:
+def test_agreeing_judgments_and_pairs_of_identical_responses(tmp_path: Path) -> None:
     same = {"prompt": "Hi", "responses": ["a", "b", "a "], "ranking": [1, 2, 1]}
-    found = report_on(tmp_path / "c.jsonl", "comparisons", pair("Hi", "a", "a"), pair("Hi", "b", "c"), same).judgements
+    found = report_on(tmp_path / "c.jsonl", "comparisons", pair("Hi", "a", "a"), pair("Hi", "b", "c"), same).consistency
     assert (found.identical, found.judged_again, found.agreement, found.contradictions) == (2, 1, 1.0, [])
-    found = report_on(tmp_path / "c.jsonl", "comparisons", pair("Hi", "a", "b"), pair("Ho", "b", "a")).judgements
+    found = report_on(tmp_path / "c.jsonl", "comparisons", pair("Hi", "a", "b"), pair("Ho", "b", "a")).consistency
     assert (found.judged_again, found.agreement) == (0, None)
 
 
@@ -112,8 +112,8 @@ def test_shared_prompts_are_found_in_any_form_spacing_and_case(tmp_path: Path) -
     report_on(other, "prompts", {"prompt": "Ho"}, {"messages": TURNS}, {"prompt": "hi"})
     report = report_on(file, "prompts", {"prompt": "H i"}, {"prompt": "Hi\n"}, {"prompt": "ho  "}, against=other)
     assert report.shared == [
-        Shared("Hi\n", (f"{file}, line 2", f"{other}, line 2")),
-        Shared("ho  ", (f"{file}, line 3", f"{other}, line 1")),
+        SharedPrompt("Hi\n", (f"{file}, line 2", f"{other}, line 2")),
+        SharedPrompt("ho  ", (f"{file}, line 3", f"{other}, line 1")),
     ]
 
 
@@ -136,9 +136,9 @@ def test_fields_that_nothing_reads(tmp_path: Path, kind: str, rows: list[Any], u
 
 def test_a_file_that_cannot_be_read_at_all(tmp_path: Path) -> None:
     with pytest.raises(FileError):
-        check(tmp_path / "none.jsonl", "text")
+        survey_source(tmp_path / "none.jsonl", "text")
     with pytest.raises(ConfigError):
-        check(tmp_path / "none.jsonl", "labels")
+        survey_source(tmp_path / "none.jsonl", "labels")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the public data lies beside the checkout on some machines only")
@@ -147,5 +147,5 @@ def test_a_file_that_cannot_be_read_at_all(tmp_path: Path) -> None:
     [("instruction-data.json", "demonstrations", 1100), ("instruction-data-with-preference.json", "comparisons", 1100)],
 )
 def test_public_files_are_read_whole(name: str, kind: str, rows: int) -> None:
-    report = check(DATA / name, kind)
+    report = survey_source(DATA / name, kind)
     assert (report.good, report.problems) == (rows, [])

@@ -119,7 +119,7 @@ def test_data_check_shows_what_it_found_within_eighty_columns(cli: Cli, tmp_path
     assert "line 6" not in outcome.out
     report = json.loads(cli("data", "check", str(file), "--against", str(other), "--json").out)
     assert (report["repeated"], report["unused"], len(report["shared"])) == (2, {"source": 7}, 5)
-    assert report["judgements"]["contradictions"][0]["places"] == [f"{file}, line 1", f"{file}, line 2"]
+    assert report["consistency"]["contradictions"][0]["places"] == [f"{file}, line 1", f"{file}, line 2"]
 
 
 def test_data_check_and_show_leave_out_what_was_judged_bad(cli: Cli, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_row_of_no_kind_asks_for_one(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"question": "a"}\n')
     outcome = cli("data", "check", str(file))
-    assert outcome.code == 2 and "line 1 has the fields question, which fit no kind of data" in outcome.err
+    assert outcome.code == 2 and "line 1: the fields question fit no kind of data" in outcome.err
     file.write_text("")
     assert cli("data", "check", str(file)).code == 3
 

@@ -14,7 +14,7 @@ from engine.data.files import RawRow, Source, is_labels, read_rows
 from engine.data.labels.store import Label, LabelStore
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings, read_texts
 from engine.data.records import Demonstration, Message, PromptRow, Ranking
-from engine.data.survey import check
+from engine.data.survey import survey_source
 from engine.run.sources import newest_held_out, rm_rankings
 from engine.rundir.runtoml import Input
 from tests.support.label_databases import judged, stored
@@ -73,7 +73,7 @@ def test_nothing_of_a_kind_is_a_sentence_that_says_what_there_is(tmp_path: Path)
         read_rankings(path)
     stored(path, EDIT, judged(ranks=None))
     with pytest.raises(DataError, match=r"has no comparisons yet \(skipped 2: skip or edit, without a ranking\)"):
-        check(path, "comparisons")
+        survey_source(path, "comparisons")
     with pytest.raises(FileError, match=r"label database .*none\.db not found"):
         read_rankings(tmp_path / "none.db")
     (tmp_path / "text.db").write_text("no database" * 100)

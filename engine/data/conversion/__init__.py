@@ -1,1 +1,0 @@
-"""Conversion of other formats into the rows that `engine.data.readers` reads."""
