@@ -8,13 +8,13 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from engine.core.errors import ConfigError, FileError, did_you_mean
 from engine.rundir.directory import write_text
-from slmctl.chat.conversation import Reply, SavedVote, Turn
+from slmctl.chat.conversation import Turn
 from slmctl.worker.protocol import LensToken
 
 SCHEMA = 2
@@ -134,7 +134,10 @@ class SessionFiles:
     def _read(self, name: str) -> Session:
         path = self.path(name)
         try:
-            return _session_of(json.loads(path.read_text(encoding="utf-8")), name)
+            row = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(row, dict) or row.get("schema") != SCHEMA:
+                raise ValueError(f"it is not a session of schema {SCHEMA}, which this version of slmctl reads")
+            return replace(cast(Session, _parsed(Session, row)), name=name)
         except FileNotFoundError:
             names = self.names()
             known = ", ".join(names[:8]) or "none yet"
@@ -200,77 +203,22 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _session_of(row: Any, name: str) -> Session:
-    if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
-    if row.get("schema") != SCHEMA:
-        raise ValueError(f"it has schema {row.get('schema')!r}, this version of slmctl reads {SCHEMA}")
-    return Session(
-        name=name,
-        models=tuple(_text(model) for model in row["models"]),
-        system=_text(row["system"]),
-        sampling=_sampling(row["sampling"]),
-        seed=int(row["seed"]),
-        ref=_text(row["ref"]),
-        scorer=_text(row["scorer"]),
-        turns=tuple(_turn_of(turn) for turn in row["turns"]),
-        named=bool(row["named"]),
-        saved_at=float(row["saved_at"]),
-    )
-
-
-def _turn_of(row: Any) -> Turn:
-    vote, edit = (None if row[name] is None else SavedVote(**row[name]) for name in ("vote", "edit"))
-    return Turn(
-        prompt=_text(row["prompt"]),
-        models=tuple(_text(model) for model in row["models"]),
-        step=int(row["step"]),
-        seed=int(row["seed"]),
-        system=_text(row["system"]),
-        sampling=_sampling(row["sampling"]),
-        replies={_text(model): _reply_of(reply) for model, reply in row["replies"].items()},
-        follow=_text(row["follow"]),
-        vote=vote,
-        edit=edit,
-    )
-
-
-def _reply_of(row: Any) -> Reply:
-    return Reply(
-        text=_text(row["text"]),
-        tokens=int(row["tokens"]),
-        finished=bool(row["finished"]),
-        stopped=bool(row["stopped"]),
-        seconds=_number(row["seconds"]),
-        kl_nats=_optional(row["kl_nats"]),
-        ref=_text(row["ref"]),
-        score=_optional(row["score"]),
-        scorer=_text(row["scorer"]),
-        by=_text(row["by"]),
-        checkpoint=_text(row["checkpoint"]),
-        chat=bool(row["chat"]),
-        error=_text(row["error"]),
-        note=_text(row["note"]),
-        lens=tuple(
-            LensToken(_text(text), _number(logprob), _optional(kl), _optional(value))
-            for text, logprob, kl, value in row["lens"]
-        ),
-    )
-
-
-def _sampling(row: Any) -> dict[str, float]:
-    return {_text(name): value for name, value in row.items() if isinstance(value, (int, float))}
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a string")
+def _parsed(kind: Any, value: Any) -> Any:
+    """An object of a type of this file, from its JSON. Raises: ValueError, TypeError or KeyError."""
+    arguments = get_args(kind)
+    if is_dataclass(kind):
+        return cast(Any, kind)(**{name: _parsed(hint, value[name]) for name, hint in get_type_hints(kind).items()})
+    if kind is LensToken:
+        hints = get_type_hints(kind).values()
+        return LensToken(*(_parsed(hint, item) for hint, item in zip(hints, value, strict=True)))
+    if get_origin(kind) is tuple:
+        return tuple(_parsed(arguments[0], item) for item in value)
+    if get_origin(kind) is Mapping:
+        return {_parsed(arguments[0], name): _parsed(arguments[1], item) for name, item in value.items()}
+    if type(None) in arguments:
+        return None if value is None else _parsed(arguments[0], value)
+    if kind is float and value is None:
+        return math.nan
+    if not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"{value!r} is not of type {kind.__name__}")
     return value
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)

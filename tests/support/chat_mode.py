@@ -1,4 +1,4 @@
-"""A chat screen over a sampler by heart, for tests: how it is opened, spoken to and read."""
+"""A chat screen with a fake sampler, for tests: how to open it, type into it and read it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ MODELS = ("tiny:sft", "tiny:ppo")
 
 
 def make_run(home: Path, name: str = "tiny", steps: tuple[int, ...] = (10, 20)) -> RunDir:
-    """A run whose checkpoints are empty folders: enough for names."""
+    """A run whose checkpoints are empty folders, which is enough for their names."""
     run = RunDir(home / name)
     write_text(run.run_toml, "schema = 2\n")
     for stage in ("pretrain", "sft", "rm", "ppo"):
@@ -35,7 +35,7 @@ def make_run(home: Path, name: str = "tiny", steps: tuple[int, ...] = (10, 20)) 
 
 @dataclass
 class Talk:
-    """A chat that is open in a test."""
+    """An open chat."""
 
     app: Playground
     pilot: Pilot[None]
@@ -43,11 +43,11 @@ class Talk:
 
     @property
     def screen(self) -> ChatScreen:
-        """The chat screen, also under another one."""
+        """The chat screen, also below a dialog."""
         return cast(ChatScreen, self.app.screen_stack[0])
 
     async def until(self, holds: Callable[[], object], what: str = "it") -> None:
-        """Waits until something holds, in turns of the loop and not in seconds."""
+        """Waits until a condition holds, counted in turns of the event loop, not in seconds."""
         for _ in range(TURNS_OF_LOOP):
             await self.pilot.pause()
             if holds():
@@ -56,36 +56,36 @@ class Talk:
         raise AssertionError(f"waited for {what}; the screen says {self.note()!r} and shows {self.shown()}")
 
     async def settled(self) -> None:
-        """Waits until nobody answers and nothing is drawn or written any more."""
+        """Waits until no reply, save or write is in progress."""
         busy = self.screen
         await self.until(lambda: not busy.chat.busy and not busy.streams.active, "the end of the replies")
         await self.app.workers.wait_for_complete()
         await self.pilot.pause()
 
     async def send(self, text: str) -> None:
-        """Types a text, sends it, and waits for what it starts to have begun."""
+        """Types a text, sends it, and waits until it has been processed."""
         self.screen.box.focus()
         self.screen.box.fill(text)
         await self.pilot.press("enter")
         await self.pilot.pause()
 
     async def say(self, text: str) -> None:
-        """Sends a text and waits until it is answered."""
+        """Sends a text and waits for the replies."""
         await self.send(text)
         await self.settled()
 
     async def press(self, *keys: str) -> None:
-        """Presses keys and waits until what they start has ended."""
+        """Presses keys and waits until their work has ended."""
         await self.pilot.press(*keys)
         await self.settled()
 
     @property
     def over(self) -> str:
-        """What lies on top."""
+        """The class name of the top screen."""
         return type(self.app.screen).__name__
 
     def told(self, draw: int) -> list[str]:
-        """The contents of the conversation that a draw was given."""
+        """The contents of the messages of a request."""
         (prompt,) = self.fake.draws[draw].prompts
         return [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
 
@@ -94,11 +94,11 @@ class Talk:
         return list(self.screen.query(ReplyPane))
 
     def shown(self) -> list[str]:
-        """What they say."""
+        """Their texts."""
         return [str(pane.render()) for pane in self.panes()]
 
     def note(self) -> str:
-        """The last sentence that was said."""
+        """The note above the box."""
         return self.line("note")
 
     def line(self, name: str) -> str:
@@ -137,5 +137,5 @@ def talk(
 
 
 def labels(home: Path) -> list[Label]:
-    """What stands in the label database of the run."""
+    """The labels in the label database of the run."""
     return read_labels(home / "tiny" / "labels.db")

@@ -1,4 +1,4 @@
-"""A sampler for tests of screens: answers from a script, in the order and at the moment that a test wants."""
+"""A fake sampler for tests of screens: scripted responses, in the order and at the moment that a test wants."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ BASES = ("base", "pretrain")
 
 @dataclass
 class FakeSampler:
-    """Says by heart what it was given for (model, text of the prompt), one answer a row, the last for all further rows.
+    """Returns the scripted responses for (model, text of the prompt), one per row, the last for all further rows.
 
-    What it was not given is made from model, prompt and draw, so that two draws differ. `loads`, `draws` and `scored`
-    are what it was asked, in order.
+    A response that is not scripted is made of model, prompt, seed and step, so that two requests differ. `loads`,
+    `draws` and `scored` are the requests, in order.
     """
 
     script: dict[tuple[str, str], Sequence[str | SampledResponse]] = field(default_factory=dict)
@@ -30,60 +30,60 @@ class FakeSampler:
     dead: bool = False  # whether every call raises SamplerGone
     _errors: dict[str, EngineError] = field(default_factory=dict)
     _holds: dict[str, asyncio.Event] = field(default_factory=dict)
-    _under_way: list["FakeSampleTask"] = field(default_factory=list)
+    _tasks: list["FakeSampleTask"] = field(default_factory=list)
 
-    def say(self, model: str, prompt: str, *answers: str | SampledResponse) -> None:
-        """Gives the answers of a model to a prompt, one a row."""
-        self.script[(model, prompt)] = answers
+    def say(self, model: str, prompt: str, *responses: str | SampledResponse) -> None:
+        """Scripts the responses of a model to a prompt, one per row."""
+        self.script[(model, prompt)] = responses
 
     def hold(self, model: str) -> asyncio.Event:
-        """Makes draws from a model pause, after their first piece where they stream, until the event is set."""
+        """Makes requests to a model pause, after the first word if streamed, until the event is set."""
         self._holds[model] = asyncio.Event()
         return self._holds[model]
 
     def fail(self, name: str, sentence: str | None = "it is broken") -> None:
-        """Makes loads, draws and scores of a name fail with a sentence; None mends it."""
+        """Makes all requests to a name fail with a sentence; None ends that."""
         self._errors.pop(name, None)
         if sentence is not None:
             self._errors[name] = CheckpointError(sentence)
 
     def die(self) -> None:
-        """Does to everybody who waits what the end of the child does; later calls find a new one."""
-        for drawing in list(self._under_way):
-            drawing.die()
+        """Fails all pending requests as the end of the child does; later ones work."""
+        for task in list(self._tasks):
+            task.die()
 
     async def load(self, name: str, scorer: bool = False) -> LoadedModel:
-        """What a model of that name would be: one of a stage `base` has no chat template."""
+        """A model of that name; models of the stages in BASES have no chat template."""
         self.loads.append((name, scorer))
         await self._pass(name)
         chat = name.rpartition(":")[2].partition("@")[0] not in BASES
         return LoadedModel(name, checkpoint=f"hash of {name}", context=CONTEXT, chat=chat, parameters=1000)
 
-    def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> "FakeSampleTask":
-        """Begins to say what the script has."""
-        self.draws.append(wanted)
-        drawing = FakeSampleTask(self, wanted, on_text)
-        self._under_way.append(drawing)
-        return drawing
+    def sample(self, request: SampleRequest, on_text: OnText | None = None) -> "FakeSampleTask":
+        """Starts to stream the scripted response."""
+        self.draws.append(request)
+        task = FakeSampleTask(self, request, on_text)
+        self._tasks.append(task)
+        return task
 
     async def score(self, scorer: str, exchanges: Sequence[tuple[Prompt, str]]) -> list[float]:
-        """The scores given by response, or a number that grows with its length."""
+        """The scripted scores, or a number that grows with the length."""
         self.scored.append((scorer, list(exchanges)))
         await self._pass(scorer)
         return [self.score_of(response) for _, response in exchanges]
 
     async def close(self) -> None:
-        """Remembers that it was closed."""
+        """Records that it was closed."""
         self.die()
         self.closed = True
 
     def score_of(self, response: str) -> float:
-        """The score given for a response, or a number that grows with its length."""
+        """The scripted score, or a number that grows with the length."""
         return self.scores.get(response, len(response) / 10)
 
-    async def wait(self, wanted: SampleRequest, stopped: asyncio.Event) -> None:
-        """Waits as long as draws from a model are held, or until it is stopped."""
-        hold = self._holds.get(wanted.model)
+    async def wait(self, request: SampleRequest, stopped: asyncio.Event) -> None:
+        """Waits while the model is held, or until the task is stopped."""
+        hold = self._holds.get(request.model)
         if hold is not None and not hold.is_set():
             waits = [asyncio.create_task(event.wait()) for event in (hold, stopped)]
             try:
@@ -92,14 +92,14 @@ class FakeSampler:
                 for wait in waits:
                     wait.cancel()
 
-    async def check(self, wanted: SampleRequest) -> None:
-        """Raises what one of the names of a draw was made to fail with."""
-        for name in filter(None, (wanted.model, wanted.ref, wanted.scorer, wanted.value)):
+    async def check(self, request: SampleRequest) -> None:
+        """Raises the scripted error of one of the request's names."""
+        for name in filter(None, (request.model, request.ref, request.scorer, request.value)):
             await self._pass(name)
 
-    def over(self, drawing: "FakeSampleTask") -> None:
-        """Forgets a drawing."""
-        self._under_way.remove(drawing)
+    def forget(self, task: "FakeSampleTask") -> None:
+        """Forgets a task."""
+        self._tasks.remove(task)
 
     async def _pass(self, name: str) -> None:
         await asyncio.sleep(0)
@@ -110,17 +110,17 @@ class FakeSampler:
 
 
 class FakeSampleTask:
-    """One draw from the script, word by word."""
+    """One scripted request, streamed word by word."""
 
-    def __init__(self, sampler: FakeSampler, wanted: SampleRequest, on_text: OnText | None) -> None:
-        self._sampler, self._wanted, self._on_token = sampler, wanted, on_text
+    def __init__(self, sampler: FakeSampler, request: SampleRequest, on_text: OnText | None) -> None:
+        self._sampler, self._request, self._on_text = sampler, request, on_text
         self._stopped = asyncio.Event()
         self._died = False
-        self._task = asyncio.create_task(self._say())
+        self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def responses(self) -> list[SampledResponse]:
-        """The answers; those so far where it was stopped."""
+        """The responses; if stopped, their text so far."""
         try:
             return await asyncio.shield(self._task)
         except asyncio.CancelledError:
@@ -128,74 +128,76 @@ class FakeSampleTask:
             raise
 
     def stop(self) -> None:
-        """Ends it with the words that were said."""
+        """Ends it with the words streamed so far."""
         self._stopped.set()
 
     def die(self) -> None:
-        """Ends it as the child's end does."""
+        """Ends it as the end of the child does."""
         self._died = True
         self._stopped.set()
 
-    async def _say(self) -> list[SampledResponse]:
+    async def _run(self) -> list[SampledResponse]:
         try:
-            await self._sampler.check(self._wanted)
-            answers = [self._scripted(row, prompt) for row, prompt in enumerate(self._wanted.prompts)]
-            words = [pieces(answer.text) for answer in answers]
-            said = await self._stream(words)
+            await self._sampler.check(self._request)
+            responses = [self._scripted(row, prompt) for row, prompt in enumerate(self._request.prompts)]
+            words = [pieces(response.text) for response in responses]
+            streamed = await self._stream(words)
             if self._died:
                 raise SamplerGone("the sampler has ended (signal SIGKILL)")
             return [
                 self._measured(
-                    answer
+                    response
                     if count == len(own)
-                    else replace(answer, text="".join(own[:count]), tokens=count, finished=False)
+                    else replace(response, text="".join(own[:count]), tokens=count, finished=False)
                 )
-                for answer, own, count in zip(answers, words, said, strict=True)
+                for response, own, count in zip(responses, words, streamed, strict=True)
             ]
         finally:
-            self._sampler.over(self)
+            self._sampler.forget(self)
 
     async def _stream(self, words: Sequence[Sequence[str]]) -> list[int]:
-        """How many words of each row were said."""
-        said = [0] * len(words)
+        """How many words of each row were streamed."""
+        streamed = [0] * len(words)
         for column in range(max(map(len, words), default=0)):
-            if self._on_token is None or column == 1:
-                await self._sampler.wait(self._wanted, self._stopped)
+            if self._on_text is None or column == 1:
+                await self._sampler.wait(self._request, self._stopped)
             if self._stopped.is_set():
-                return said
+                return streamed
             for row, own in enumerate(words):
                 if column < len(own):
-                    said[row] += 1
-                    if self._on_token is not None:
-                        self._on_token(row, own[column])
+                    streamed[row] += 1
+                    if self._on_text is not None:
+                        self._on_text(row, own[column])
             await asyncio.sleep(0)
-        return said
+        return streamed
 
     def _scripted(self, row: int, prompt: Prompt) -> SampledResponse:
-        wanted, text = self._wanted, prompt_text(prompt)
-        script = self._sampler.script.get((wanted.model, text))
+        request, text = self._request, prompt_text(prompt)
+        script = self._sampler.script.get((request.model, text))
         given = script[min(row, len(script) - 1)] if script else None
         if isinstance(given, SampledResponse):
             return given
         if given is None:
-            given = f"{wanted.model} answers {text} by draw {wanted.seed}.{wanted.step}.{row}"
+            given = f"{request.model} answers {text} by draw {request.seed}.{request.step}.{row}"
         return SampledResponse(given, tokens=len(pieces(given)) + 1, finished=True, seconds=0.5)
 
-    def _measured(self, answer: SampledResponse) -> SampledResponse:
-        """The answer with the numbers that were asked for and that the script left out."""
-        wanted = self._wanted
-        if wanted.scorer and answer.score is None:
-            answer = replace(answer, score=self._sampler.score_of(answer.text))
-        if wanted.ref and answer.kl_nats is None:
-            answer = replace(answer, kl_nats=answer.tokens / 4)
-        if wanted.lens and not answer.lens:
-            numbers = (0.25 if wanted.ref else None, 1.0 if wanted.value else None)
-            answer = replace(answer, lens=tuple(LensToken(piece, -0.5, *numbers) for piece in pieces(answer.text)))
-        return answer
+    def _measured(self, response: SampledResponse) -> SampledResponse:
+        """The response with the requested numbers that the script left out."""
+        request = self._request
+        if request.scorer and response.score is None:
+            response = replace(response, score=self._sampler.score_of(response.text))
+        if request.ref and response.kl_nats is None:
+            response = replace(response, kl_nats=response.tokens / 4)
+        if request.lens and not response.lens:
+            numbers = (0.25 if request.ref else None, 1.0 if request.value else None)
+            response = replace(
+                response, lens=tuple(LensToken(piece, -0.5, *numbers) for piece in pieces(response.text))
+            )
+        return response
 
 
 def pieces(text: str) -> list[str]:
-    """A text in its words, each with the space or line break before it."""
+    """The words of a text, each with the space or line break before it."""
     found: list[str] = []
     for mark in text:
         if not found or (mark.isspace() and not found[-1].isspace()):
@@ -205,5 +207,5 @@ def pieces(text: str) -> list[str]:
 
 
 def as_sampler(fake: FakeSampler) -> Sampler:
-    """The fake where a Sampler is wanted; here the types are held against each other."""
+    """The fake as a Sampler, so that mypy compares the types."""
     return fake

@@ -1,4 +1,4 @@
-"""The sampler that tests of screens use does what they count on."""
+"""The fake sampler behaves as the tests of screens expect."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A run of models so small that they answer at once, by random weights."""
+"""A run of tiny models with random weights."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ PROMPT = "What is the capital of France?"
 
 
 def make_models(home: Path) -> RunDir:
-    """A run whose sft and ppo are policies, and whose rm is a reward model, of two layers each."""
+    """A run with policies sft and ppo and a reward model rm, of two layers each."""
     tokenizer = train_tokenizer([PROMPT, "The capital of France is Paris.", "Hello, how are you?"] * 5, 300)
     sizes = Architecture(tokenizer.size, width=16, layers=2, heads=2, kv_heads=1, head_width=8, ffn=32, context=64)
     run = RunDir(home / "tiny")

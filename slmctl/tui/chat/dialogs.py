@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from engine.core.errors import EngineError
 from slmctl.chat.sessions import SessionSummary
 from slmctl.console.safe import clean, one_line
+from slmctl.tui.chat.status_lines import NoteLine
 from slmctl.tui.editor import edited_outside
 from slmctl.tui.widgets.clean_area import CleanArea
 from slmctl.worker.sampling_settings import SETTINGS
@@ -62,7 +63,7 @@ class EditScreen(ModalScreen[str | None]):
             prompt = "\n".join(clean(self._prompt).splitlines()[:PROMPT_LINES])
             yield Static(Content.styled(prompt, "bold"), markup=False, id="chat-edit-prompt")
             yield EditArea(soft_wrap=True)
-            yield Static("", markup=False, id="chat-edit-note")
+            yield NoteLine("chat-edit-note")
             yield Static(Content("Enter: save · Ctrl+J: new line · F4: $EDITOR · Esc: cancel"))
 
     def on_mount(self) -> None:
@@ -75,9 +76,11 @@ class EditScreen(ModalScreen[str | None]):
         """Returns the text, if it is new and not empty."""
         text = self.query_one(EditArea).text
         if not text.strip():
-            self._show_error("the reply is empty; type a better reply, or press Esc to cancel")
+            self.query_one(NoteLine).show(
+                "the reply is empty; type a better reply, or press Esc to cancel", problem=True
+            )
         elif text == clean(self._text):
-            self._show_error("the reply is unchanged; edit it, or press Esc to cancel")
+            self.query_one(NoteLine).show("the reply is unchanged; edit it, or press Esc to cancel", problem=True)
         else:
             self.dismiss(text)
 
@@ -87,10 +90,7 @@ class EditScreen(ModalScreen[str | None]):
         try:
             area.load_text(edited_outside(self.app, area.text, os.environ))
         except EngineError as error:
-            self._show_error(str(error))
-
-    def _show_error(self, sentence: str) -> None:
-        show_error(self.query_one("#chat-edit-note", Static), sentence)
+            self.query_one(NoteLine).show(str(error), problem=True)
 
 
 class SamplingScreen(ModalScreen[Mapping[str, float] | None]):
@@ -117,7 +117,7 @@ class SamplingScreen(ModalScreen[Mapping[str, float] | None]):
                     text = str(value) if name == "seed" else f"{value:g}"
                     yield Input(text, restrict=NUMBER, compact=True, id=f"setting-{name}")
                     yield Static(Content.styled(setting.help, "$foreground-muted"), classes="setting-help")
-            yield Static("", markup=False, id="chat-sampling-note")
+            yield NoteLine("chat-sampling-note")
             yield Static(Content("Enter: apply · Up/Down: move · Esc: cancel"), classes="keys")
 
     def on_input_submitted(self) -> None:
@@ -128,7 +128,7 @@ class SamplingScreen(ModalScreen[Mapping[str, float] | None]):
             try:
                 chosen[name] = setting.parse(field.value)
             except EngineError as error:
-                show_error(self.query_one("#chat-sampling-note", Static), str(error))
+                self.query_one(NoteLine).show(str(error), problem=True)
                 field.focus()
                 return
         self.dismiss(chosen)
@@ -155,12 +155,6 @@ class SessionsScreen(ModalScreen[str | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Returns the name of the option."""
         self.dismiss(self._sessions[event.option_index].name)
-
-
-def show_error(note: Static, sentence: str) -> None:
-    """Shows an error in the note line of a dialog."""
-    note.display = True
-    note.update(Content.styled(f"! {clean(sentence)}", "$text-error"))
 
 
 def _session_row(summary: SessionSummary) -> Content:

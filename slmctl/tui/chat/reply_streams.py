@@ -26,7 +26,7 @@ class _Stream:
     """A reply in progress: its text so far, and how to end it."""
 
     cancel: Callable[[], None] = lambda: None
-    drawing: SampleTask | None = None
+    task: SampleTask | None = None
     parts: list[str] = field(default_factory=list)
     stopped: bool = False
     grown: bool = False
@@ -70,8 +70,8 @@ class ReplyStreams:
         streams = [stream for key, stream in self._streams.items() if chosen(key) and not stream.stopped]
         for stream in streams:
             stream.stopped = True
-            if stream.drawing is not None:
-                stream.drawing.stop()
+            if stream.task is not None:
+                stream.task.stop()
             else:
                 stream.cancel()
         return len(streams)
@@ -131,7 +131,7 @@ class ReplyStreams:
             await sampler.load(ref)
         for scorer in filter(None, (request.scorer, request.value)):
             await sampler.load(scorer, scorer=True)
-        draw = SampleRequest(
+        sample = SampleRequest(
             request.by,
             [prompt_for(request.model, loaded.chat, request.turns)],
             turn.sampling,
@@ -144,22 +144,16 @@ class ReplyStreams:
             background=request.background,
         )
         stream.parts.clear()
-        drawing = stream.drawing = sampler.sample(draw, None if request.background else stream.add)
+        task = stream.task = sampler.sample(sample, None if request.background else stream.add)
         if stream.stopped:
-            drawing.stop()
-        (drawn,) = await drawing.responses()
+            task.stop()
+        (response,) = await task.responses()
         return Reply(
-            text=drawn.text,
-            tokens=drawn.tokens,
-            finished=drawn.finished,
-            stopped=stream.stopped and not drawn.finished,
-            seconds=drawn.seconds,
-            kl_nats=drawn.kl_nats,
+            **vars(response),
+            stopped=stream.stopped and not response.finished,
             ref=request.ref,
-            score=drawn.score,
             scorer=request.scorer,
             by=request.by,
             checkpoint=loaded.checkpoint,
             chat=loaded.chat,
-            lens=drawn.lens,
         )

@@ -34,7 +34,7 @@ from slmctl.tui.chat.messages import CheckpointClicked, ModelOpened, PromptSent,
 from slmctl.tui.chat.prompt_box import PromptBox
 from slmctl.tui.chat.reply_pane import ReplyPane
 from slmctl.tui.chat.reply_streams import ReplyStreams
-from slmctl.tui.chat.session_saver import SessionSaver, first_session, typed_session
+from slmctl.tui.chat.session_saver import SessionSaver, first_session, new_session
 from slmctl.tui.chat.status_lines import HELP, NoteLine, key_hint, settings_line, welcome
 from slmctl.tui.chat.turns import Turns
 from slmctl.tui.editor import edited_outside
@@ -136,7 +136,7 @@ class ChatScreen(Screen[None]):
         try:
             self.open_session(await self.saver.run(first_session, start, files))
         except EngineError as error:
-            self.open_session(replace(typed_session(start, files), models=()))
+            self.open_session(replace(new_session(start, files), models=()))
             self.tell(str(error), problem=True)
 
     async def on_unmount(self) -> None:
@@ -395,10 +395,6 @@ class ChatScreen(Screen[None]):
         with self._reporting():
             self.box.fill(edited_outside(self.app, self.box.text, os.environ))
 
-    def action_sampling(self) -> None:
-        """Opens the sampling settings."""
-        self.choose_sampling()
-
     # what the commands need (slash_commands.ChatActions)
 
     def set_lens(self, kind: str) -> None:
@@ -413,7 +409,7 @@ class ChatScreen(Screen[None]):
         self.chat.session = replace(session, sampling=sampling, seed=int(values.get("seed", session.seed)))
         self._refresh_lines()
 
-    def choose_sampling(self) -> None:
+    def action_sampling(self) -> None:
         """Opens the sampling settings."""
         session = self.chat.session
 

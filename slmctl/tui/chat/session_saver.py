@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from textual.message import Message
 
@@ -60,18 +60,9 @@ class SessionSaver:
         return bool(session.turns) and session != self._saved
 
 
-def typed_session(start: Start, files: SessionFiles) -> Session:
+def new_session(start: Start, files: SessionFiles) -> Session:
     """A new session with the options of the command line."""
-    options = start.options
-    return Session(
-        files.new_name(),
-        start.models,
-        str(options.get("system") or ""),
-        with_defaults(start.sampling),
-        start.seed,
-        str(options.get("ref") or ""),
-        str(options.get("reward") or ""),
-    )
+    return Session(files.new_name(), sampling=with_defaults(start.sampling), **_typed(start))
 
 
 def first_session(start: Start, files: SessionFiles) -> Session:
@@ -79,20 +70,19 @@ def first_session(start: Start, files: SessionFiles) -> Session:
 
     Raises: EngineError for models that do not fit, or a session that cannot be read.
     """
-    typed, name = typed_session(start, files), str(start.options.get("session") or "")
-    if typed.models:
-        check_models(typed.models)
-    if not name:
-        return typed
+    if start.models:
+        check_models(start.models)
+    name = str(start.options.get("session") or "")
     if name not in files.names():
-        return replace(typed, name=name, named=True)
+        session = new_session(start, files)
+        return replace(session, name=name, named=True) if name else session
     saved = files.load(name)
-    return replace(
-        saved,
-        models=typed.models or saved.models,
-        system=typed.system or saved.system,
-        sampling={**saved.sampling, **start.sampling},
-        seed=start.seed or saved.seed,
-        ref=typed.ref or saved.ref,
-        scorer=typed.scorer or saved.scorer,
-    )
+    typed = {option: value for option, value in _typed(start).items() if value}
+    return replace(saved, sampling={**saved.sampling, **start.sampling}, **typed)
+
+
+def _typed(start: Start) -> dict[str, Any]:
+    """The fields of a session that the command line sets; empty if it does not."""
+    options = {"system": "system", "ref": "ref", "scorer": "reward"}
+    texts = {field: str(start.options.get(option) or "") for field, option in options.items()}
+    return {"models": start.models, "seed": start.seed, **texts}

@@ -175,7 +175,7 @@ class ChatActions(Protocol):
     def edit_reply(self, number: int | None = None) -> None:
         """Opens a reply for editing."""
 
-    def choose_sampling(self) -> None:
+    def action_sampling(self) -> None:
         """Opens the sampling settings."""
 
     def choose_session(self, summaries: Sequence[SessionSummary]) -> None:
@@ -244,7 +244,7 @@ class CommandInterpreter:
         if changed:
             self._do.set_sampling(changed)
         else:
-            self._do.choose_sampling()
+            self._do.action_sampling()
         return ""
 
     async def do_save(self, argument: str) -> str:

@@ -1,4 +1,4 @@
-"""What each model is given next, and which replies can be compared."""
+"""The prompt for each model's next reply, and which replies can be compared."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_each_model_remembers_its_own_replies() -> None:
     assert [message.content for message in prompt_for("b", True, turns) if isinstance(message, Message)][1] == "Yo."
 
 
-def test_one_turn_alone_is_its_words_and_a_system_prompt_makes_it_a_conversation() -> None:
+def test_a_system_prompt_turns_one_prompt_into_messages() -> None:
     assert prompt_for("a", True, (Turn("Hi"),)) == "Hi"
     assert prompt_for("a", True, (Turn("Hi", system="Be kind."),)) == (
         Message("system", "Be kind."),
@@ -38,19 +38,19 @@ def test_one_turn_alone_is_its_words_and_a_system_prompt_makes_it_a_conversation
     )
 
 
-def test_without_a_template_the_text_so_far_is_continued_verbatim() -> None:
+def test_text_is_continued_verbatim_without_a_template() -> None:
     turns = (turn("Once upon", a=" a time,"), turn("", a=" a cat\n"), Turn("  slept", system="Be kind."))
     assert prompt_for("a", False, turns) == "Once upon a time, a cat\n  slept"
 
 
-def test_what_failed_is_left_out_and_one_that_joins_takes_over_what_was_said() -> None:
+def test_failed_replies_are_skipped_new_models_see_others() -> None:
     failed = Turn("Hi", ("a", "b"), replies={"a": Reply(error="too long"), "b": Reply("Yo.", finished=True)})
     assert prompt_for("a", True, (failed, Turn("Again"))) == "Again"
     joined = prompt_for("c", True, (failed, Turn("Again")))
     assert joined == (Message("user", "Hi"), Message("assistant", "Yo."), Message("user", "Again"))
 
 
-def test_replies_are_compared_where_they_answer_the_same() -> None:
+def test_replies_to_different_conversations_cannot_be_compared() -> None:
     first = turn("Hi", a="Hello.", b="Yo.")
     assert common_prompt(first.replies, (first,)) == "Hi"
     second = turn("And?", 1, a="1", b="2")
@@ -64,7 +64,7 @@ def test_replies_are_compared_where_they_answer_the_same() -> None:
     )
 
 
-def test_steps_follow_from_the_turns_alone() -> None:
+def test_the_next_step_depends_only_on_the_turns() -> None:
     assert [next_step(()), next_step((turn("a", 0),)), next_step((turn("a", 0), turn("b", 4)))] == [0, 1, 5]
 
 
@@ -72,6 +72,6 @@ def test_steps_follow_from_the_turns_alone() -> None:
     ("models", "sentence"),
     [((), "at least one"), (tuple("abcde"), f"up to {MOST_MODELS}"), (("a", "a"), "a is named twice")],
 )
-def test_models_that_do_not_fit(models: tuple[str, ...], sentence: str) -> None:
+def test_wrong_numbers_of_models_are_refused(models: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(ChatError, match=sentence):
         check_models(models)

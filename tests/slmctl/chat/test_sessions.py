@@ -1,4 +1,4 @@
-"""Sessions come back as they were kept; a damaged one is a sentence and nobody's words are overwritten."""
+"""Saving and loading sessions; damaged files are reported, and files of other processes never overwritten."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,7 @@ SESSION = Session(
 )
 
 
-def test_a_session_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+def test_a_loaded_session_equals_the_saved_one(tmp_path: Path) -> None:
     kept = SessionFiles(tmp_path).save(SESSION)
     assert replace(kept, saved_at=0.0) == SESSION
     assert SessionFiles(tmp_path).load("one") == kept
@@ -52,7 +52,7 @@ def test_a_session_comes_back_as_it_was_kept(tmp_path: Path) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(words=st.text(st.characters(), max_size=20), number=st.floats(allow_nan=False, allow_infinity=False, width=16))
-def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, words: str, number: float) -> None:
+def test_any_text_is_saved_and_loaded(tmp_path_factory: pytest.TempPathFactory, words: str, number: float) -> None:
     reply = Reply(words, kl_nats=number, error=words, lens=(LensToken(words, 0.0),))
     session = replace(SESSION, system=words, turns=(Turn(words, replies={words: reply}),))
     sessions = SessionFiles(tmp_path_factory.mktemp("home"))
@@ -66,7 +66,7 @@ def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, words: st
                    "scorer": "", "named": 1, "saved_at": 0})
        for models, turns, seed in [(5, [], 0), ([5], [], 0), ([], 5, 0), ([], [{}], 0), ([], ["x"], 0), ([], [], "x")]],
 )  # fmt: skip
-def test_a_damaged_session_is_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_damaged_session_is_reported(tmp_path: Path, text: str) -> None:
     sessions = SessionFiles(tmp_path)
     sessions.folder.mkdir()
     sessions.path("odd").write_text(text)
@@ -76,7 +76,7 @@ def test_a_damaged_session_is_a_sentence(tmp_path: Path, text: str) -> None:
     assert listed.name == "odd" and "damaged" in listed.damage
 
 
-def test_names_by_recency_and_what_is_no_name(tmp_path: Path) -> None:
+def test_names_are_sorted_by_time_and_checked(tmp_path: Path) -> None:
     sessions = SessionFiles(tmp_path)
     assert sessions.names() == []
     for name in ("b", "c", "a"):
@@ -89,7 +89,7 @@ def test_names_by_recency_and_what_is_no_name(tmp_path: Path) -> None:
             sessions.load(name)
 
 
-def test_what_another_wrote_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_file_changed_by_another_process_is_not_overwritten(tmp_path: Path) -> None:
     mine, other = SessionFiles(tmp_path), SessionFiles(tmp_path)
     mine.save(SESSION)
     theirs = other.save(replace(other.load("one"), system="Theirs."))
@@ -99,7 +99,7 @@ def test_what_another_wrote_meanwhile_is_not_overwritten(tmp_path: Path) -> None
     assert mine.save(kept).name == "one-2"
 
 
-def test_renaming_takes_the_name_that_nobody_chose_away(tmp_path: Path) -> None:
+def test_renaming_deletes_only_an_automatic_name(tmp_path: Path) -> None:
     sessions = SessionFiles(tmp_path)
     kept = sessions.save(replace(SESSION, name=sessions.new_name(), named=False))
     renamed = sessions.rename(kept, "greetings")
@@ -110,7 +110,7 @@ def test_renaming_takes_the_name_that_nobody_chose_away(tmp_path: Path) -> None:
         sessions.rename(again, "greetings")
 
 
-def test_a_branch_leaves_the_first_as_it_is(tmp_path: Path) -> None:
+def test_a_branch_does_not_change_the_original(tmp_path: Path) -> None:
     sessions = SessionFiles(tmp_path)
     two = sessions.save(replace(SESSION, turns=SESSION.turns * 2))
     branch = sessions.branch(two, 1)
@@ -121,7 +121,7 @@ def test_a_branch_leaves_the_first_as_it_is(tmp_path: Path) -> None:
         sessions.branch(two, 2, "other")
 
 
-def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".chats").write_text("a file")
     with pytest.raises(EngineError, match="the conversation cannot be saved to"):
         SessionFiles(tmp_path).save(SESSION)

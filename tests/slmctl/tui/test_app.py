@@ -157,7 +157,7 @@ def notes(app: Playground) -> list[Region]:
         ("FilterLine", ("n", "slash")),
         ("#edit-text", ("n", "enter")),
         ("Input", ("f5", "ctrl+o")),
-        ("#dial-seed", ("f5", "ctrl+o", "shift+tab")),
+        ("#setting-seed", ("f5", "ctrl+o", "shift+tab")),
     ],
 )
 def test_no_note_lies_over_what_is_typed(

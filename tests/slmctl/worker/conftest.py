@@ -38,14 +38,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Desk:
-    """A sampler with the loop that it lives in, and the models' folder."""
+    """A sampler with its event loop, and the models' folder."""
 
     sampler: ChildSampler
     models: Path
     run: Callable[[Coroutine[Any, Any, Any]], Any]
 
     def name(self, model: str) -> str:
-        """A model as a person names it."""
+        """A model as a user names it."""
         return str(self.models / model)
 
 

@@ -1,4 +1,4 @@
-"""The client with a real child: loading, drawing, streaming, stopping; what is killed, and who is told."""
+"""The client with a real child: loading, sampling, streaming, stopping, a killed child."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ ENDLESS = {"temperature": 0.0, "max_new_tokens": 10**6}
 
 
 def as_sampler(sampler: ChildSampler) -> Sampler:
-    """The client where a Sampler is wanted; here the types are held against each other."""
+    """The client as a Sampler, so that mypy compares the types."""
     return sampler
 
 
@@ -36,7 +36,7 @@ def child_of(sampler: ChildSampler) -> Child:
     return sampler._child
 
 
-def test_draws_are_those_of_slmctl_sample(desk: Desk) -> None:
+def test_responses_equal_those_of_slmctl_sample(desk: Desk) -> None:
     async def drive() -> None:
         heard: dict[int, str] = dict.fromkeys(range(len(PROMPTS)), "")
 
@@ -57,7 +57,7 @@ def test_draws_are_those_of_slmctl_sample(desk: Desk) -> None:
     desk.run(drive())
 
 
-def test_numbers_of_tokens_messages_and_errors_come_through(desk: Desk) -> None:
+def test_lenses_messages_and_errors_are_passed_through(desk: Desk) -> None:
     async def drive() -> None:
         talk = (Message("user", "red"), Message("assistant", "blue"))
         wanted = SampleRequest(desk.name("a"), [talk], {"max_new_tokens": 8}, ref=desk.name("b"), lens=True)
@@ -76,7 +76,7 @@ def test_numbers_of_tokens_messages_and_errors_come_through(desk: Desk) -> None:
     desk.run(drive())
 
 
-def test_names_are_resolved_before_the_child_is_asked(desk: Desk, tmp_path: Path) -> None:
+def test_names_are_resolved_before_the_request(desk: Desk, tmp_path: Path) -> None:
     sampler = ChildSampler(tmp_path)
     run = RunDir(tmp_path / "tiny")
     write_text(run.run_toml, "schema = 2\n")
@@ -97,7 +97,7 @@ def test_names_are_resolved_before_the_child_is_asked(desk: Desk, tmp_path: Path
             desk.run(desk.sampler.load(name, scorer=True))
 
 
-def test_a_name_is_loaded_once_until_it_means_other_files(desk: Desk, tmp_path: Path) -> None:
+def test_a_name_is_loaded_again_when_its_files_change(desk: Desk, tmp_path: Path) -> None:
     async def drive() -> None:
         place = tmp_path / "model"
         save_model(place, language_model(seed=0), word_tokenizer(), {})
@@ -117,7 +117,7 @@ def test_a_name_is_loaded_once_until_it_means_other_files(desk: Desk, tmp_path: 
     desk.run(drive())
 
 
-def test_a_drawing_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
+def test_a_request_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
     async def drive() -> None:
         wanted = SampleRequest(desk.name("bytes"), ["red"] * 4, {"max_new_tokens": 60}, scorer="pocket:judge")
         whole = await desk.sampler.sample(wanted).responses()
@@ -155,7 +155,7 @@ def test_a_drawing_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
     desk.run(drive())
 
 
-def test_a_listener_that_fails_harms_nobody(desk: Desk) -> None:
+def test_a_callback_that_raises_harms_no_request(desk: Desk) -> None:
     async def drive() -> None:
         complaints: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -170,7 +170,7 @@ def test_a_listener_that_fails_harms_nobody(desk: Desk) -> None:
     desk.run(drive())
 
 
-def test_a_killed_child_is_told_and_replaced(desk: Desk) -> None:
+def test_a_killed_child_is_reported_and_replaced(desk: Desk) -> None:
     async def drive() -> None:
         wanted = SampleRequest(desk.name("a"), list(PROMPTS), ref=desk.name("b"), scorer=desk.name("rm"))
         before = await desk.sampler.sample(wanted).responses()
@@ -191,7 +191,7 @@ def test_a_killed_child_is_told_and_replaced(desk: Desk) -> None:
     desk.run(drive())
 
 
-def test_the_last_words_of_a_child_are_passed_on(models: Path) -> None:
+def test_the_stderr_of_a_failed_child_is_reported(models: Path) -> None:
     async def drive() -> None:
         sampler = ChildSampler(models, threads=0)
         for _ in range(2):

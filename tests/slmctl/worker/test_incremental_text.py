@@ -1,4 +1,4 @@
-"""Text that is handed out while it grows is never taken back, and never half a character."""
+"""Text that is returned while it grows never changes, and never ends within a character."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ if STORIES.is_dir():
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(data=st.data())
-def test_pieces_together_are_the_text(name: str, data: st.DataObject) -> None:
+def test_chunks_together_are_the_text(name: str, data: st.DataObject) -> None:
     tokenizer = TOKENIZERS[name]
     ids = data.draw(st.lists(st.integers(0, tokenizer.size - 1), max_size=40))
     [text] = tokenizer.decode_responses([ids])
@@ -27,7 +27,7 @@ def test_pieces_together_are_the_text(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", [name for name in TOKENIZERS if name != "words"])
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=20))
-def test_no_piece_of_a_whole_text_holds_half_a_character(name: str, text: str) -> None:
+def test_no_chunk_contains_half_a_character(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
     ids = tokenizer.encode_responses([text])[0]
     texts = token_texts(tokenizer, ids)
@@ -35,14 +35,14 @@ def test_no_piece_of_a_whole_text_holds_half_a_character(name: str, text: str) -
     assert "".join(texts).strip() == text.strip()
 
 
-def test_a_character_comes_with_its_last_byte() -> None:
+def test_a_character_is_returned_with_its_last_byte() -> None:
     tokenizer = TOKENIZERS["byte-level"]
     house = [token for byte in "é" for token in tokenizer.encoder.encode(byte).ids]
     assert [len(piece) for piece in token_texts(tokenizer, house)] == [0] * (len(house) - 1) + [1]
 
 
 @pytest.mark.skipif(not STORIES.is_dir(), reason=f"there is no {STORIES}")
-def test_bytes_that_a_later_byte_would_take_back_wait() -> None:
+def test_bytes_that_can_still_change_are_held_back() -> None:
     tokenizer = TOKENIZERS["byte fallback"]
     vocabulary = tokenizer.encoder.get_vocab()
     euro = [vocabulary[f"<0x{byte:02X}>"] for byte in "€".encode()]

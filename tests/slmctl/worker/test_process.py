@@ -1,4 +1,4 @@
-"""The child as a process: what it reads and writes, and that it ends with its parent, in the middle of anything."""
+"""The child as a process: its input and output, and that it ends with its parent, whatever it is doing."""
 
 import os
 import signal
@@ -58,12 +58,12 @@ asyncio.run(main())
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, whether or not anybody has asked for its code."""
+    """Whether a process has ended, also as a zombie."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
     return not state.strip() or state.startswith("Z")
 
 
-def test_what_others_print_and_what_is_no_request_disturb_nothing(models: Path, tmp_path: Path) -> None:
+def test_prints_and_invalid_lines_are_ignored(models: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NOISE)
     requests: list[WorkerRequest] = [
         LoadRequest("a", str(models / "a"), id=1),
@@ -95,7 +95,7 @@ def test_what_others_print_and_what_is_no_request_disturb_nothing(models: Path, 
 
 @pytest.mark.parametrize("moment", ["loading", "drawing"])
 def test_the_child_ends_with_its_parent(tmp_path: Path, moment: str) -> None:
-    """Long before the end of what it is doing: thirty-two rows of two thousand tokens."""
+    """Long before it has generated thirty-two rows of two thousand tokens."""
     model = language_model(replace(ARCHITECTURE, context=2000))
     model.model.embed_tokens.weight.data[1] = 0  # EOS is never the likeliest
     save_model(tmp_path / "model", model, word_tokenizer(), {})

@@ -1,4 +1,4 @@
-"""The child's loop, in this process: draws equal the engine's own, requests share the machine, errors stay theirs."""
+"""The child's loop, in this process: results equal the engine's, requests take turns, errors fail one request."""
 
 import os
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ LONG = {"max_new_tokens": 24}
 
 @dataclass
 class Bench:
-    """A server that is turned by hand."""
+    """A server whose turns the test runs."""
 
     models: Path
     room: int | None = None
@@ -62,19 +62,19 @@ class Bench:
         self.replies.clear()
 
     def ask(self, *requests: WorkerRequest | WorkerReply) -> None:
-        """Puts requests where the server finds them."""
+        """Queues requests for the server."""
         for request in requests:
             self.lines.put(to_line(request))
 
     def do(self, *requests: WorkerRequest | WorkerReply) -> list[Any]:
-        """Asks, turns until all is answered; the results (or Failed) of `requests`."""
+        """Queues requests and runs turns until all have ended; their results, or Failed."""
         self.ask(*requests)
         self.finish({request.id for request in requests})
         last = {reply.id: reply for reply in self.replies if not isinstance(reply, TextChunk)}
         return [reply if isinstance(reply := last[request.id], Failed) else reply.result for request in requests]
 
     def finish(self, ids: set[int]) -> None:
-        """Turns until these requests are answered."""
+        """Runs turns until these requests have ended."""
         while not ids <= {reply.id for reply in self.replies if not isinstance(reply, TextChunk)}:
             self.server.turn()
 
@@ -101,7 +101,7 @@ def logprobs_by_hand(policy: Any, episodes: Episodes, row: int, temperature: flo
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
-def test_an_answer_is_what_the_engine_draws_and_measures(bench: Bench, temperature: float) -> None:
+def test_responses_and_measurements_equal_the_engines(bench: Bench, temperature: float) -> None:
     sampling = {"temperature": temperature, "top_k": 5.0, "max_new_tokens": 12}
     wanted = SampleRequest(
         "a", list(PROMPTS), sampling, 7, 3, ref="b", scorer="rm", value="value", stream=True, lens=True, id=1
@@ -150,7 +150,7 @@ def test_text_of_a_byte_level_model_is_streamed_whole(bench: Bench) -> None:
     assert any("\ufffd" in answer.text for answer in answers)  # a random model spells nonsense
 
 
-def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models: Path) -> None:
+def test_a_verbatim_prompt_is_continued_with_its_space(models: Path) -> None:
     bench = Bench(models, params={"template": "none"})
     prompts = ["a red"] * 100
     [answers] = bench.do(SampleRequest("bytes", list(prompts), {"max_new_tokens": 6}, id=1))
@@ -167,7 +167,7 @@ def test_a_verbatim_prompt_is_gone_on_from_with_the_space_that_was_drawn(models:
     assert not templated.text.startswith(" ")
 
 
-def test_models_side_by_side_take_turns_and_share_their_draws(bench: Bench) -> None:
+def test_models_take_turns_and_share_random_numbers(bench: Bench) -> None:
     seed = min({*long_seeds(bench, "a")} & {*long_seeds(bench, "b")})
     bench.replies.clear()
     both = [SampleRequest(name, ["red blue"], LONG, seed, stream=True, id=i) for i, name in ((1, "a"), (2, "b"))]
@@ -179,7 +179,7 @@ def test_models_side_by_side_take_turns_and_share_their_draws(bench: Bench) -> N
         assert [answer.text] == response_texts(episodes, tokenizer)
 
 
-def test_background_work_waits_for_others_and_is_drawn_together(bench: Bench) -> None:
+def test_background_requests_wait_and_are_batched(bench: Bench) -> None:
     behind = [SampleRequest("a", ["red blue"] * 2, LONG, seed=i, stream=True, background=True, id=i) for i in (1, 2, 3)]
     behind.append(SampleRequest("b", ["red blue"], LONG, stream=True, background=True, id=4))
     bench.ask(*behind)
@@ -198,7 +198,7 @@ def test_background_work_waits_for_others_and_is_drawn_together(bench: Bench) ->
     ]
 
 
-def test_a_cancelled_request_is_answered_with_what_there_is(bench: Bench) -> None:
+def test_a_cancelled_request_returns_its_text_so_far(bench: Bench) -> None:
     seed = long_seeds(bench)[0]
     whole = bench.do(SampleRequest("a", ["red blue"], LONG, seed, id=1))[0][0]
     bench.ask(SampleRequest("a", ["red blue"], LONG, seed, stream=True, id=2))
@@ -212,7 +212,7 @@ def test_a_cancelled_request_is_answered_with_what_there_is(bench: Bench) -> Non
     assert "".join(reply.text for reply in bench.replies if isinstance(reply, TextChunk)) == part.text
 
 
-def test_cancelled_in_the_background_one_leaves_the_others_alone(bench: Bench) -> None:
+def test_cancelling_a_background_request_keeps_the_others(bench: Bench) -> None:
     seeds = enumerate(long_seeds(bench)[:2], start=1)
     behind = [SampleRequest("a", ["red blue"], LONG, seed, background=True, id=i) for i, seed in seeds]
     alone = bench.do(*behind)
@@ -248,7 +248,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changed", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
 @pytest.mark.parametrize("background", [False, True])
-def test_a_mistake_fails_its_own_request_alone(
+def test_an_error_fails_only_its_own_request(
     bench: Bench, changed: dict[str, Any], sentence: str, background: bool
 ) -> None:
     plain: dict[str, Any] = {"model": "a", "prompts": ["red"], "sampling": LONG, "background": background}
@@ -257,7 +257,7 @@ def test_a_mistake_fails_its_own_request_alone(
     assert failed.exit_code == 2 and done[0].tokens > 0
 
 
-def test_messages_scores_and_nothing_at_all(bench: Bench) -> None:
+def test_messages_scores_and_empty_requests(bench: Bench) -> None:
     conversation, none, scores, judged = bench.do(
         SampleRequest("a", [MESSAGES], LONG, id=1),
         SampleRequest("a", [], LONG, scorer="rm", ref="b", id=2),
@@ -269,7 +269,7 @@ def test_messages_scores_and_nothing_at_all(bench: Bench) -> None:
     assert 0 < judged[0] < 1
 
 
-def test_a_bug_is_told_as_one_and_ends_nothing(
+def test_an_internal_error_is_reported_and_ends_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:
@@ -287,7 +287,7 @@ def test_a_bug_is_told_as_one_and_ends_nothing(
     os.unlink(failed.error.split("details in ")[1].rstrip(")"))
 
 
-def test_memory_that_runs_out_is_one_sentence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
@@ -299,7 +299,7 @@ def test_memory_that_runs_out_is_one_sentence(bench: Bench, monkeypatch: pytest.
 @pytest.mark.parametrize(
     "line", ["", "{}", "[1]", "\x00\xff", '{"kind": "LoadRequest"}', '{"kind": "Nope", "id": 3}', "{" * 9000]
 )
-def test_lines_that_are_no_requests_are_answered_and_passed_over(bench: Bench, line: str) -> None:
+def test_lines_that_are_not_requests_are_reported(bench: Bench, line: str) -> None:
     bench.lines.put(line + "\n")
     assert bench.do(SampleRequest("a", ["red"], LONG, id=1))[0][0].tokens > 0
     assert isinstance(bench.replies[0], Failed) and bench.replies[0].id == 0
@@ -307,7 +307,7 @@ def test_lines_that_are_no_requests_are_answered_and_passed_over(bench: Bench, l
     assert isinstance(failed, Failed) and failed.error == "Done is a reply, not a request"
 
 
-def test_the_longest_unused_model_makes_room_and_comes_back(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_model_is_closed(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     open_it = ModelLoader.policy
 

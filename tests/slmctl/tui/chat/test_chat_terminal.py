@@ -1,4 +1,4 @@
-"""The chat in real terminals, with real models in a real sampler child."""
+"""Chat in real terminals, with real models in a real sampler child."""
 
 import os
 import pty
@@ -27,7 +27,7 @@ PROMPT = "What is the capital of France?"
 
 @pytest.fixture
 def run(home: Path) -> RunDir:
-    """A run whose policies are of random weights, and so say any bytes."""
+    """A run whose policies have random weights, so their replies contain any bytes."""
     torch.set_num_threads(1)
     tokenizer = train_tokenizer([PROMPT, "The capital of France is Paris.", "Hello, how are you?"] * 5, 300)
     sizes = Architecture(tokenizer.size, width=16, layers=2, heads=2, kv_heads=1, head_width=8, ffn=32, context=128)
@@ -44,7 +44,7 @@ def run(home: Path) -> RunDir:
     return run
 
 
-def test_two_checkpoints_answer_are_voted_on_and_scrubbed_and_a_kill_loses_nothing(terminal: Open, run: RunDir) -> None:
+def test_two_models_in_a_terminal_lose_nothing_when_killed(terminal: Open, run: RunDir) -> None:
     screen = terminal("chat", "tiny:sft", "tiny:ppo", "--session", "one", "--annotator", "ann", columns=140, rows=45)
     screen.wait("tiny:sft and tiny:ppo reply", "KL to tiny:sft")
     screen.type(PROMPT)
@@ -71,7 +71,7 @@ def test_two_checkpoints_answer_are_voted_on_and_scrubbed_and_a_kill_loses_nothi
     assert again.ended() == 0
 
 
-def test_the_person_s_own_editor_gets_the_prompt(terminal: Open, run: RunDir, tmp_path: Path) -> None:
+def test_the_prompt_opens_in_the_editor_of_the_user(terminal: Open, run: RunDir, tmp_path: Path) -> None:
     script = tmp_path / "edit"
     script.write_text('#!/bin/sh\ntr a-z A-Z < "$1" > "$1.new" && mv "$1.new" "$1"\n')
     script.chmod(0o755)
@@ -86,9 +86,7 @@ def test_the_person_s_own_editor_gets_the_prompt(terminal: Open, run: RunDir, tm
 
 
 @pytest.mark.parametrize("colour", [{}, {"NO_COLOR": "1"}])
-def test_a_kept_conversation_of_hostile_text_is_obeyed_by_no_terminal(
-    terminal: Open, home: Path, colour: dict[str, str]
-) -> None:
+def test_a_saved_session_cannot_send_escape_sequences(terminal: Open, home: Path, colour: dict[str, str]) -> None:
     replies = {"a": Reply("\n".join(HOSTILE.values()), 9, True, by="a", note=HOSTILE["escapes"])}
     turns = tuple(Turn(text, ("a",), replies=replies) for text in HOSTILE.values())
     SessionFiles(home).save(Session("evil", ("a",), HOSTILE["escapes"], {}, turns=turns))
@@ -117,7 +115,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), MISTAKES)
-def test_mistakes_are_told_before_the_screen_opens(
+def test_wrong_options_are_reported_before_the_screen_opens(
     home: Path, tmp_path: Path, run: RunDir, words: tuple[str, ...], code: int, sentence: str
 ) -> None:
     control, terminal = pty.openpty()
@@ -130,7 +128,7 @@ def test_mistakes_are_told_before_the_screen_opens(
     assert sentence.encode() in said and b"\x1b" not in said
 
 
-def test_plain_lines_on_a_terminal_where_they_are_asked_for(terminal: Open, run: RunDir) -> None:
+def test_plain_chat_in_a_terminal(terminal: Open, run: RunDir) -> None:
     screen = terminal("chat", "tiny:ppo", "--plain", "--max-new-tokens", "4", "--reward", "tiny:rm")
     screen.wait("enter an empty line to quit", ">")
     screen.type("Hi")

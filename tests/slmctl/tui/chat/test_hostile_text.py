@@ -1,4 +1,4 @@
-"""Text of models, people and files on the chat screen: whatever it holds, nothing of it is obeyed, and nothing ends."""
+"""Text from models, users and files on the chat screen: escape sequences are shown, never executed."""
 
 from pathlib import Path
 
@@ -28,12 +28,12 @@ HOSTILE = {
 
 
 def is_harmless(text: str) -> bool:
-    """Whether a terminal obeys nothing in a text."""
+    """Whether a text contains nothing that a terminal executes."""
     return clean(text) == text
 
 
 def painted(chat: Talk) -> str:
-    """Every character that the screen paints, as the driver gets it."""
+    """Every character that the screen sends to the driver."""
     compositor = chat.app.screen._compositor
     return "\n".join("".join(segment.text for segment in strip) for strip in compositor.render_strips())
 
@@ -52,7 +52,7 @@ TEXTS = ["\n".join(HOSTILE[name] for name in names) for names in (
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 45)])
-def test_hostile_prompts_and_replies_are_shown_and_not_obeyed(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_control_characters_of_prompts_and_replies_are_escaped(tmp_path: Path, size: tuple[int, int]) -> None:
     make_run(tmp_path)
 
     async def script(chat: Talk) -> None:
@@ -78,7 +78,7 @@ def test_hostile_prompts_and_replies_are_shown_and_not_obeyed(tmp_path: Path, si
     talk(tmp_path, script, size=size)
 
 
-def test_hostile_words_of_commands_are_told_and_not_obeyed(tmp_path: Path) -> None:
+def test_control_characters_in_commands_are_escaped(tmp_path: Path) -> None:
     async def script(chat: Talk) -> None:
         for text in (TEXTS[0], HOSTILE["long"]):
             for command in ("system", "save", "load", "score", "model", "set", "branch", ""):
@@ -88,7 +88,7 @@ def test_hostile_words_of_commands_are_told_and_not_obeyed(tmp_path: Path) -> No
     talk(tmp_path, script)
 
 
-def test_hostile_names_of_models_and_sessions(tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
     models = ("[@click=app.quit()]x[/]:ppo", "\x1b]0;pwned\x07\u202e:sft", "東京" * 30, "[/nope]" + "x" * 500)
     names = [text.replace("/", "|").replace("\0", "0")[:60] for text in HOSTILE.values()]
     (tmp_path / FOLDER).mkdir()
@@ -110,7 +110,7 @@ def test_hostile_names_of_models_and_sessions(tmp_path: Path) -> None:
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(st.characters(), min_size=20, max_size=60), min_size=20, max_size=20))
-def test_any_text_is_shown_harmless(tmp_path: Path, texts: list[str]) -> None:
+def test_any_text_can_be_shown(tmp_path: Path, texts: list[str]) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("a", "Hi", drawn("".join(texts)))
         chat.fake.fail("b", "".join(texts))

@@ -1,4 +1,4 @@
-"""What a chat cannot have: a template, room, a sampler, a measure, a disk, a model; each is said, nothing is lost."""
+"""A chat without a template, context, sampler, measurement, disk or model: each is reported, and nothing is lost."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_a_base_model_continues_the_text_verbatim(home: Path) -> None:
 
 
 class Forgetful(FakeSampler):
-    """A sampler that may find a conversation too long."""
+    """A sampler that can refuse a conversation as too long."""
 
     too_long = ""
 
@@ -49,7 +49,7 @@ class Forgetful(FakeSampler):
             raise ConfigError(self.too_long)
 
 
-def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
+def test_a_conversation_that_is_too_long_is_reported(home: Path) -> None:
     fake = Forgetful()
 
     async def script(chat: Talk) -> None:
@@ -66,7 +66,7 @@ def test_too_long_a_conversation_says_so_and_loses_nothing(home: Path) -> None:
     talk(home, script, models=("tiny:ppo",), fake=fake)
 
 
-def test_a_model_of_single_questions_says_so_at_the_second_turn(tmp_path: Path) -> None:
+def test_a_single_turn_model_warns_at_the_second_turn(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write_text(run.run_toml, 'schema = 2\n[config.world]\nname = "pocket"\n')
 
@@ -83,7 +83,7 @@ def test_a_model_of_single_questions_says_so_at_the_second_turn(tmp_path: Path) 
     talk(tmp_path, script)
 
 
-def test_a_sampler_that_dies_is_told_and_the_next_prompt_starts_anew(home: Path) -> None:
+def test_a_sampler_that_dies_is_restarted_by_the_next_prompt(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("tiny:ppo", "Hi", "one two")
         hold = chat.fake.hold("tiny:ppo")
@@ -100,7 +100,7 @@ def test_a_sampler_that_dies_is_told_and_the_next_prompt_starts_anew(home: Path)
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_what_cannot_be_measured_costs_no_reply(home: Path) -> None:
+def test_a_failed_measurement_does_not_cost_the_reply(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.fail("tiny:sft", "tiny:sft has another tokenizer")
         await chat.say("Hi")
@@ -112,7 +112,7 @@ def test_what_cannot_be_measured_costs_no_reply(home: Path) -> None:
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_without_a_model_the_first_screen_says_what_to_type(home: Path) -> None:
+def test_the_first_screen_without_a_model_lists_models(home: Path) -> None:
     async def script(chat: Talk) -> None:
         assert "tiny:ppo, tiny:sft, tiny:base" in chat.line("earlier")
         await chat.say("Hi")
@@ -124,7 +124,7 @@ def test_without_a_model_the_first_screen_says_what_to_type(home: Path) -> None:
     talk(home, script, models=())
 
 
-def test_a_home_that_cannot_be_written_is_said_and_the_chat_goes_on(home: Path) -> None:
+def test_chat_continues_if_sessions_cannot_be_saved(home: Path) -> None:
     (home / FOLDER).write_text("a file")
 
     async def script(chat: Talk) -> None:

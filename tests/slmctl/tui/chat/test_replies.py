@@ -1,4 +1,4 @@
-"""What the other keys on replies do: what is said of them, copies to the clipboard, other steps, an editor."""
+"""Other keys on replies: hints, copies, checkpoints, the editor."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_lines_at_the_bottom_say_what_keys_do_to_a_reply_and_nothing_is_cut(home: Path) -> None:
+def test_the_key_hints_fit_the_screen(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         assert "Enter: send" in chat.line("hint")
@@ -37,7 +37,7 @@ def test_the_lines_at_the_bottom_say_what_keys_do_to_a_reply_and_nothing_is_cut(
     talk(home, script)
 
 
-def test_copies_are_clean(home: Path) -> None:
+def test_copies_have_no_control_characters(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("tiny:sft", "Hi", "a\x1b]52;c;x\x07b")
         await chat.say("Hi")
@@ -47,7 +47,7 @@ def test_copies_are_clean(home: Path) -> None:
     talk(home, script)
 
 
-def test_the_steps_of_a_run_on_the_same_prompt_and_seed_their_replies_kept(home: Path) -> None:
+def test_checkpoints_of_a_run_reply_to_the_same_prompt_and_seed(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         assert str(chat.screen.query_one(CheckpointBar).render()).startswith(
@@ -81,21 +81,21 @@ def test_the_steps_of_a_run_on_the_same_prompt_and_seed_their_replies_kept(home:
 @pytest.mark.parametrize(
     ("at", "room", "seen"), [(0, 30, (0, 5)), (50, 30, (48, 52)), (99, 12, (98, 99)), (3, 1, (3, 3))]
 )
-def test_a_long_row_is_shown_around_where_one_looks(at: int, room: int, seen: tuple[int, int]) -> None:
+def test_a_long_row_is_shown_around_the_selected_item(at: int, room: int, seen: tuple[int, int]) -> None:
     first, last = visible_range([5] * 100, at, room)
     assert first <= at <= last and (last - first + 1) * 5 <= max(room, 7)
     assert abs((last - first) - (seen[1] - seen[0])) <= 1
 
 
 class Suspended(App[None]):
-    """An app that hands its terminal over at once."""
+    """An app whose suspend does nothing."""
 
     @contextmanager
     def suspend(self) -> Iterator[None]:
         yield
 
 
-def test_an_editor_that_is_missing_or_fails_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_failing_editor_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Suspended()
     with pytest.raises(EditorError, match="no editor is chosen"):
         edited_outside(app, "x", {})

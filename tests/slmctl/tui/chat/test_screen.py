@@ -1,4 +1,4 @@
-"""The chat screen: sending, streaming, stopping, taking back, sessions, the lens, several models."""
+"""The chat screen: sending, streaming, stopping, undoing, sessions, the lens, several models."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_both_models_answer_one_prompt_on_one_seed_with_all_that_is_measured(home: Path) -> None:
+def test_two_models_reply_with_all_measurements(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("tiny:ppo", "Hi", SampledResponse("Good day.", 3, True, 0.25))
         chat.fake.say("tiny:sft", "Hi", SampledResponse("Hi there and so", 4, False, 0.5))
@@ -47,7 +47,7 @@ def test_both_models_answer_one_prompt_on_one_seed_with_all_that_is_measured(hom
     talk(home, script)
 
 
-def test_replies_stream_as_they_come_and_esc_stops_all_of_them(home: Path) -> None:
+def test_replies_stream_and_esc_stops_all_of_them(home: Path) -> None:
     async def script(chat: Talk) -> None:
         for model in MODELS:
             chat.fake.say(model, "Hi", f"one two three of {model}")
@@ -62,7 +62,7 @@ def test_replies_stream_as_they_come_and_esc_stops_all_of_them(home: Path) -> No
     talk(home, script)
 
 
-def test_esc_on_a_reply_stops_that_one_alone(home: Path) -> None:
+def test_esc_on_a_reply_stops_only_that_reply(home: Path) -> None:
     async def script(chat: Talk) -> None:
         holds = []
         for model in MODELS:
@@ -81,7 +81,7 @@ def test_esc_on_a_reply_stops_that_one_alone(home: Path) -> None:
     talk(home, script)
 
 
-def test_esc_while_a_model_loads_leaves_an_empty_reply_and_the_chat_goes_on(home: Path) -> None:
+def test_esc_while_a_model_loads_leaves_an_empty_reply(home: Path) -> None:
     async def script(chat: Talk) -> None:
         hold = chat.fake.hold("tiny:sft")
         await chat.send("Hi")
@@ -93,7 +93,7 @@ def test_esc_while_a_model_loads_leaves_an_empty_reply_and_the_chat_goes_on(home
     talk(home, script, models=("tiny:sft",))
 
 
-def test_again_is_the_same_conversation_on_the_next_step_and_undo_returns_the_prompt(home: Path) -> None:
+def test_regenerate_takes_the_next_step_and_undo_the_prompt(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("One")
         await chat.say("Two")
@@ -115,7 +115,7 @@ def test_again_is_the_same_conversation_on_the_next_step_and_undo_returns_the_pr
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_a_branch_goes_on_in_a_copy(home: Path) -> None:
+def test_a_branch_continues_in_a_copy(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("One")
         await chat.say("Two")
@@ -132,7 +132,7 @@ def test_a_branch_goes_on_in_a_copy(home: Path) -> None:
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_a_conversation_is_kept_after_every_turn_and_gone_on_with(home: Path) -> None:
+def test_a_conversation_is_saved_after_every_turn_and_resumed(home: Path) -> None:
     async def first(chat: Talk) -> None:
         await chat.say("/system Be kind.")
         await chat.say("/set temperature=0.5 top-k=7 seed=3")
@@ -155,7 +155,7 @@ def test_a_conversation_is_kept_after_every_turn_and_gone_on_with(home: Path) ->
     talk(home, second, models=(), session="greetings")
 
 
-def test_kept_conversations_are_listed_by_recency_and_a_damaged_one_says_so(home: Path) -> None:
+def test_saved_conversations_are_listed_newest_first(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("/load")
         assert "there are no saved conversations yet" in chat.note()
@@ -180,7 +180,7 @@ def styles_of(pane: ReplyPane) -> set[str]:
     return {str(span.style) for span in content.spans}
 
 
-def test_the_lens_says_which_model_is_the_reference_and_where_there_is_none(home: Path) -> None:
+def test_the_lens_explains_missing_kl(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.say("/lens kl")
@@ -197,7 +197,7 @@ def test_the_lens_says_which_model_is_the_reference_and_where_there_is_none(home
     talk(home, script)
 
 
-def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path) -> None:
+def test_the_lens_shows_numbers_and_text_styles_beside_color(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("tiny:ppo", "Hi", ANSWER)
         await chat.say("Hi")
@@ -220,7 +220,7 @@ def test_the_lens_tells_by_legend_and_number_and_not_by_colour_alone(home: Path)
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_all_can_go_on_from_one_reply(home: Path) -> None:
+def test_all_models_can_continue_from_one_reply(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("One")
         await chat.say("/follow 2")
@@ -233,7 +233,7 @@ def test_all_can_go_on_from_one_reply(home: Path) -> None:
     talk(home, script)
 
 
-def test_other_models_join_a_conversation(home: Path) -> None:
+def test_another_model_can_join_a_conversation(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("One")
         await chat.say("/model tiny:sft tiny:ppo@10")
@@ -245,7 +245,7 @@ def test_other_models_join_a_conversation(home: Path) -> None:
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_a_model_that_cannot_be_opened_takes_nobodys_seat(home: Path) -> None:
+def test_a_model_that_cannot_be_opened_does_not_join(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.fail("nope", "there is no model directory nope")
         await chat.send("/model tiny:sft nope")
@@ -255,7 +255,7 @@ def test_a_model_that_cannot_be_opened_takes_nobodys_seat(home: Path) -> None:
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_side_by_side_where_there_is_room_and_stacked_elsewhere(home: Path) -> None:
+def test_replies_are_side_by_side_only_on_a_wide_screen(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         first, second = (pane.region for pane in chat.panes())

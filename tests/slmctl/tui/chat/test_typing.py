@@ -1,4 +1,4 @@
-"""What is typed in a chat: settings, slash commands, completion, recalled prompts, mistakes."""
+"""Typing in a chat: settings, slash commands, completion, recalled prompts, errors."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_settings_are_checked_in_sentences(home: Path) -> None:
+def test_wrong_settings_are_reported(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.pilot.press("ctrl+o")
         await chat.pilot.press("9", "9", "9", "enter")
@@ -59,7 +59,7 @@ MISTAKES = [
 ]
 
 
-def test_mistakes_are_sentences_and_the_line_stays(home: Path) -> None:
+def test_wrong_commands_are_reported_and_stay_in_the_box(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.fail("broken")
         for typed, sentence in MISTAKES:
@@ -70,7 +70,7 @@ def test_mistakes_are_sentences_and_the_line_stays(home: Path) -> None:
     talk(home, script)
 
 
-def test_one_key_empties_the_box_and_another_brings_the_text_back(home: Path) -> None:
+def test_ctrl_u_clears_the_box_and_ctrl_z_undoes_that(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.screen.box.fill("a long\npaste\nof lines")
         await chat.press("ctrl+u")
@@ -81,7 +81,7 @@ def test_one_key_empties_the_box_and_another_brings_the_text_back(home: Path) ->
     talk(home, script)
 
 
-def test_two_slashes_begin_a_prompt_that_has_one(home: Path) -> None:
+def test_two_slashes_start_a_prompt_with_one(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("//etc is a folder")
         assert chat.fake.draws[0].prompts == ["/etc is a folder"]
@@ -89,7 +89,7 @@ def test_two_slashes_begin_a_prompt_that_has_one(home: Path) -> None:
     talk(home, script)
 
 
-def test_the_prompt_of_an_undone_turn_is_sent_again_replaced_or_edited(home: Path) -> None:
+def test_the_prompt_of_an_undone_turn_can_be_edited(home: Path) -> None:
     async def script(chat: Talk) -> None:
         box = chat.screen.box
         for typed, then, text in [
@@ -115,7 +115,7 @@ def test_the_prompt_of_an_undone_turn_is_sent_again_replaced_or_edited(home: Pat
     talk(home, script, models=("tiny:ppo",))
 
 
-def test_tab_completes_commands_and_names_and_leads_to_the_replies_otherwise(home: Path) -> None:
+def test_tab_completes_commands_else_selects_replies(home: Path) -> None:
     async def script(chat: Talk) -> None:
         box = chat.screen.box
         box.insert("/mo")
@@ -142,7 +142,7 @@ def test_tab_completes_commands_and_names_and_leads_to_the_replies_otherwise(hom
     talk(home, script)
 
 
-def test_up_recalls_and_a_new_line_is_no_sending(home: Path) -> None:
+def test_up_recalls_prompts_and_ctrl_j_starts_a_line(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("One")
         await chat.say("Two")

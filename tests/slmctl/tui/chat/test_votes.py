@@ -1,4 +1,4 @@
-"""What is said of replies: votes and edits reach the label database before the screen says so, whoever holds it."""
+"""Votes and edits reach the label database before the screen reports them, even if it was locked."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_vote_is_in_the_database_before_the_screen_says_so(home: Path) -> None:
+def test_a_vote_is_on_disk_before_the_screen_reports_it(home: Path) -> None:
     async def script(chat: Talk) -> None:
         chat.fake.say("tiny:ppo", "Hi", SampledResponse("Good day.", 3, True, 0.25, score=1.5))
         await chat.say("Hi")
@@ -45,7 +45,7 @@ def test_a_vote_is_in_the_database_before_the_screen_says_so(home: Path) -> None
     talk(home, script)
 
 
-def test_again_is_much_better_another_key_another_vote_and_backspace_takes_it_back(home: Path) -> None:
+def test_a_vote_can_be_repeated_changed_and_withdrawn(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "1")
@@ -71,7 +71,7 @@ def test_again_is_much_better_another_key_another_vote_and_backspace_takes_it_ba
     talk(home, script)
 
 
-def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path) -> None:
+def test_votes_of_a_loaded_session_can_be_withdrawn(home: Path) -> None:
     async def first(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.say("/save it")
@@ -94,7 +94,7 @@ def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path
                 pass
             await chat.press("tab", "1")
             assert [judgement.annotator for judgement in store.standing()] == ["bob"] * mine.id + ["ann"]
-        assert labels(home) == [mine]  # a number of one file says nothing in another
+        assert labels(home) == [mine]  # row numbers of one file mean nothing in another
 
     talk(home, first)
     talk(home, second, models=(), session="it")
@@ -102,7 +102,7 @@ def test_votes_come_back_with_the_session_and_can_still_be_taken_back(home: Path
     talk(home, elsewhere, models=(), session="two", db=str(home / "other.db"))
 
 
-def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
+def test_votes_wait_for_a_locked_database(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "2")
@@ -129,7 +129,7 @@ def test_votes_wait_for_a_file_that_another_process_holds(home: Path) -> None:
     assert len(labels(home)) == 1
 
 
-def test_what_is_taken_back_waits_for_the_file_that_it_lies_in(home: Path) -> None:
+def test_withdrawals_wait_for_the_database_of_the_vote(home: Path) -> None:
     async def first(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.say("/save it")
@@ -147,7 +147,7 @@ def test_what_is_taken_back_waits_for_the_file_that_it_lies_in(home: Path) -> No
         talk(home, elsewhere, models=(), session="it", db=str(home / "other.db"))
 
 
-def test_a_vote_that_another_window_took_back_is_told_and_given_anew(home: Path) -> None:
+def test_a_vote_withdrawn_in_another_window_is_reported(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "1")
@@ -163,7 +163,7 @@ def test_a_vote_that_another_window_took_back_is_told_and_given_anew(home: Path)
     talk(home, script)
 
 
-def test_four_replies_one_best(home: Path) -> None:
+def test_a_vote_for_one_of_four_replies(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "3")
@@ -175,7 +175,7 @@ def test_four_replies_one_best(home: Path) -> None:
     talk(home, script, models=("tiny:sft", "tiny:ppo@10", "tiny:ppo@20", "tiny:ppo"), size=(140, 45))
 
 
-def test_what_cannot_be_compared_is_said(home: Path) -> None:
+def test_replies_that_cannot_be_compared_are_reported(home: Path) -> None:
     async def script(chat: Talk) -> None:
         hold = chat.fake.hold("tiny:ppo")
         await chat.send("Hi")
@@ -203,7 +203,7 @@ def test_what_cannot_be_compared_is_said(home: Path) -> None:
     talk(home, script)
 
 
-def test_labels_of_models_of_no_run_go_where_those_of_label_go_and_that_is_said(
+def test_votes_on_models_without_a_run_go_to_this_folder(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -220,7 +220,7 @@ def test_labels_of_models_of_no_run_go_where_those_of_label_go_and_that_is_said(
     assert judgement.candidates[0].model == "/models/a"
 
 
-def test_a_damaged_label_database_is_a_sentence(home: Path) -> None:
+def test_a_damaged_label_database_is_reported(home: Path) -> None:
 
     async def damaged(chat: Talk) -> None:
         await chat.say("Hi")
@@ -231,7 +231,7 @@ def test_a_damaged_label_database_is_a_sentence(home: Path) -> None:
     talk(home, damaged, db=str(home / "x.db"))
 
 
-def test_what_is_typed_fast_before_enter_is_part_of_the_edit(home: Path) -> None:
+def test_keys_typed_fast_before_enter_are_part_of_the_edit(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "e")
@@ -244,7 +244,7 @@ def test_what_is_typed_fast_before_enter_is_part_of_the_edit(home: Path) -> None
     talk(home, script)
 
 
-def test_an_edited_reply_is_a_demonstration(home: Path) -> None:
+def test_an_edited_reply_is_saved_as_a_demonstration(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "e")
@@ -259,7 +259,7 @@ def test_an_edited_reply_is_a_demonstration(home: Path) -> None:
         assert [candidate.model for candidate in edit.candidates] == ["tiny:sft"]
         assert "★ edited" in chat.shown()[0] and "saved as a demonstration" in chat.note()
         await chat.press("e", "x", "enter")
-        assert len(labels(home)) == 1  # the later text stands in place of the earlier one
+        assert len(labels(home)) == 1  # the later text replaces the earlier one
         await chat.press("2", "backspace", "backspace")
         assert labels(home) == []
         await chat.press("e", "escape")
@@ -272,7 +272,7 @@ def labels_or_none(home: Path) -> list[Label]:
     return labels(home) if (home / "tiny" / "labels.db").exists() else []
 
 
-def test_another_labeler_may_write_meanwhile(home: Path) -> None:
+def test_another_labeler_can_write_at_the_same_time(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         with LabelStore(home / "tiny" / "labels.db") as store:
