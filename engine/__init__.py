@@ -1,22 +1,68 @@
-"""The engine: reinforcement learning from human feedback as a library, usable without any screen.
+"""Reinforcement learning from human feedback as a library, without any screen.
 
-A file imports only floors below its own, and on its own floor only what stands below it in pyproject.toml's list:
+    import engine
 
-    0 words       errors, config, settings, metrics, events; run directory, its pulse, its run.toml; what stages need
-    1 data        rows of files and datasets, readers, records; labels; survey, conversion; the pocket world; planning
-    2 numbers     masked, logprobs, kl, advantages, losses
-    2 models      tokenizer, templates, transformer, heads; weights, checkpoint, pretrained; sampling
-    3 experience  batching, likelihood, scoring, rollout, comparing, saving
-    4 stages      optimiser, alarms; pretrain, sft, rm, ppo; evaluate, judging
-    5 run         sources, runtime, stages, run
+    for event in engine.train_stage("ppo", preset="tiny", run="mine", reward="pocket:judge"):
+        if isinstance(event, engine.StepCompleted) and event.stage == "ppo":
+            print(event.step, event.metrics["ppo/score"])
+    policy = engine.open_policy("mine:ppo")
+    responses = engine.sample(policy, ["What is the capital of France?"], seed=1)
 
-The way of a prompt into a PPO update: `planning.prepare` says which stages are to do and checks all that they were
-given; `run.execute` drives one after another; `stages.ppo` opens the models and takes prompts from `sources`, which
-reads them by `readers`; `ppo.train_ppo` is the loop. A step of it draws (`rollout.draw_episodes`, `sampling.generate`),
-scores and measures (`rollout.measure`, `scoring`), shapes rewards and estimates advantages (`advantages`), and updates
-(`ppo.update`, `losses`, `optimiser`).
+Importing this package loads no torch; the first use of a name does.
 
-The way of a metric out to the terminal: it is registered in `metrics`, a stage yields it in `events.StepCompleted`,
-`run.Driver.record` stamps it and appends it to events.jsonl (`rundir`), and hands it on to whoever drives: the command
-line shows it (`slmctl/report.py`), and what watches from another process reads the same line.
+The way of a prompt into a PPO update: `run.planning.prepare` reads the inputs (`run.inputs`) and lists the stages;
+`run.driver` runs one after another; `run.stages` opens the models and takes prompts from `run.sources`; the loop is
+`train.ppo.train_ppo`. A step of it draws and measures a rollout (`train.rollout`), turns scores into rewards and
+advantages (`algorithms`), and updates policy and value network (`train.optimizer`).
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.core.errors import EngineError
+    from engine.core.events import (
+        AlarmRaised,
+        CheckpointSaved,
+        EvalCompleted,
+        Event,
+        SamplesDrawn,
+        StageFinished,
+        StageStarted,
+        StepCompleted,
+    )
+    from engine.run.inference import Policy, Response
+    from engine.run.notebook import compare, open_policy, open_scorer, sample, score, train_stage
+
+__all__ = [
+    "AlarmRaised",
+    "CheckpointSaved",
+    "EngineError",
+    "EvalCompleted",
+    "Event",
+    "Policy",
+    "Response",
+    "SamplesDrawn",
+    "StageFinished",
+    "StageStarted",
+    "StepCompleted",
+    "compare",
+    "open_policy",
+    "open_scorer",
+    "sample",
+    "score",
+    "train_stage",
+]
+MODULES = {"EngineError": "core.errors", "Policy": "run.inference", "Response": "run.inference"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a name of `__all__` at its first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    module = MODULES.get(name, "core.events" if name[0].isupper() else "run.notebook")
+    return getattr(importlib.import_module(f"engine.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

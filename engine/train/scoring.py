@@ -1,11 +1,12 @@
-"""Anything that turns prompt and response text into scores, behind one Protocol.
+"""Everything that turns the text of prompts and responses into scores, behind one Protocol.
 
-A scorer is given text and encodes it itself, in PPO too: `slmctl score` and PPO agree, and a reward model may have
+A scorer takes text and encodes it itself, in PPO too, so `slmctl score` and PPO agree, and a reward model may have
 another tokenizer than the policy.
 """
 
 import importlib.util
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Scorer(Protocol):
 
 
 class RewardModelScorer:
-    """A reward model's score: its logit less the bias, so that demonstrations average 0."""
+    """A reward model's score: its logit minus the bias, so that demonstrations average 0."""
 
     def __init__(self, model: ScalarModel, tokenizer: Tokenizer):
         self.model, self.tokenizer = model, tokenizer
@@ -96,8 +97,10 @@ class FunctionScorer:
         plain = [plain_prompt(prompt) for prompt in prompts]
         try:
             given = list(self.function(plain, list(responses)))
-        except Exception as error:  # code of somebody else's
-            raise EngineError(f"the function {self.name} raised {type(error).__name__}: {error}") from error
+        except Exception as error:  # a person's own code
+            code = getattr(self.function, "__code__", None)  # a class or a builtin has none
+            place = last_line(error, code and code.co_filename)
+            raise EngineError(f"the function {self.name} raised {type(error).__name__}: {error}{place}") from error
         if len(given) != len(responses):
             raise EngineError(f"the function {self.name} gave {len(given)} numbers for {len(responses)} responses")
         return [self._number(value, response) for value, response in zip(given, responses, strict=True)]
@@ -125,13 +128,20 @@ def function_scorer(reference: str) -> FunctionScorer:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # code of somebody else's
-        raise FileError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a person's own code
+        place = last_line(error, spec.origin)
+        raise FileError(f"{file} cannot be run: {type(error).__name__}: {error}{place}") from error
     function = getattr(module, name, None)
     if not callable(function):
         names = [known for known, value in vars(module).items() if callable(value)]
-        raise ConfigError(f"{file} holds no function {name!r}{did_you_mean(name, names)}")
+        raise ConfigError(f"{file} has no function {name!r}{did_you_mean(name, names)}")
     return FunctionScorer(function, reference)
+
+
+def last_line(error: Exception, file: str | None) -> str:
+    """The last line of a person's own `file` that led to an error, as the end of a sentence; empty where none did."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({file}, line {lines[-1]})" if lines else ""
 
 
 def named_scorer(reference: str) -> Scorer:

@@ -110,9 +110,19 @@ def test_a_function_that_fails_is_one_sentence(functions: str, name: str, words:
         named_scorer(f"{functions}:{name}").score(["p", "q"], ["a", "b"])
 
 
+def test_an_error_in_a_persons_function_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import json\ndef f(p, r):\n    return helper(r)\ndef helper(r):\n    return json.loads('{')\n")
+    with pytest.raises(EngineError, match=r"mine\.py:f raised JSONDecodeError: .* \(.*mine\.py, line 5\)$"):
+        named_scorer(f"{file}:f").score(["p"], ["a"])
+    file.write_text("\n\nnumbers = 1 / 0\ndef f(p, r): ...\n")
+    with pytest.raises(FileError, match=r"cannot be run: ZeroDivisionError: .* \(.*mine\.py, line 3\)$"):
+        named_scorer(f"{file}:f")
+
+
 def test_a_function_that_is_not_there_is_one_sentence(functions: str, tmp_path: Path) -> None:
     for name in ("lenght", "numbers"):
-        with pytest.raises(ConfigError, match=f"holds no function '{name}'"):
+        with pytest.raises(ConfigError, match=f"has no function '{name}'"):
             named_scorer(f"{functions}:{name}")
     (tmp_path / "broken.py").write_text("def f(:")
     with pytest.raises(FileError, match=r"broken\.py cannot be run: SyntaxError"):
