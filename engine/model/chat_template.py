@@ -136,32 +136,17 @@ class MeteredCode(CodeGenerator):
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         """`a ~ b`: the parts are read as a tuple."""
         self.write("environment.concatenate(")
-        self.visit_Tuple(nodes.Tuple(node.nodes, "load"), frame)
+        self.visit(nodes.Tuple(node.nodes, "load"), frame)
         self.write(")")
 
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
-        """An item, or a slice, which is a copy."""
-        if isinstance(node.arg, nodes.Slice):
-            self.read(super().visit_Getitem, node, frame)
-        else:
-            super().visit_Getitem(node, frame)
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
+        """Any node; a container or a slice is read when it is made."""
+        container = isinstance(node, nodes.Tuple | nodes.List | nodes.Dict) and getattr(node, "ctx", "load") == "load"
+        if not container and not (isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)):
+            return super().visit(node, *args, **kwargs)
+        return self.read(super().visit, node, *args)
 
-    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
-        """A tuple, or the names that one is assigned to."""
-        if node.ctx == "load":
-            self.read(super().visit_Tuple, node, frame)
-        else:
-            super().visit_Tuple(node, frame)
-
-    def visit_List(self, node: nodes.List, frame: Frame) -> None:
-        """A list."""
-        self.read(super().visit_List, node, frame)
-
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
-        """A dictionary."""
-        self.read(super().visit_Dict, node, frame)
-
-    def read(self, visit: Callable[..., Any], node: nodes.Expr, frame: Frame) -> None:
+    def read(self, visit: Callable[..., Any], node: nodes.Node, frame: Frame) -> None:
         """The code of `node`, its value passed through `Sandbox.read`."""
         self.write("environment.read(")
         visit(node, frame)

@@ -37,11 +37,13 @@ def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
     temporary.mkdir()
     try:
         fill(temporary)
+        # a rename can reach the disk before the data does, and then a power cut leaves empty files under the final name
         for path in (*temporary.rglob("*"), temporary):
             flush(path)
     except OSError:  # a full disk: free the space
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    # a directory cannot be replaced in one step; a crash between these two renames is repaired by recover()
     if target.exists():
         target.rename(replaced)
     temporary.rename(target)
@@ -68,6 +70,7 @@ def flush(path: Path) -> None:
 def hf_config(architecture: Architecture, tokenizer: Tokenizer, kind: str) -> dict[str, Any]:
     """The config.json of a checkpoint; `kind` is "CausalLM" or "SequenceClassification"."""
     a = architecture
+    # Qwen2 is the family whose attention has input biases alone; everything else here fits Llama
     family = "Qwen2" if a.qkv_bias and not a.output_bias else "Llama"
     config: dict[str, Any] = {
         "architectures": [f"{family}For{kind}"],
@@ -84,9 +87,7 @@ def hf_config(architecture: Architecture, tokenizer: Tokenizer, kind: str) -> di
         "rms_norm_eps": a.norm_eps,
         "hidden_act": "silu",
         "tie_word_embeddings": a.tied,
-        "bos_token_id": tokenizer.bos_id,
-        "eos_token_id": tokenizer.eos_id,
-        "pad_token_id": tokenizer.pad_id,
+        **tokenizer.special_ids(),
         "torch_dtype": "float32",
     }
     if family == "Llama":
@@ -130,8 +131,7 @@ def save_model(
 
 
 def _fill(folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer, about: Mapping[str, Any]) -> None:
-    scalar = isinstance(model, ScalarModel)
-    kind = "SequenceClassification" if scalar else "CausalLM"
+    kind = "SequenceClassification" if isinstance(model, ScalarModel) else "CausalLM"
     save_tensors(folder / "model.safetensors", hf_tensors(model))
     save_tokenizer(tokenizer, folder)
     write_json(folder / "config.json", hf_config(model.architecture, tokenizer, kind))
@@ -139,8 +139,8 @@ def _fill(folder: Path, model: LanguageModel | ScalarModel, tokenizer: Tokenizer
     if isinstance(model, ScalarModel):
         slmctl["reward_bias"] = float(model.bias)
     else:
-        ids = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.bos_id}
-        write_json(folder / "generation_config.json", {**ids, "do_sample": True, "temperature": 1.0, "top_k": 0})
+        sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0}  # transformers' default would be top_k 50
+        write_json(folder / "generation_config.json", {**tokenizer.special_ids(), **sampling})
     write_json(folder / "slmctl.json", slmctl)
 
 
@@ -174,6 +174,7 @@ def match_parameters(
 
     Raises: CheckpointError naming a tensor of the file at `path` that is missing, unknown or of another shape.
     """
+    # some old Llama checkpoints have RoPE's frequencies, which follow from the configuration
     ignored = {name for name in shapes if name.endswith("rotary_emb.inv_freq")}
     if isinstance(model, LanguageModel) and model.architecture.tied:
         ignored.add("lm_head.weight")

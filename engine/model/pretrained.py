@@ -95,6 +95,7 @@ def read_architecture(directory: Path) -> Architecture:
         rope_theta=rope.number("rope_theta", 10_000.0, least=1.0, most=1e12),
         norm_eps=config.number("rms_norm_eps", 1e-6, least=0.0, most=1.0),
         tied=config.switch("tie_word_embeddings"),
+        # Llama's attention_bias covers the output projection too; Qwen2 always has input biases and has no such field
         qkv_bias=bias or family == "qwen2",
         output_bias=bias and family == "llama",
     )
@@ -169,7 +170,7 @@ def _open(directory: Path, day: str) -> tuple[Weights, Architecture, Tokenizer]:
 
 def _loaded(weights: Weights, build: Callable[[], M]) -> M:
     """The model that `build` makes, with `weights`. Memory is allocated after all shapes are known to fit."""
-    with torch.device("meta"):
+    with torch.device("meta"):  # tensors with shapes and no memory
         match_parameters(weights.path, build(), weights.shapes)
     model = build()
     copy_weights(weights, match_parameters(weights.path, model, weights.shapes))
@@ -181,6 +182,7 @@ def check_sizes(config: Path, architecture: Architecture, weights: Weights) -> N
 
     Raises: CheckpointError naming the field, its value and the shape of the weights.
     """
+    # match_parameters would find these too, as shapes that differ; naming the field tells what to correct
     a, layer = architecture, "model.layers.0."
     count = len({name.split(".")[2] for name in weights.shapes if name.startswith("model.layers.")})
     if a.layers != count:

@@ -60,6 +60,8 @@ class Tokenizer:
         # EOS is the last token of a response and has a loss; PAD comes after it and has none. If they were one id, code
         # that masks by id would mask EOS as well, and a policy would never learn to stop.
         assert self.pad_id != self.eos_id, f"PAD and EOS share id {self.eos_id}"
+        # A response that contains the text "<|end|>" must not end there: this copy reads the names of special tokens as
+        # ordinary text.
         self._literal = Encoder.from_str(self.encoder.to_str())
         self._literal.encode_special_tokens = True
         self.size = 1 + max(self.encoder.get_vocab(with_added_tokens=True).values(), default=-1)
@@ -81,7 +83,7 @@ class Tokenizer:
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Ids of each prompt, encoded in parallel."""
         if self.chat_template is None:
-            return self.encode_texts([prompt if isinstance(prompt, str) else _joined(prompt) for prompt in prompts])
+            return self.encode_texts([_plain_text(prompt) for prompt in prompts])
         return self._ids(self.encoder, [self.render(prompt) for prompt in prompts])
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
@@ -92,6 +94,7 @@ class Tokenizer:
     def encode_responses(self, responses: Sequence[str], ended: bool = True) -> list[list[int]]:
         """Ids of each response, with EOS if it `ended`. A special token's name inside a response is plain text."""
         if self.chat_template is None and self._doubles_space:
+            # "Q: 2+2?" + " 4" is one text with one space; this encoder would put a second one before the response
             responses = [response.removeprefix(" ") for response in responses]
         rows = self._ids(self._literal, responses)
         return [[*row, self.eos_id] for row in rows] if ended else rows
@@ -114,10 +117,17 @@ class Tokenizer:
             add_generation_prompt=True,
             tools=None,
             documents=None,
-            eos_token=self.encoder.id_to_token(self.eos_id),
-            pad_token=self.encoder.id_to_token(self.pad_id),
-            bos_token=self.encoder.id_to_token(self.bos_id) if self.bos_id is not None else "",
+            **{"bos_token": "", **self.special_tokens()},
         )
+
+    def special_ids(self) -> dict[str, int | None]:
+        """The ids of the special tokens under the names that transformers gives them."""
+        return {"bos_token_id": self.bos_id, "eos_token_id": self.eos_id, "pad_token_id": self.pad_id}
+
+    def special_tokens(self) -> dict[str, str]:
+        """The special tokens in the same way, without a missing BOS."""
+        ids = self.special_ids().items()
+        return {name.removesuffix("_id"): str(self.encoder.id_to_token(i)) for name, i in ids if i is not None}
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids` without special tokens."""
@@ -134,6 +144,7 @@ class Tokenizer:
         """
         if self.chat_template is not None:
             return self.decode_all(rows)
+        # decoded after a known text, the response keeps its space, and the known text is cut off again
         before, *wholes = self.decode_all([self._probe, *([*self._probe, *row] for row in rows)])
         return [whole.removeprefix(before) for whole in wholes]
 
@@ -186,9 +197,9 @@ def library_errors(problem: str) -> Iterator[None]:
         raise CheckpointError(f"{problem}: {one_line(error)}") from error
 
 
-def _joined(messages: Iterable[Any]) -> str:
-    """Messages as plain text, for a tokenizer without a chat template."""
-    return "\n".join(message.content for message in messages)
+def _plain_text(prompt: Prompt) -> str:
+    """A prompt for a tokenizer without a chat template: messages are joined."""
+    return prompt if isinstance(prompt, str) else "\n".join(message.content for message in prompt)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -197,6 +208,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     Every byte has an id, so no text is unknown. A text is read as if there were a space before it, so that a word has
     the same ids at the start of a text as inside it.
     """
+    # Sennrich et al. 2016: merge the most frequent pair of neighboring tokens until the vocabulary is full
     encoder = Encoder(models.BPE())
     encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     encoder.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
@@ -214,12 +226,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
     """Writes tokenizer.json and tokenizer_config.json, which transformers reads too."""
     (directory / "tokenizer.json").write_text(tokenizer.encoder.to_str(pretty=True), encoding="utf-8")
-    names = {"eos_token": tokenizer.eos_id, "pad_token": tokenizer.pad_id, "bos_token": tokenizer.bos_id}
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_bos_token": tokenizer.adds_bos,
         "clean_up_tokenization_spaces": False,
-        **{name: tokenizer.encoder.id_to_token(i) for name, i in names.items() if i is not None},
+        **tokenizer.special_tokens(),
     }
     if tokenizer.chat_template is not None:
         settings["chat_template"] = tokenizer.chat_template
@@ -245,17 +256,18 @@ def load_tokenizer(directory: Path, day: str = "") -> Tokenizer:
             raise CheckpointError(f"{path} has ids up to {highest}; slmctl opens ids below {MAX_IDS}.")
         encoder.no_padding()  # a file may contain the settings of its author's last call
         encoder.no_truncation()
-        settings = _settings(directory / "tokenizer_config.json")
+        config = directory / "tokenizer_config.json"  # not every directory has one
+        settings = read_json(config) if config.exists() else {}
         template = _chat_template(directory, settings)
         ids = {name: _special_id(encoder, settings.get(f"{name}_token")) for name in ("eos", "bos", "pad", "unk")}
         eos = ids["eos"]
         if eos is None:
-            raise CheckpointError(
-                f"{directory / 'tokenizer_config.json'}: eos_token is missing or not a token of tokenizer.json."
-            )
+            raise CheckpointError(f"{config}: eos_token is missing or not a token of tokenizer.json.")
+        # many published models set PAD to EOS: UNK hardly ever occurs and can pad instead
         pad = ids["pad"] if ids["pad"] not in (None, eos) else ids["unk"]
         if pad is None or pad == eos:
             pad = _added_pad(path, encoder)
+        # whether BOS is added is up to the post-processor in tokenizer.json, so the encoder itself is asked
         adds_bos = ids["bos"] is not None and encoder.encode("a").ids[:1] == [ids["bos"]]
         return Tokenizer(
             encoder, eos, pad, ids["bos"], adds_bos, template, str(directory), str(settings.get(DAY) or day)
@@ -289,11 +301,6 @@ def _chat_template(directory: Path, settings: Mapping[str, Any]) -> str | None:
             f"{directory / 'tokenizer_config.json'}: chat_template must be a string or a list of named templates."
         )
     return template
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, empty if there is no such file."""
-    return read_json(path) if path.exists() else {}
 
 
 def _special_id(encoder: Encoder, token: Any) -> int | None:

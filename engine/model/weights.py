@@ -18,6 +18,7 @@ from engine.core.errors import CheckpointError, one_line
 from engine.core.untrusted_files import read_json
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+# what a float32 model can be filled with without knowing how the numbers were packed
 FLOATS = ("F64", "F32", "F16", "BF16")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 Header = dict[str, tuple[tuple[int, ...], str]]  # shape and number format by name
@@ -88,6 +89,7 @@ def copy_weights(weights: Weights, into: dict[str, Tensor]) -> None:
         with safe_open(path, framework="pt") as file:
             for name in sorted(into.keys() & {name for name, its in weights.files.items() if its == path}):
                 tensor = file.get_tensor(name)
+                # one NaN would spread over a whole forward pass, and show up as a strange loss much later
                 if not torch.isfinite(tensor).all():
                     raise CheckpointError(f"{path}: the tensor {name} contains NaN or infinity; the file is damaged.")
                 into[name].copy_(tensor)
@@ -99,6 +101,7 @@ def _sharded(index: Path) -> dict[Path, Header]:
     if not isinstance(placed, dict) or not placed:
         raise CheckpointError(f"{index}: weight_map must be an object that maps each tensor to its file.")
     for name in placed.values():
+        # an index may not lead out of the directory, to a file that the user did not mean to open
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise CheckpointError(
                 f"{index}: {one_line(repr(name))[:-1]} is not the name of a safetensors file beside it."
