@@ -47,7 +47,7 @@ def compare(
         scores, parts = _judged(prompts, first, second)
     else:
         scores = [judge.score(prompts, side.texts) for side in (first, second)]
-        parts = side_by_side("utility", *scores)
+        parts = means_with_intervals("utility", *scores)
     kl, low, high = mean_interval(second.kl_nats) if shared else (None, None, None)
     rewards = [] if scorer is None else [scorer.score(prompts, side.texts) for side in (first, second)]
     return {
@@ -56,15 +56,15 @@ def compare(
         "kl_nats_low": low,
         "kl_nats_high": high,
         "length_ratio": second.length_mean / first.length_mean,
-        **side_by_side("tokens", first.tokens, second.tokens),
+        **means_with_intervals("tokens", first.tokens, second.tokens),
         **_numbers("a", first),
         **_numbers("b", second),
         **parts,
-        **(side_by_side("reward", *rewards) if rewards else {}),
+        **(means_with_intervals("reward", *rewards) if rewards else {}),
     }
 
 
-def side_by_side(quantity: str, a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+def means_with_intervals(quantity: str, a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
     """Means of A, of B, and of B - A prompt by prompt, each with its 95 % interval.
 
     Two responses to one prompt have much in common, so the difference is known better than either mean.
@@ -84,7 +84,7 @@ def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float
     parts = dict[str, float]()
     for part in (*COMPONENTS, "correct"):
         values = [[getattr(one, part) for one in own if getattr(one, part) is not None] for own in judged]
-        parts |= side_by_side(part, *values) if all(values) else {}
+        parts |= means_with_intervals(part, *values) if all(values) else {}
     return [[one.utility for one in own] for own in judged], parts
 
 

@@ -84,7 +84,7 @@ class Talk:
         """The class name of the top screen."""
         return type(self.app.screen).__name__
 
-    def told(self, draw: int) -> list[str]:
+    def contents(self, draw: int) -> list[str]:
         """The contents of the messages of a request."""
         (prompt,) = self.fake.draws[draw].prompts
         return [prompt] if isinstance(prompt, str) else [message.content for message in prompt]

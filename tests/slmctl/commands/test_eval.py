@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from engine.pocket.prompts import all_requests
-from engine.run.compare import side_by_side
 from engine.rundir.directory import RunDir
 from tests.slmctl.conftest import Cli
 from tests.support.label_databases import judged, stored
@@ -95,13 +94,6 @@ def test_one_prompt_gives_no_interval(cli: Cli, run: RunDir) -> None:
     command = ("eval", "tiny:sft", "tiny:ppo", "-n", "1", "--max-new-tokens", "4")
     assert json.loads(cli(*command, "--json").out)["tokens_difference_low"] is None
     assert "(too few for an interval)" in cli(*command).out
-
-
-def test_the_difference_of_two_policies_is_taken_prompt_by_prompt() -> None:
-    found = side_by_side("tokens", [10.0, 20.0, 30.0], [8.0, 18.0, 28.0])
-    assert [found[f"tokens_difference{end}"] for end in ("", "_low", "_high")] == [-2.0, -2.0, -2.0]
-    assert (found["tokens_a"], found["tokens_b"]) == (20.0, 18.0)
-    assert found["tokens_a_high"] - found["tokens_a"] == pytest.approx(1.959964 * 10 / 3**0.5)
 
 
 @pytest.mark.parametrize("judged_by", ["pocket:concise", "tiny:rm", "shout.py:length"])

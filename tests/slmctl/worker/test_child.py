@@ -38,21 +38,21 @@ def child_of(sampler: ChildSampler) -> Child:
 
 def test_responses_equal_those_of_slmctl_sample(desk: Desk) -> None:
     async def drive() -> None:
-        heard: dict[int, str] = dict.fromkeys(range(len(PROMPTS)), "")
+        texts: dict[int, str] = dict.fromkeys(range(len(PROMPTS)), "")
 
-        def hear(row: int, text: str) -> None:
-            heard[row] += text
+        def add_text(row: int, text: str) -> None:
+            texts[row] += text
 
-        wanted = SampleRequest(desk.name("a"), PROMPTS, {"max_new_tokens": 20}, seed=3, step=2, scorer=desk.name("rm"))
-        answers = await desk.sampler.sample(wanted, hear).responses()
+        request = SampleRequest(desk.name("a"), PROMPTS, {"max_new_tokens": 20}, seed=3, step=2, scorer=desk.name("rm"))
+        responses = await desk.sampler.sample(request, add_text).responses()
         own = ModelLoader().policy("a", desk.models / "a").respond(PROMPTS, SAMPLING, 3, 2)
-        assert [(answer.text, answer.tokens, answer.finished) for answer in answers] == [
-            (answer.text, answer.tokens, answer.finished) for answer in own
+        assert [(response.text, response.tokens, response.finished) for response in responses] == [
+            (response.text, response.tokens, response.finished) for response in own
         ]
-        assert list(heard.values()) == [answer.text for answer in own]
-        exchanges = [(prompt, answer.text) for prompt, answer in zip(PROMPTS, own, strict=True)]
+        assert list(texts.values()) == [response.text for response in own]
+        exchanges = [(prompt, response.text) for prompt, response in zip(PROMPTS, own, strict=True)]
         scores = await desk.sampler.score(desk.name("rm"), exchanges)
-        assert [answer.score for answer in answers] == pytest.approx(scores, abs=1e-5)
+        assert [response.score for response in responses] == pytest.approx(scores, abs=1e-5)
 
     desk.run(drive())
 
@@ -60,11 +60,11 @@ def test_responses_equal_those_of_slmctl_sample(desk: Desk) -> None:
 def test_lenses_messages_and_errors_are_passed_through(desk: Desk) -> None:
     async def drive() -> None:
         talk = (Message("user", "red"), Message("assistant", "blue"))
-        wanted = SampleRequest(desk.name("a"), [talk], {"max_new_tokens": 8}, ref=desk.name("b"), lens=True)
-        [answer] = await desk.sampler.sample(replace(wanted, value=desk.name("a/value"))).responses()
-        assert len(answer.lens) == answer.tokens and answer.kl_nats is not None
-        assert "".join(token.text for token in answer.lens) == answer.text
-        assert all(token.kl_nats is not None and token.value is not None for token in answer.lens)
+        request = SampleRequest(desk.name("a"), [talk], {"max_new_tokens": 8}, ref=desk.name("b"), lens=True)
+        [response] = await desk.sampler.sample(replace(request, value=desk.name("a/value"))).responses()
+        assert len(response.lens) == response.tokens and response.kl_nats is not None
+        assert "".join(token.text for token in response.lens) == response.text
+        assert all(token.kl_nats is not None and token.value is not None for token in response.lens)
         with pytest.raises(EngineError, match="a prompt has 0 tokens") as wrong:
             await desk.sampler.sample(SampleRequest(desk.name("a"), [""])).responses()
         assert wrong.value.exit_code == 2
@@ -109,7 +109,7 @@ def test_a_name_is_loaded_again_when_its_files_change(desk: Desk, tmp_path: Path
         save_model(place, language_model(seed=2), word_tokenizer(), {})
         assert (await desk.sampler.load(str(place))).checkpoint != first.checkpoint
         texts = [
-            [answer.text for answer in await desk.sampler.sample(SampleRequest(name, PROMPTS)).responses()]
+            [response.text for response in await desk.sampler.sample(SampleRequest(name, PROMPTS)).responses()]
             for name in (str(place), desk.name("b"))
         ]
         assert texts[0] == texts[1]
@@ -119,26 +119,26 @@ def test_a_name_is_loaded_again_when_its_files_change(desk: Desk, tmp_path: Path
 
 def test_a_request_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
     async def drive() -> None:
-        wanted = SampleRequest(desk.name("bytes"), ["red"] * 4, {"max_new_tokens": 60}, scorer="pocket:judge")
-        whole = await desk.sampler.sample(wanted).responses()
-        said: list[tuple[int, str]] = []
+        request = SampleRequest(desk.name("bytes"), ["red"] * 4, {"max_new_tokens": 60}, scorer="pocket:judge")
+        whole = await desk.sampler.sample(request).responses()
+        chunks: list[tuple[int, str]] = []
         begun = asyncio.Event()
 
-        def hear(row: int, text: str) -> None:
-            said.append((row, text))
+        def add_text(row: int, text: str) -> None:
+            chunks.append((row, text))
             begun.set()
 
-        drawing = desk.sampler.sample(wanted, hear)
+        task = desk.sampler.sample(request, add_text)
         await begun.wait()
-        drawing.stop()
-        for row, (answer, other) in enumerate(zip(await drawing.responses(), whole, strict=True)):
-            assert answer.text == "".join(text for place, text in said if place == row)
-            assert answer.tokens <= other.tokens and answer.score is not None
-        early = desk.sampler.sample(wanted)
+        task.stop()
+        for row, (response, other) in enumerate(zip(await task.responses(), whole, strict=True)):
+            assert response.text == "".join(text for place, text in chunks if place == row)
+            assert response.tokens <= other.tokens and response.score is not None
+        early = desk.sampler.sample(request)
         early.stop()
-        assert sum(answer.tokens for answer in await early.responses()) < sum(answer.tokens for answer in whole)
+        assert sum(response.tokens for response in await early.responses()) < sum(response.tokens for response in whole)
         waits: list[asyncio.Future[Any]] = [
-            asyncio.create_task(desk.sampler.sample(replace(wanted, background=True)).responses()),
+            asyncio.create_task(desk.sampler.sample(replace(request, background=True)).responses()),
             asyncio.create_task(desk.sampler.score("pocket:judge", [("red", "blue")] * 10_000)),
         ]
         while len(child_of(desk.sampler)._pending) < 2:
@@ -149,8 +149,8 @@ def test_a_request_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
             assert isinstance(end, asyncio.CancelledError)
         await asyncio.sleep(0)
         assert not child_of(desk.sampler)._pending
-        [answer] = await desk.sampler.sample(SampleRequest(desk.name("a"), ["red"])).responses()
-        assert answer.tokens > 0
+        [response] = await desk.sampler.sample(SampleRequest(desk.name("a"), ["red"])).responses()
+        assert response.tokens > 0
 
     desk.run(drive())
 
@@ -163,29 +163,29 @@ def test_a_callback_that_raises_harms_no_request(desk: Desk) -> None:
         def fail(row: int, text: str) -> None:
             raise ZeroDivisionError
 
-        answers = await desk.sampler.sample(SampleRequest(desk.name("a"), ["red blue"]), fail).responses()
+        responses = await desk.sampler.sample(SampleRequest(desk.name("a"), ["red blue"]), fail).responses()
         asyncio.get_running_loop().set_exception_handler(None)
-        assert answers[0].text and complaints
+        assert responses[0].text and complaints
 
     desk.run(drive())
 
 
 def test_a_killed_child_is_reported_and_replaced(desk: Desk) -> None:
     async def drive() -> None:
-        wanted = SampleRequest(desk.name("a"), list(PROMPTS), ref=desk.name("b"), scorer=desk.name("rm"))
-        before = await desk.sampler.sample(wanted).responses()
+        request = SampleRequest(desk.name("a"), list(PROMPTS), ref=desk.name("b"), scorer=desk.name("rm"))
+        before = await desk.sampler.sample(request).responses()
         pid = child_of(desk.sampler).pid
         os.kill(pid, signal.SIGSTOP)
         waits: list[asyncio.Future[Any]] = [
             asyncio.create_task(desk.sampler.score(desk.name("rm"), [("red", "blue")])),
-            *(asyncio.create_task(desk.sampler.sample(wanted).responses()) for _ in range(2)),
+            *(asyncio.create_task(desk.sampler.sample(request).responses()) for _ in range(2)),
         ]
         await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)
         for ended in await asyncio.gather(*waits, return_exceptions=True):
             assert isinstance(ended, SamplerGone) and str(ended) == "the sampler has ended (signal SIGKILL)"
-        after = await desk.sampler.sample(wanted).responses()
-        assert [answer.text for answer in after] == [answer.text for answer in before]
+        after = await desk.sampler.sample(request).responses()
+        assert [response.text for response in after] == [response.text for response in before]
         assert child_of(desk.sampler).pid != pid
 
     desk.run(drive())

@@ -103,66 +103,66 @@ def logprobs_by_hand(policy: Any, episodes: Episodes, row: int, temperature: flo
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_responses_and_measurements_equal_the_engines(bench: Bench, temperature: float) -> None:
     sampling = {"temperature": temperature, "top_k": 5.0, "max_new_tokens": 12}
-    wanted = SampleRequest(
+    request = SampleRequest(
         "a", list(PROMPTS), sampling, 7, 3, ref="b", scorer="rm", value="value", stream=True, lens=True, id=1
     )
-    [answers] = bench.do(wanted)
+    [responses] = bench.do(request)
     own = Sampling(temperature, top_k=5, max_new_tokens=12)
     policy, tokenizer, episodes = own_episodes(bench.models, "a", PROMPTS, own, 7, 3)
     reference, _ = open_policy(bench.models / "b")
     texts = response_texts(episodes, tokenizer)
-    assert [answer.text for answer in answers] == texts
-    assert [answer.tokens for answer in answers] == episodes.response_mask.sum(1).tolist()
-    assert any(answer.finished for answer in answers) and not all(answer.finished for answer in answers)
-    assert [answer.score for answer in answers] == pytest.approx(
+    assert [response.text for response in responses] == texts
+    assert [response.tokens for response in responses] == episodes.response_mask.sum(1).tolist()
+    assert any(response.finished for response in responses) and not all(response.finished for response in responses)
+    assert [response.score for response in responses] == pytest.approx(
         RewardModelScorer(*open_scalar(bench.models / "rm")).score(PROMPTS, texts), abs=TOLERANCE
     )
     value, _ = open_scalar(bench.models / "a/value")
-    for row, answer in enumerate(answers):
+    for row, response in enumerate(responses):
         mine = logprobs_by_hand(policy, episodes, row, temperature or 1.0)
         theirs = logprobs_by_hand(reference, episodes, row, temperature or 1.0)
         kl = [one - other for one, other in zip(mine, theirs, strict=True)]
         whole = torch.cat([episodes.prompts[row][episodes.prompt_mask[row]], episodes.responses[row]])[None]
         before = int(episodes.prompt_mask[row].sum()) - 1
-        values = value(whole)[0, before : before + answer.tokens].tolist()
-        assert [token.logprob for token in answer.lens] == pytest.approx(mine, abs=TOLERANCE)
-        assert [token.kl_nats for token in answer.lens] == pytest.approx(kl, abs=TOLERANCE)
-        assert [token.value for token in answer.lens] == pytest.approx(values, abs=TOLERANCE)
-        assert answer.kl_nats == pytest.approx(sum(kl), abs=answer.tokens * TOLERANCE)
-        said = [reply.text for reply in bench.replies if isinstance(reply, TextChunk) and reply.row == row]
-        assert "".join(said) == "".join(token.text for token in answer.lens) == answer.text
-        assert not answer.finished or answer.lens[-1].text == ""
+        values = value(whole)[0, before : before + response.tokens].tolist()
+        assert [token.logprob for token in response.lens] == pytest.approx(mine, abs=TOLERANCE)
+        assert [token.kl_nats for token in response.lens] == pytest.approx(kl, abs=TOLERANCE)
+        assert [token.value for token in response.lens] == pytest.approx(values, abs=TOLERANCE)
+        assert response.kl_nats == pytest.approx(sum(kl), abs=response.tokens * TOLERANCE)
+        chunks = [reply.text for reply in bench.replies if isinstance(reply, TextChunk) and reply.row == row]
+        assert "".join(chunks) == "".join(token.text for token in response.lens) == response.text
+        assert not response.finished or response.lens[-1].text == ""
 
 
 def long_seeds(bench: Bench, model: str = "a") -> list[int]:
-    """Seeds by which a model answers "red blue" with six tokens or more, none of the first six a special one."""
+    """Seeds by which a model responds to "red blue" with six tokens or more, none of the first six a special one."""
     asked = [SampleRequest(model, ["red blue"], LONG, seed, lens=True, id=100 + seed) for seed in range(80)]
-    answers = zip(asked, bench.do(*asked), strict=True)
-    return [wanted.seed for wanted, [answer] in answers if sum(token.text != "" for token in answer.lens[:6]) == 6]
+    responses = zip(asked, bench.do(*asked), strict=True)
+    return [one.seed for one, [response] in responses if sum(token.text != "" for token in response.lens[:6]) == 6]
 
 
 def test_text_of_a_byte_level_model_is_streamed_whole(bench: Bench) -> None:
     prompts = ["grün", "東京 👍", "a red house"]
-    [answers] = bench.do(SampleRequest("bytes", prompts, {"max_new_tokens": 40}, stream=True, id=1))
-    for row, answer in enumerate(answers):
-        said = [reply.text for reply in bench.replies if isinstance(reply, TextChunk) and reply.row == row]
-        assert "".join(said) == answer.text and len(said) > 1
-    assert any("\ufffd" in answer.text for answer in answers)  # a random model spells nonsense
+    [responses] = bench.do(SampleRequest("bytes", prompts, {"max_new_tokens": 40}, stream=True, id=1))
+    for row, response in enumerate(responses):
+        chunks = [reply.text for reply in bench.replies if isinstance(reply, TextChunk) and reply.row == row]
+        assert "".join(chunks) == response.text and len(chunks) > 1
+    assert any("\ufffd" in response.text for response in responses)  # a random model spells nonsense
 
 
 def test_a_verbatim_prompt_is_continued_with_its_space(models: Path) -> None:
     bench = Bench(models, params={"template": "none"})
     prompts = ["a red"] * 100
-    [answers] = bench.do(SampleRequest("bytes", list(prompts), {"max_new_tokens": 6}, id=1))
+    [responses] = bench.do(SampleRequest("bytes", list(prompts), {"max_new_tokens": 6}, id=1))
     sampling = Sampling(max_new_tokens=6)
     policy = ModelLoader("cpu", "none").policy("bytes", models / "bytes")
     episodes = draw_episodes(policy.model, policy.tokenizer, prompts, sampling, 0, "sample", 0)
     [prompt] = policy.tokenizer.encode_prompts(prompts[:1])
-    for row, answer in enumerate(answers):
+    for row, response in enumerate(responses):
         ids = episodes.responses[row][episodes.response_mask[row]].tolist()
         whole = policy.tokenizer.decode([*prompt, *ids])
-        assert "a red" + answer.text == whole
-    assert {answer.text[:1].isspace() for answer in answers} == {True, False}
+        assert "a red" + response.text == whole
+    assert {response.text[:1].isspace() for response in responses} == {True, False}
     [[templated]] = Bench(models).do(SampleRequest("bytes", ["a red"], {"max_new_tokens": 6}, id=1))
     assert not templated.text.startswith(" ")
 
@@ -171,12 +171,12 @@ def test_models_take_turns_and_share_random_numbers(bench: Bench) -> None:
     seed = min({*long_seeds(bench, "a")} & {*long_seeds(bench, "b")})
     bench.replies.clear()
     both = [SampleRequest(name, ["red blue"], LONG, seed, stream=True, id=i) for i, name in ((1, "a"), (2, "b"))]
-    answers = [answer[0] for answer in bench.do(*both)]
+    responses = [response[0] for response in bench.do(*both)]
     tokens = [reply.id for reply in bench.replies if isinstance(reply, TextChunk)]
     assert tokens[:12] == [1, 2] * 6
-    for name, answer in zip("ab", answers, strict=True):
+    for name, response in zip("ab", responses, strict=True):
         _, tokenizer, episodes = own_episodes(bench.models, name, ["red blue"], Sampling(max_new_tokens=24), seed, 0)
-        assert [answer.text] == response_texts(episodes, tokenizer)
+        assert [response.text] == response_texts(episodes, tokenizer)
 
 
 def test_background_requests_wait_and_are_batched(bench: Bench) -> None:
@@ -193,8 +193,8 @@ def test_background_requests_wait_and_are_batched(bench: Bench) -> None:
     done = {reply.id: reply.result for reply in bench.replies if isinstance(reply, Done)}
     together = [done[request.id] for request in behind]
     alone = [Bench(bench.models).do(request)[0] for request in behind]
-    assert [[answer.text for answer in answers] for answers in together] == [
-        [answer.text for answer in answers] for answers in alone
+    assert [[response.text for response in responses] for responses in together] == [
+        [response.text for response in responses] for responses in alone
     ]
 
 
@@ -273,7 +273,7 @@ def test_an_internal_error_is_reported_and_ends_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:
-        raise ZeroDivisionError("of ours")
+        raise ZeroDivisionError("in a test")
 
     with monkeypatch.context() as patch:
         patch.setattr("slmctl.worker.generation._kl_and_lenses", broken)
@@ -281,8 +281,8 @@ def test_an_internal_error_is_reported_and_ends_nothing(
             SampleRequest("a", ["red"], LONG, ref="b", id=1), SampleRequest("a", ["red"], LONG, id=2)
         )
     assert isinstance(failed, Failed) and failed.exit_code == 70
-    assert failed.error.startswith("internal error: ZeroDivisionError: of ours (details in ")
-    assert "ZeroDivisionError: of ours" in Path(failed.error.split("details in ")[1].rstrip(")")).read_text()
+    assert failed.error.startswith("internal error: ZeroDivisionError: in a test (details in ")
+    assert "ZeroDivisionError: in a test" in Path(failed.error.split("details in ")[1].rstrip(")")).read_text()
     assert "Traceback" in capsys.readouterr().err and whole[0].tokens > 0
     os.unlink(failed.error.split("details in ")[1].rstrip(")"))
 

@@ -57,8 +57,8 @@ def test_two_models_in_a_terminal_lose_nothing_when_killed(terminal: Open, run: 
     screen.wait(">2 tiny:ppo")
     screen.press("2")
     screen.wait("saved as row 1", "★ better")
-    (judgement,) = read_labels(run.path / "labels.db")
-    assert judgement.ranks == (1, 0) and judgement.annotator == "ann"
+    (label,) = read_labels(run.path / "labels.db")
+    assert label.ranks == (1, 0) and label.annotator == "ann"
     screen.press("[")
     screen.wait("tiny:ppo@10 instead of tiny:ppo", "sft ─ [10] ─ ppo")
     screen.press("t")

@@ -60,7 +60,7 @@ def test_a_conversation_that_is_too_long_is_reported(home: Path) -> None:
         assert chat.screen.box.text == chat.screen.box.selected_text == "Two"
         fake.too_long = ""
         await chat.say("2")
-        assert chat.told(-1)[::2] == ["One", "2"]
+        assert chat.contents(-1)[::2] == ["One", "2"]
         assert len(chat.panes()) == 2
 
     talk(home, script, models=("tiny:ppo",), fake=fake)

@@ -70,8 +70,8 @@ def test_checkpoints_of_a_run_reply_to_the_same_prompt_and_seed(home: Path) -> N
         await chat.settled()
         assert chat.shown()[1].startswith(">2 tiny:ppo@10")
         await chat.press("2")
-        (judgement,) = labels(home)
-        assert [candidate.model for candidate in judgement.candidates] == ["tiny:sft", "tiny:ppo@10"]
+        (label,) = labels(home)
+        assert [candidate.model for candidate in label.candidates] == ["tiny:sft", "tiny:ppo@10"]
         await chat.say("And?")
         assert "tiny:ppo answers Hi" in str(chat.fake.draws[-1].prompts)
 

@@ -225,10 +225,10 @@ def test_all_models_can_continue_from_one_reply(home: Path) -> None:
         await chat.say("One")
         await chat.say("/follow 2")
         await chat.say("Two")
-        assert chat.told(-1) == chat.told(-2) and "tiny:ppo answers One" in chat.told(-1)[1]
+        assert chat.contents(-1) == chat.contents(-2) and "tiny:ppo answers One" in chat.contents(-1)[1]
         await chat.say("/follow none")
         await chat.say("Three")
-        assert chat.told(-1) != chat.told(-2)
+        assert chat.contents(-1) != chat.contents(-2)
 
     talk(home, script)
 
@@ -239,7 +239,7 @@ def test_another_model_can_join_a_conversation(home: Path) -> None:
         await chat.say("/model tiny:sft tiny:ppo@10")
         await chat.say("Two")
         assert [pane.view.by for pane in chat.panes()] == ["tiny:ppo", "tiny:sft", "tiny:ppo@10"]
-        assert all("tiny:ppo answers One" in chat.told(draw)[1] for draw in (-1, -2))
+        assert all("tiny:ppo answers One" in chat.contents(draw)[1] for draw in (-1, -2))
         assert [draw.ref for draw in chat.fake.draws[-2:]] == ["", "tiny:sft"]
 
     talk(home, script, models=("tiny:ppo",))

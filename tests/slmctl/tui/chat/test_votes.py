@@ -27,17 +27,17 @@ def test_a_vote_is_on_disk_before_the_screen_reports_it(home: Path) -> None:
         chat.fake.say("tiny:ppo", "Hi", SampledResponse("Good day.", 3, True, 0.25, score=1.5))
         await chat.say("Hi")
         await chat.press("tab", "2")
-        (judgement,) = labels(home)
-        assert f"tiny:ppo is better: saved as row {judgement.id}" in chat.note()
+        (label,) = labels(home)
+        assert f"tiny:ppo is better: saved as row {label.id}" in chat.note()
         assert "★ better" in chat.shown()[1]
-        assert (judgement.annotator, judgement.verdict, judgement.ranks, judgement.strength) == (
+        assert (label.annotator, label.verdict, label.ranks, label.strength) == (
             "ann",
             "choice",
             (1, 0),
             1,
         )
-        assert (judgement.prompt, judgement.selection) == ("Hi", "chat")
-        better = judgement.candidates[1]
+        assert (label.prompt, label.selection) == ("Hi", "chat")
+        better = label.candidates[1]
         assert (better.model, better.checkpoint, better.text) == ("tiny:ppo", "hash of tiny:ppo", "Good day.")
         assert (better.tokens, better.finished, better.score, better.seed) == (3, True, 1.5, 0)
         assert better.sampling == {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 64, "step": 0}
@@ -93,7 +93,7 @@ def test_votes_of_a_loaded_session_can_be_withdrawn(home: Path) -> None:
             while store.add(Label("bob", "x", (), "skip")) < mine.id:
                 pass
             await chat.press("tab", "1")
-            assert [judgement.annotator for judgement in store.standing()] == ["bob"] * mine.id + ["ann"]
+            assert [label.annotator for label in store.standing()] == ["bob"] * mine.id + ["ann"]
         assert labels(home) == [mine]  # row numbers of one file mean nothing in another
 
     talk(home, first)
@@ -167,8 +167,8 @@ def test_a_vote_for_one_of_four_replies(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
         await chat.press("tab", "3")
-        (judgement,) = labels(home)
-        assert judgement.ranks == (1, 1, 0, 1)
+        (label,) = labels(home)
+        assert label.ranks == (1, 1, 0, 1)
         await chat.press("4")
         assert labels(home)[0].ranks == (1, 1, 1, 0)
 
@@ -192,9 +192,9 @@ def test_replies_that_cannot_be_compared_are_reported(home: Path) -> None:
         await chat.say("/follow 2")
         await chat.say("More?")
         await chat.press("tab", "1")
-        (judgement,) = labels(home)
-        assert isinstance(judgement.prompt, tuple)
-        assert judgement.prompt[1] == Message("assistant", "tiny:ppo answers Hi by draw 0.0.0")
+        (label,) = labels(home)
+        assert isinstance(label.prompt, tuple)
+        assert label.prompt[1] == Message("assistant", "tiny:ppo answers Hi by draw 0.0.0")
         await chat.say("/model tiny:ppo")
         await chat.say("Alone?")
         await chat.press("tab", "1")
@@ -216,8 +216,8 @@ def test_votes_on_models_without_a_run_go_to_this_folder(
         assert "row 1 of labels.db" in chat.note()
 
     talk(home, script, models=models)
-    (judgement,) = read_labels(labels_of(None, None))
-    assert judgement.candidates[0].model == "/models/a"
+    (label,) = read_labels(labels_of(None, None))
+    assert label.candidates[0].model == "/models/a"
 
 
 def test_a_damaged_label_database_is_reported(home: Path) -> None:
@@ -278,6 +278,6 @@ def test_another_labeler_can_write_at_the_same_time(home: Path) -> None:
         with LabelStore(home / "tiny" / "labels.db") as store:
             store.add(Label("bob", "x", (), "skip"))
             await chat.press("tab", "1")
-            assert [judgement.annotator for judgement in store.standing()] == ["bob", "ann"]
+            assert [label.annotator for label in store.standing()] == ["bob", "ann"]
 
     talk(home, script)
