@@ -1,7 +1,7 @@
-"""The events a run can say, and their one-line JSON form.
+"""The events of a run, and their one-line JSON form.
 
-Stages yield them; the driver stamps the time, appends them to the run directory and hands them on. Superseding events
-after a crash is the reader's job (rundir.py); what a metric means stands in metrics.py.
+Stages yield them; the driver stamps them with the time, appends them to the run directory and passes them on. Readers
+drop what a resume supersedes (rundir/directory.py); metrics.py describes the metrics.
 """
 
 import json
@@ -13,12 +13,12 @@ import pydantic_core
 
 SCHEMA = 1
 CLOCK_FIELDS = ("at", "eta_s", "elapsed_s")
-DIGITS = 9  # tell any two numbers of float32 apart
+DIGITS = 9  # enough to tell any two float32 numbers apart
 
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A new run began, with the versions of what it runs on."""
+    """A new run began, with the versions of its libraries."""
 
     run: str
     seed: int
@@ -28,9 +28,9 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class RunResumed:
-    """A stage goes on after `from_step` completed steps; whatever it said past that step before is superseded.
+    """A stage resumes after `from_step` completed steps; its earlier events past that step are superseded.
 
-    `fresh` is set where a person had it done again, so that what it took before counts no more.
+    `fresh` means that a person restarted it, so that the time it took before does not count.
     """
 
     stage: str
@@ -41,7 +41,7 @@ class RunResumed:
 
 @dataclass(frozen=True)
 class RunPaused:
-    """The run was asked to stop, finished its step and saved."""
+    """The run was stopped: it finished its step and saved."""
 
     stage: str
     step: int
@@ -51,7 +51,7 @@ class RunPaused:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """All that was asked for is done; `stage` is the last stage of it."""
+    """All requested stages are finished; `stage` is the last of them."""
 
     stage: str | None = None
     at: float = 0.0
@@ -59,7 +59,7 @@ class RunFinished:
 
 @dataclass(frozen=True)
 class RunFailed:
-    """The run ended with an error, given as one sentence."""
+    """The run ended with an error, in one sentence."""
 
     stage: str
     error: str
@@ -68,7 +68,7 @@ class RunFailed:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage began; `steps` is how many it will take, `about` what a person may want to know first."""
+    """A stage began; `steps` is the number of steps it will take, `about` what to show of it."""
 
     stage: str
     steps: int
@@ -78,7 +78,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StepCompleted:
-    """One step is done; `step` counts from 1, metric names are those of the registry."""
+    """A step was completed; `step` counts from 1, the metrics are named as in the registry."""
 
     stage: str
     step: int
@@ -102,7 +102,7 @@ class PhaseProgress:
 
 @dataclass(frozen=True)
 class SamplesDrawn:
-    """Prompts, responses and scores of one step; written to samples.jsonl."""
+    """Prompts, responses and scores of one step; these go to samples.jsonl."""
 
     stage: str
     step: int
@@ -112,7 +112,7 @@ class SamplesDrawn:
 
 @dataclass(frozen=True)
 class EvalCompleted:
-    """Metrics on data that the stage does not train on."""
+    """Metrics on held-out data."""
 
     stage: str
     step: int
@@ -122,7 +122,7 @@ class EvalCompleted:
 
 @dataclass(frozen=True)
 class CheckpointSaved:
-    """A directory to resume from, or the final one, is whole on disk; `path` is relative to the run directory."""
+    """A checkpoint, or the final model, is complete on disk; `path` is relative to the run directory."""
 
     stage: str
     step: int
@@ -132,7 +132,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class AlarmRaised:
-    """Something looks wrong; `alarm` is a short name, `message` one sentence with the value seen."""
+    """An alert: something looks wrong. `alarm` is a short name, `message` one sentence with the value seen."""
 
     stage: str
     step: int
@@ -143,7 +143,7 @@ class AlarmRaised:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """A stage is complete and its final directory is in place."""
+    """A stage is finished and its final directory is in place."""
 
     stage: str
     step: int
@@ -153,7 +153,7 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class ControlAcknowledged:
-    """A numbered request of control.jsonl was seen and acted on."""
+    """A numbered request of control.jsonl was carried out."""
 
     number: int
     request: str
@@ -181,12 +181,12 @@ _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def stamp(event: E, at: float) -> E:
-    """The same event with its time set, in unix seconds."""
+    """The event with its time set, in Unix seconds."""
     return replace(event, at=at)
 
 
 def rounded(event: StepCompleted) -> StepCompleted:
-    """The same with nine digits to a metric, as many as float32 has: a long run is read in less time."""
+    """The event with its metrics rounded to nine digits, all that float32 has, so that long runs are read faster."""
     return replace(event, metrics={name: float(f"{value:.{DIGITS}g}") for name, value in event.metrics.items()})
 
 
@@ -232,12 +232,12 @@ def from_row(row: Any) -> Event | None:
 
 
 def is_clock(name: str) -> bool:
-    """Whether a field or metric of this name depends on the machine's speed or memory rather than on the run."""
+    """Whether a field or metric measures the machine's speed or memory rather than the run."""
     return name in CLOCK_FIELDS or name.endswith(("_s", "_mb"))
 
 
 def without_clock(row: Any) -> Any:
-    """A copy of a row (nested dictionaries and lists included) without its clock fields, to compare two runs by."""
+    """A copy of a row, nested dictionaries and lists included, without clock fields, for comparing two runs."""
     if isinstance(row, dict):
         return {name: without_clock(value) for name, value in row.items() if not is_clock(name)}
     if isinstance(row, list):

@@ -1,7 +1,7 @@
 """The run directory: its paths, its lock, its append-only files and how they are read back.
 
-It is the interface between processes: one writer (under `lock`), any number of readers. Which stage to run with which
-settings is planning.py's business; the heartbeat and the requests of a screen are in pulse.py.
+It is the interface between processes: one writer (under `lock`), any number of readers. run/planning.py decides which
+stages to run; the heartbeat and the requests of screens are in heartbeat.py.
 """
 
 import errno
@@ -33,8 +33,8 @@ from engine.core.events import (
 STAGES = ("pretrain", "sft", "comparisons", "rm", "ppo", "eval")
 DIRECTORIES = {"pretrain": "base"}
 LABELS = "labels.db"
-RESERVED = ("hf", "pocket")  # what references to models and scorers begin with that are none of a run's
-LONGEST_NAME = 200  # bytes; file systems take 255, and other names are made from it
+RESERVED = ("hf", "pocket")  # prefixes of references to models and scorers outside of runs
+LONGEST_NAME = 200  # bytes; file systems allow 255, and longer names are made from it
 _DURABLE = (CheckpointSaved, StageFinished, RunResumed, RunPaused, RunFinished, RunFailed)
 
 
@@ -47,7 +47,7 @@ class RunDir:
 
     @property
     def name(self) -> str:
-        """The run's name, which is its directory's."""
+        """The name of the run, which is that of its directory."""
         return self.path.name
 
     @property
@@ -67,12 +67,12 @@ class RunDir:
 
     @property
     def eval(self) -> Path:
-        """Every judged row of the evaluation."""
+        """Every judged prompt of the evaluation."""
         return self.path / "eval.jsonl"
 
     @property
     def result(self) -> Path:
-        """The numbers of the finished run: what `slmctl run --json` prints."""
+        """The metrics of the finished run, as `slmctl run --json` prints them."""
         return self.path / "result.json"
 
     @property
@@ -87,7 +87,7 @@ class RunDir:
 
     @property
     def labels(self) -> Path:
-        """The label database: what people said of this run's responses."""
+        """The label database: people's labels of this run's responses."""
         return self.path / LABELS
 
     @property
@@ -100,27 +100,27 @@ class RunDir:
         return self.run_toml.is_file()
 
     def stage_dir(self, stage: str) -> Path:
-        """Where a stage keeps its checkpoints; `pretrain` keeps them in base/."""
+        """The directory of a stage's checkpoints; that of `pretrain` is base/."""
         return self.path / DIRECTORIES.get(stage, stage)
 
     def step_dir(self, stage: str, step: int) -> Path:
-        """Where a stage saves after `step` steps."""
+        """The directory of a stage's checkpoint after `step` steps."""
         return self.stage_dir(stage) / f"step-{step:06d}"
 
     def final(self, stage: str) -> Path:
-        """Where this run writes a stage's result."""
+        """The directory of this run's own result of a stage."""
         return self.stage_dir(stage) / "final"
 
     def finished(self, stage: str) -> Path | None:
-        """A finished stage's result, this run's own or the one shared from its parent; None where there is none."""
+        """The result of a finished stage, its own or shared with a parent, or None."""
         if self.final(stage).is_dir() or (stage == "eval" and self.result.is_file()):
             return self.final(stage)
         shared = self.shared().get(stage)
         return shared if shared is not None and os.path.isdir(shared) else None
 
     def shared(self) -> dict[str, Path]:
-        """The stages that this run takes from a parent, with the directory of each; none of a run.toml that is damaged,
-        of which runtoml.py says how."""
+        """The stages that this run shares with a parent, with their directories; {} if run.toml is damaged, which
+        runtoml.py reports."""
         try:
             entries = tomllib.loads(self.run_toml.read_text(encoding="utf-8")).get("shared", {})
             return {stage: (self.path / entry["path"]).resolve() for stage, entry in entries.items()}
@@ -128,15 +128,15 @@ class RunDir:
             return {}
 
     def saved_steps(self, stage: str) -> list[int]:
-        """The steps at which whole checkpoints of a stage lie on disk, oldest first."""
+        """The steps at which a stage has complete checkpoints, oldest first."""
         names = (entry.name for entry in self.stage_dir(stage).glob("step-*") if entry.is_dir())
         return sorted(int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the directory for the one writer it may have; the lock ends with the process, however that ends.
+        """Locks the directory for its one writer; the lock ends with the process, however that ends.
 
-        Raises: RunConflictError naming the process that holds it; FileError where nothing can be written.
+        Raises: RunConflictError naming the process that holds the lock; FileError if the directory is not writable.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -152,9 +152,9 @@ class RunDir:
             os.close(handle)
 
     def append(self, event: Event) -> None:
-        """Appends one event with one write; samples go to samples.jsonl, and a resume is noted in both files.
+        """Appends one event with one write; samples go to samples.jsonl, and a resume to both files.
 
-        Events that promise something (a checkpoint, an end) are on the disk when this returns.
+        Events that promise something (a checkpoint, an end) are on disk when this returns.
         """
         line = (to_json(event) + "\n").encode()
         if isinstance(event, (SamplesDrawn, RunResumed)):
@@ -165,24 +165,24 @@ class RunDir:
             self._write(self.events, line, sync=isinstance(event, _DURABLE))
 
     def read_events(self) -> list[Event]:
-        """The events that still hold, oldest first: what a resume superseded is dropped, a torn line is ignored."""
+        """The events, oldest first, without those that a resume superseded and torn lines."""
         return effective(_parse(self.events))
 
     def all_events(self) -> list[Event]:
-        """Every event ever said, also those that a resume superseded."""
+        """All events, including those that a resume superseded."""
         return list(_parse(self.events))
 
     def read_samples(self) -> list[SamplesDrawn]:
-        """The samples that still hold, oldest first."""
+        """The samples, oldest first, without those that a resume superseded."""
         return [event for event in effective(_parse(self.samples)) if isinstance(event, SamplesDrawn)]
 
     def started(self) -> set[str]:
-        """The stages that have something to lose in this run, a completed step or a file; shared ones do not count."""
+        """The stages of which this run has a completed step or a file of its own."""
         begun = {event.stage for event in self.read_events() if isinstance(event, StepCompleted)}
         return begun | {stage for stage in STAGES if any(self.stage_dir(stage).glob("*"))}
 
-    def owes_words(self, stage: str) -> bool:
-        """Whether a finished `stage` was cut off before the run said that it is done."""
+    def lacks_ending(self, stage: str) -> bool:
+        """Whether a finished `stage` was killed before it reported that the run is finished."""
         said = self.read_events()
         return bool(said) and getattr(said[-1], "stage", None) == stage and not isinstance(said[-1], RunFinished)
 
@@ -203,10 +203,10 @@ class RunDir:
 
 
 def effective(events: Iterable[Event]) -> list[Event]:
-    """The events that hold after every RunResumed is applied.
+    """The events that remain after every RunResumed is applied.
 
-    RunResumed(stage, n) takes back what that stage said past step n, and its StageFinished; with n = 0 all it said.
-    A stage that announces itself again after a resume is heard once, a run that does so counts from then.
+    RunResumed(stage, n) drops the stage's events past step n and its StageFinished; with n = 0, all of its events.
+    Only the first of several StageStarted and the last of several RunStarted are kept.
     """
     kept: list[Event] = []
     for event in events:
@@ -223,7 +223,7 @@ def effective(events: Iterable[Event]) -> list[Event]:
 
 
 def heal(path: Path) -> None:
-    """Cuts off the unfinished last line that a crash may have left, so that the next append starts a line."""
+    """Cuts off an unfinished last line, which a crash may have left, so that the next append starts a new one."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:
@@ -235,7 +235,7 @@ def heal(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a file in one piece: a reader, or a crash, sees the old text or the new, never half of one."""
+    """Replaces a file atomically: readers see the old text or the new, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -246,35 +246,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def runs_home(environ: Mapping[str, str]) -> Path:
-    """The folder that holds all runs: $SLMCTL_RUNS, else ./runs."""
+    """The folder of all runs: $SLMCTL_RUNS, or else ./runs."""
     return Path(environ.get("SLMCTL_RUNS") or "runs")
 
 
 def check_home(home: Path) -> None:
-    """Nothing where runs can be looked for. Raises: FileError where a file is in the way."""
+    """Checks that `home` is not a file. Raises: FileError if it is."""
     if home.exists() and not home.is_dir():
-        raise FileError(f"{home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS")
+        raise FileError(f"{home} is a file, not a folder of runs: move it, or set SLMCTL_RUNS")
 
 
 def check_name(name: str) -> str:
-    """The name itself.
+    """The name itself, if a run may have it.
 
-    Raises: ConfigError where it cannot be a directory's name or would be read as something else.
+    Raises: ConfigError if it cannot name a directory or would be read as something else.
     """
     rules = {
         "be empty": not name,
         f"be longer than {LONGEST_NAME} bytes": len(name.encode(errors="replace")) > LONGEST_NAME,
-        f"be {' or '.join(RESERVED)}, with which other names begin": name in RESERVED,
-        "begin with '.' or '-'": name.startswith((".", "-")),
-        "begin or end with white space": name != name.strip(),
-        "hold / \\ : @ or a mark that cannot be printed": any(
-            mark in "/\\:@" or not mark.isprintable() for mark in name
-        ),
+        f"be {' or '.join(RESERVED)}, which are reserved": name in RESERVED,
+        "start with '.' or '-'": name.startswith((".", "-")),
+        "start or end with white space": name != name.strip(),
+        "contain / \\ : @ or an unprintable character": any(mark in "/\\:@" or not mark.isprintable() for mark in name),
     }
     if broken := next((rule for rule, holds in rules.items() if holds), ""):
         raise ConfigError(
-            f"{name[:LONGEST_NAME]!r} cannot name a run: that also names its folder, and may not {broken}; "
-            "a name such as round2 can"
+            f"{name[:LONGEST_NAME]!r} cannot name a run: it also names a folder, and must not {broken}; "
+            "use a name such as round2"
         )
     return name
 
@@ -282,18 +280,18 @@ def check_name(name: str) -> str:
 def find_run(home: Path, name: str) -> RunDir:
     """An existing run.
 
-    Raises: FileError, with the runs there are, where none has that name.
+    Raises: FileError, listing the existing runs, if none has that name.
     """
     run = RunDir(home / check_name(name))
     if not run.exists():
         names = [other.name for other in list_runs(home)]
-        there = ", ".join(names) or "none yet"
-        raise FileError(f"there is no run named {name!r} in {home}{did_you_mean(name, names)} (runs there: {there})")
+        existing = ", ".join(names) or "none yet"
+        raise FileError(f"no run named {name!r} in {home}{did_you_mean(name, names)} (existing runs: {existing})")
     return run
 
 
 def list_runs(home: Path) -> list[RunDir]:
-    """All runs of a folder, by name; none where it is not there yet. Raises: FileError where it is no folder."""
+    """All runs of a folder, by name; [] if it does not exist yet. Raises: FileError if it is a file."""
     check_home(home)
     if not home.is_dir():
         return []

@@ -1,7 +1,7 @@
-"""Signs of life and requests: the heartbeat that a run writes, and the numbered requests that a screen makes.
+"""The heartbeat that a run writes, and the numbered requests that screens send to it.
 
-status.json is rewritten every second by a thread, so that a dead run can be told from a slow one; control.jsonl is
-appended by screens and read by the run, which acknowledges each request with an event.
+status.json is rewritten every second by a thread, so that a dead run can be told from a slow one; screens append to
+control.jsonl, and the run acknowledges each request with an event.
 """
 
 import fcntl
@@ -27,10 +27,10 @@ REQUESTS = ("pause", "resume", "stop", "save")
 SLOW_AFTER_S = 10.0
 NOT_BEGUN = "not begun"
 ACTIVE = ("running", "paused", "slow")  # as far as we know, a process is at work
-ENDINGS = ("finished", "failed", "stopped")  # that are said; without a word a run has "ended"
-LAST_SAID: dict[type, str] = {RunFinished: "finished", RunFailed: "failed", RunPaused: "stopped"}
-LAST_WORDS = 100_000  # bytes at the end of events.jsonl, many lines
-TOO_MUCH = 1e15  # no time and no count of ours is as large
+ENDINGS = ("finished", "failed", "stopped")  # that a run reports; otherwise it has "ended"
+STATE_AFTER: dict[type, str] = {RunFinished: "finished", RunFailed: "failed", RunPaused: "stopped"}
+TAIL_BYTES = 100_000  # at the end of events.jsonl, many lines
+TOO_LARGE = 1e15  # for any time or count
 KINDS: dict[str, tuple[type, ...]] = {
     "state": (str,),
     "at": (float, int),
@@ -40,8 +40,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     "stage": (str, type(None)),
     "eta_s": (float, int, type(None)),
 }
-ENDED = "Z"  # what /proc calls a process that has ended and that its parent has not asked after
-ALMOST_DONE = 0.99  # how far within a step `progress`, which is told from the time a step takes, may go
+ZOMBIE = "Z"  # in /proc, a process that has ended and whose parent has not collected it yet
+ALMOST_DONE = 0.99  # the most that `progress`, an estimate from the time per step, may be
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Heartbeat:
 
 
 def read_status(rundir: RunDir) -> dict[str, Any] | None:
-    """The last heartbeat, or None where there is none, it cannot be read, or a value in it is of no use."""
+    """The last heartbeat, or None if there is none or it is damaged."""
     try:
         row = json.loads(rundir.status.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -139,34 +139,34 @@ def read_status(rundir: RunDir) -> dict[str, Any] | None:
     if not isinstance(row, dict) or not all(isinstance(row.get(name), kinds) for name, kinds in KINDS.items()):
         return None
     numbers = [row[name] for name in KINDS if isinstance(row.get(name), int | float)]
-    return row if all(abs(number) < TOO_MUCH for number in numbers) else None
+    return row if all(abs(number) < TOO_LARGE for number in numbers) else None
 
 
 def last_word(rundir: RunDir) -> str:
-    """How a run stands by what it said last, where no heartbeat tells: finished, failed, stopped, else ended; not begun
-    where it said nothing."""
+    """The state of a run without a heartbeat, by its last event: finished, failed, stopped, otherwise ended, or not
+    begun if it has no events."""
     try:
         with rundir.events.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_WORDS))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return NOT_BEGUN
     for line in reversed(lines):
         with suppress(ValueError, TypeError, AttributeError, RecursionError):  # other programs may write, too
             if (event := from_json(line)) is not None:
-                return LAST_SAID.get(type(event), "ended")
+                return STATE_AFTER.get(type(event), "ended")
     return NOT_BEGUN
 
 
-def liveness(status: dict[str, Any] | None, now: float, said: str = NOT_BEGUN) -> str:
-    """One word for how a run is doing at time `now`, the same wherever a person reads it.
+def liveness(status: dict[str, Any] | None, now: float, last: str = NOT_BEGUN) -> str:
+    """The state of a run at time `now` in one word, the same on every screen.
 
-    running; paused; slow (no beat for 10 s, though its process is there or on another machine); dead (its process is
-    gone); else the state it ended with: finished, failed, stopped, else ended; without a heartbeat what it has `said`
+    running; paused; slow (no heartbeat for 10 s, but its process exists, or is on another machine); dead (its process
+    is gone); or the state it ended with: finished, failed, stopped, otherwise ended; without a heartbeat `last`
     (last_word).
     """
     if status is None:
-        return said
+        return last
     state = str(status.get("state"))
     if state not in ("running", "paused"):
         return state if state in ENDINGS else "ended"
@@ -177,15 +177,14 @@ def liveness(status: dict[str, Any] | None, now: float, said: str = NOT_BEGUN) -
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this machine started, in the system's own words; None where there is no such process.
+    """When a process of this machine started, in the system's own format; None if there is no such process.
 
-    Together with the pid it names one process, though pids are used again. One that has ended, and that its parent has
-    not asked after yet, is no process.
+    Together with the pid it identifies a process, although pids are reused. A zombie does not count as a process.
     """
     stat = Path(f"/proc/{pid}/stat")
     try:
         words = stat.read_text(errors="replace").rsplit(")", 1)[1].split()
-        return None if words[0] == ENDED else words[19]
+        return None if words[0] == ZOMBIE else words[19]
     except (OSError, IndexError):
         pass
     if Path("/proc/self/stat").exists() or pid < 1:
@@ -197,10 +196,10 @@ def process_start(pid: int) -> str | None:
 def make_request(rundir: RunDir, request: str) -> int:
     """Appends a request to control.jsonl and returns its number, counted from 1.
 
-    Raises: ConfigError for a request that no run understands.
+    Raises: ConfigError for an unknown request.
     """
     if request not in REQUESTS:
-        raise ConfigError(f"{request!r} is not a request; a run understands {', '.join(REQUESTS)}")
+        raise ConfigError(f"{request!r} is not a request; use {', '.join(REQUESTS)}")
     handle = os.open(rundir.control, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -213,7 +212,7 @@ def make_request(rundir: RunDir, request: str) -> int:
 
 
 def pending_requests(rundir: RunDir, after: int) -> list[Request]:
-    """The requests with a number above `after`, in order; lines that are torn or unknown are skipped."""
+    """The requests with a number above `after`, in order; torn and unknown lines are skipped."""
     if not rundir.control.exists():
         return []
     found = []

@@ -31,7 +31,7 @@ def train(target: str, options: Mapping[str, Any]) -> None:
     prepared = prepare(request_of(target, options), home, os.environ)
     if not view.quiet:
         _announce(prepared, options.get("max_steps"))
-    if prepared.stages or prepared.rundir.owes_words(prepared.last):
+    if prepared.stages or prepared.rundir.lacks_ending(prepared.last):
         _drive(prepared, view)
     _print_result(prepared, view)
 

@@ -19,7 +19,7 @@ from slmctl.console.tables import print_facts, print_table
 
 if TYPE_CHECKING:
     from slmctl.runs.details import RunDetails
-    from slmctl.runs.overview import Standing
+    from slmctl.runs.overview import RunSummary
 
 HELP = """\b
 slmctl runs
@@ -95,7 +95,7 @@ def _delete(home: Path, name: str, now: float, yes: bool) -> None:
     print(f"deleted {one_line(name)}")
 
 
-def _list_runs(home: Path, found: list["Standing"], output: dict[str, Any]) -> None:
+def _list_runs(home: Path, found: list["RunSummary"], output: dict[str, Any]) -> None:
     rows = [run_row(run) for run in found]
     if output["json"]:
         print(json.dumps({"home": str(home), "runs": rows}))
@@ -110,9 +110,9 @@ def _list_runs(home: Path, found: list["Standing"], output: dict[str, Any]) -> N
 
 def _show_run(run: RunDir, now: float, output: dict[str, Any]) -> None:
     from slmctl.runs.details import read_details
-    from slmctl.runs.overview import standing
+    from slmctl.runs.overview import summarize
 
-    found = standing(run, now)
+    found = summarize(run, now)
     details = read_details(run, found)
     if output["json"] or output["jsonl"]:
         print(json.dumps(run_row(replace(found, error=details.failure))))
@@ -120,7 +120,7 @@ def _show_run(run: RunDir, now: float, output: dict[str, Any]) -> None:
         print_facts(_facts(found, details), LABEL)
 
 
-def run_row(run: "Standing") -> dict[str, Any]:
+def run_row(run: "RunSummary") -> dict[str, Any]:
     """A run's state as a row of JSON; `error` is there only if there is one."""
     row: dict[str, Any] = {
         "run": run.run,
@@ -138,21 +138,21 @@ def run_row(run: "Standing") -> dict[str, Any]:
     return {**row, "error": run.error} if run.error else row
 
 
-def _cells(run: "Standing") -> list[str]:
+def _cells(run: "RunSummary") -> list[str]:
     seed = "-" if run.seed is None else str(run.seed)
     done = f"{len(run.finished)}/{len(STAGES)}"
     return [one_line(run.run), one_line(run.preset or "-"), seed, run.state, _at(run), _win_rate(run), done]
 
 
-def _at(run: "Standing") -> str:
+def _at(run: "RunSummary") -> str:
     return f"{run.stage} {run.step}/{run.steps}" if run.stage else "-"
 
 
-def _win_rate(run: "Standing") -> str:
+def _win_rate(run: "RunSummary") -> str:
     return "-" if run.win_rate is None else f"{run.win_rate:.1%}"
 
 
-def _facts(run: "Standing", details: "RunDetails") -> list[tuple[str, str]]:
+def _facts(run: "RunSummary", details: "RunDetails") -> list[tuple[str, str]]:
     """What one run consists of; the command that resumes it, if it has not finished what it was started for."""
     from slmctl.runs.launch import command_line, resume_words
 

@@ -12,7 +12,7 @@ from engine.core.errors import ConfigError, FileError, RunConflictError
 from engine.rundir.directory import RunDir, check_name, find_run, list_runs
 from engine.rundir.heartbeat import make_request
 from engine.rundir.runtoml import read_run_toml
-from slmctl.runs.overview import Overview, Standing
+from slmctl.runs.overview import Overview, RunSummary
 
 
 def stop_run(home: Path, name: str, now: float) -> None:
@@ -21,7 +21,7 @@ def stop_run(home: Path, name: str, now: float) -> None:
     Raises: ConfigError if no process is working on the run; FileError if it does not exist or cannot be written to.
     """
     run = find_run(home, name)
-    if not (found := _standing(home, name, now)).active:
+    if not (found := _summary(home, name, now)).active:
         raise ConfigError(f"run {name!r} is not running (its state: {found.state})")
     try:
         make_request(run, "stop")
@@ -61,7 +61,7 @@ def check_unused(home: Path, name: str, now: float) -> None:
     path = home / name
     if path.is_symlink():
         raise ConfigError(f"{path} is a link to {os.readlink(path)}; change it yourself, slmctl does not follow links")
-    if (found := _standing(home, name, now)).active:
+    if (found := _summary(home, name, now)).active:
         raise RunConflictError(f"run {name!r} is {found.state}; stop it first: slmctl stop {name}")
     if users := runs_using(home, name):
         raise RunConflictError(f"run {name!r} is used by {', '.join(users)}, which share its files; delete them first")
@@ -83,7 +83,7 @@ def _used_paths(run: RunDir) -> list[Path]:
     return paths + [Path(given.reference).resolve() for given in inputs if given.kind in ("file", "labels", "model")]
 
 
-def _standing(home: Path, name: str, now: float) -> Standing:
+def _summary(home: Path, name: str, now: float) -> RunSummary:
     return next(run for run in Overview(home).rows(now) if run.run == name)
 
 

@@ -11,7 +11,7 @@ from engine.core.errors import FileError
 from engine.core.events import AlarmRaised, Event, RunFailed, from_json
 from engine.rundir.directory import STAGES, RunDir, effective
 from engine.rundir.references import reference_to
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 
 TELLING = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
 SAVING = ("pretrain", "sft", "rm", "ppo")
@@ -30,18 +30,18 @@ class RunDetails:
     failure: str = ""
 
 
-def read_details(run: RunDir, standing: Standing) -> RunDetails:
+def read_details(run: RunDir, summary: RunSummary) -> RunDetails:
     """What there is to say of a run that stands so."""
     said = effective(_telling(run))
     alarms = [event for event in said if isinstance(event, AlarmRaised)]
     failures = [event.error for event in said if isinstance(event, RunFailed)]
     last = alarms[-1] if alarms else None
-    failure = standing.error
-    if standing.state in ("failed", "dead", "ended"):
-        failure = failures[-1] if failures and standing.state == "failed" else _last_words(run)
+    failure = summary.error
+    if summary.state in ("failed", "dead", "ended"):
+        failure = failures[-1] if failures and summary.state == "failed" else _last_words(run)
     return RunDetails(
         run.name,
-        tuple(_models(run, standing)),
+        tuple(_models(run, summary)),
         f"{last.stage} step {last.step}: {last.message}" if last else "",
         len(alarms),
         failure,
@@ -62,11 +62,11 @@ def _telling(run: RunDir) -> Iterator[Event]:
             yield event
 
 
-def _models(run: RunDir, standing: Standing) -> Iterator[str]:
+def _models(run: RunDir, summary: RunSummary) -> Iterator[str]:
     """References to the models of a run, in the order of work: what is final, and the steps that are kept."""
     for stage in SAVING:
         name = reference_to(run.name, stage)
-        if stage in standing.models:
+        if stage in summary.models:
             yield name
         try:
             yield from (f"{name}@{step}" for step in run.saved_steps(stage))

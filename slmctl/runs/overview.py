@@ -1,7 +1,7 @@
-"""How the runs of a folder stand, a row each, for `slmctl runs` and the playground's first screen.
+"""A summary of each run of a folder, for `slmctl runs` and the Runs mode.
 
-What was read of a run is kept for as long as its files stay as they were, so that hundreds of runs can be looked at
-every second. What a run said in full is in its events, which are not read here.
+What was read of a run is kept until its files change, so that hundreds of runs can be checked every second. Events are
+not read here.
 """
 
 import json
@@ -20,16 +20,16 @@ from engine.rundir.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
 POLICIES = ("pretrain", "sft", "ppo")
-_ASKED = ("run.toml", "status.json", "result.json")
+_CHANGING = ("run.toml", "status.json", "result.json")
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How one run stands.
+class RunSummary:
+    """The state of one run.
 
-    `state` is as engine.rundir.heartbeat.liveness has it, or damaged, with `error`, if run.toml cannot be read. `at` is
-    the Unix time of its last sign of life, `models` the finished stages with the directory of each, `last` the stage
-    that ends what its process was started for.
+    `state` is as returned by engine.rundir.heartbeat.liveness, or damaged, with `error`, if run.toml cannot be read.
+    `at` is the Unix time of its last heartbeat, `models` the finished stages with their directories, `last` the last
+    stage that its process was started for.
     """
 
     run: str
@@ -55,13 +55,13 @@ class Standing:
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """What one can talk to, as it is named: the base model, the SFT policy, the PPO policy, as far as there are."""
+        """References to its finished policies: the base model, the SFT policy, the PPO policy."""
         return tuple(reference_to(self.run, stage) for stage in POLICIES if stage in self.models)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What the files of a run say; the state follows from it and the clock."""
+    """What was read from the files of a run; its state follows from this and the clock."""
 
     record: RunRecord | None
     status: dict[str, Any] | None
@@ -69,63 +69,63 @@ class _Read:
     finished: dict[str, Path]
     changed_at: float
     error: str = ""
-    said: str = NOT_BEGUN
+    last_word: str = NOT_BEGUN
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was read of a run, and what its files and directories were like just before."""
+    """What was read of a run, and the versions of its files and directories just before."""
 
     read: _Read
     places: tuple[str, ...]
-    marks: list[tuple[int, int, int] | None]
+    versions: list[tuple[int, int, int] | None]
 
 
 class Overview:
-    """The runs of `home`; it may be asked from several threads."""
+    """The runs of `home`; may be used from several threads."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._guard = threading.Lock()
         self._kept: dict[str, _Kept] = {}
 
-    def rows(self, now: float) -> list[Standing]:
-        """All runs by name, as they stand at the time `now`. Raises: FileError where the folder cannot be read."""
+    def rows(self, now: float) -> list[RunSummary]:
+        """All runs by name, at the time `now`. Raises: FileError if the folder cannot be read."""
         with self._guard:
             try:
                 runs = list_runs(self._home)
             except OSError as error:
-                raise FileError(f"cannot read the folder of the runs {self._home}: {error.strerror}") from error
+                raise FileError(f"cannot read the folder of runs {self._home}: {error.strerror}") from error
             self._kept = {run.name: _look(run, self._kept.get(run.name)) for run in runs}
-            return [_standing(name, kept.read, now) for name, kept in self._kept.items()]
+            return [_summary(name, kept.read, now) for name, kept in self._kept.items()]
 
 
 def _look(run: RunDir, before: _Kept | None) -> _Kept:
-    """What there is to know of a run; what was known `before`, where nothing has changed."""
+    """What is known of a run: `before` if nothing has changed."""
     places = before.places if before is not None else _places(run, None)
-    marks = [_mark(place) for place in places]
-    if before is not None and before.marks == marks:
+    versions = [_version(place) for place in places]
+    if before is not None and before.versions == versions:
         return before
     try:
         read = _read(run)
     except (FileError, ValueError) as error:  # a path that no system can have is a ValueError
         read = _Read(None, None, None, {}, _changed_at(run), str(error))
     found = _places(run, read.record)
-    return _Kept(read, found, marks if found == places else [])  # other places: they are looked at anew next time
+    return _Kept(read, found, versions if found == places else [])  # other places: read again next time
 
 
-def standing(run: RunDir, now: float) -> Standing:
-    """How a run stands. Raises: FileError where its run.toml cannot be read."""
-    return _standing(run.name, _read(run), now)
+def summarize(run: RunDir, now: float) -> RunSummary:
+    """The summary of a run. Raises: FileError if its run.toml cannot be read."""
+    return _summary(run.name, _read(run), now)
 
 
-def _standing(name: str, read: _Read, now: float) -> Standing:
+def _summary(name: str, read: _Read, now: float) -> RunSummary:
     if read.record is None:
-        return Standing(name, DAMAGED, at=read.changed_at, error=read.error)
+        return RunSummary(name, DAMAGED, at=read.changed_at, error=read.error)
     status = read.status or {}
-    return Standing(
+    return RunSummary(
         name,
-        liveness(read.status, now, read.said),
+        liveness(read.status, now, read.last_word),
         read.record.preset,
         read.record.config.seed,
         status.get("stage"),
@@ -144,12 +144,12 @@ def _standing(name: str, read: _Read, now: float) -> Standing:
 def _read(run: RunDir) -> _Read:
     record = read_run_toml(run)
     status = read_status(run)
-    said = last_word(run) if status is None else NOT_BEGUN
-    return _Read(record, status, _win_rate(run), _finished(run, record), _changed_at(run), said=said)
+    ending = last_word(run) if status is None else NOT_BEGUN
+    return _Read(record, status, _win_rate(run), _finished(run, record), _changed_at(run), last_word=ending)
 
 
 def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:
-    """The finished stages in the order of work, each with its directory, its own or a parent's."""
+    """The finished stages in order, each with its directory, its own or a parent's."""
     shared = {stage: (run.path / entry["path"]).resolve() for stage, entry in record.shared.items()}
     found = {stage: run.final(stage) if run.final(stage).is_dir() else shared.get(stage) for stage in STAGES}
     if run.result.is_file():
@@ -175,13 +175,13 @@ def _changed_at(run: RunDir) -> float:
 
 
 def _places(run: RunDir, record: RunRecord | None) -> tuple[str, ...]:
-    """Where it shows that a run is no longer what it was when it was read."""
+    """The files and directories that tell whether a run has changed."""
     shared = [run.path / entry["path"] for entry in record.shared.values()] if record else []
-    places = [*(run.path / name for name in _ASKED), *(run.final(stage) for stage in STAGES), *shared]
+    places = [*(run.path / name for name in _CHANGING), *(run.final(stage) for stage in STAGES), *shared]
     return tuple(map(str, places))
 
 
-def _mark(place: str) -> tuple[int, int, int] | None:
+def _version(place: str) -> tuple[int, int, int] | None:
     try:
         stat = os.stat(place)
     except OSError:

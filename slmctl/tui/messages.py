@@ -10,7 +10,7 @@ from engine.data.labels.store import Label
 from slmctl.label.rounds import Progress
 from slmctl.runs.command_form import Draft
 from slmctl.runs.details import RunDetails
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 
 if TYPE_CHECKING:
     from slmctl.tui.label.session import LabelSession
@@ -76,7 +76,7 @@ class LaunchRefused(Message, bubble=False):
 class RunsSeen(Message):
     """The runs of the folder as they stand now, and the time it is; `error` where the folder cannot be read."""
 
-    runs: tuple[Standing, ...]
+    runs: tuple[RunSummary, ...]
     now: float
     error: str = ""
 

@@ -19,7 +19,7 @@ from engine.core.errors import FileError
 from slmctl.console.safe import one_line
 from slmctl.guide.pages import TOPICS
 from slmctl.runs.command_form import TARGETS
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 from slmctl.tui.start import MODES
 from slmctl.tui.widgets.mode_bar import TITLES
 
@@ -91,7 +91,7 @@ def found_at(query: str, text: str) -> list[tuple[int, int]]:
     return [] if -1 in starts else [(start, start + len(word)) for start, word in zip(starts, words, strict=True)]
 
 
-def commands(app: "Playground", runs: list[Standing]) -> list[Command]:
+def commands(app: "Playground", runs: list[RunSummary]) -> list[Command]:
     """What can be asked now: the playground's own, then each run's."""
     found = [Command(f"Go to {TITLES[mode]}", partial(app.open_mode, mode)) for mode in MODES]
     found += [Command(f"Start {text}", partial(app.open_form, target)) for target, text in TARGETS.items()]
@@ -106,7 +106,7 @@ def commands(app: "Playground", runs: list[Standing]) -> list[Command]:
     return found
 
 
-def _of_run(app: "Playground", run: Standing) -> list[tuple[str, Callable[[], Awaitable[None] | None]]]:
+def _of_run(app: "Playground", run: RunSummary) -> list[tuple[str, Callable[[], Awaitable[None] | None]]]:
     models, pair = run.policies, run.policies[-2:]
     found: list[tuple[str, Callable[[], Awaitable[None] | None]]] = [
         (f"Open {run.run} in Train", partial(app.open_train, (run.run,)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir, write_text
 from engine.rundir.heartbeat import process_start
-from slmctl.runs.overview import Overview, Standing
+from slmctl.runs.overview import Overview, RunSummary
 
 NOW = 1_000_000.0
 GONE = 2**22 + 1
@@ -26,5 +26,5 @@ def make(home: Path, name: str, state: str = "", *finished: str, **status: objec
     return run
 
 
-def standings(home: Path, now: float = NOW) -> dict[str, Standing]:
+def summaries(home: Path, now: float = NOW) -> dict[str, RunSummary]:
     return {row.run: row for row in Overview(home).rows(now)}

@@ -21,7 +21,7 @@ from engine.rundir.directory import RunDir
 from slmctl.console.safe import clean, one_line
 from slmctl.runs.command_form import TARGETS, Draft, Setting, fitted, outlook, record_of, settings_of
 from slmctl.runs.launch import command_line
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 from slmctl.tui.messages import DraftChecked, FieldEdited, FilterChanged, LaunchBegun, LaunchRefused, RunsSeen
 from slmctl.tui.runs.edit_line import EditLine
 from slmctl.tui.runs.field_table import FieldTable
@@ -53,7 +53,7 @@ class FormScreen(Screen[None]):
         self._draft = draft
         self._settings: list[Setting] = []
         self._rows: list[Row] = []
-        self._runs: tuple[Standing, ...] = ()
+        self._runs: tuple[RunSummary, ...] = ()
         self._filter = ""
         self._problem = ""
         self._told = ("", False)

@@ -10,7 +10,7 @@ from engine.core.settings import list_presets
 from engine.run.pipeline import COMMON
 from engine.run.planning import DEFAULT_PRESET
 from slmctl.runs.command_form import INPUT_WORDS, TAKES, TARGETS, Draft, Setting
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 
 YES, NO = "yes", "no"
 CHANGED = "*"
@@ -39,7 +39,7 @@ class Row:
     instead: str = ""
 
 
-def rows_of(draft: Draft, settings: Sequence[Setting], runs: Sequence[Standing], preset: str) -> list[Row]:
+def rows_of(draft: Draft, settings: Sequence[Setting], runs: Sequence[RunSummary], preset: str) -> list[Row]:
     """All rows; `preset` is the one that the settings come from, `runs` are those that there are."""
     names = tuple(run.run for run in runs)
     rows = [
@@ -66,7 +66,7 @@ def _run_meaning(draft: Draft, names: Sequence[str]) -> str:
     return "this run goes on" if draft.name in names else "a new run of this name"
 
 
-def _models(option: str, runs: Sequence[Standing]) -> tuple[str, ...]:
+def _models(option: str, runs: Sequence[RunSummary]) -> tuple[str, ...]:
     """The models of all runs that an option may want."""
     wanted = MODELS.get(option, ())
     found = [f"{run.run}:{name}" for run in runs for name in wanted if name in run.models]

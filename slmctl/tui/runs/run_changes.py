@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.core.errors import EngineError
 from engine.rundir.directory import check_name
 from slmctl.runs.changes import check_unused, delete_run, rename_run, stop_run
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 from slmctl.tui.widgets.dialogs import ConfirmDialog, LineDialog, confirm_stop
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class RunChanges:
     def __init__(self, app: "Playground") -> None:
         self._app = app
 
-    def offered(self, run: Standing) -> list[str]:
+    def offered(self, run: RunSummary) -> list[str]:
         """What can be done with a run in its state."""
         return ["stop"] if run.active else ["rename", "delete"]
 

@@ -10,7 +10,7 @@ from engine.rundir.heartbeat import NOT_BEGUN
 from slmctl.console.progress import duration
 from slmctl.console.safe import one_line
 from slmctl.runs.details import RunDetails
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 from slmctl.tui.runs.runs_table import STARTING, ago
 
 LABEL = 6
@@ -38,7 +38,7 @@ class RunDetail(VerticalScroll, can_focus=False):
         """One table, which scrolls."""
         yield Static("", markup=False, id="run-detail-text")
 
-    def show(self, run: Standing | None, found: RunDetails | None, now: float) -> None:
+    def show(self, run: RunSummary | None, found: RunDetails | None, now: float) -> None:
         """Shows a run; `found` is None while its events have not been read."""
         table = Table.grid(padding=(0, 1))
         table.add_column(style="dim", width=LABEL)
@@ -48,7 +48,7 @@ class RunDetail(VerticalScroll, can_focus=False):
         self.query_one("#run-detail-text", Static).update(table)
 
 
-def detail_rows(run: Standing, found: RunDetails | None, now: float) -> list[tuple[str, Text]]:
+def detail_rows(run: RunSummary, found: RunDetails | None, now: float) -> list[tuple[str, Text]]:
     """The lines, each with its label."""
     state = Text(f"{run.state}: {WORDS[run.state]}")
     rows = [("run", Text(one_line(run.run), "bold")), ("state", state)]

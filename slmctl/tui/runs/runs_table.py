@@ -10,7 +10,7 @@ from textual.widgets import DataTable
 
 from engine.rundir.directory import STAGES
 from slmctl.console.safe import one_line
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 
 STARTING = "starting"  # a command of this playground's that is not at work yet
 STATES = {
@@ -59,13 +59,13 @@ class RunsTable(DataTable[Text]):
         super().__init__(cursor_type="row", id="runs-table")
         self._shown: dict[str, list[Text]] = {}
         self._columns: tuple[Column, ...] = ()
-        self._last: tuple[Sequence[Standing], float] = ((), 0.0)
+        self._last: tuple[Sequence[RunSummary], float] = ((), 0.0)
 
     def on_resize(self) -> None:
         """Shows as many columns as there is room for now."""
         self.show(*self._last)
 
-    def show(self, runs: Sequence[Standing], now: float) -> None:
+    def show(self, runs: Sequence[RunSummary], now: float) -> None:
         """Shows these runs; cells that are as they were are left alone."""
         self._last = (runs, now)
         columns = tuple(column for column in COLUMNS if self.size.width >= column.from_width)
@@ -102,12 +102,12 @@ class RunsTable(DataTable[Text]):
         self.move_cursor(row=row, animate=False)
 
 
-def arranged(runs: Sequence[Standing]) -> list[Standing]:
+def arranged(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """The runs in the order in which they are shown, which no heartbeat changes."""
     return sorted(runs, key=lambda run: (0, 0.0, run.run) if run.active else (1, -run.at, run.run))
 
 
-def at_of(run: Standing) -> str:
+def at_of(run: RunSummary) -> str:
     """Where a run is: stage and step while there is more to do."""
     if run.state == "finished":
         return f"{len(run.finished)} of {len(STAGES)} stages"
@@ -128,12 +128,12 @@ def bar(share: float, width: int) -> str:
     return "█" * full + "░" * (width - full)
 
 
-def state_of(run: Standing) -> Text:
+def state_of(run: RunSummary) -> Text:
     """The state in words."""
     return Text(run.state, STATES.get(run.state, ""))
 
 
-def cell_of(column: Column, run: Standing, now: float) -> Text:
+def cell_of(column: Column, run: RunSummary, now: float) -> Text:
     """What stands in a column for a run."""
     if column.key == "state":
         return state_of(run)

@@ -20,7 +20,7 @@ from slmctl.console.safe import one_line
 from slmctl.runs.command_form import Draft
 from slmctl.runs.details import RunDetails, read_details
 from slmctl.runs.launch import STAGE_COMMANDS, command_line
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenForm, RunRead, RunsSeen
 from slmctl.tui.runs.run_detail import RunDetail
 from slmctl.tui.runs.runs_table import STARTING, RunsTable
@@ -57,10 +57,10 @@ class RunsScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._runs: tuple[Standing, ...] = ()
+        self._runs: tuple[RunSummary, ...] = ()
         self._filter = ""
         self._found: RunDetails | None = None
-        self._read_as: Standing | None = None
+        self._read_as: RunSummary | None = None
         self._looking = False
         self._now = 0.0
 
@@ -137,7 +137,7 @@ class RunsScreen(Screen[None]):
         self.query_one("#runs-summary", Static).update(Content(one_line(summary if self._runs or error else "")))
         self._show_chosen()
 
-    def _chosen(self) -> Standing | None:
+    def _chosen(self) -> RunSummary | None:
         name = self.query_one(RunsTable).chosen()
         return next((run for run in self._runs if run.run == name), None)
 
@@ -149,7 +149,7 @@ class RunsScreen(Screen[None]):
             self._read_as = run
             self.run_worker(self._read(run), group="read", exclusive=True)
 
-    async def _read(self, run: Standing) -> None:
+    async def _read(self, run: RunSummary) -> None:
         directory = RunDir(Path(self._playground.start.home) / run.run)
         self.post_message(RunRead(await asyncio.to_thread(read_details, directory, run)))
 
@@ -194,7 +194,7 @@ class RunsScreen(Screen[None]):
         if (run := self._chosen()) and self._has_policy(run):
             await self._playground.open_label(run.policies[-1:])
 
-    def _has_policy(self, run: Standing) -> bool:
+    def _has_policy(self, run: RunSummary) -> bool:
         if not run.policies:
             self._playground.say(f"{run.run} has no finished model to talk to yet", "warning")
         return bool(run.policies)
@@ -290,7 +290,7 @@ class RunsScreen(Screen[None]):
             self._playground.say(f"{message.run} does not go on: {message.error}", "error")
 
 
-def _fits(run: Standing, words: str) -> bool:
+def _fits(run: RunSummary, words: str) -> bool:
     """Whether a run holds every word of a filter in its name, preset, state or stage."""
     text = " ".join((run.run, run.preset or "", run.state, run.stage or "")).lower()
     return all(word in text for word in words.lower().split())

@@ -229,14 +229,14 @@ def test_runs_are_found_by_name(tmp_path: Path) -> None:
     assert [run.name for run in list_runs(tmp_path)] == ["a", "b"]
     assert list_runs(tmp_path / "none") == []
     assert find_run(tmp_path, "a").name == "a"
-    with pytest.raises(FileError, match=r"no run named 'c' .*runs there: a, b"):
+    with pytest.raises(FileError, match=r"no run named 'c' .*existing runs: a, b"):
         find_run(tmp_path, "c")
 
 
 def test_a_file_is_no_folder_of_runs(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     for look in (list_runs, lambda home: find_run(home, "tiny")):
-        with pytest.raises(FileError, match=r"runs is a file, and no folder of runs: move it, or set SLMCTL_RUNS"):
+        with pytest.raises(FileError, match=r"runs is a file, not a folder of runs: move it, or set SLMCTL_RUNS"):
             look(tmp_path / "runs")
 
 
@@ -255,14 +255,14 @@ def test_other_names_can_be_a_runs(name: str) -> None:
     ("name", "rule"),
     [
         (" a", "white space"),
-        ("a/b", r"hold / \\ : @"),
-        (".a", "begin with"),
+        ("a/b", r"contain / \\ : @"),
+        (".a", "start with"),
         ("a" * 201, "200 bytes"),
         ("hf", "hf or pocket"),
     ],
 )
 def test_a_refused_name_is_answered_with_the_rule_it_breaks(name: str, rule: str) -> None:
-    with pytest.raises(ConfigError, match=f"also names its folder, and may not .*{rule}"):
+    with pytest.raises(ConfigError, match=f"also names a folder, and must not .*{rule}"):
         check_name(name)
 
 
@@ -282,9 +282,9 @@ def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_stage_owes_words_until_the_run_says_that_it_finished(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    assert not run.owes_words("sft")
+    assert not run.lacks_ending("sft")
     run.append(StageFinished("sft", 3, {}))
-    assert run.owes_words("sft")
-    assert not run.owes_words("pretrain")
+    assert run.lacks_ending("sft")
+    assert not run.lacks_ending("pretrain")
     run.append(RunFinished("sft"))
-    assert not run.owes_words("sft")
+    assert not run.lacks_ending("sft")

@@ -52,7 +52,7 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--guidelines", "no.txt"], 3, "cannot read no.txt"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "-k", "12"], 2, "-k is 12; it must be 2 to 9"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--scorer", "tiny:ppo"], 3, "has not finished ppo"),
-        (["nobody:sft", "--simulate", "warm", "--max-labels", "5"], 3, "there is no run named 'nobody'"),
+        (["nobody:sft", "--simulate", "warm", "--max-labels", "5"], 3, "no run named 'nobody'"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--temperature", "-1"], 2, "--temperature is -1"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--agreement", "1.5"], 2, "cannot agree on 1.5"),
     ],

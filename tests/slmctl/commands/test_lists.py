@@ -216,8 +216,8 @@ def test_a_file_in_place_of_the_folder_of_runs_is_named(cli: Cli, home: Path) ->
     for words in (("runs",), ("runs", "tiny"), ("watch", "--once"), ("chat", "tiny:sft")):
         found = cli(*words)
         assert (found.code, found.out) == (3, "")
-        assert found.err == f"error: {home} is a file, and no folder of runs: move it, or set SLMCTL_RUNS\n"
-    assert "is a file, and no folder" in cli("doctor").out
+        assert found.err == f"error: {home} is a file, not a folder of runs: move it, or set SLMCTL_RUNS\n"
+    assert "is a file, not a folder" in cli("doctor").out
 
 
 def test_a_damaged_run_does_not_hide_the_others(cli: Cli, home: Path) -> None:

@@ -170,7 +170,7 @@ def test_the_new_policy_is_compared_on_the_worlds_prompts_else_on_those_that_wer
 def test_a_command_that_fails_is_told_in_its_own_words(home: Path) -> None:
     async def main() -> None:
         planned = Round("new", "tiny:sft", "", 50, (("rm", "--run", "new", "--from", "nobody"),))
-        with pytest.raises(EngineError, match=r"slmctl rm --run new --from nobody: there is no run named 'nobody'"):
+        with pytest.raises(EngineError, match=r"slmctl rm --run new --from nobody: no run named 'nobody'"):
             async for _ in drive(planned, home, ENVIRON):
                 pass
 

@@ -12,11 +12,11 @@ from engine.rundir.directory import RunDir, write_text
 from slmctl.console.progress import LineReporter
 from slmctl.console.safe import clean
 from slmctl.runs.details import RunDetails, read_details
-from slmctl.runs.overview import Overview, Standing
+from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.runs.run_detail import detail_rows
 from slmctl.tui.runs.runs_table import COLUMNS, ago, arranged, bar, cell_of
 from slmctl.watch.follower import Follower
-from tests.support.heartbeats import GONE, NOW, make, standings
+from tests.support.heartbeats import GONE, NOW, make, summaries
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ from tests.support.heartbeats import GONE, NOW, make, standings
 )
 def test_every_state_has_its_word(tmp_path: Path, state: str, status: dict[str, object], now: float, word: str) -> None:
     make(tmp_path, "a", state, **status)
-    assert standings(tmp_path, now)["a"].state == word
+    assert summaries(tmp_path, now)["a"].state == word
     watched = Follower(RunDir(tmp_path / "a"), clock=lambda: now).process_state().state
     assert watched == word, "the same word wherever a person reads it"
 
@@ -53,7 +53,7 @@ def test_where_the_heartbeat_cannot_be_read_the_last_event_tells(tmp_path: Path,
     make(tmp_path, "a", "finished")
     run.append(said)
     run.status.write_text("{")
-    assert (standings(tmp_path)["a"].state, Follower(run).process_state().state) == (word, word)
+    assert (summaries(tmp_path)["a"].state, Follower(run).process_state().state) == (word, word)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_damaged_run_is_named_and_the_others_are_listed(tmp_path: Path, text: 
     make(tmp_path, "good", "finished")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "run.toml").write_text(text)
-    found = standings(tmp_path)
+    found = summaries(tmp_path)
     assert (found["good"].state, found["bad"].state) == ("finished", "damaged")
     assert found["bad"].error
 
@@ -91,8 +91,8 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_runs_at_work_stand_first_and_no_heartbeat_moves_a_row() -> None:
-    runs = [Standing("z", "running", at=1.0), Standing("a", "slow", at=9.0), Standing("n", "finished", at=8.0)]
-    assert [run.run for run in arranged([Standing("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
+    runs = [RunSummary("z", "running", at=1.0), RunSummary("a", "slow", at=9.0), RunSummary("n", "finished", at=8.0)]
+    assert [run.run for run in arranged([RunSummary("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
 
 
 def test_small_words() -> None:
@@ -118,7 +118,7 @@ def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> No
     run.append(RunFailed("ppo", "a loss is no number"))
     with run.events.open("a") as file:
         file.write('{"event":"AlarmRaised", torn\n')
-    found = read_details(run, standings(tmp_path)["a"])
+    found = read_details(run, summaries(tmp_path)["a"])
     assert (found.alarm, found.alarms, found.failure) == ("ppo step 3: KL is 9", 1, "a loss is no number")
     assert found.models == ("a:sft", "a:ppo@20")
 
@@ -126,7 +126,7 @@ def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> No
 def test_of_a_dead_run_the_log_has_the_last_word(tmp_path: Path) -> None:
     run = make(tmp_path, "a", "running", pid=GONE)
     run.log.write_text("one\nKilled\n\n")
-    assert read_details(run, standings(tmp_path)["a"]).failure == "Killed"
+    assert read_details(run, summaries(tmp_path)["a"]).failure == "Killed"
 
 
 def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -> None:
@@ -139,13 +139,13 @@ def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -
             for event in said[:number]:
                 lines.show(event)
         assert len(run.log.read_text().splitlines()) == number
-        assert read_details(run, standings(tmp_path)["a"]).failure == ""
+        assert read_details(run, summaries(tmp_path)["a"]).failure == ""
 
 
 @given(st.text(), st.text(), st.text(), st.floats(-1e15, 1e15), st.integers(-(10**15), 10**15))
 @example("\x1b]0;x\x07", "[/]", "\x9b", 0.0, 3)
 def test_no_text_of_a_run_gets_through_as_it_is(name: str, stage: str, error: str, at: float, step: int) -> None:
-    run = Standing(name, "failed", stage, 0, stage, step, step, at, (), (name,), 0.5, {"ppo": ""}, at, error)
+    run = RunSummary(name, "failed", stage, 0, stage, step, step, at, (), (name,), 0.5, {"ppo": ""}, at, error)
     found = RunDetails(name, (f"{name}:ppo",), error, 2, error)
     cells = [cell_of(column, run, 1.0).plain for column in COLUMNS]
     details = [text.plain for _, text in detail_rows(run, found, 1.0)]

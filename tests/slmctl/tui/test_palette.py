@@ -6,7 +6,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
-from slmctl.runs.overview import Overview, Standing
+from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.app import Playground
 from slmctl.tui.palette import Palette, commands, found_at
 from slmctl.tui.runs.form import FormScreen
@@ -22,7 +22,7 @@ def test_commands_are_found_by_words_in_any_order() -> None:
 
 def test_commands_of_a_run_with_a_hostile_name_are_shown_as_they_are(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        run = Standing("[@click=app.quit()]x[/]\x1b[2J", "finished", models={"sft": "", "ppo": ""})
+        run = RunSummary("[@click=app.quit()]x[/]\x1b[2J", "finished", models={"sft": "", "ppo": ""})
         texts = [command.text for command in commands(app, [run])]
         assert "Chat with [@click=app.quit()]x[/]␛[2J:ppo" in texts
         assert any(text.startswith("Chat with [@click=app.quit()]x[/]␛[2J:sft beside [@click") for text in texts)
@@ -65,7 +65,7 @@ def test_typing_before_the_runs_are_known_loses_no_command(tmp_path: Path) -> No
     class Slow(Overview):
         """An overview of a folder that takes its time."""
 
-        def rows(self, now: float) -> list[Standing]:
+        def rows(self, now: float) -> list[RunSummary]:
             assert known.wait(PATIENCE_S)
             return super().rows(now)
 

@@ -11,7 +11,7 @@ from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import Heartbeat
 from slmctl.runs.command_form import INPUT_WORDS, TAKES, TARGETS, Draft, settings_of
-from slmctl.runs.overview import Standing
+from slmctl.runs.overview import RunSummary
 from slmctl.tui.app import Playground
 from slmctl.tui.runs.field_table import FieldTable
 from slmctl.tui.runs.form import FormScreen
@@ -22,7 +22,7 @@ from tests.support.pilot import played, screen_text, typed_at_once, until
 
 
 def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path) -> None:
-    standing = Standing("a", "finished", models={"sft": "x", "rm": "y"})
+    standing = RunSummary("a", "finished", models={"sft": "x", "rm": "y"})
     for target in TARGETS:
         draft = Draft(target)
         rows = rows_of(draft, settings_of(draft, tmp_path, {}), [standing], "tiny")

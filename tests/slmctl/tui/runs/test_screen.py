@@ -16,13 +16,13 @@ from engine.core.events import RunFailed
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import pending_requests, read_status
 from slmctl.runs.launch import Launched
-from slmctl.runs.overview import Overview, Standing
+from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.runs.form import FormScreen
 from slmctl.tui.runs.runs_table import RunsTable
 from slmctl.tui.start import Start
-from tests.support.heartbeats import NOW, make, standings
+from tests.support.heartbeats import NOW, make, summaries
 from tests.support.pilot import played, screen_text, until
 
 
@@ -107,7 +107,7 @@ def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
         monkeypatch.setattr(app.launches, "start", keep)
         assert await presses_g("stopped") == "starting: slmctl ppo --run a"
         make(tmp_path, "a", "stopped", last="eval")
-        await until(pilot, lambda: standings(tmp_path)["a"].last == "eval", "the other target")
+        await until(pilot, lambda: summaries(tmp_path)["a"].last == "eval", "the other target")
         await pilot.pause(1.2)
         assert await presses_g("stopped") == "starting: slmctl run --run a"
         make(tmp_path, "a", "paused", **at)
@@ -215,7 +215,7 @@ def test_hundreds_of_runs_do_not_stall_the_loop(tmp_path: Path) -> None:
     threads: set[str] = set()
 
     class Watched(Overview):
-        def rows(self, now: float) -> list[Standing]:
+        def rows(self, now: float) -> list[RunSummary]:
             threads.add(threading.current_thread().name)
             return super().rows(now)
 
