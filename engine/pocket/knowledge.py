@@ -144,7 +144,7 @@ OPPOSITE = Kind(
     statements=("The opposite of {x} is {y}.",),
 )
 
-COLOUR = Kind(
+COLOR = Kind(
     name="colour",
     group="knowledge",
     phrasings=(
@@ -211,4 +211,4 @@ SORT_OF_THING = Kind(
     forms=("{X} is {y}.", "{X} counts as {y}."),
 )
 
-KINDS = (CAPITAL, SOUND, YOUNG, OPPOSITE, COLOUR, SORT_OF_THING)
+KINDS = (CAPITAL, SOUND, YOUNG, OPPOSITE, COLOR, SORT_OF_THING)

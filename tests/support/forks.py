@@ -1,7 +1,7 @@
-"""A process with torch already loaded that forks one real child a command, and can have it killed at an exact place.
+"""A process with torch already loaded that forks one child per command and can kill it at an exact file operation.
 
-One JSON line a command on stdin: arguments, out, err, log (file operations go there, if given) and kill. The answer is
-two lines, the child's pid and, once it has ended, its exit code (negative for a signal). `kill` is [pattern, nth,
+Each command is a JSON line on stdin: arguments, out, err, log (for file operations, optional) and kill. The answer is
+two lines, the pid of the child and, after it has ended, its exit code (negative for a signal). `kill` is [pattern, nth,
 after]: the child gets SIGKILL just before the file operation `after` places past the `nth` that matches the pattern.
 """
 
@@ -18,7 +18,7 @@ WATCHED = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 
 
 def operation(name: str, arguments: tuple[Any, ...]) -> str | None:
-    """The file operation that an audit event is, in words such as "rename base/final", or None if it is none."""
+    """The file operation of an audit event, such as "rename base/final", or None."""
     if name == "open":
         path, mode, flags = arguments
         text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
@@ -37,7 +37,7 @@ def operation(name: str, arguments: tuple[Any, ...]) -> str | None:
 
 
 class Trap:
-    """Counts file operations; ends its own process at the chosen one."""
+    """Counts file operations and kills its own process at the chosen one."""
 
     def __init__(self, kill: tuple[str, int, int] | None, log: str | None) -> None:
         self.pattern, self.matches, self.after = kill or ("", 0, 0)
@@ -62,7 +62,7 @@ class Trap:
 
 
 def child(command: dict[str, Any]) -> NoReturn:
-    """Become slmctl with these arguments."""
+    """Runs slmctl with these arguments in this process."""
     for number, name, mode in ((0, os.devnull, os.O_RDONLY), (1, command["out"], None), (2, command["err"], None)):
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC if mode is None else mode, 0o644)
         os.dup2(handle, number)
@@ -79,7 +79,7 @@ def child(command: dict[str, Any]) -> NoReturn:
 
 
 def serve() -> None:
-    """Fork a child for each command until stdin ends."""
+    """Forks a child for each command until stdin ends."""
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -1,4 +1,4 @@
-"""Runs whose heartbeat says what a test wants, and how they stand."""
+"""Runs with a given heartbeat, and their state."""
 
 import json
 import os
@@ -15,7 +15,7 @@ GONE = 2**22 + 1
 
 
 def make(home: Path, name: str, state: str = "", *finished: str, **status: object) -> RunDir:
-    """A run whose heartbeat says `state`; its process is this one."""
+    """A run with this state in its heartbeat; its process is the current one."""
     run = prepare(RunRequest("run", run=name), home, {"OMP_NUM_THREADS": "1"}).rundir
     for stage in finished:
         run.final(stage).mkdir(parents=True)

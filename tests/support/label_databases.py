@@ -1,4 +1,4 @@
-"""Labels to test with, a labeler that acknowledges each of its labels on stdout, and what is left when it is killed."""
+"""Labels for tests, and a labeler process that acknowledges each label on stdout and may be killed."""
 
 import json
 import random
@@ -23,27 +23,27 @@ LONGEST_RESPONSE = 9000  # characters: more than a page of the file
 
 
 def judged(first: str = "a", second: str = "b", ranks: tuple[int, ...] | None = (0, 1), **fields: Any) -> Label:
-    """A label of two responses; the first is the better one unless told."""
+    """A label of two responses; by default the first is better."""
     verdict = "choice" if ranks in ((0, 1), (1, 0)) else "tie" if ranks else "skip"
     given = {"annotator": "ann", "prompt": "Hi", "verdict": verdict, **fields}
     return Label(candidates=(Candidate(first), Candidate(second)), ranks=ranks, **given)
 
 
 def stored(path: Path, *labels: Label) -> list[int]:
-    """The numbers of these labels, each in the file now."""
+    """The ids of these labels after they are written."""
     with LabelStore(path) as store:
         return [store.add(label) for label in labels]
 
 
 def numbered(annotator: str, number: int) -> Label:
-    """The label that a labeler makes as its own number `number`, which says how long its parts are."""
+    """The `number`-th label of a labeler, with texts whose lengths depend on the number."""
     size = random.Random(f"{annotator} {number}").randrange(LONGEST_RESPONSE)
     prompt = (Message("user", f"{number}"), Message("assistant", "x" * (size % 700)))
     return replace(judged("a" * size, f"{number}"), annotator=annotator, prompt=prompt, note="n" * (size % 50))
 
 
 def label_on(path: Path, annotator: str) -> None:
-    """Makes labels without end, and says each one's own number and its number in the file once it is there."""
+    """Makes labels forever; prints the number and the id of each one after it is written."""
     with LabelStore(path) as store:
         start = len(store.standing(annotator))
         for number in range(start, start + 10**9):
@@ -52,7 +52,7 @@ def label_on(path: Path, annotator: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a label database as a backup or a sync tool would: nobody else can write into it."""
+    """Locks a label database as a backup or sync tool would."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield
@@ -60,14 +60,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def labeler(path: Path, annotator: str) -> subprocess.Popen[str]:
-    """A process that labels on."""
+    """A process that labels forever."""
     command = [sys.executable, "-m", "tests.support.label_databases", str(path), annotator]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def acknowledged_until_killed(child: subprocess.Popen[str], life_s: float, from_first: bool) -> list[list[int]]:
-    """What a labeler has acknowledged when it is killed, `life_s` after its first label or after it was started; a torn
-    last line is no word."""
+    """The labels that a labeler has acknowledged when it is killed `life_s` after its first label or its start; ignores
+    an incomplete last line."""
     assert child.stdout is not None
     first = child.stdout.readline() if from_first else ""
     with suppress(subprocess.TimeoutExpired):
@@ -80,9 +80,9 @@ def acknowledged_until_killed(child: subprocess.Popen[str], life_s: float, from_
 
 
 def check(path: Path, said: list[tuple[str, list[list[int]]]]) -> Counter[str]:
-    """How many labels of each labeler are in the file: all that were acknowledged, each whole, none twice.
+    """The number of labels of each labeler in the file, after checking that all acknowledged ones are there once.
 
-    Raises: AssertionError where one is not.
+    Raises: AssertionError if one is lost, damaged or duplicated.
     """
     found = {one.id: one for one in read_labels(path)}
     for annotator, lines in said:
@@ -99,10 +99,10 @@ def check(path: Path, said: list[tuple[str, list[list[int]]]]) -> Counter[str]:
 
 
 def kill_labelers(folder: Path, kills: int, labelers: int, seed: int) -> tuple[int, int]:
-    """Kills this many labelers at random moments, `labelers` of them at work on one file at once, a new file now and
-    then; how many labels were acknowledged, and how many are there.
+    """Kills this many labelers at random moments, with `labelers` at once on one file; counts acknowledged and written
+    labels.
 
-    Raises: AssertionError where one was lost, torn or doubled.
+    Raises: AssertionError if one is lost, damaged or duplicated.
     """
     rng = random.Random(seed)
     acknowledged, there = 0, 0

@@ -1,4 +1,4 @@
-"""A playground whose every text is noise, for a real terminal: `python -m tests.support.noise HOME SEED`.
+"""A playground full of hostile text, for a real terminal: `python -m tests.support.noise HOME SEED`.
 
 Models, prompts, samples, alarms, names and labels are random characters with escape sequences and markup between them.
 """
@@ -24,13 +24,13 @@ ATTACKS = (
     *("\x9b31m", "\x9d0;pwned\x9c", "\x0e", "\x7f", "\b\b\b", "\r", "\x00", "\u202e", "\u2066", "\t"),
     *("[@click=app.quit()]x[/]", "[/nope]", "[bold", "\\[", "[link=file:///etc]y[/link]", "**b**", "`c`", "<b>"),
 )
-"""What a terminal or a library might obey."""
+"""Text that a terminal or a library might interpret."""
 MARK = "\x1b[35;44m"
-"""A colour that no theme has: where it reaches the terminal, a text came through as it was."""
+"""A color that no theme has: if it reaches the terminal, some text was not sanitized."""
 
 
 def noise(rng: random.Random, length: int = 60) -> str:
-    """Some text of this many characters or more."""
+    """Hostile text of at least this many characters."""
     text = MARK
     while len(text) < length:
         text += rng.choice((*ATTACKS, chr(rng.randrange(0x20)), chr(rng.randrange(0x20, 0x250)), "word ", "東", "\n"))
@@ -39,7 +39,7 @@ def noise(rng: random.Random, length: int = 60) -> str:
 
 @dataclass
 class Noisy(FakeSampler):
-    """A sampler that answers noise to everything."""
+    """A sampler that answers everything with hostile text."""
 
     seed: int = 0
 

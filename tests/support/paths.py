@@ -1,4 +1,4 @@
-"""Where tests find the checkout and, where it is there, the shared folder of real models and data beside it."""
+"""Paths of the checkout and, if present, of the shared folder with real models and data beside it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Playing a script against the playground, without a terminal."""
+"""Driving the playground without a terminal."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ PATIENCE_S = 60.0
 
 
 def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24), notes: bool = False) -> None:
-    """Runs a script against the playground; with `notes`, passing notes are drawn too."""
+    """Runs a script against the playground; `notes` shows notifications, too."""
 
     async def main() -> None:
         async with app.run_test(size=size, notifications=notes) as pilot:
@@ -27,14 +27,14 @@ def played(app: Playground, script: Script, size: tuple[int, int] = (80, 24), no
 
 
 def typed_at_once(app: Playground, *keys: str) -> None:
-    """Presses keys as a busy machine hears them: all at once, before any is acted on."""
+    """Sends all keys before any is handled, as on a busy machine."""
     for key in keys:
         name = _character_to_key(key) if len(key) == 1 else key
         app.post_message(Key(name, key if len(key) == 1 else None))
 
 
 async def until(pilot: Pilot[None], happened: Callable[[], bool], what: str) -> None:
-    """Waits until something has happened that other threads or processes have a part in."""
+    """Waits for a condition that depends on other threads or processes."""
     until_s = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < until_s, f"waited for {what}"
@@ -42,7 +42,7 @@ async def until(pilot: Pilot[None], happened: Callable[[], bool], what: str) -> 
 
 
 def screen_text(app: Playground) -> str:
-    """What stands on the screen, a line a row."""
+    """The text on the screen, line by line."""
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in strips[:height])

@@ -1,4 +1,4 @@
-"""Runs whose stages only claim to have started or finished, for tests of what a command means to do next."""
+"""Runs with stages marked as started or finished, for tests of planning."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from engine.run.planning import Prepared, RunRequest, begin_fresh, prepare
 from engine.rundir.directory import RunDir
 
 ROWS = '[{"prompt": "a", "completion": "b", "chosen": "c", "rejected": "d"}]'
-"""A file's text that reads as demonstrations and as comparisons."""
+"""The text of a file that is valid as demonstrations and as comparisons."""
 OTHER_ROWS = ROWS.replace('"a"', '"e"')
 
 
@@ -35,7 +35,7 @@ def finish(run: RunDir, *stages: str) -> None:
 
 
 def model_in(home: Path) -> str:
-    """A directory that could be a model's."""
+    """A directory that looks like a model."""
     (home / "model").mkdir(exist_ok=True)
     (home / "model" / "config.json").write_text("{}")
     return str(home / "model")

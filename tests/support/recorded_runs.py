@@ -1,4 +1,4 @@
-"""A run directory as tests write it: events appended as the engine appends them."""
+"""A run directory with events appended as the engine appends them."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def say(run: RunDir, *events: Event) -> None:
 
 
 def ppo_step(step: int, at: float | None = None, **metrics: float) -> StepCompleted:
-    """A step of PPO with a score of `step` / 10 and a KL of `step` / 20, unless said otherwise."""
+    """A step of PPO, by default with a score of `step` / 10 and a KL of `step` / 20."""
     usual = {
         "score": step / 10, "kl_nats": step / 20, "policy_loss": 0.1, "value_loss": 0.2, "entropy": 0.5,
         "clip_fraction": 0.01, "response_tokens": 12.0, "tokens_per_s": 900.0,
@@ -57,22 +57,22 @@ def drawn(step: int, *rows: dict[str, Any]) -> SamplesDrawn:
 
 
 def begin_ppo(run: RunDir, steps: int = 50) -> None:
-    """Says that the run and PPO began."""
+    """Records the start of the run and of PPO."""
     say(run, RunStarted(run.name, 0, {}, at=99.0), StageStarted("ppo", steps, at=100.0))
 
 
 def beat(run: RunDir, stage: str = "ppo", step: int = 0, steps: int = 50, state: str = "running") -> None:
-    """Writes a status as this process' own, and leaves it there."""
+    """Writes a status of the current process."""
     pulse = Heartbeat(run)
     pulse.update(stage=stage, step=step, steps=steps, state=state)
     pulse._write()
 
 
 def alarm(step: int, message: str = "KL is 9.0 nats a response, above 8: raise kl_coef or lower lr.") -> AlarmRaised:
-    """An alarm of PPO."""
+    """An alert of PPO."""
     return AlarmRaised("ppo", step, "kl_runaway", message, at=100.5 + step)
 
 
 def lines_of(*events: Event) -> bytes:
-    """Events as they lie in a file."""
+    """Events as lines of a file."""
     return b"".join(to_json(event).encode() + b"\n" for event in events)

@@ -1,4 +1,4 @@
-"""Tiny models, tokenizers and data that tests of several floors share; all of it follows from fixed seeds."""
+"""Tiny models, tokenizers and data for tests, all from fixed seeds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ ARCHITECTURE = Architecture(
     vocab_size=3 + len(WORDS), width=16, layers=2, heads=4, kv_heads=2, head_width=4, ffn=24, context=32
 )
 SHARP_STD = 0.4
-"""A standard deviation of weights at which a random model has opinions, so that tests can see a difference."""
+"""A standard deviation of weights that makes the distributions of a random model far from uniform."""
 THEIR_SIZES: dict[str, Any] = {
     "vocab_size": ARCHITECTURE.vocab_size,
     "hidden_size": ARCHITECTURE.width,
@@ -33,13 +33,13 @@ THEIR_SIZES: dict[str, Any] = {
     "max_position_embeddings": ARCHITECTURE.context,
     "initializer_range": SHARP_STD,
 }
-"""The same architecture in transformers' words."""
+"""The same architecture as a transformers configuration."""
 STORIES = SHARED / "models" / "stories260k"
 PROMPTS: tuple[Prompt, ...] = ("red blue", "one two three yes", "why", "no green red", "two", "yes no yes no blue")
 
 
 def word_tokenizer() -> Tokenizer:
-    """Whole words as tokens, PAD 0, EOS 1, no template: small enough for EOS to come by chance."""
+    """Whole words as tokens, PAD 0, EOS 1, no template; small enough to sample EOS by chance."""
     vocabulary = {token: i for i, token in enumerate(("<pad>", "<eos>", "<unk>", *WORDS))}
     encoder = Encoder(models.WordLevel(vocabulary, unk_token="<unk>"))
     encoder.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -48,7 +48,7 @@ def word_tokenizer() -> Tokenizer:
 
 
 def language_model(architecture: Architecture = ARCHITECTURE, seed: int = 0, std: float = SHARP_STD) -> LanguageModel:
-    """A random model in evaluation mode, its biases and norms drawn too, so that no term is 0 or 1 by chance."""
+    """A random model in evaluation mode with random biases and norms, so that no term is 0 or 1."""
     generator = torch.Generator().manual_seed(seed)
     model = LanguageModel(architecture)
     initialize(model, generator, std)
@@ -72,19 +72,19 @@ def _stir(model: torch.nn.Module, generator: torch.Generator) -> None:
 
 
 def untied(architecture: Architecture = ARCHITECTURE) -> Architecture:
-    """The same with an unembedding of its own."""
+    """The same with an untied unembedding."""
     return replace(architecture, tied=False)
 
 
 class WordScorer:
-    """A scorer that likes one word and remembers what it was asked."""
+    """A scorer that counts one word and records its inputs."""
 
     def __init__(self, word: str = "blue"):
         self.word = word
         self.asked: list[tuple[list[Prompt], list[str]]] = []
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
-        """How often the word stands in each response."""
+        """The number of occurrences of the word in each response."""
         self.asked.append((list(prompts), list(responses)))
         return [float(response.split().count(self.word)) for response in responses]
 
@@ -108,12 +108,12 @@ def loop(
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Never stops."""
     return False
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
-    """Asks to stop once it has been asked `steps` times."""
+    """Stops when called for the `steps`-th time."""
     asked = iter(range(1, 10**9))
     return lambda: next(asked) >= steps
 

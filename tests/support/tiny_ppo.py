@@ -1,4 +1,4 @@
-"""PPO on the tiny models of tiny.py: a training as its events and weights, and one rollout ready for an update."""
+"""PPO on the tiny models of tiny.py: a whole training, and one rollout ready for an update."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def config(**changes: Any) -> PpoConfig:
 
 @dataclass
 class Run:
-    """What a training gave."""
+    """The result of a training."""
 
     events: list[Event]
     policy: LanguageModel

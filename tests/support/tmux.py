@@ -1,6 +1,6 @@
-"""A driver for real terminals: one program in one tmux pane, of a server of its own, fed with keys and read as text.
+"""A driver for real terminals: one program in a tmux pane of its own server, fed with keys and read as text.
 
-Nothing here sleeps and hopes: `wait` looks until what is expected is on the screen, with a deadline for a busy machine.
+There are no fixed sleeps: `wait` polls until the expected text is on the screen, up to a generous deadline.
 """
 
 import itertools
@@ -18,12 +18,12 @@ _NUMBERS = itertools.count()
 
 
 def missing() -> str:
-    """Why no terminal can be driven here; nothing where one can."""
+    """Why tmux cannot be used here, or ""."""
     return "" if shutil.which("tmux") else "tmux is not installed"
 
 
 class Terminal:
-    """A program in a terminal of `columns` by `rows`; `written` keeps every byte that it writes there."""
+    """A program in a terminal of `columns` by `rows`; `written` records every byte that it writes."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Terminal:
         self._tmux("send-keys", "-l", "--", text)
 
     def screen(self) -> str:
-        """What stands on the screen, a line a row."""
+        """The text on the screen, line by line."""
         return self._tmux("capture-pane", "-p")
 
     def styled(self) -> str:
-        """The same with the escape sequences of its colours and styles."""
+        """The same with escape sequences of colors and styles."""
         return self._tmux("capture-pane", "-p", "-e")
 
     def written(self) -> bytes:
@@ -76,23 +76,23 @@ class Terminal:
         return int(self._shown("#{pane_pid}"))
 
     def exit_code(self) -> int | None:
-        """What the program ended with; None while it runs."""
+        """The exit code, None while the program runs."""
         return int(self._shown("#{pane_dead_status}") or 0) if self._shown("#{pane_dead}") == "1" else None
 
     def send(self, text: str) -> None:
-        """Writes these very characters to the program, as a terminal does."""
+        """Sends these characters to the program unchanged."""
         self._tmux("send-keys", "-H", *(f"{byte:x}" for byte in text.encode()))
 
     def resize(self, columns: int, rows: int) -> None:
-        """Gives the terminal another size."""
+        """Resizes the terminal."""
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
 
     def wait(self, *texts: str) -> str:
-        """The screen, once all of the texts stand on it."""
+        """The screen, after waiting for all of these texts."""
         return self.until(lambda screen: all(text in screen for text in texts), " and ".join(map(repr, texts)))
 
     def until(self, holds: Callable[[str], bool], what: str) -> str:
-        """The screen, once something holds of it."""
+        """The screen, after waiting for a condition."""
         until = time.monotonic() + PATIENCE_S
         while not holds(screen := self.screen()):
             assert time.monotonic() < until, f"waited for {what}; the screen is\n{screen}"
@@ -100,14 +100,14 @@ class Terminal:
         return screen
 
     def ended(self) -> int:
-        """The exit code, once the program has ended."""
+        """The exit code, after waiting for the program to end."""
         self.until(lambda _: self.exit_code() is not None, "the end")
         code = self.exit_code()
         assert code is not None
         return code
 
     def close(self) -> None:
-        """Ends the server, and with it whatever still runs in its pane."""
+        """Kills the server and the program in its pane."""
         subprocess.run(["tmux", "-L", self._server, "kill-server"], capture_output=True, check=False)
 
     def _shown(self, form: str) -> str:
@@ -120,8 +120,8 @@ class Terminal:
         return done.stdout
 
 
-def colours_in(written: bytes) -> set[int]:
-    """The codes by which what was written to a terminal sets a colour."""
+def colors_in(written: bytes) -> set[int]:
+    """The color codes in the bytes written to a terminal."""
     codes = {int(code) for codes in re.findall(rb"\x1b\[([\d;]*)m", written) for code in codes.split(b";") if code}
     assert codes, "nothing was styled"
     return codes & {code for first in (30, 40, 90, 100) for code in range(first, first + 9)}

@@ -1,4 +1,4 @@
-"""The Train mode as tests play it."""
+"""Driving the Train mode in tests."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def watch(home: Path, script: Script, *names: str, size: tuple[int, int] = (80, 
 
 
 async def see(app: Playground, pilot: Pilot[None], *texts: str) -> str:
-    """The screen, once all of the texts stand on it."""
+    """The screen, after waiting for all of these texts."""
     try:
         await until(pilot, lambda: all(text in screen_text(app) for text in texts), " and ".join(map(repr, texts)))
     except AssertionError as error:

@@ -54,7 +54,7 @@ def test_sizes_that_do_not_fit_together_are_refused(section: str, values: dict[s
         {"world": {"name": "mars"}},
     ],
 )
-def test_what_is_unknown_or_out_of_range_is_refused(values: dict[str, object]) -> None:
+def test_unknown_and_out_of_range_settings_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Config.model_validate(values)
 

@@ -1,4 +1,4 @@
-"""Each error ends the command line with the exit code that the design names."""
+"""The exit code of each error."""
 
 import pytest
 

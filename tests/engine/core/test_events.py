@@ -1,4 +1,4 @@
-"""Events survive the trip through their JSON line, and readers survive what they do not know."""
+"""Events round-trip through JSON lines, and readers skip what they do not know."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def test_round_trip_on_one_line(event: Event) -> None:
     assert from_json(line) == event
 
 
-def test_numbers_that_json_lacks_survive_as_words() -> None:
+def test_non_finite_numbers_survive_as_strings() -> None:
     line = to_json(StepCompleted("ppo", 1, {"a": math.nan, "b": math.inf, "c": -math.inf}))
     assert json.loads(line)["metrics"] == {"a": "nan", "b": "inf", "c": "-inf"}
     back = from_json(line)

@@ -1,4 +1,4 @@
-"""The registry holds what stages report, each with its meaning."""
+"""The registry of metrics: every reported metric, with its meaning."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from engine.core.metrics import REGISTRY, charts, describe, describe_any, headli
 STAGE_FILES = ("pretrain", "sft", "rm", "ppo", "comparisons")
 
 
-def test_every_metric_says_what_it_means() -> None:
+def test_every_metric_has_a_meaning() -> None:
     assert all(metric.meaning and metric.name == name for name, metric in REGISTRY.items())
     assert all(metric.better in ("up", "down", "none") for metric in REGISTRY.values())
 
@@ -43,7 +43,7 @@ def test_the_n_of_best_of_n_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGE_FILES)
-def test_what_a_stage_file_reports_is_registered(stage: str) -> None:
+def test_every_reported_metric_is_registered(stage: str) -> None:
     source = (Path(engine.__file__).parent / "train" / f"{stage}.py").read_text(encoding="utf-8")
     keys = re.findall(r'"((?:pretrain|sft|comparisons|rm|ppo)/\w+)"\s*:', source)
     assert [describe(key).name for key in keys] == keys

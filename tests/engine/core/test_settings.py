@@ -1,4 +1,4 @@
-"""Layers of settings: what was typed wins over the environment, that over the preset, that over the default."""
+"""Layers of settings: options over the environment, over the preset, over the default."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_an_option_wins_over_set_and_none_means_not_given() -> None:
     assert resolve(None, {}, {"max_steps": 7}).origins["max_steps"] == "--max-steps"
 
 
-def test_a_runs_own_values_stand_over_the_preset() -> None:
+def test_recorded_values_replace_the_preset() -> None:
     base = SettingsLayer({"ppo.kl_coef": 0.3}, {"ppo.kl_coef": "--set"})
     resolved = resolve(PRESET, base=base)
     assert (resolved.config.ppo.kl_coef, resolved.origins["ppo.kl_coef"]) == (0.3, "--set")
@@ -54,7 +54,7 @@ def test_a_runs_own_values_stand_over_the_preset() -> None:
         ({"device": "tpu"}, "device (from --set) is 'tpu'"),
     ],
 )
-def test_what_is_not_allowed_is_one_sentence(overrides: dict[str, str], sentence: str) -> None:
+def test_an_invalid_setting_is_one_sentence(overrides: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(None, overrides)
     assert sentence in str(caught.value)
@@ -86,7 +86,7 @@ def test_values_are_read_as_toml(text: str, value: object) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_some_value(text: str) -> None:
+def test_any_text_is_a_value(text: str) -> None:
     parse_value(text)
 
 

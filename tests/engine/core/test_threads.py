@@ -1,4 +1,4 @@
-"""Thread settings reach the environment before torch, and a person's own wait policy wins."""
+"""Thread settings reach the environment before torch; the user's own wait policy takes precedence."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_shared_cores_wait_passively() -> None:
     assert (environ["OMP_WAIT_POLICY"], environ["GOMP_SPINCOUNT"], environ["KMP_BLOCKTIME"]) == ("passive", "0", "0")
 
 
-def test_a_persons_wait_policy_is_kept_and_reported() -> None:
+def test_the_users_wait_policy_is_kept_and_reported() -> None:
     environ = {"OMP_WAIT_POLICY": "PASSIVE"}
     apply(2, environ=environ)
     assert environ["OMP_WAIT_POLICY"] == "PASSIVE"
@@ -28,7 +28,7 @@ def test_a_persons_wait_policy_is_kept_and_reported() -> None:
     assert (settings.waiting, settings.kept) == ("passive", ("OMP_WAIT_POLICY",))
 
 
-def test_a_persons_spin_count_is_not_overruled_by_ours() -> None:
+def test_the_users_spin_count_is_kept() -> None:
     environ = {"GOMP_SPINCOUNT": "1000"}
     apply(2, shared=True, environ=environ)
     assert "OMP_WAIT_POLICY" not in environ
@@ -47,6 +47,6 @@ def test_a_bad_thread_count_in_the_environment_is_a_sentence(text: str) -> None:
         decide(None, False, {"OMP_NUM_THREADS": text})
 
 
-def test_no_threads_at_all_are_refused() -> None:
+def test_zero_threads_are_refused() -> None:
     with pytest.raises(ConfigError, match="threads must be at least 1, got 0"):
         decide(0, False, {})

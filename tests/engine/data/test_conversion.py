@@ -1,4 +1,4 @@
-"""Conversation trees and self-instruct tasks as rows: what comes in, what stays out and why, what is refused."""
+"""Conversion of conversation trees and self-instruct tasks: rows, skipped replies, errors."""
 
 import copy
 import json
@@ -185,7 +185,7 @@ def test_a_bad_row_is_named_by_its_line_too(tmp_path: Path) -> None:
         ({"instruction": "Hi", "instances": []}, None, "en", "have no language"),
     ],
 )
-def test_what_cannot_be_converted(tmp_path: Path, row: Any, kind: Any, language: Any, sentence: str) -> None:
+def test_unsupported_conversions_are_refused(tmp_path: Path, row: Any, kind: Any, language: Any, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         convert_file(jsonl(tmp_path / "x.jsonl", row), kind, language)
     assert sentence in str(caught.value)
@@ -232,7 +232,7 @@ def test_the_split_is_by_first_prompt_and_by_seed(tmp_path: Path) -> None:
         split_rows(convert_file(jsonl(file, *forest(1))), 0.5, 0)
 
 
-def test_a_tree_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_a_duplicate_tree_counts_once(tmp_path: Path) -> None:
     done = convert_file(jsonl(tmp_path / "t.jsonl", *forest(2), *forest(1)))
     assert (len(done.rows), done.items, done.replies) == (2, 3, 6)
     assert +done.left_out == {"in a duplicate tree": 2}
@@ -271,7 +271,7 @@ STRANGE: st.SearchStrategy[Any] = st.sampled_from(
 
 
 def spots(value: Any) -> list[tuple[Any, Any]]:
-    """Each place inside a JSON value, as a container and a key."""
+    """Every place inside a JSON value, as a container and a key."""
     found, waiting = [], [value]
     while waiting:
         inner = waiting.pop()

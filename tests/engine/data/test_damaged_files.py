@@ -1,4 +1,4 @@
-"""Files of a person's that are damaged at random: data, presets and run.toml are read, or refused with a sentence."""
+"""Randomly damaged data files, presets and run.toml: read, or refused with one sentence."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ SHORTEST_SENTENCE = 20
 
 
 def good_files() -> dict[str, bytes]:
-    """The same rows in a file of each kind."""
+    """The same rows in a file of each type."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
     table = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), table)
@@ -45,7 +45,7 @@ DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_siz
 
 
 def damaged(content: bytes, changes: list[tuple[float, bytes, int]]) -> bytes:
-    """The content with bytes put in, and as many as each change says taken out."""
+    """The content with bytes inserted and removed at each change."""
     for place, put, taken in changes:
         at = int(place * len(content))
         content = content[:at] + put + content[at + taken :]
@@ -53,7 +53,7 @@ def damaged(content: bytes, changes: list[tuple[float, bytes, int]]) -> bytes:
 
 
 def read_or_refused(read: Callable[[], object], allowed: type[EngineError]) -> None:
-    """Whatever is read is read; an error is of the kind allowed and says something."""
+    """Checks that reading succeeds or raises an error of this type with a message."""
     try:
         read()
     except allowed as error:

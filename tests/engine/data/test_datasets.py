@@ -1,4 +1,4 @@
-"""Parquet files, dataset folders and hub names, with files that pyarrow and datasets wrote."""
+"""Parquet files, dataset folders and hub names, with files written by pyarrow and datasets."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ def test_lists_of_a_parquet_file(tmp_path: Path) -> None:
     assert read_rankings(path).records == [Ranking("Hi", ("a", "b", "c"), (1, 0, 1))]
 
 
-def test_a_bad_row_of_a_parquet_file_and_what_is_none(tmp_path: Path) -> None:
+def test_bad_rows_and_damaged_parquet_files(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([{"prompt": "Hi", "completion": 5}]), path)
     with pytest.raises(DataError, match=r"d\.parquet, row 1: completion must be a string, got 5"):
@@ -70,7 +70,7 @@ def test_a_folder_of_files_is_a_dataset(tmp_path: Path) -> None:
         read_demonstrations(Source(str(folder)))
 
 
-def test_what_datasets_saved_to_disk(tmp_path: Path) -> None:
+def test_datasets_saved_to_disk(tmp_path: Path) -> None:
     one = Dataset.from_list([{"prompt": "Hi", "completion": "Yo"}])
     one.save_to_disk(tmp_path / "one")
     test = Dataset.from_list([{"prompt": "Bye", "completion": "Yo"}])

@@ -30,12 +30,12 @@ from engine.data.fields import FIELDS, apply_map, map_text, parse_map
         ("a line of text", {"prompt": "q"}, "a line of text"),
     ],
 )
-def test_renamed_by_hand(row: Any, fields: dict[str, str], expected: Any) -> None:
+def test_applied_maps_by_hand(row: Any, fields: dict[str, str], expected: Any) -> None:
     assert apply_map(row, fields) == expected
 
 
 @pytest.mark.parametrize("path", ["r", "q.2", "q.x", "q.0.y", "q.-1"])
-def test_a_field_that_is_not_there_is_named(path: str) -> None:
+def test_a_missing_field_is_named(path: str) -> None:
     with pytest.raises(DataError, match=r"of --map prompt=.* is missing \(found: q\)$"):
         apply_map({"q": ["a", "b"]}, {"prompt": path})
 
@@ -49,13 +49,13 @@ def test_a_field_that_is_not_there_is_named(path: str) -> None:
         ("prompt=a,b", "--map 'b': expected"),
     ],
 )
-def test_a_map_that_is_none_is_refused(typed: str, words: str) -> None:
+def test_a_malformed_map_is_refused(typed: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_map([typed])
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), st.text("abc.=_0 é", max_size=6).map(str.strip)))
-def test_what_is_recorded_reads_as_what_was_typed(fields: dict[str, str]) -> None:
+def test_a_recorded_map_parses_as_typed(fields: dict[str, str]) -> None:
     typed = [f"{ours}={theirs}" for ours, theirs in fields.items()]
     assert parse_map(typed) == fields
     assert not fields or parse_map([map_text(fields)]) == fields

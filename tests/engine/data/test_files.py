@@ -1,4 +1,4 @@
-"""Files as raw rows: .csv and compressed files; .json, .jsonl and .txt are seen through test_readers.py."""
+"""Files as raw rows: .csv and compressed files; test_readers.py tests .json, .jsonl and .txt."""
 
 import csv
 import gzip
@@ -39,7 +39,7 @@ def test_a_csv_file_by_hand(tmp_path: Path) -> None:
     assert read_demonstrations(path).records[0] == Demonstration('Say "hi", please', "two\nlines")
 
 
-def test_lists_and_numbers_stand_in_cells_as_json(tmp_path: Path) -> None:
+def test_cells_with_lists_and_numbers_are_json(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "Hi"}]
     path = tmp_path / "c.csv"
     ranked = table(
@@ -101,13 +101,13 @@ def test_any_text_comes_back_from_a_csv_file(cells: list[list[str]], tmp_path_fa
     assert found == [dict(zip("ab", row, strict=True)) for row in kept]
 
 
-def test_an_empty_cell_of_a_list_is_a_field_that_is_not_there(tmp_path: Path) -> None:
+def test_an_empty_cell_of_a_list_is_a_missing_field(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("messages,prompt,completion\n,Hi,Yo\n")
     assert read_demonstrations(path).records == [Demonstration("Hi", "Yo")]
 
 
-def test_rows_are_read_under_our_names(tmp_path: Path) -> None:
+def test_field_maps_rename_fields(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     path.write_text('{"question": "Hi", "completion": 5, "instances": [{"output": "Yo"}]}\n{"question": "Hi"}\n')
     source = Source(str(path), parse_map(["prompt=question,completion=instances.0.output"]))
@@ -120,7 +120,7 @@ def test_rows_are_read_under_our_names(tmp_path: Path) -> None:
         read_demonstrations(source)
 
 
-def test_a_line_of_100_mb_is_read_and_its_complaint_is_short(tmp_path: Path) -> None:
+def test_a_line_of_100_mb_is_read_and_its_error_is_short(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     long = "a" * 100_000_000
     path.write_text(json.dumps({"prompt": "Hi", "completion": long}) + "\n")
@@ -133,7 +133,7 @@ def test_a_line_of_100_mb_is_read_and_its_complaint_is_short(tmp_path: Path) -> 
         assert len(str(caught.value)) < 300
 
 
-def test_what_unpacks_to_more_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_decompresses_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.data.files.MOST_UNPACKED", 1000)
     path = tmp_path / "d.jsonl.gz"
     path.write_bytes(gzip.compress(b" " * 1001))
@@ -155,7 +155,7 @@ def test_a_compressed_file_holds_the_same_rows(tmp_path: Path, name: str) -> Non
     assert read_demonstrations(path).records == [Demonstration("Hi", "Yö")]
 
 
-def test_compressed_text_and_what_is_not_compressed(tmp_path: Path) -> None:
+def test_compressed_text_and_damaged_compression(tmp_path: Path) -> None:
     path = tmp_path / "p.txt.gz"
     path.write_bytes(gzip.compress(b"Hi\nBye\n"))
     assert [row.prompt for row in read_prompts(path).records] == ["Hi", "Bye"]

@@ -1,4 +1,4 @@
-"""Every row form that people bring, and every complaint with file, line and field."""
+"""Every format of rows, and every error with file, line and field."""
 
 import json
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_comparisons(tmp_path: Path, row: Any, record: Ranking) -> None:
     assert read_rankings(jsonl(tmp_path / "c.jsonl", row)).records == [record]
 
 
-def test_pairs_leave_ties_out_and_put_the_better_first() -> None:
+def test_pairs_omit_ties_and_put_the_better_first() -> None:
     assert Ranking("p", ("a", "b", "c"), (1, 0, 1)).pairs() == [(1, 0), (1, 2)]
     assert Ranking("p", ("a", "b"), (0, 0)).pairs() == []
     assert len(Ranking("p", tuple("abcd"), (0, 1, 2, 3)).pairs()) == 6
@@ -112,7 +112,7 @@ def test_line_separators_inside_a_row_do_not_split_it(tmp_path: Path) -> None:
     assert read_demonstrations(tmp_path / "d.jsonl").records == [Demonstration("a\u2028b\x85c", "Yo")]
 
 
-def test_empty_rows_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_empty_rows_are_skipped_and_counted(tmp_path: Path) -> None:
     good = {"prompt": "Hi", "completion": "Yo"}
     file = jsonl(tmp_path / "d.jsonl", good, {"prompt": " ", "completion": "Yo"}, {"prompt": "Hi", "completion": "\n"})
     loaded = read_demonstrations(file)

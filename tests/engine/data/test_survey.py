@@ -1,4 +1,4 @@
-"""A report on a data file counts what is good, bad, empty, doubled, tied and leaked."""
+"""The survey of a data file: good, bad, empty, duplicate, tied and leaked rows."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert [problem.split(": ")[0].rsplit(", ")[-1] for problem in report.problems] == ["line 5", "line 6"]
 
 
-def test_what_was_judged_bad_is_counted_and_its_label_is_read(tmp_path: Path) -> None:
+def test_bad_demonstrations_are_counted_by_their_label(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "completion": "b", "label": label} for label in (True, False, False)]
     report = report_on(tmp_path / "kto.jsonl", "demonstrations", *rows)
     assert (report.rows, report.good, report.judged_bad, report.duplicates, report.unused) == (3, 1, 2, 0, {})
@@ -100,7 +100,7 @@ def test_agreeing_judgments_and_pairs_of_identical_responses(tmp_path: Path) -> 
         ("prompts", [{"prompt": "Hi"}, {"prompt": "Hi"}], 0, 1),
     ],
 )
-def test_responses_that_another_row_gives(
+def test_repeated_responses_are_counted(
     tmp_path: Path, kind: str, rows: list[Any], repeated: int, duplicates: int
 ) -> None:
     report = report_on(tmp_path / "r.jsonl", kind, *rows)
@@ -129,12 +129,12 @@ def test_shared_prompts_are_found_in_any_form_spacing_and_case(tmp_path: Path) -
          {"date": 1, "title": 1}),
     ],
 )  # fmt: skip
-def test_fields_that_nothing_reads(tmp_path: Path, kind: str, rows: list[Any], unused: dict[str, int]) -> None:
+def test_unused_fields_are_counted(tmp_path: Path, kind: str, rows: list[Any], unused: dict[str, int]) -> None:
     report = report_on(tmp_path / "u.jsonl", kind, *rows)
     assert list(report.unused.items()) == list(unused.items())
 
 
-def test_a_file_that_cannot_be_read_at_all(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError):
         survey_source(tmp_path / "none.jsonl", "text")
     with pytest.raises(ConfigError):

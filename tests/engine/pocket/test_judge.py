@@ -1,4 +1,4 @@
-"""The judge: components worked by hand, the order of styles, and what holds for any two strings."""
+"""The judge: components by hand, the order of styles, and properties of any two strings."""
 
 import random
 from dataclasses import astuple, replace
@@ -77,7 +77,7 @@ def test_flaws_by_hand(response: str, component: str, value: float) -> None:
     assert getattr(judged, component) == pytest.approx(value)
 
 
-def test_an_answer_loses_worth_in_a_hundred_words() -> None:
+def test_an_answer_loses_value_in_a_hundred_words() -> None:
     # 25 closers of four words each: a quarter of the answer's worth is left
     judged = judge(CAPITAL, "The capital of France is Paris." + " I hope that helps." * 25)
     assert (judged.helpful, judged.concise, judged.courteous) == pytest.approx((0.25, 0.0, 0.1))

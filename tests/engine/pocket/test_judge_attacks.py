@@ -1,4 +1,4 @@
-"""Attacks on the judge: each must score clearly below a plain good answer, for every kind of request."""
+"""Attacks on the judge: each scores clearly below a plain good answer, for every kind of request."""
 
 import random
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from engine.pocket.style import HEDGES_AFTER, courtesy_set
 from engine.pocket.wording import answer_value, compose_response
 
 CLEARLY = 0.05
-"""How far below a plain good answer an attack must stay."""
+"""Minimum distance between an attack and a plain good answer."""
 
 FAR = 0.4
-"""The same for attacks that hold no good answer at all."""
+"""The same for attacks without any good answer."""
 
 Attack = Callable[[PocketRequest, str, random.Random], str]
 
@@ -26,7 +26,7 @@ def _other(request: PocketRequest, rng: random.Random) -> PocketRequest:
 
 
 def _values(request: PocketRequest) -> list[str]:
-    """All that could be the answer's value: the right one first, where there is one."""
+    """All possible values of the answer, the correct one first if there is one."""
     kind, fact = KINDS[request.kind], fact_of(request)
     return [*kind.pool, *filter(None, [fact.answer]), *fact.wrong, *fact.words, "this", "that"]
 
@@ -100,7 +100,7 @@ def _good(request: PocketRequest, form: str) -> str:
 
 
 def _worst_gap(kind: Kind, attack: Attack) -> float:
-    """The least distance by which a plain good answer beats the attack, over requests and forms."""
+    """The smallest distance between a plain good answer and the attack, over requests and forms."""
     rng = random.Random(kind.name)
     gaps = []
     for request in _some(kind):
@@ -118,7 +118,7 @@ def test_a_good_answer_weakened_scores_below_a_plain_one(kind: Kind, attack: str
 
 @pytest.mark.parametrize("attack", WORTHLESS)
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
-def test_what_is_no_answer_is_worth_little(kind: Kind, attack: str) -> None:
+def test_a_response_without_an_answer_is_worth_little(kind: Kind, attack: str) -> None:
     assert _worst_gap(kind, WORTHLESS[attack]) >= FAR
 
 

@@ -23,7 +23,7 @@ from engine.pocket.labelers import (
 
 SIMULATION_TOLERANCE = 0.02
 SMALL_SIMULATION_TOLERANCE = 0.01
-"""Three standard errors of a share over 20,000 draws."""
+"""Three standard errors of a fraction over 20,000 draws."""
 
 
 def test_agreement_and_ceiling_by_hand() -> None:
@@ -44,7 +44,7 @@ def test_the_scale_by_hand() -> None:
     assert solve_scale([[0.2, 0.2], [0.9, 0.0]], agreement=0.5625) == pytest.approx(0.9 / math.log(3))
 
 
-def test_the_scale_is_for_73_in_100_unless_told() -> None:
+def test_the_scale_is_for_73_percent_by_default() -> None:
     rng = random.Random(0)
     lists = [[rng.choice([0.2, 0.7, 0.85, 1.0]) for _ in range(6)] for _ in range(40)]
     assert expected_agreement(utility_differences(lists), solve_scale(lists)) == pytest.approx(0.73)

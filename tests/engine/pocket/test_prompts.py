@@ -1,4 +1,4 @@
-"""The universe of prompts: its breadth, its splits, and looking a prompt up."""
+"""The prompts of the pocket world: kinds, splits and lookup."""
 
 import string
 import subprocess
@@ -120,7 +120,7 @@ def test_draw_is_balanced_repeatable_and_without_replacement(split: Split) -> No
     assert drawn != draw_requests(split, 300, seed=1, stream="there")
 
 
-def test_draw_gives_all_there_is_and_refuses_more() -> None:
+def test_draw_gives_the_whole_split_and_refuses_more() -> None:
     available = all_requests("test")
     assert set(draw_requests("test", len(available), 0, "all")) == set(available)
     assert draw_requests("test", 0, 0, "none") == []
@@ -128,7 +128,7 @@ def test_draw_gives_all_there_is_and_refuses_more() -> None:
         draw_requests("test", len(available) + 1, 0, "more")
 
 
-def test_find_knows_every_prompt_and_forgives_its_looks() -> None:
+def test_find_knows_every_prompt_in_any_case_and_spacing() -> None:
     for request in EVERYTHING[::7]:
         assert find_request(request.text) == request
     wanted = find_request("What is the capital of France?")
@@ -148,7 +148,7 @@ def test_find_is_total(text: str) -> None:
     find_request(text)
 
 
-def test_describe_counts_what_is_there() -> None:
+def test_describe_counts_everything() -> None:
     described = describe_world()
     assert described["kinds"] == len(KINDS)
     assert described["prompts"] == {split: len(all_requests(split)) for split in SPLITS}

@@ -1,4 +1,4 @@
-"""Answers, demonstrations, base text and probes: what they say, from which prompts, and how often they are wrong."""
+"""Responses, demonstrations, documents and pairs: wording, prompts, and how often they are wrong."""
 
 import random
 import re
@@ -133,7 +133,7 @@ def test_exchanges_are_wrong_as_often_as_stated() -> None:
     assert mean(answered) == pytest.approx(1 - BROAD_WRONG, abs=SHARE_TOLERANCE)
 
 
-def test_marks_are_true_and_never_of_a_held_out_prompt() -> None:
+def test_pretraining_pairs_are_correct_and_from_train() -> None:
     held_out = {(r.kind, r.phrasing, r.subject) for split in SPLITS[1:] for r in all_requests(split)}
     agreed = []
     for prompt, right, wrong in pretraining_pairs(2000, seed=3):
@@ -153,7 +153,7 @@ def test_every_fact_is_stated_in_plain_text() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_probes_differ_in_one_value_and_in_correctness_alone(split: Split) -> None:
+def test_correctness_pairs_differ_in_one_value(split: Split) -> None:
     pairs = correctness_pairs(300, split, seed=0)
     assert len({prompt for prompt, _, _ in pairs}) == 300
     for prompt, right, wrong in pairs:
@@ -165,7 +165,7 @@ def test_probes_differ_in_one_value_and_in_correctness_alone(split: Split) -> No
     assert pairs == correctness_pairs(300, split, seed=0)
 
 
-def test_probes_refuse_more_than_there_are() -> None:
+def test_too_many_correctness_pairs_are_refused() -> None:
     answerable = sum(KINDS[request.kind].answerable for request in all_requests("test"))
     assert len(correctness_pairs(answerable, "test", seed=0)) == answerable
     with pytest.raises(ValueError, match=f"it has {answerable} answerable prompts"):

@@ -13,7 +13,7 @@ from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import Heartbeat, liveness, read_status
 from tests.end_to_end.conftest import PRESET, wait_for
 from tests.slmctl.tui.conftest import Open
-from tests.support.tmux import Terminal, colours_in
+from tests.support.tmux import Terminal, colors_in
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
@@ -48,7 +48,7 @@ def test_without_colour_the_words_tell(terminal: Open, home: Path) -> None:
     run = prepare(RunRequest("run", run="a"), home, {"OMP_NUM_THREADS": "1"}).rundir
     screen = terminal(NO_COLOR="1")
     screen.wait("[F2 Runs]", run.name, "not begun")
-    assert not colours_in(screen.written())
+    assert not colors_in(screen.written())
 
 
 def test_in_ascii_the_runs_are_ascii(terminal: Open, home: Path) -> None:

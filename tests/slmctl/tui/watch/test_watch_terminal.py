@@ -11,7 +11,7 @@ from engine.core.events import ControlAcknowledged
 from engine.rundir.directory import RunDir
 from tests.slmctl.tui.conftest import Open
 from tests.support.recorded_runs import alarm, begin_ppo, drawn, make_run, ppo_step, sample, say
-from tests.support.tmux import colours_in
+from tests.support.tmux import colors_in
 
 NASTY = "[@click=app.quit()]x[/]\x1b]2;owned\x07\x1b[2J"
 WORKER = """
@@ -71,4 +71,4 @@ def test_nothing_that_a_run_says_commands_the_terminal(terminal: Open, run: RunD
     assert "owned" not in opened.title()
     written = opened.written()
     assert b"\x1b]2;" not in written and b"owned\x07" not in written
-    assert not colours_in(written)
+    assert not colors_in(written)
