@@ -1,4 +1,4 @@
-"""What `run` and the stage commands share: prepare the run, drive it, report it, say what to type next."""
+"""What `run` and the stage commands share: prepare the run, show its plan, run it, report it, name the next command."""
 
 import json
 import os
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def train(target: str, options: Mapping[str, Any]) -> None:
-    """Does a stage, or the whole run, as far as it is not done yet, and prints its result on stdout.
+    """Runs what is left of a stage, or of the whole run, and prints its result on stdout.
 
-    `options` are the values that the command line gave, by name. Raises: EngineError; SystemExit(130) after Ctrl-C.
+    `options` are the values of the command line, by name. Raises: EngineError; SystemExit(130) after Ctrl-C.
     """
     from engine.run.planning import prepare
     from engine.rundir.directory import runs_home
@@ -30,7 +30,8 @@ def train(target: str, options: Mapping[str, Any]) -> None:
     home = runs_home(os.environ)
     prepared = prepare(request_of(target, options), home, os.environ)
     if not view.quiet:
-        _announce(prepared, options.get("max_steps"))
+        for line in plan_lines(prepared, options.get("max_steps")):
+            say(one_line(line))
     if prepared.stages or prepared.rundir.lacks_ending(prepared.last):
         _drive(prepared, view)
     _print_result(prepared, view)
@@ -56,47 +57,61 @@ def request_of(target: str, options: Mapping[str, Any]) -> "RunRequest":
     )
 
 
-def _announce(prepared: "Prepared", max_steps: int | None) -> None:
-    if prepared.made:
-        names = ", then ".join(prepared.made)
-        say(f"{prepared.target} needs {names} first: making it in run {prepared.rundir.name!r}")
+def plan_lines(prepared: "Prepared", max_steps: int | None) -> list[str]:
+    """What the command will do: its stages and where they write, what is shared, its data, and what it reuses."""
+    run, target = prepared.rundir, prepared.target
     if not prepared.stages:
-        limit = "; --max-steps changes nothing in it" if max_steps is not None else ""
-        say(f"run {prepared.rundir.name!r}: {prepared.target} is finished already{limit}")
-        return
-    for name, value in remembered(prepared).items():
-        say(one_line(f"goes on with --{name} {value}, given before; --{name} none forgets it"))
+        limit = "; --max-steps has no effect on it" if max_steps is not None else ""
+        return [f"run {run.name!r}: {target} is already finished{limit}"]
+    lines = [f"run {run.name!r} in {run.path}: {', '.join(prepared.stages)}"]
+    if prepared.made:
+        lines.append(f"{target} needs {', '.join(prepared.made)} first, which this command runs, too")
+    shared: dict[str, list[str]] = {}
+    for stage, entry in prepared.record.shared.items():
+        shared.setdefault(entry["run"], []).append(stage)
+    lines += [f"shared with run {parent!r}: {', '.join(stages)}" for parent, stages in shared.items()]
+    if prepared.dropped:
+        deleted = [stage for stage in prepared.dropped if stage in run.started()]
+        lines += [f"--fresh deletes: {', '.join(deleted)}"] if deleted else []
+    for stage in prepared.stages:
+        for option, given in prepared.inputs(stage).items():
+            rows = "" if given.rows is None else f" ({given.rows:,} rows)"
+            lines.append(f"{stage}: --{option} {given.name}{rows}")
+    for option, value in remembered(prepared).items():
+        lines.append(f"reusing --{option} {value} from an earlier command; pass --{option} none to clear it")
     if prepared.config.max_steps and max_steps is None:
-        steps = f"at most {prepared.config.max_steps} steps a stage, as --max-steps said before"
-        say(f"{steps}; --max-steps 0 takes that back")
+        steps = f"reusing --max-steps {prepared.config.max_steps} from an earlier command"
+        lines.append(f"{steps}; pass --max-steps 0 to clear it")
+    return lines
 
 
 def remembered(prepared: "Prepared") -> dict[str, str]:
-    """What the target was handed in an earlier command and goes on with in this one."""
+    """The inputs of the target that come from an earlier command."""
     given = prepared.inputs("ppo" if prepared.target == "run" else prepared.target)
     return {option: one.name for option, one in given.items() if option not in prepared.typed}
 
 
 def _drive(prepared: "Prepared", view: OutputOptions) -> None:
-    """Runs the stages that are left; torch is loaded here and not before."""
+    """Runs the stages that are left; torch is loaded here, not before."""
     from engine.core import threads
 
     stop = StopFlag().install()
     threads.apply(prepared.config.threads)
     from engine.run.driver import execute
 
-    show = UntilPipeCloses(reporter(view, prepared.rundir.name), sys.stdout if view.jsonl else sys.stderr)
+    shown = reporter(view, prepared.rundir.name, prepared.stages)
+    show = UntilPipeCloses(shown, sys.stdout if view.jsonl else sys.stderr)
     with broken_pipes_raise():
         try:
             done = execute(prepared, stop, show.show)
         except EngineError:
             raise
-        except Exception as error:  # the edge of the process knows where to keep the details
+        except Exception as error:  # the edge of the process writes the details to the run's log
             raise Bug(prepared.rundir.log) from error
         finally:
             show.close()
     if not done:
-        print("stopped and saved; type the same command again to go on", file=sys.stderr)
+        print("stopped and saved; rerun the same command to resume", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
 
 

@@ -8,8 +8,8 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import IO, Protocol
 
 from engine.core.events import (
@@ -86,9 +86,9 @@ class JsonlReporter:
 class LineReporter:
     """Writes plain lines: one where something begins, ends or goes wrong, and one every few seconds in between."""
 
-    def __init__(self, out: IO[str], run: str, every_s: float = LINE_EVERY_S) -> None:
+    def __init__(self, out: IO[str], run: str, every_s: float = LINE_EVERY_S, stages: Sequence[str] = ()) -> None:
         self._out, self._every_s = out, every_s
-        self._progress = StageProgress(run)
+        self._progress = StageProgress(run, stages)
         self._last_at = 0.0
 
     def show(self, event: Event) -> None:
@@ -141,10 +141,10 @@ class UntilPipeCloses:
 
 
 class StageProgress:
-    """The current stage of `run` as text: its latest metrics, its pace, and whether it is paused."""
+    """The current stage of `run` as text: its place among all `stages`, latest metrics, pace, whether it is paused."""
 
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self, run: str, stages: Sequence[str] = ()) -> None:
+        self._run, self._stages = run, stages
         self.pace = Pace()
         self.metrics: dict[str, float] = {}
 
@@ -156,8 +156,15 @@ class StageProgress:
         elif isinstance(event, (StepCompleted, EvalCompleted)):
             self.metrics.update(event.metrics)
 
+    def title(self, stage: str) -> str:
+        """A stage's name with its number among several: 2/6 sft."""
+        several = len(self._stages) > 1 and stage in self._stages
+        return f"{self._stages.index(stage) + 1}/{len(self._stages)} {stage}" if several else stage
+
     def note(self, event: Event) -> str:
         """The sentence that an event deserves, or ""; for a pause, with the way to end it."""
+        if isinstance(event, StageStarted):
+            return note(replace(event, stage=self.title(event.stage)))
         if not isinstance(event, ControlAcknowledged):
             return note(event)
         step, watch = self.pace.step, shlex.join(("slmctl", "watch", self._run))
@@ -215,17 +222,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-def reporter(options: OutputOptions, run: str) -> Reporter:
-    """The reporter for a run: bars if stderr is a terminal, otherwise lines, unless the options ask for another."""
+def reporter(options: OutputOptions, run: str, stages: Sequence[str] = ()) -> Reporter:
+    """The reporter for the stages of a run: bars on a terminal, lines elsewhere, unless the options ask for another."""
     if options.jsonl:
         return JsonlReporter(sys.stdout)
     if options.quiet:
         return AlertReporter(sys.stderr)
     if options.plain or not sys.stderr.isatty():
-        return LineReporter(sys.stderr, run)
+        return LineReporter(sys.stderr, run, stages=stages)
     from slmctl.console.progress_bars import BarReporter
 
-    return BarReporter(run)
+    return BarReporter(run, stages=stages)
 
 
 def _formatted(value: object) -> str:

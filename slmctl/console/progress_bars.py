@@ -1,5 +1,7 @@
 """One progress bar per stage on a terminal, with the headline metrics, the rate and the time left."""
 
+from collections.abc import Sequence
+
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
@@ -14,12 +16,13 @@ OTHERS = 76  # columns beside a bar: stage, steps, metrics, rate, time left
 class BarReporter:
     """Draws on stderr; alerts and other notes are printed above the bars."""
 
-    def __init__(self, run: str, console: Console | None = None) -> None:
+    def __init__(self, run: str, console: Console | None = None, stages: Sequence[str] = ()) -> None:
         self._console = console or Console(stderr=True)
-        self._stage = StageProgress(run)
+        self._stage = StageProgress(run, stages)
         self._bars: dict[str, TaskID] = {}
+        name_width = max(len(self._stage.title(stage)) for stage in stages or ("comparisons",))
         columns = (
-            TextColumn("{task.description:<11}", markup=False),
+            TextColumn(f"{{task.description:<{name_width}}}", markup=False),
             BarColumn(bar_width=max(NARROWEST, min(WIDEST, self._console.width - OTHERS))),
             MofNCompleteColumn(),
             TextColumn("{task.fields[headline]}", markup=False),
@@ -32,7 +35,9 @@ class BarReporter:
         """Moves the bar of the stage, or prints a note."""
         self._stage.take(event)
         if isinstance(event, StageStarted):
-            self._bars[event.stage] = self._progress.add_task(event.stage, total=event.steps, headline="", time_left="")
+            self._bars[event.stage] = self._progress.add_task(
+                self._stage.title(event.stage), total=event.steps, headline="", time_left=""
+            )
         elif isinstance(event, (StepCompleted, StageFinished)) and event.stage in self._bars:
             self._move(event)
         elif isinstance(event, PhaseProgress) and event.stage in self._bars:

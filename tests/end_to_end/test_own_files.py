@@ -157,7 +157,7 @@ def test_comparisons_seen_too_few_times_are_told_before_the_first_step_with_what
     assert started.code == 0, started.err
     begun, warned = [type(event) for event in run.read_events()][1:3]
     assert (begun, warned) == (StageStarted, AlarmRaised)
-    command = started.err.partition("type: slmctl ")[2].partition(" [")[0]
+    command = started.err.partition("to train longer: slmctl ")[2].partition(" [")[0]
     assert command.startswith(f"rm --run few --fresh --init {reference.run.name}:rm --set rm.epochs=10")
     again = nursery.run(*command.split())
     assert again.code == 0 and "few_passes" not in again.err

@@ -117,7 +117,8 @@ def test_who_stops_reading_does_not_stop_the_run(home: Path) -> None:
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
-        assert (process.wait(60), process.stderr.read()) == (0, "")
+        plan = f"run 'tiny' in {home / 'tiny'}: {', '.join(STAGES)}\n"
+        assert (process.wait(60), process.stderr.read()) == (0, plan)
     assert RunDir(home / "tiny").result.exists()
 
 
@@ -144,18 +145,35 @@ def test_a_finished_run_is_printed_again_without_the_engine(cli: Cli, engine_say
     engine_says(lambda prepared, stop: pytest.fail("the engine was asked"))
     outcome = cli("run", "--preset", "tiny", "--json")
     assert json.loads(outcome.out) == RESULT
-    assert "run is finished already\n" in outcome.err
+    assert "run is already finished\n" in outcome.err
     again = cli("run", "--preset", "tiny", "--max-steps", "3").err
-    assert "run is finished already; --max-steps changes nothing in it\n" in again
+    assert "run is already finished; --max-steps has no effect on it\n" in again
 
 
 def test_a_stage_makes_its_parents_and_says_so(cli: Cli, engine_says: Install) -> None:
     engine_says(whole)
     outcome = cli("rm", "--preset", "tiny")
     assert outcome.code == 0
-    assert "rm needs pretrain, then sft, then comparisons first: making it in run 'tiny'" in outcome.err
+    assert "rm needs pretrain, sft, comparisons first, which this command runs, too" in outcome.err
     assert "next: slmctl ppo --run tiny" in outcome.out
     assert "rm/loss" in outcome.out
+
+
+def test_a_run_begins_with_its_plan_and_counts_its_stages(
+    cli: Cli, engine_says: Install, home: Path, tmp_path: Path
+) -> None:
+    engine_says(whole)
+    assert cli("rm").err.splitlines()[0] == f"run 'tiny' in {home / 'tiny'}: pretrain, sft, comparisons, rm"
+    (tmp_path / "p.txt").write_text("Hi\nHo\n")
+    plan = cli("ppo", "--run", "b", "--from", "tiny", "--prompts", str(tmp_path / "p.txt")).err.splitlines()
+    assert plan[:3] == [
+        f"run 'b' in {home / 'b'}: ppo",
+        "shared with run 'tiny': pretrain, sft, comparisons, rm",
+        f"ppo: --prompts {tmp_path / 'p.txt'} (2 rows)",
+    ]
+    again = cli("rm", "--fresh").err.splitlines()
+    assert again[1] == "--fresh deletes: rm" and again[2].startswith("rm: 2 steps")
+    assert "1/2 ppo: 2 steps" in (err := cli("run").err) and "2/2 eval: 2 steps" in err
 
 
 def test_what_to_type_next_names_a_run_that_is_not_there_yet(cli: Cli, engine_says: Install, home: Path) -> None:
@@ -193,12 +211,12 @@ def test_what_was_given_before_is_said_and_can_be_forgotten(cli: Cli, engine_say
 
     engine_says(failing)
     first = cli("ppo", "--reward", "pocket:judge", "--max-steps", "3")
-    assert first.code == 1 and "before" not in first.err
+    assert first.code == 1 and "earlier" not in first.err
     again = cli("ppo").err
-    assert "goes on with --reward pocket:judge, given before; --reward none forgets it" in again
-    assert "at most 3 steps a stage, as --max-steps said before; --max-steps 0 takes that back" in again
-    assert "before" not in cli("ppo", "--reward", "none", "--max-steps", "0").err
-    assert "before" not in cli("ppo").err
+    assert "reusing --reward pocket:judge from an earlier command; pass --reward none to clear it" in again
+    assert "reusing --max-steps 3 from an earlier command; pass --max-steps 0 to clear it" in again
+    assert "earlier" not in cli("ppo", "--reward", "none", "--max-steps", "0").err
+    assert "earlier" not in cli("ppo").err
 
 
 def test_a_stage_result_as_json(cli: Cli, engine_says: Install, home: Path) -> None:
@@ -318,7 +336,7 @@ def test_ctrl_c_asks_the_engine_to_stop_and_exits_130(cli: Cli, engine_says: Ins
     outcome = cli("sft")
     assert outcome.code == 130
     assert "sft: stopped after step 4, by a signal\n" in outcome.err
-    assert "type the same command again to go on" in outcome.err
+    assert "rerun the same command to resume" in outcome.err
 
 
 def test_alarms_are_heard_even_when_quiet(cli: Cli, engine_says: Install) -> None:

@@ -10,6 +10,7 @@ from engine.core.events import (
     ControlAcknowledged,
     EvalCompleted,
     Event,
+    PhaseProgress,
     RunResumed,
     StageFinished,
     StageStarted,
@@ -148,3 +149,18 @@ def test_the_bars_of_a_whole_run_are_whole_on_eighty_columns() -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_phase_is_shown_beside_its_bar_and_as_a_line() -> None:
+    progress = PhaseProgress("rm", "normalization", 3, 11, 50.0)
+    out = io.StringIO()
+    lines = LineReporter(out, "tiny", every_s=5.0, stages=("sft", "rm"))
+    for event in (StageStarted("rm", 9, {}, 1.0), progress, PhaseProgress("rm", "normalization", 4, 11, 51.0)):
+        lines.show(event)
+    assert out.getvalue() == "2/2 rm: 9 steps\nrm normalization 3/11\n"
+    drawn = io.StringIO()
+    bars = BarReporter("tiny", Console(file=drawn, force_terminal=True, width=120), ("sft", "rm"))
+    bars.show(StageStarted("rm", 9, {}, 1.0))
+    bars.show(progress)
+    bars.close()
+    assert "2/2 rm" in drawn.getvalue() and "normalization 3/11" in drawn.getvalue()

@@ -141,7 +141,7 @@ def test_a_run_that_was_launched_is_its_own_and_keeps_its_log(tmp_path: Path) ->
     assert not list(run.path.parent.glob(".launch*"))
     again = launch(("pretrain", "--run", "x"), run, environ())
     wait_for(lambda: again.ended() is not None, "the end")
-    assert (again.ended(), again.output()) == (0, "run 'x': pretrain is finished already")
+    assert (again.ended(), again.output()) == (0, "run 'x': pretrain is already finished")
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system has no /proc")
