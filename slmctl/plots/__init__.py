@@ -1,1 +1,1 @@
-"""Pictures of numbers as text: braille or ASCII cells with the role of each, so that a screen may colour them."""
+"""Pictures of numbers as text: braille or ASCII cells with the role of each, so that a screen can color them."""

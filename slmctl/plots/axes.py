@@ -1,4 +1,5 @@
-"""From values to places along an axis, linear or logarithmic, and the few round numbers that label it."""
+"""Scales from values to positions on an axis, linear or logarithmic, and the frame of a picture: a plot area with a
+few labeled ticks on its left and below it, as many as the size allows."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,31 +8,31 @@ from dataclasses import dataclass
 from slmctl.plots.canvas import DOTS_HIGH, Canvas
 from slmctl.plots.styled_rows import Row, fit_to_width, set_cell
 
-LIMIT = 1e300  # values beyond are drawn at it, so that no difference overflows
-TINY = 1e-290  # values below are 0
-NARROW = 1e-9  # a range below this share of its values is one value
+LIMIT = 1e300  # values beyond it are drawn at it, so that no difference overflows
+TINY = 1e-290  # smaller values are 0
+NARROW = 1e-9  # a range below this fraction of its values is a single value
 
 
 def is_drawable(value: float, log: bool = False) -> bool:
-    """Whether a value has a place on the axis."""
+    """Whether a value can be placed on an axis."""
     return math.isfinite(value) and (not log or value > 0)
 
 
 def all_finite(values: Sequence[float]) -> bool:
-    """Whether all values are; their sum tells it of most at a tenth of the cost, for what is not stays in it."""
+    """Whether all values are finite; their sum usually tells, at a tenth of the cost."""
     return math.isfinite(sum(values)) or all(map(math.isfinite, values))
 
 
 @dataclass(frozen=True)
 class AxisScale:
-    """An axis from `low` to `high`, which are different; both above 0 where it is logarithmic."""
+    """An axis from `low` to `high`, which differ; both are above 0 on a logarithmic axis."""
 
     low: float
     high: float
     log: bool = False
 
     def share(self, value: float) -> float:
-        """How far along the axis a usable value lies: 0 at `low`, 1 at `high`; values outside go beyond."""
+        """The position of a drawable value on the axis: 0 at `low`, 1 at `high`, beyond them outside."""
         if self.log:
             low, high, value = math.log10(self.low), math.log10(self.high), math.log10(value)
         else:
@@ -39,14 +40,14 @@ class AxisScale:
         return (value - low) / (high - low)
 
     def dot(self, value: float, dots: int) -> int:
-        """The dot of 0 to `dots` - 1 that is nearest to a usable value; those outside lie at the ends."""
+        """The dot, 0 to `dots` - 1, nearest to a drawable value; values outside are at the ends."""
         return round(max(0.0, min(1.0, self.share(value))) * (dots - 1))
 
 
 def fit_scale(values: Iterable[float], log: bool = False) -> AxisScale | None:
-    """The axis that just holds the usable values, wider where they are all one; None where there are none.
+    """The axis that just holds the drawable values, wider if they are all the same; None if there are none.
 
-    It never goes below 0 where no value does.
+    It does not go below 0 unless a value does.
     """
     known = [max(-LIMIT, min(LIMIT, value)) for value in values if is_drawable(value, log)]
     if not known:
@@ -64,7 +65,7 @@ def fit_scale(values: Iterable[float], log: bool = False) -> AxisScale | None:
 
 
 def ticks(scale: AxisScale, wanted: int, whole: bool = False) -> list[tuple[float, str]]:
-    """About `wanted` round values on the axis with their labels, at least one; only whole numbers where asked."""
+    """About `wanted` round values on the axis with their labels, at least one; with `whole`, integers only."""
     if scale.log and (found := _log_ticks(scale, wanted)):
         return [(value, format_number(value)) for value in found]
     span = scale.high - scale.low
@@ -125,13 +126,13 @@ def _label(value: float, step: float) -> str:
     return f"{value + 0.0:.{decimals}f}"
 
 
-LEAST_PLOT = 8  # columns of plot below which the labels on the left give way
+LEAST_PLOT = 8  # columns of plot below which the labels on the left are left out
 ROWS_A_TICK, COLUMNS_A_TICK = 3, 12
 
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """How a picture is to be drawn; `window` is a range of the axis below."""
+    """Size and style of a picture; `window` is a range of the horizontal axis."""
 
     width: int
     height: int
@@ -141,34 +142,34 @@ class PlotOptions:
 
 
 class Axes:
-    """Scales with a canvas between them; draw on `canvas`, then ask for the `picture`."""
+    """Two scales around a canvas; draw on `canvas`, then call `picture`."""
 
-    def __init__(self, look: PlotOptions, across: AxisScale, up: AxisScale, whole_steps: bool, name: str) -> None:
-        self.look, self.across, self.up = look, across, up
+    def __init__(self, options: PlotOptions, across: AxisScale, up: AxisScale, whole_steps: bool, name: str) -> None:
+        self.options, self.across, self.up = options, across, up
         self._whole, self._name = whole_steps, name
-        self._line = look.height >= 6
-        self._below = look.height >= 4
-        rows = max(0, look.height) - self._line - self._below
-        self._marks = self._left_marks(rows)
-        margin = max((len(label) for label in self._marks.values()), default=0)
-        self._margin = margin if look.width - margin - 1 >= LEAST_PLOT else 0
-        self._bar = look.width > LEAST_PLOT
-        self.canvas = Canvas(look.width - self._margin - self._bar, rows, look.ascii)
+        self._line = options.height >= 6
+        self._below = options.height >= 4
+        rows = max(0, options.height) - self._line - self._below
+        self._labels_left = self._left_labels(rows)
+        margin = max((len(label) for label in self._labels_left.values()), default=0)
+        self._margin = margin if options.width - margin - 1 >= LEAST_PLOT else 0
+        self._bar = options.width > LEAST_PLOT
+        self.canvas = Canvas(options.width - self._margin - self._bar, rows, options.ascii)
 
     def x(self, value: float) -> int:
         """The dot column of a value."""
         return self.across.dot(value, self.canvas.wide)
 
     def y(self, value: float) -> int:
-        """The dot row of a usable value."""
+        """The dot row of a drawable value."""
         return self.canvas.high - 1 - self.up.dot(value, self.canvas.high)
 
     def cell(self, value: float) -> int:
-        """The cell column of a value on the axis below."""
-        return self.x(value) if self.look.ascii else self.x(value) // 2
+        """The cell column of a value on the horizontal axis."""
+        return self.x(value) if self.options.ascii else self.x(value) // 2
 
     def value_at(self, column: int) -> float | None:
-        """The value below which a character column of the picture stands; None left of the plot, or without one."""
+        """The value at a character column of the picture; None left of the plot."""
         place, last = column - self.left, self.canvas.columns - 1
         if not 0 <= place <= last:
             return None
@@ -176,37 +177,37 @@ class Axes:
 
     @property
     def left(self) -> int:
-        """The character columns left of the plot."""
+        """The number of character columns left of the plot."""
         return self._margin + self._bar
 
-    def picture(self, alarms: tuple[float, ...] = ()) -> list[Row]:
-        """All rows, each exactly as wide as asked; steps with an alarm are marked on the axis below."""
+    def picture(self, alerts: tuple[float, ...] = ()) -> list[Row]:
+        """All rows, each of exactly the requested width; steps with an alert are marked on the horizontal axis."""
         rows = [self._beside(number) + row for number, row in enumerate(self.canvas.picture())]
         places = self._bottom_places()
         if self._line:
-            rows.append(self._axis(places, alarms))
+            rows.append(self._axis(places, alerts))
         if self._below:
             rows.append(self._labels(places))
-        return [fit_to_width(row, max(0, self.look.width)) for row in rows[: max(0, self.look.height)]]
+        return [fit_to_width(row, max(0, self.options.width)) for row in rows[: max(0, self.options.height)]]
 
-    def _left_marks(self, rows: int) -> dict[int, str]:
-        """The label of each row that has a tick."""
+    def _left_labels(self, rows: int) -> dict[int, str]:
+        """The label of each row with a tick."""
         if rows < 1:
             return {}
         found: dict[int, str] = {}
-        high = rows if self.look.ascii else rows * DOTS_HIGH
+        high = rows if self.options.ascii else rows * DOTS_HIGH
         for value, label in ticks(self.up, max(2, rows // ROWS_A_TICK)):
             found.setdefault((high - 1 - self.up.dot(value, high)) * rows // high, label)
         return found
 
     def _beside(self, number: int) -> Row:
-        label = self._marks.get(number, "")
+        label = self._labels_left.get(number, "")
         text = f"{label:>{self._margin}}" if self._margin else ""
-        bar = ("+" if label else "|") if self.look.ascii else ("┤" if label else "│")
+        bar = ("+" if label else "|") if self.options.ascii else ("┤" if label else "│")
         return [(text + (bar if self._bar else ""), "axis")]
 
     def _bottom_places(self) -> dict[int, str]:
-        """The label of each cell column that has a tick."""
+        """The label of each cell column with a tick."""
         found: dict[int, str] = {}
         if self.canvas.columns:
             for value, label in ticks(self.across, max(2, self.canvas.columns // COLUMNS_A_TICK), self._whole):
@@ -214,18 +215,18 @@ class Axes:
                     found.setdefault(self.cell(value), label)
         return found
 
-    def _axis(self, places: dict[int, str], alarms: tuple[float, ...]) -> Row:
-        corner, flat, tick = "+-+" if self.look.ascii else "└─┬"
+    def _axis(self, places: dict[int, str], alerts: tuple[float, ...]) -> Row:
+        corner, flat, tick = "+-+" if self.options.ascii else "└─┬"
         line = "".join(tick if column in places else flat for column in range(self.canvas.columns))
         row: Row = [(" " * self._margin + (corner if self._bar else ""), "axis"), (line, "axis")]
-        for cell in {self.cell(step) for step in alarms if 0 <= self.across.share(step) <= 1}:
+        for cell in {self.cell(step) for step in alerts if 0 <= self.across.share(step) <= 1}:
             row = set_cell(row, self.left + cell, "!", "alarm")
         return row
 
     def _labels(self, places: dict[int, str]) -> Row:
-        """Labels below their ticks; one that would touch another, or the axis' name on the right, is left out."""
+        """Labels below their ticks, without those that would touch another or the name of the axis on the right."""
         offset = self.left
-        width = max(0, self.look.width)
+        width = max(0, self.options.width)
         line = [" "] * width
         name = self._name if width > 30 else ""
         end = width - len(name) - bool(name)

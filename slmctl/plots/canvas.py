@@ -1,6 +1,6 @@
-"""A grid of character cells that is drawn on in dots: two by four a cell in braille, one a cell in ASCII.
+"""A grid of character cells to draw dots on: two by four dots per cell in braille, one in ASCII.
 
-What is drawn where is chart.py's and plane.py's job; what a role looks like is the screen's.
+chart.py and plane.py decide what to draw; the screen decides what a role looks like.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 @dataclass(frozen=True)
 class Pen:
-    """How dots are drawn: their role, the mark that stands for them in ASCII, and which of `period` columns are kept.
+    """How dots are drawn: their role, their character in ASCII, and a pattern that tells lines apart without color.
 
-    A pattern tells lines apart without colour: of every `period` dot columns the first `on` are drawn.
+    Of every `period` dot columns the first `on` are drawn.
     """
 
     role: str
@@ -31,7 +31,7 @@ class Pen:
 
 
 class Canvas:
-    """`columns` by `rows` cells; dot (0, 0) is at the top left, and what lies outside is not drawn."""
+    """`columns` by `rows` cells; dot (0, 0) is at the top left, and dots outside are not drawn."""
 
     def __init__(self, columns: int, rows: int, ascii: bool = False) -> None:
         self.columns, self.rows, self.ascii = max(0, columns), max(0, rows), ascii
@@ -42,7 +42,7 @@ class Canvas:
         self._roles = [""] * (self.columns * self.rows)
 
     def dot(self, x: int, y: int, pen: Pen) -> None:
-        """Draws one dot over what is there."""
+        """Draws one dot over the content of its cell."""
         if not (0 <= x < self.wide and 0 <= y < self.high):
             return
         if self.ascii:
@@ -53,13 +53,13 @@ class Canvas:
         self._roles[cell] = pen.role
 
     def upright(self, x: int, top: int, bottom: int, pen: Pen) -> None:
-        """Draws the dots of column `x` from `top` down to `bottom` included, where the pattern has that column."""
+        """Draws the dots of column `x` from `top` down to `bottom`, inclusive, if the pattern has that column."""
         if pen.draws(x):
             for y in range(max(0, top), min(self.high - 1, bottom) + 1):
                 self.dot(x, y, pen)
 
     def stroke(self, x0: int, y0: int, x1: int, y1: int, pen: Pen) -> None:
-        """Draws a line from one dot to another on its right, without the first; `x1` is not left of `x0`."""
+        """Draws a line from one dot to another, without the first; `x1` must not be left of `x0`."""
         run, before = x1 - x0, y0
         if run == 0:
             self.upright(x1, min(y0, y1), max(y0, y1), pen)
@@ -71,21 +71,21 @@ class Canvas:
             before = y
 
     def write(self, column: int, row: int, text: str, role: str) -> None:
-        """Writes characters into cells, over the dots there."""
+        """Writes characters into cells, over their dots."""
         if 0 <= row < self.rows:
             for place, char in enumerate(text, start=column):
                 if 0 <= place < self.columns:
                     self._set(row * self.columns + place, char, role)
 
     def is_free(self, column: int, row: int, width: int, roles: Sequence[str]) -> bool:
-        """Whether cells of a row are there and hold nothing but what has one of these roles."""
+        """Whether cells exist and contain nothing but these roles."""
         if not (0 <= row < self.rows and column >= 0 and column + width <= self.columns):
             return False
         start = row * self.columns + column
         return all(role in roles for role in self._roles[start : start + width])
 
     def rule(self, column: int, char: str, role: str) -> None:
-        """A vertical line of `char` through the cells of a column that are empty; the others take its role."""
+        """Draws `char` into the empty cells of a column; the other cells take its role."""
         if not 0 <= column < self.columns:
             return
         for cell in range(column, len(self._bits), self.columns):
@@ -94,7 +94,7 @@ class Canvas:
             self._roles[cell] = role
 
     def picture(self) -> list[Row]:
-        """The cells as rows of exactly `columns` characters, neighbours of one role together."""
+        """The cells as rows of exactly `columns` characters, with neighbors of one role merged."""
         return [self._row(number * self.columns) for number in range(self.rows)]
 
     def _row(self, start: int) -> Row:

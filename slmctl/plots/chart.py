@@ -1,6 +1,7 @@
-"""Numbers by step as they are drawn: cut to a window, smoothed, gathered into as many columns as there are dots.
+"""A line chart as text: values by step, several lines told apart by pattern and letter as well as by role.
 
-What is not finite is a gap. Many points in one column keep their lowest and highest, so that no spike is lost.
+Works for any numbers and any size: values that are not finite are gaps, and what does not fit is left out. Many points
+in one dot column keep their lowest and highest value, so that no spike is lost.
 """
 
 from bisect import bisect_left, bisect_right
@@ -12,15 +13,15 @@ from slmctl.plots.axes import Axes, AxisScale, PlotOptions, all_finite, fit_scal
 from slmctl.plots.canvas import Pen
 from slmctl.plots.styled_rows import Row, fit_to_width, set_cell
 
-CROWDED = 4  # points a dot column from which on a column is looked at as a whole
+CROWDED = 4  # points per dot column from which a column is handled as a whole
 
 
 @dataclass(frozen=True)
 class Curve:
     """One line of a chart: values by step, steps ascending.
 
-    `rank` tells lines apart (colour, pattern, letter); `faint` holds the raw values where `ys` are smoothed; a `sparse`
-    curve has a mark at each of its points; `metric` is what the values are of.
+    `rank` tells lines apart (color, pattern); `faint` holds the raw values if `ys` are smoothed; a `sparse` curve has a
+    mark at each of its points; `metric` names the values.
     """
 
     xs: Sequence[float]
@@ -39,14 +40,14 @@ class Curve:
         return replace(self, xs=self.xs[a:b], ys=self.ys[a:b], faint=self.faint[a:b])
 
     def at(self, step: float) -> float | None:
-        """The value at the newest step that is not after `step`; None before the first."""
+        """The value at the last step that is not after `step`; None before the first."""
         place = bisect_right(self.xs, step)
         return self.ys[place - 1] if place else None
 
 
 @dataclass(frozen=True)
 class DotColumn:
-    """What one dot column holds: the values in it from first to last, with their range."""
+    """The values in one dot column: the first, the last and their range."""
 
     x: int
     first: float
@@ -56,9 +57,9 @@ class DotColumn:
 
 
 def smooth(ys: Sequence[float], weight: float) -> list[float]:
-    """The exponential mean of what came so far, its start corrected; a gap stays a gap and changes nothing.
+    """The exponential moving average, corrected for its start; a gap stays a gap and changes nothing.
 
-    `weight` is the share that the past keeps, 0 to below 1.
+    `weight`, 0 to below 1, is the weight of the past.
     """
     mean, mass, found = 0.0, 0.0, []
     for y in ys:
@@ -73,11 +74,11 @@ def smooth(ys: Sequence[float], weight: float) -> list[float]:
 def segments(
     xs: Sequence[float], ys: Sequence[float], across: AxisScale, dots: int, log: bool
 ) -> Iterator[list[DotColumn]]:
-    """The points gathered by dot column, in stretches without a gap."""
+    """The points grouped by dot column, in segments without a gap."""
     if len(xs) <= CROWDED * dots:
         yield from _by_point(xs, ys, across, dots, log)
         return
-    stretch: list[DotColumn] = []
+    segment: list[DotColumn] = []
     edges = [across.low + (across.high - across.low) * (x - 0.5) / (dots - 1) for x in range(1, dots)]
     cuts = [0, *(bisect_left(xs, edge) for edge in edges), len(xs)]
     whole = all_finite(ys) and (not log or min(ys) > 0)
@@ -87,46 +88,46 @@ def segments(
         part = ys[a:b]
         known = part if whole else [y for y in part if is_drawable(y, log)]
         if known:
-            stretch.append(DotColumn(x, known[0], min(known), max(known), known[-1]))
-        if len(known) < len(part) and stretch:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
+            segment.append(DotColumn(x, known[0], min(known), max(known), known[-1]))
+        if len(known) < len(part) and segment:
+            yield segment
+            segment = []
+    if segment:
+        yield segment
 
 
 def _by_point(
     xs: Sequence[float], ys: Sequence[float], across: AxisScale, dots: int, log: bool
 ) -> Iterator[list[DotColumn]]:
-    stretch: list[DotColumn] = []
+    segment: list[DotColumn] = []
     for x, y in zip(xs, ys, strict=True):
         if is_drawable(y, log):
-            stretch.append(DotColumn(across.dot(x, dots), y, y, y, y))
-        elif stretch:
-            yield stretch
-            stretch = []
-    if stretch:
-        yield stretch
+            segment.append(DotColumn(across.dot(x, dots), y, y, y, y))
+        elif segment:
+            yield segment
+            segment = []
+    if segment:
+        yield segment
 
 
-PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # drawn columns of so many, by rank
+PATTERNS = ((1, 1), (3, 4), (1, 2), (1, 4))  # (drawn columns, period) by rank
 MARKS = "*ox#"  # in ASCII, by rank
-MOST = 0.8  # share of the values that a logarithmic scale must be able to show
-NEAR = 2.5  # a target beyond so many times the highest value is named, not drawn
+MOST = 0.8  # fraction of the values that a logarithmic scale must show
+NEAR = 2.5  # a target beyond this multiple of the highest value is named, not drawn
 STEP = "step"
 
 
 @dataclass(frozen=True)
 class TargetLine:
-    """A value that matters: a limit or an aim, with its word."""
+    """A horizontal line at a limit or target, with its label."""
 
     value: float
-    word: str
+    label: str
 
 
 @dataclass(frozen=True)
 class DrawnChart:
-    """A drawn chart, which is costly, and can be pointed into, which is not; without axes nothing was drawn."""
+    """A drawn chart, in which pointing at a step costs little; without axes nothing was drawn."""
 
     rows: list[Row]
     axes: Axes | None = None
@@ -137,24 +138,24 @@ class DrawnChart:
         if axes is None or cursor is None or not 0 <= axes.across.share(cursor) <= 1:
             return self.rows
         column, high = axes.left + axes.cell(cursor), axes.canvas.rows
-        line = "|" if axes.look.ascii else "│"
+        line = "|" if axes.options.ascii else "│"
         marked = [
             set_cell(row, column, line if _char(row, column) == " " else None, "cursor") for row in self.rows[:high]
         ]
         return [*marked, *self.rows[high:]]
 
     def step_at(self, column: int) -> float | None:
-        """The step that a character column stands for; None where there is no plot."""
+        """The step at a character column, or None outside of the plot."""
         return None if self.axes is None else self.axes.value_at(column)
 
 
 def draw_chart(
-    curves: Sequence[Curve], look: PlotOptions, targets: Sequence[TargetLine] = (), alarms: Iterable[float] = ()
+    curves: Sequence[Curve], options: PlotOptions, targets: Sequence[TargetLine] = (), alerts: Iterable[float] = ()
 ) -> DrawnChart:
-    """The chart in exactly `look.height` rows of `look.width` characters."""
-    axes = _axes(curves, look, targets)
+    """The chart in exactly `options.height` rows of `options.width` characters."""
+    axes = _axes(curves, options, targets)
     if axes is None:
-        return DrawnChart(empty_rows(max(0, look.width), max(0, look.height)))
+        return DrawnChart(empty_rows(max(0, options.width), max(0, options.height)))
     shown = [curve.window(axes.across.low, axes.across.high) for curve in curves]
     log = axes.up.log
     for target in targets:
@@ -166,8 +167,8 @@ def draw_chart(
         _line(axes, curve, log)
     _letters(axes, shown, log)
     for target in targets:
-        _word(axes, target)
-    return DrawnChart(axes.picture(tuple(alarms)), axes)
+        _label(axes, target)
+    return DrawnChart(axes.picture(tuple(alerts)), axes)
 
 
 def _char(row: Row, column: int) -> str:
@@ -175,14 +176,14 @@ def _char(row: Row, column: int) -> str:
     return text[column] if column < len(text) else ""
 
 
-def _axes(curves: Sequence[Curve], look: PlotOptions, targets: Sequence[TargetLine]) -> Axes | None:
-    across = _across(curves, look)
+def _axes(curves: Sequence[Curve], options: PlotOptions, targets: Sequence[TargetLine]) -> Axes | None:
+    across = _across(curves, options)
     if across is None:
         return None
     shown = [curve.window(across.low, across.high) for curve in curves]
-    log = look.log and _mostly_positive([y for curve in shown for y in curve.ys])
+    log = options.log and _mostly_positive([y for curve in shown for y in curve.ys])
     up = _up(shown, targets, log)
-    return None if up is None else Axes(look, across, up, whole_steps=True, name=STEP)
+    return None if up is None else Axes(options, across, up, whole_steps=True, name=STEP)
 
 
 def line_pen(rank: int) -> Pen:
@@ -191,7 +192,7 @@ def line_pen(rank: int) -> Pen:
 
 
 def empty_rows(width: int, height: int) -> list[Row]:
-    """A picture that says that there is nothing yet."""
+    """A picture that says that there are no values yet."""
     text = "no values yet"
     if width < len(text):
         text = ""
@@ -200,14 +201,14 @@ def empty_rows(width: int, height: int) -> list[Row]:
 
 
 def _mostly_positive(values: Sequence[float]) -> bool:
-    """Whether a logarithmic scale would show most of the values."""
+    """Whether a logarithmic scale shows most of the values."""
     known = [value for value in values if is_drawable(value)]
     return sum(value > 0 for value in known) >= MOST * len(known) > 0
 
 
-def _across(curves: Sequence[Curve], look: PlotOptions) -> AxisScale | None:
-    if look.window is not None and look.window[0] < look.window[1]:
-        return AxisScale(*look.window)
+def _across(curves: Sequence[Curve], options: PlotOptions) -> AxisScale | None:
+    if options.window is not None and options.window[0] < options.window[1]:
+        return AxisScale(*options.window)
     ends = [end for curve in curves if len(curve.xs) for end in (curve.xs[0], curve.xs[-1])]
     if not ends:
         return None
@@ -224,7 +225,7 @@ def _up(curves: Sequence[Curve], targets: Sequence[TargetLine], log: bool) -> Ax
 
 
 def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
-    """The lowest and the highest usable value, or nothing."""
+    """The lowest and the highest drawable value, or ()."""
     if not log and len(ys) and all_finite(ys):
         return min(ys), max(ys)
     known = [y for y in ys if is_drawable(y, log)]
@@ -232,20 +233,22 @@ def _ends(ys: Sequence[float], log: bool) -> tuple[float, ...]:
 
 
 def _dashes(axes: Axes, target: TargetLine) -> None:
-    """A dashed line, where the value lies within the chart."""
+    """Draws a dashed line if the value is within the chart."""
     if is_drawable(target.value, axes.up.log) and 0 <= axes.up.share(target.value) <= 1:
         y = axes.y(target.value)
         for x in range(axes.canvas.wide):
             axes.canvas.upright(x, y, y, Pen("target", "-", 2, 4))
 
 
-def _word(axes: Axes, target: TargetLine) -> None:
-    """The word of a target at its line, or at the edge beyond which it lies; where it hides no data, if it can."""
+def _label(axes: Axes, target: TargetLine) -> None:
+    """Writes the label of a target at its line, or at the edge beyond which it lies, hiding no data if possible."""
     canvas, share = axes.canvas, axes.up.share(target.value) if is_drawable(target.value, axes.up.log) else -1.0
-    arrow = "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.look.ascii else ("↑" if share > 1 else "↓")
+    arrow = (
+        "" if 0 <= share <= 1 else ("^" if share > 1 else "v") if axes.options.ascii else ("↑" if share > 1 else "↓")
+    )
     y = axes.y(target.value) if not arrow else 0
-    row = (y if axes.look.ascii else y // 4) if not arrow else 0 if share > 1 else canvas.rows - 1
-    text = f" {target.word} {arrow}".rstrip() + " "
+    row = (y if axes.options.ascii else y // 4) if not arrow else 0 if share > 1 else canvas.rows - 1
+    text = f" {target.label} {arrow}".rstrip() + " "
     if len(text) > canvas.columns // 2:
         return
     first, last = 0 if arrow else 1, canvas.columns - len(text) - 1
@@ -256,42 +259,42 @@ def _word(axes: Axes, target: TargetLine) -> None:
 
 def _points(axes: Axes, curve: Curve, log: bool) -> None:
     pen = Pen(f"faint{curve.rank % len(MARKS)}", ".")
-    for stretch in segments(curve.xs, curve.faint, axes.across, axes.canvas.wide, log):
-        for column in stretch:
+    for segment in segments(curve.xs, curve.faint, axes.across, axes.canvas.wide, log):
+        for column in segment:
             for value in {column.low, column.high}:
                 axes.canvas.dot(column.x, axes.y(value), pen)
 
 
 def _line(axes: Axes, curve: Curve, log: bool) -> None:
     pen = line_pen(curve.rank)
-    for stretch in segments(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
+    for segment in segments(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
         before: DotColumn | None = None
-        for column in stretch:
+        for column in segment:
             first, last = axes.y(column.first), axes.y(column.last)
             if before is not None:
                 axes.canvas.stroke(before.x, axes.y(before.last), column.x, first, pen)
             spread = (first, axes.y(column.high)), (axes.y(column.low), last)
             axes.canvas.upright(column.x, min(map(min, spread)), max(map(max, spread)), pen)
             before = column
-        if curve.sparse or len(stretch) == 1:  # a point between gaps shows whatever the pattern
-            _mark(axes, stretch, pen, "○" if curve.sparse else "•")
+        if curve.sparse or len(segment) == 1:  # a point between gaps is visible in any pattern
+            _mark(axes, segment, pen, "○" if curve.sparse else "•")
 
 
-def _mark(axes: Axes, stretch: list[DotColumn], pen: Pen, mark: str) -> None:
-    for column in stretch:
+def _mark(axes: Axes, segment: list[DotColumn], pen: Pen, mark: str) -> None:
+    for column in segment:
         y = axes.y(column.last)
-        cell = (column.x, y) if axes.look.ascii else (column.x // 2, y // 4)
-        axes.canvas.write(*cell, pen.mark if axes.look.ascii else mark, pen.role)
+        cell = (column.x, y) if axes.options.ascii else (column.x // 2, y // 4)
+        axes.canvas.write(*cell, pen.mark if axes.options.ascii else mark, pen.role)
 
 
 def _letters(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
-    """The letter of each line at its newest usable point, or left of those that end there too."""
+    """Writes the letter of each line at its newest drawable point, left of others that end there."""
     taken: set[tuple[int, int]] = set()
     for curve in curves:
         known = [place for place in range(len(curve.ys)) if is_drawable(curve.ys[place], log)] if curve.letter else []
         if known:
             y = axes.y(curve.ys[known[-1]])
-            cell = axes.cell(curve.xs[known[-1]]), y if axes.look.ascii else y // 4
+            cell = axes.cell(curve.xs[known[-1]]), y if axes.options.ascii else y // 4
             while cell in taken:
                 cell = cell[0] - 1, cell[1]
             taken.add(cell)

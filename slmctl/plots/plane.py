@@ -1,6 +1,6 @@
 """Reward against the square root of KL: the path of each run from its start to its newest step.
 
-Along this plane over-optimisation shows: the score goes on rising while KL grows without end. Source: Gao et al. 2023.
+It shows over-optimization: the reward keeps rising while KL grows without limit. Source: Gao et al. 2023.
 """
 
 import math
@@ -13,14 +13,14 @@ from slmctl.plots.chart import NEAR, TargetLine, empty_rows, line_pen
 from slmctl.plots.styled_rows import Row, set_cell
 
 Point = tuple[float, float, float]
-"""A step, the square root of its KL, its score."""
+"""(step, square root of its KL, score)."""
 
-MOST_POINTS = 1000  # more than a screen has dots to tell apart
+MOST_POINTS = 1000  # more than the dots of a screen can tell apart
 
 
 @dataclass(frozen=True)
-class Path:
-    """One run on the plane, step by step: KL to the reference in nats a response, and score."""
+class PlanePath:
+    """One run on the plane, by step: KL to the reference in nats per response, and score."""
 
     steps: Sequence[float]
     kl: Sequence[float]
@@ -29,9 +29,9 @@ class Path:
     letter: str = ""
 
     def points(self) -> list[Point]:
-        """(step, root of KL, score) where both are known, of a long run every so many and the newest.
+        """The steps with both values; for a long run every n-th step and the newest.
 
-        Sampling noise of KL below 0 counts as 0.
+        KL below 0, which is sampling noise, counts as 0.
         """
         stride = -(-len(self.steps) // MOST_POINTS) or 1
         first = (len(self.steps) - 1) % stride
@@ -43,7 +43,7 @@ class Path:
 
 @dataclass(frozen=True)
 class DrawnPlane:
-    """A drawn plane, which can be pointed into."""
+    """A drawn plane, in which pointing at a step costs little."""
 
     rows: list[Row]
     axes: Axes | None = None
@@ -56,16 +56,18 @@ class DrawnPlane:
             past = [point for point in points if cursor is not None and point[0] <= cursor]
             if past and self.axes is not None:
                 column, row = _cell(self.axes, past[-1])
-                rows[row] = set_cell(rows[row], self.axes.left + column, "+" if self.axes.look.ascii else "◆", "cursor")
+                rows[row] = set_cell(
+                    rows[row], self.axes.left + column, "+" if self.axes.options.ascii else "◆", "cursor"
+                )
         return rows
 
     def step_at(self, column: int) -> float | None:
-        """None: a column of the plane is no step."""
+        """None, since a column of the plane is not a step."""
         return None
 
 
-def draw_plane(paths: Sequence[Path], look: PlotOptions, limit: TargetLine | None = None) -> DrawnPlane:
-    """The plane in exactly `look.height` rows of `look.width` characters; `limit` is a KL in nats."""
+def draw_plane(paths: Sequence[PlanePath], options: PlotOptions, limit: TargetLine | None = None) -> DrawnPlane:
+    """The plane in exactly `options.height` rows of `options.width` characters; `limit` is a KL in nats."""
     routes = [(path, points) for path in paths if (points := path.points())]
     roots = [root for _, points in routes for _, root, _ in points]
     up = fit_scale([score for _, points in routes for _, _, score in points])
@@ -73,24 +75,24 @@ def draw_plane(paths: Sequence[Path], look: PlotOptions, limit: TargetLine | Non
     near = edge is not None and roots and edge <= NEAR * max(roots)
     across = fit_scale([0.0, *roots, *([edge] if edge is not None and near else [])]) if roots else None
     if across is None or up is None:
-        return DrawnPlane(empty_rows(max(0, look.width), max(0, look.height)))
-    axes = Axes(look, across, up, whole_steps=False, name="sqrt KL" if look.ascii else "√KL")
+        return DrawnPlane(empty_rows(max(0, options.width), max(0, options.height)))
+    axes = Axes(options, across, up, whole_steps=False, name="sqrt KL" if options.ascii else "√KL")
     if edge is not None and near:
-        axes.canvas.rule(axes.cell(edge), ":" if look.ascii else "┊", "target")
+        axes.canvas.rule(axes.cell(edge), ":" if options.ascii else "┊", "target")
     for path, points in routes:
         _route(axes, path, points)
     for path, points in routes:
         _ends(axes, path, points)
     if edge is not None and limit is not None:
-        _word(axes, edge, limit.word, bool(near))
+        _label(axes, edge, limit.label, bool(near))
     rows = axes.picture()
     return DrawnPlane(rows, axes, tuple(points for _, points in routes)) if axes.canvas.rows else DrawnPlane(rows)
 
 
-def _word(axes: Axes, edge: float, word: str, near: bool) -> None:
-    """The word of the limit beside its line, or at the edge beyond which it lies; where it hides no data, if it can."""
+def _label(axes: Axes, edge: float, label: str, near: bool) -> None:
+    """Writes the label of the limit beside its line, or at the edge next to it, hiding no data if possible."""
     canvas = axes.canvas
-    text = f" {word} " if near else f" {word} {'>' if axes.look.ascii else '→'} "
+    text = f" {label} " if near else f" {label} {'>' if axes.options.ascii else '→'} "
     if len(text) > canvas.columns // 2:
         return
     cell = axes.cell(edge)
@@ -100,7 +102,7 @@ def _word(axes: Axes, edge: float, word: str, near: bool) -> None:
     canvas.write(*(free or places)[0], text, "target")
 
 
-def _route(axes: Axes, path: Path, points: list[Point]) -> None:
+def _route(axes: Axes, path: PlanePath, points: list[Point]) -> None:
     pen = line_pen(path.rank)
     spots = list(dict.fromkeys((axes.x(root), axes.y(score)) for _, root, score in points))
     for (x0, y0), (x1, y1) in pairwise(spots):
@@ -109,14 +111,14 @@ def _route(axes: Axes, path: Path, points: list[Point]) -> None:
         axes.canvas.stroke(ax, ay, bx, by, pen)
 
 
-def _ends(axes: Axes, path: Path, points: list[Point]) -> None:
-    """The start, and the newest point with the run's letter."""
+def _ends(axes: Axes, path: PlanePath, points: list[Point]) -> None:
+    """Marks the start, and the newest point with the letter of the run."""
     role = line_pen(path.rank).role
-    start, newest = "o@" if axes.look.ascii else "○●"
+    start, newest = "o@" if axes.options.ascii else "○●"
     axes.canvas.write(*_cell(axes, points[0]), start, role)
     axes.canvas.write(*_cell(axes, points[-1]), path.letter or newest, role)
 
 
 def _cell(axes: Axes, point: Point) -> tuple[int, int]:
     y = axes.y(point[2])
-    return axes.cell(point[1]), y if axes.look.ascii else y // 4
+    return axes.cell(point[1]), y if axes.options.ascii else y // 4

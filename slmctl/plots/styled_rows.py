@@ -1,11 +1,11 @@
-"""Rows of text whose parts have a role, measured in terminal cells: a wide character takes two."""
+"""Rows of text in parts that have a role, measured in terminal cells: a wide character takes two."""
 
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
 Row = list[tuple[str, str]]
-"""One line: (text, role) from left to right; the role "" is plain."""
+"""One line: (text, role) from left to right; role "" is plain text."""
 
 
 def to_lines(rows: Iterable[Row]) -> list[str]:
@@ -32,18 +32,18 @@ def fit_to_width(row: Row, width: int) -> Row:
 
 
 def truncate(text: str, width: int) -> str:
-    """A text in at most `width` cells, ended by an ellipsis where something is missing."""
+    """A text in at most `width` cells, with an ellipsis if it was cut."""
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…" * (width > 0)
 
 
 def join_ends(left: Row, right: Row, width: int) -> Row:
-    """A row with one part at each end; the right one gives way."""
+    """A row with one part at each end; the right one is left out if there is no room."""
     room = width - cell_width(left) - cell_width(right)
     return fit_to_width(left, width) if room < 1 else [*left, (" " * room, ""), *right]
 
 
 def set_cell(row: Row, column: int, char: str | None, role: str) -> Row:
-    """A row with another character, or only another role, in one column; all of its characters are one cell wide."""
+    """A row with another character, or only another role, in one column; its characters must be one cell wide."""
     found: Row = []
     start = 0
     for text, own in row:
@@ -58,7 +58,7 @@ def set_cell(row: Row, column: int, char: str | None, role: str) -> Row:
 
 
 def side_by_side(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: int = 1) -> list[Row]:
-    """Blocks of rows set side by side, each in its width, as high as the highest."""
+    """Blocks of rows side by side, each in its width, as high as the highest."""
     found = []
     for number in range(max((len(block) for block in blocks), default=0)):
         row: Row = []
@@ -69,13 +69,13 @@ def side_by_side(blocks: Sequence[Sequence[Row]], widths: Sequence[int], gap: in
 
 
 def wrap(row: Row, width: int) -> list[Row]:
-    """A row in as many lines of at most `width` cells as it takes, broken between words and where it has breaks."""
+    """A row wrapped into lines of at most `width` cells, between words and at line breaks."""
     from rich.console import Console
     from rich.text import Text
 
     whole, roles = Text(), [role for _, role in row]
     for number, (text, _) in enumerate(row):
-        whole.append(text, str(number))  # a number is no style that rich knows, and stays what it is
+        whole.append(text, str(number))  # a number is not a style of rich, which leaves it alone
     found: list[Row] = []
     for line in whole.wrap(Console(width=max(1, width), legacy_windows=False), max(1, width), overflow="fold"):
         line.rstrip()

@@ -14,7 +14,7 @@ from engine.core.metrics import charts, describe_any
 from slmctl.console.safe import one_line
 from slmctl.plots.axes import PlotOptions, format_number, is_drawable
 from slmctl.plots.chart import Curve, DrawnChart, TargetLine, draw_chart, empty_rows, line_pen, smooth
-from slmctl.plots.plane import DrawnPlane, Path, draw_plane
+from slmctl.plots.plane import DrawnPlane, PlanePath, draw_plane
 from slmctl.plots.styled_rows import Row, cell_width, fit_to_width, join_ends, wrap
 from slmctl.watch.history import RunHistory, StageHistory
 
@@ -158,7 +158,7 @@ class DrawnPanel:
     width: int
     picture: DrawnChart | DrawnPlane
     curves: Sequence[Curve] = ()
-    paths: Sequence[Path] = ()
+    paths: Sequence[PlanePath] = ()
 
     def rows_at(self, cursor: int | None, keys: str = "") -> list[Row]:
         """The rows with the values at a step in the heading, that step marked, and `keys` if there is room."""
@@ -278,16 +278,16 @@ def _value_at(curve: Curve, cursor: int | None) -> float | None:
     return raw.ys[-1] if cursor is None else raw.at(cursor)
 
 
-def _paths(stage: str, runs: Sequence[RunHistory]) -> list[Path]:
+def _paths(stage: str, runs: Sequence[RunHistory]) -> list[PlanePath]:
     found = []
     for index, run in enumerate(runs):
         history = run.stage(stage)
         (steps, kl), (_, scores) = history.column(KL), history.column(SCORE)
-        found.append(Path(steps, kl, scores, index, LETTERS[index % len(LETTERS)] if len(runs) > 1 else ""))
+        found.append(PlanePath(steps, kl, scores, index, LETTERS[index % len(LETTERS)] if len(runs) > 1 else ""))
     return found
 
 
-def _plane_heading(panel: Panel, paths: Sequence[Path], cursor: int | None, width: int) -> Row:
+def _plane_heading(panel: Panel, paths: Sequence[PlanePath], cursor: int | None, width: int) -> Row:
     row: Row = [(f" {panel.title} ", "title")]
     for path in paths:
         points = [point for point in path.points() if cursor is None or point[0] <= cursor]

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from slmctl.plots.axes import AxisScale, PlotOptions, fit_scale, format_number, ticks
 from slmctl.plots.canvas import Canvas, Pen
 from slmctl.plots.chart import Curve, TargetLine, draw_chart, smooth
-from slmctl.plots.plane import Path, draw_plane
+from slmctl.plots.plane import PlanePath, draw_plane
 from slmctl.plots.styled_rows import Row, fit_to_width, join_ends, side_by_side, to_lines, truncate
 
 NAN, INF = math.nan, math.inf
@@ -72,7 +72,7 @@ def test_a_single_point_and_a_constant() -> None:
 def test_what_is_not_negative_has_no_negative_axis() -> None:
     assert chart(line(0, 0, 0), width=12) == ["1.0+        ", "0.5+        ", "0.0+********"]
     assert draw_chart([Curve([1], [0.0])], PlotOptions(34, 6, ascii=True)).rows[-1][0][0].split() == ["1", "2", "step"]
-    start = to_lines(draw_plane([Path([1, 2], [0.0, 0.0], [0.5, 0.6])], PlotOptions(40, 7, ascii=True)).rows)
+    start = to_lines(draw_plane([PlanePath([1, 2], [0.0, 0.0], [0.5, 0.6])], PlotOptions(40, 7, ascii=True)).rows)
     assert "-" not in start[-1] and start[-1].split()[0] in ("0", "0.0")
 
 
@@ -123,7 +123,7 @@ def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
 
 
 def test_the_cursor_and_alarms_stand_at_their_step() -> None:
-    rows = to_lines(draw_chart([line(0, 0, 0)], PlotOptions(23, 6, ascii=True), alarms=[1, 99]).rows_at(2))
+    rows = to_lines(draw_chart([line(0, 0, 0)], PlotOptions(23, 6, ascii=True), alerts=[1, 99]).rows_at(2))
     assert [row[-1] for row in rows[:4]] == ["|", "|", "|", "*"]
     assert rows[4] == "   ++--------!--------+"
 
@@ -148,7 +148,7 @@ def test_held_out_points_are_marked() -> None:
 
 
 def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
-    path = Path([1, 2, 3], [0.0, 1.0, 4.0], [0.0, 1.0, 2.0])
+    path = PlanePath([1, 2, 3], [0.0, 1.0, 4.0], [0.0, 1.0, 2.0])
     assert to_lines(draw_plane([path], PlotOptions(23, 7, ascii=True), TargetLine(9, "alarm 9")).rows_at(2)) == [
         "2+            *@      :",
         " |         ***        :",
@@ -160,7 +160,7 @@ def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
     ]
     far = to_lines(draw_plane([path], PlotOptions(40, 7, ascii=True), TargetLine(900, "alarm 900")).rows)
     assert far[4].endswith("alarm 900 > ") and "sqrt KL" in far[-1]
-    both = draw_plane([path, Path([1], [-0.2], [1.0], 1, "B")], PlotOptions(23, 7)).rows
+    both = draw_plane([path, PlanePath([1], [-0.2], [1.0], 1, "B")], PlotOptions(23, 7)).rows
     assert "B" in "".join(to_lines(both)) and "●" in "".join(to_lines(both)), "KL below 0 is noise around 0"
 
 
@@ -221,15 +221,15 @@ def test_any_numbers_fit_any_size(
 
 
 @st.composite
-def paths(draw: st.DrawFn) -> Path:
+def paths(draw: st.DrawFn) -> PlanePath:
     points = draw(st.lists(st.tuples(FLOATS, FLOATS), max_size=60))
     kl, scores = [x for x, _ in points], [y for _, y in points]
-    return Path(range(len(points)), kl, scores, draw(st.integers(0, 6)), draw(st.sampled_from(["", "A"])))
+    return PlanePath(range(len(points)), kl, scores, draw(st.integers(0, 6)), draw(st.sampled_from(["", "A"])))
 
 
 @given(st.lists(paths(), max_size=3), LOOKS, st.none() | FLOATS, st.none() | FLOATS)
 def test_any_plane_fits_any_size(
-    routes: list[Path], look: PlotOptions, cursor: float | None, limit: float | None
+    routes: list[PlanePath], look: PlotOptions, cursor: float | None, limit: float | None
 ) -> None:
     check_size(draw_plane(routes, look, None if limit is None else TargetLine(limit, "alarm")).rows_at(cursor), look)
 

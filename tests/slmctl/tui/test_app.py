@@ -294,7 +294,7 @@ def test_without_colour_there_is_none_and_what_stood_out_is_reversed(
 
 @pytest.mark.parametrize(
     ("key", "mode", "told"),
-    [("f2", "runs", "is a file, not a folder"), ("f3", "train", "is a file, and no folder"),
+    [("f2", "runs", "is a file, not a folder"), ("f3", "train", "is a file, not a folder"),
      ("f5", "chat", "Models: none yet"), ("f6", "label", "is a file, not a folder")],
 )  # fmt: skip
 def test_a_folder_of_runs_that_has_become_a_file_ends_no_mode(tmp_path: Path, key: str, mode: str, told: str) -> None:
