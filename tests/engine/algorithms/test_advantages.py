@@ -1,4 +1,4 @@
-"""Rewards and GAE: golden values, the definition as a double loop in float64, and blindness to the padding."""
+"""Rewards and GAE: golden values, the definition as a double loop in float64, and invariance to the padding."""
 
 import math
 
@@ -28,7 +28,7 @@ def ragged(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def slow_gae(rewards: list[float], values: list[float], gamma: float, lam: float) -> list[float]:
-    """The definition: advantage t is the sum over l of (gamma lam)^l delta(t + l), every delta anew."""
+    """The definition: advantage t is the sum over l of (gamma lam)^l delta(t + l), every delta computed again."""
     length, advantages = len(rewards), []
     for t in range(length):
         total = 0.0
@@ -121,7 +121,7 @@ def test_the_inputs_stay_as_they_were() -> None:
     assert torch.equal(rewards, before[0]) and torch.equal(values, before[1])
 
 
-def test_no_gradient_passes() -> None:
+def test_no_gradient_flows() -> None:
     rewards, values, mask = ragged(8)
     scores = torch.ones(6, dtype=torch.float64, requires_grad=True)
     made = token_rewards(scores, rewards.requires_grad_(), values.requires_grad_(), mask, 0.1)
@@ -136,6 +136,6 @@ def test_a_response_without_tokens_is_refused() -> None:
 
 
 @pytest.mark.parametrize("row", [[True, False, True], [False, True, True]])
-def test_a_mask_that_is_no_response_mask_is_refused(row: list[bool]) -> None:
+def test_a_mask_with_a_gap_is_refused(row: list[bool]) -> None:
     with pytest.raises(AssertionError, match="response"):
         gae(torch.zeros(1, 3), torch.zeros(1, 3), torch.tensor([row]), 1.0, 0.95)

@@ -86,7 +86,7 @@ def test_fixed_stays() -> None:
 
 
 @pytest.mark.parametrize("controller", [FixedKL(0.05), AdaptiveKL(0.05, target=6.0, horizon=1_000)])
-def test_a_loaded_controller_goes_on_as_the_saved_one(controller: KLController) -> None:
+def test_a_loaded_controller_continues_as_the_saved_one(controller: KLController) -> None:
     fresh = FixedKL(1.0) if isinstance(controller, FixedKL) else AdaptiveKL(1.0, target=6.0, horizon=1_000)
     controller.update(9.0, 512)
     fresh.load(controller.state())
@@ -96,11 +96,11 @@ def test_a_loaded_controller_goes_on_as_the_saved_one(controller: KLController) 
 
 
 @pytest.mark.parametrize("kl_nats", [math.nan, math.inf])
-def test_a_kl_that_is_no_number_is_refused(kl_nats: float) -> None:
+def test_a_kl_that_is_not_finite_is_refused(kl_nats: float) -> None:
     with pytest.raises(AssertionError, match=str(kl_nats)):
         AdaptiveKL(0.15, target=6.0, horizon=10_000).update(kl_nats, episodes=512)
 
 
-def test_a_horizon_that_could_turn_the_sign_is_refused() -> None:
+def test_a_horizon_that_could_change_the_sign_is_refused() -> None:
     with pytest.raises(AssertionError, match="100"):
         AdaptiveKL(0.15, target=6.0, horizon=100).update(0.0, episodes=512)

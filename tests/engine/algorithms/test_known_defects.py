@@ -1,4 +1,4 @@
-"""One test for each defect of RLHF.md sections 4, 6 and 8 that can be written at the floor of numbers.
+"""One test for each defect of RLHF.md sections 4, 6 and 8 that can be written with the pure functions.
 
 Each computes what the defective code would give as well, and asserts that the difference is seen.
 """
@@ -71,7 +71,7 @@ def test_the_kl_term_has_the_right_sign() -> None:
 
 
 def test_nothing_after_eos_counts() -> None:
-    """What was sampled after EOS, other tokens with other values, changes no number."""
+    """Tokens and values after EOS change no number."""
     outcomes = []
     for padding in (0.0, -7.0):
         logprobs, old_logprobs, values, mask = rollout(padding=padding)
@@ -92,7 +92,7 @@ def test_entropy_is_of_the_distribution_not_of_sampled_tokens() -> None:
     assert min(abs(each - exact) for each in of_the_token) > 0.04
 
 
-def test_advantages_are_not_normalised_over_padding() -> None:
+def test_advantages_are_not_whitened_over_padding() -> None:
     x, mask = torch.tensor([[1.0, 3.0, 0.0, 0.0]]), torch.tensor([[True, True, False, False]])
     over_padding = (x - x.mean()) / x.std(correction=0)
     assert whiten(x, mask).tolist() == [pytest.approx([-1.0, 1.0, 0.0, 0.0], abs=TOLERANCE)]
@@ -122,7 +122,7 @@ WRONG_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", WRONG_LOSSES)
 def test_the_policy_loss_tolerance_can_fail(name: str) -> None:
-    """torchtune's relative tolerance of 1e6 lets all of these pass; ours tells them from the golden values."""
+    """torchtune's relative tolerance of 1e6 lets all of these pass; ours tells them apart from the golden values."""
     ratio, advantage = torch.tensor([[1.5, 1.5, 0.5, 0.5]]), torch.tensor([[1.0, -1.0, 1.0, -1.0]])
     golden = torch.tensor([[-1.2, 1.5, -0.5, 0.8]])
     mask = torch.ones(1, 4, dtype=torch.bool)
@@ -181,7 +181,7 @@ def test_entropy_of_padding_is_not_summed() -> None:
 
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_padding_does_not_dilute_approxkl_and_ratio(name: str) -> None:
-    """A longer neighbour in the batch, hence more padding, leaves each number what it was."""
+    """A longer row in the batch, hence more padding, changes no number."""
     narrow, wide = rollout(), rollout(extra=40)
     one, other = (QUANTITIES[name](new, old, mask) for new, old, _, mask in (narrow, wide))
     torch.testing.assert_close(one, other, rtol=0, atol=FLOAT64_TOLERANCE)
@@ -191,7 +191,9 @@ def test_approxkl_by_hand_beside_its_diluted_twin() -> None:
     new, old = torch.tensor([[-1.0, -1.0, 0.0, 0.0]]), torch.tensor([[-1.2, -0.8, 0.0, 0.0]])
     mask = torch.tensor([[True, True, False, False]])
     assert masked_mean(k2(old, new), mask).item() == pytest.approx(0.02, abs=TOLERANCE)
-    assert k2(old, new).mean().item() == pytest.approx(0.01, abs=TOLERANCE)  # what must not be printed
+    assert k2(old, new).mean().item() == pytest.approx(
+        0.01, abs=TOLERANCE
+    )  # the wrong value, which must not be reported
 
 
 def test_the_coefficient_in_use_is_the_controllers() -> None:
@@ -215,7 +217,7 @@ def test_the_score_lands_on_eos_not_on_padding() -> None:
 # RLHF.md section 8, and DESIGN.md section 6
 
 
-def test_advantages_are_no_inference_tensors() -> None:
+def test_advantages_are_not_inference_tensors() -> None:
     """Tensors made under inference_mode cannot be saved for the backward pass of the losses."""
     logprobs, old_logprobs, values, mask = rollout()
     rewards = token_rewards(torch.ones(4), logprobs, old_logprobs, mask, 0.1)

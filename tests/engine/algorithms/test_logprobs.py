@@ -74,7 +74,7 @@ def test_entropy_by_hand() -> None:
     torch.testing.assert_close(entropy(logits), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_entropy_has_a_finite_gradient_where_a_token_cannot_come() -> None:
+def test_entropy_of_an_impossible_token_has_finite_gradient() -> None:
     logits = torch.tensor([0.0, 1.0, -math.inf], requires_grad=True)
     (gradient,) = torch.autograd.grad(entropy(logits), logits)
     assert gradient.isfinite().all() and gradient[0] != 0

@@ -1,4 +1,4 @@
-"""Losses: golden values, slow code in plain floats, brute-forced pairs, gradients, blindness to the padding."""
+"""Losses: golden values, slow code in plain floats, brute-forced pairs, gradients, invariance to the padding."""
 
 import math
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def test_value_golden() -> None:
     assert gradient.item() == pytest.approx(1.3, abs=TOLERANCE)
 
 
-def test_value_held_near_the_old_by_hand() -> None:
+def test_value_clipped_near_the_old_by_hand() -> None:
     values = one_token(1.5).requires_grad_()
     arguments = (values, one_token(1.0), one_token(2.0), TRUE, 0.2)  # held at 1.2: .5 max(.5^2, .8^2)
     assert value_loss(*arguments).item() == pytest.approx(0.32, abs=TOLERANCE)

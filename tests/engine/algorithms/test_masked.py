@@ -1,4 +1,4 @@
-"""Masked sums, means and whitening: by hand, against torch on the real tokens alone, and blind to the padding."""
+"""Masked sums, means and whitening: by hand, against torch on real tokens alone, and invariance to the padding."""
 
 import math
 from collections.abc import Callable
@@ -118,12 +118,12 @@ def test_padding_reaches_neither_result_nor_gradient(name: str, junk: float) -> 
     assert not gradients[1][~mask].any()
 
 
-def test_results_have_nothing_in_the_padding() -> None:
+def test_results_are_0_in_the_padding() -> None:
     for shift_mean in (True, False):
         assert not whiten(X, MASK, shift_mean)[~MASK].any()
 
 
-def test_a_mean_of_nothing_is_refused() -> None:
+def test_a_mean_over_no_token_is_refused() -> None:
     empty = torch.tensor([[True, True], [False, False]])
     with pytest.raises(AssertionError, match=r"counts \[2, 0\]"):
         masked_mean(torch.ones(2, 2), empty, dim=1)

@@ -1,4 +1,4 @@
-"""Models of the hub, from a hub of our own on this machine: fetched once, and taken from the cache after that."""
+"""Models of the hub, from a local server: downloaded once, then read from the cache."""
 
 import hashlib
 import json
@@ -28,11 +28,11 @@ REFUSALS = {
     "/gated": (403, "GatedRepo"),
     "/words": (404, "RevisionNotFound"),
     "": (404, "RepoNotFound"),
-}  # by a part of what is asked for
+}  # by a part of the path
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Serves the files of a folder as the model nobody/words, and writes down in `asked` which files it gave."""
+    """Serves the files of a folder as the model nobody/words, and records in `asked` which files it served."""
 
     def __init__(self, folder: Path, asked: list[str], *given: Any) -> None:
         self.folder, self.asked = folder, asked
@@ -69,18 +69,18 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
 def asked() -> list[str]:
-    """The files that the hub gave."""
+    """The files that the hub served."""
     return []
 
 
 @pytest.fixture
 def hub(tmp_path: Path, asked: list[str]) -> Iterator[ThreadingHTTPServer]:
-    """A hub with one model, whose folder holds a pickle and code, too."""
+    """A hub with one model, whose folder also contains a pickle and code."""
     folder = tmp_path / "hub"
     save_model(folder, language_model(), word_tokenizer(), {"stage": "sft"})
     for name in (CODE, "modeling_words.py"):
@@ -93,7 +93,7 @@ def hub(tmp_path: Path, asked: list[str]) -> Iterator[ThreadingHTTPServer]:
 
 
 def python(hub: ThreadingHTTPServer, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """What a Python process says to one prompt on its stdin, its hub and the hub's cache these."""
+    """The outcome of a Python process with one prompt on its stdin that uses this hub, and a cache under `home`."""
     own = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HOME": str(home / "cache")}
     kept = {name: value for name, value in os.environ.items() if not re.search("^HF_|_proxy$", name, re.IGNORECASE)}
     environ = {**kept, **own, "SLMCTL_RUNS": str(home / "runs"), "OMP_NUM_THREADS": "1"}
@@ -108,7 +108,7 @@ def python(hub: ThreadingHTTPServer, home: Path, *words: str) -> subprocess.Comp
 
 
 def sampled(hub: ThreadingHTTPServer, home: Path, model: str = MODEL) -> subprocess.CompletedProcess[str]:
-    """What `slmctl sample` answers."""
+    """The outcome of `slmctl sample`."""
     return python(hub, home, "-m", "slmctl", "sample", model, "--max-new-tokens", "3", "--jsonl")
 
 
@@ -138,7 +138,7 @@ def test_a_hub_model_is_fetched_once_without_code_or_pickle(
         ("hf:words", 2, "error: 'hf:words' is not a hub model; write hf:ORG/NAME or hf:ORG/NAME@REVISION"),
     ],
 )
-def test_a_model_that_is_not_there_is_one_sentence(
+def test_a_missing_model_is_one_sentence(
     model: str, code: int, words: str, hub: ThreadingHTTPServer, tmp_path: Path
 ) -> None:
     outcome = sampled(hub, tmp_path, model)
@@ -152,7 +152,7 @@ def test_a_run_records_the_commit_that_it_began_with(hub: ThreadingHTTPServer, t
         assert python(hub, tmp_path, "-c", f"import sys; {code}", name).stdout == f"{MODEL}@{COMMIT}\n"
 
 
-def test_a_hub_that_is_back_is_asked_again(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_a_hub_that_is_reachable_again_is_asked_again(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
     code = """
 import socket, sys
 from engine.core.errors import CheckpointError
@@ -171,7 +171,7 @@ print(hub_directory(sys.argv[1]).name)
     assert (first, second) == (f"cannot reach the Hugging Face hub, and {MODEL} was not downloaded before", COMMIT)
 
 
-def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
     hub.shutdown()
     hub.server_close()
     outcome = sampled(hub, tmp_path)
@@ -180,7 +180,7 @@ def test_without_a_hub_it_is_one_sentence(hub: ThreadingHTTPServer, tmp_path: Pa
 
 
 def test_a_hub_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as silent:  # it listens, and nobody serves
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as silent:  # it listens and never answers
         began = time.monotonic()
         outcome = sampled(silent, tmp_path)
     assert outcome.stderr.startswith(f"error: cannot reach the Hugging Face hub, and {MODEL} was not downloaded before")

@@ -1,4 +1,4 @@
-"""transformers must not reach for the network; it reads this setting when it is imported, so it is set here."""
+"""Keeps transformers off the network; it reads this setting when it is imported, so it is set here."""
 
 import os
 

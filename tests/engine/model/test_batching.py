@@ -1,4 +1,4 @@
-"""Rows into batches: what is a target, which rows go together, and that nothing but seed and epoch decides it."""
+"""Rows into batches: which tokens have a loss, which rows share a batch, and that (seed, epoch) alone decides."""
 
 from itertools import chain
 
@@ -33,7 +33,7 @@ def test_collate_by_hand() -> None:
         [0, 0, 1, 1],
         [0, 1, 0, 0],
         [0, 1, 1, 0],
-    ]  # the first id has nothing before it
+    ]  # nothing precedes the first id
 
 
 def test_right_pad() -> None:
@@ -88,20 +88,20 @@ def test_only_the_last_turn_has_loss_if_the_rest_is_a_prompt() -> None:
     assert (example.loss_start, example.no_loss) == (13, ())
 
 
-def test_a_template_that_rewrites_the_past_gets_a_row_a_turn() -> None:
+def test_a_template_that_rewrites_history_gets_a_row_a_turn() -> None:
     forgetful = FAITHFUL.replace("{{ m.content }}", "{% if m.role == 'user' %}{{ m.content }}{% endif %}")
     row = Demonstration(TURNS[:3], "two", all_turns=True)
     examples, _ = demonstration_examples([row], chat_tokenizer(forgetful), context=32)
     assert examples == [Example([U, RED, A, ONE, E], 3), Example([U, RED, A, E, U, BLUE, A, TWO, E], 7)]
 
 
-def test_turns_that_the_context_has_no_room_for_are_counted() -> None:
+def test_turns_that_are_too_long_are_counted() -> None:
     row = Demonstration(TURNS, "yes", all_turns=True)
     examples, too_long = demonstration_examples([row], chat_tokenizer(FAITHFUL), context=10)
     assert [example.ids[-2] for example in examples] == [TWO] and too_long == 1
 
 
-def test_our_own_template_writes_history_as_it_was_generated() -> None:
+def test_our_template_renders_history_as_it_was_generated() -> None:
     tokenizer = train_tokenizer(["red one blue two why yes no three"] * 3, 300)
     row = Demonstration(TURNS, "yes no", all_turns=True)
     (example,), _ = demonstration_examples([row], tokenizer, context=100)
@@ -112,7 +112,7 @@ def test_our_own_template_writes_history_as_it_was_generated() -> None:
 GROUPS = [[[3, 4, 5, 6], [3, 4, 7], [3, 4, 5, 6, 8]], [[5, 1], [6, 1]], [[4, 4], [4, 4, 4]], [[7, 8, 9]]]
 
 
-def test_a_fork_by_hand() -> None:
+def test_packing_by_hand() -> None:
     packed = pack_groups(GROUPS[:2], 0, CPU)
     assert packed.tokens.tolist() == [[3, 4, 5, 6, 7, 5, 6, 8], [5, 1, 6, 1, 0, 0, 0, 0]]
     assert packed.layout.positions.tolist() == [[0, 1, 2, 3, 2, 2, 3, 4], [0, 1, 0, 1, 0, 0, 0, 0]]
@@ -130,7 +130,7 @@ def test_a_fork_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("rows", "shared"), [(GROUPS[0], 2), (GROUPS[1], 0), (GROUPS[2], 1), (GROUPS[3], 2)])
-def test_what_rows_share_leaves_each_an_end_of_its_own(rows: list[list[int]], shared: int) -> None:
+def test_each_row_keeps_a_last_token_of_its_own(rows: list[list[int]], shared: int) -> None:
     assert shared_prefix_length(rows) == shared
 
 
@@ -139,7 +139,7 @@ ROW = st.lists(st.integers(3, 5), min_size=1, max_size=6)
 
 @settings(max_examples=40)
 @given(groups=st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4))
-def test_a_fork_gives_each_row_what_it_gets_alone(groups: list[list[list[int]]]) -> None:
+def test_packed_rows_score_as_each_alone(groups: list[list[list[int]]]) -> None:
     model, packed = scalar_model(), pack_groups(groups, 0, CPU)
     with torch.no_grad():
         together = model.scores_at(packed.tokens, packed.layout, packed.ends)
@@ -187,14 +187,14 @@ def test_the_order_follows_from_seed_stream_and_epoch_alone() -> None:
     assert order()[:13] != order()[13:]
 
 
-def test_rows_of_like_length_share_a_batch() -> None:
+def test_rows_of_similar_length_share_a_batch() -> None:
     lengths = [1, 30] * 32
     batches = EpochBatches(lengths, 0, "data", rows=4)
     assert all(len({lengths[i] for i in batches[step]}) == 1 for step in range(16))
 
 
 @pytest.mark.parametrize(("rows", "tokens"), [(0, 0), (3, 5)])
-def test_one_size_and_only_one_is_asked_for(rows: int, tokens: int) -> None:
+def test_exactly_one_batch_size_is_given(rows: int, tokens: int) -> None:
     with pytest.raises(AssertionError, match=f"rows {rows}, tokens {tokens}"):
         EpochBatches([1], 0, "data", rows=rows, tokens=tokens)
 

@@ -1,4 +1,4 @@
-"""Chat templates of strangers: loops, floods and crashes are refused in one sentence; honest ones are rendered."""
+"""Untrusted chat templates: loops, floods and crashes are refused in one sentence; honest ones are rendered."""
 
 import tracemalloc
 
@@ -136,7 +136,7 @@ def sentence(source: str) -> str:
         "{{ strftime_now('%c' * 100000) }}",
     ],
 )
-def test_work_without_end_is_refused_before_it_is_done(source: str) -> None:
+def test_endless_work_is_refused_before_it_is_done(source: str) -> None:
     tracemalloc.start()
     try:
         assert "cannot be rendered: it works or writes without end" in sentence(source)
@@ -190,7 +190,7 @@ def test_work_without_end_is_refused_before_it_is_done(source: str) -> None:
         (WIDE + "{{ raise_exception(w) }}", "it refuses this conversation"),
     ],
 )
-def test_what_a_template_may_not_do_is_one_sentence(source: str, expected: str) -> None:
+def test_forbidden_operations_are_refused_in_one_sentence(source: str, expected: str) -> None:
     assert expected in sentence(source)
 
 
@@ -221,7 +221,7 @@ def test_what_a_template_may_not_do_is_one_sentence(source: str, expected: str) 
         ),
     ],
 )
-def test_what_honest_templates_use_is_rendered(source: str, expected: str) -> None:
+def test_honest_templates_are_rendered(source: str, expected: str) -> None:
     assert ChatTemplate(source).render(MESSAGES) == expected
 
 
@@ -252,7 +252,7 @@ PIECES = st.sampled_from(WORDS.split())
 
 @settings(max_examples=250)
 @given(st.lists(PIECES, max_size=25).map(" ".join), st.text(max_size=5))
-def test_any_text_is_a_template_or_a_sentence(source: str, more: str) -> None:
+def test_any_text_renders_or_is_refused_in_one_sentence(source: str, more: str) -> None:
     try:
         ChatTemplate(source + more).render(MESSAGES)
     except CheckpointError as error:

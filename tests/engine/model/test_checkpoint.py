@@ -1,4 +1,4 @@
-"""Directories written whole or not at all, training state that comes back bit for bit, and every refusal's sentence."""
+"""Directories written completely or not at all, training state restored bit for bit, and all refusals."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def fill_and_fail(folder: Path) -> None:
     raise OSError("the disk is full")
 
 
-# whole or not at all
+# atomic directories
 
 
 def test_a_directory_replaces_an_older_one_and_leaves_no_trace(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_fill_that_raises_leaves_the_old_directory_whole(tmp_path: Path) -> No
     with pytest.raises(OSError, match="disk is full"):
         write_directory(target, fill_and_fail)
     assert entries(target) == {"old": "1"}
-    write_directory(target, write("new", "2"))  # what was left half written is in nobody's way
+    write_directory(target, write("new", "2"))  # a half-written directory does no harm
     assert entries(target) == {"new": "2"} and len(list(tmp_path.iterdir())) == 1
 
 
@@ -96,18 +96,18 @@ def test_a_crash_between_the_two_renames_loses_nothing(tmp_path: Path, monkeypat
     assert entries(target) == {"old": "1"}
 
 
-def test_everything_is_flushed_before_the_new_name_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = list[str]()
-    monkeypatch.setattr("engine.model.checkpoint.flush", lambda path: said.append(f"flush {path.name}"))
+def test_everything_is_flushed_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = list[str]()
+    monkeypatch.setattr("engine.model.checkpoint.flush", lambda path: steps.append(f"flush {path.name}"))
     rename = Path.rename
 
     def recorded(self: Path, to: Path) -> Path:
-        said.append(f"rename {to.name}")
+        steps.append(f"rename {to.name}")
         return rename(self, to)
 
     monkeypatch.setattr(Path, "rename", recorded)
     write_directory(tmp_path / "final", write("weights", "1"))
-    assert said == ["flush weights", "flush .final.writing", "rename final", f"flush {tmp_path.name}"]
+    assert steps == ["flush weights", "flush .final.writing", "rename final", f"flush {tmp_path.name}"]
 
 
 # training state
@@ -137,7 +137,7 @@ def test_training_state_comes_back_bit_for_bit(architecture: Any, muon_lr: float
     other, other_value = language_model(architecture, seed=9), scalar_model(seed=9)
     others = optimizers_for(other, config)
     assert load_state(tmp_path / "step", {"": other, "value": other_value}, others) == numbers
-    for _ in range(2):  # as they came back, and after another step of each
+    for _ in range(2):  # as loaded, and after another step of each
         pairs = zip([*model.parameters()], [*other.parameters()], strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
         for name in optimizers:
@@ -203,7 +203,7 @@ def set_tensors(directory: Path, change: Callable[[dict[str, torch.Tensor]], Non
 
 
 def refusal(directory: Path) -> str:
-    """The sentence with which a directory is refused."""
+    """The error message for a directory."""
     with pytest.raises(CheckpointError) as refused:
         open_policy(directory)
     assert "\n" not in str(refused.value) and str(directory) in str(refused.value)
@@ -260,14 +260,14 @@ def test_what_is_not_implemented_is_refused_by_name(policy: Path, changes: dict[
     refusal(policy)
 
 
-def test_json_that_is_none_is_refused(policy: Path) -> None:
+def test_malformed_json_is_refused(policy: Path) -> None:
     (policy / "config.json").write_text("{")
     assert "config.json is not valid JSON" in refusal(policy)
     (policy / "config.json").write_text("[]")
     assert "must be a JSON object" in refusal(policy)
 
 
-def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     assert "is not a checkpoint directory" in refusal(tmp_path / "nowhere")
 
 
@@ -289,7 +289,7 @@ def test_a_saved_step_of_other_sizes_is_refused(tmp_path: Path) -> None:
         load_state(tmp_path / "step", {"": language_model(replace(ARCHITECTURE, vocab_size=13))}, {})
 
 
-def test_a_state_of_nothing_is_read_back_as_nothing(tmp_path: Path) -> None:
+def test_an_empty_state_round_trips(tmp_path: Path) -> None:
     write_state(tmp_path, TrainingState({}, {"responses": []}))
     assert read_tensors(tmp_path / "state.safetensors") == {}
     assert load_state(tmp_path, {}, {}) == {"responses": []}

@@ -19,7 +19,7 @@ from engine.run.inference import ModelLoader
 from tests.support.tiny import ARCHITECTURE, STORIES, THEIR_SIZES, language_model, untied, word_tokenizer
 
 hf: Any = transformers
-"""Untyped: its annotations do not fit its own calls."""
+"""Untyped, because its annotations contradict its own calls."""
 LOGIT_TOLERANCE = 1e-4
 FOUR_DECIMALS = 5e-4
 """The known log-probabilities are given to four digits."""
@@ -57,7 +57,7 @@ def our_logits(model: LanguageModel, tokens: Tensor, mask: Tensor | None = None)
 
 
 def their_logits(model: Any, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Logits of transformers' model, which takes positions as an argument where rows are padded on the left."""
+    """Logits of transformers' model, which needs positions as an argument if rows are padded on the left."""
     positions = None if mask is None else (mask.long().cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
         logits: Tensor = model(tokens, attention_mask=mask, position_ids=positions).logits
@@ -77,7 +77,7 @@ def same_logits(model: LanguageModel, theirs: Any) -> None:
     torch.testing.assert_close(
         padded[mask], their_logits(theirs, tokens, mask.long())[mask], rtol=0, atol=LOGIT_TOLERANCE
     )
-    for row, own in zip(rows, padded, strict=True):  # padding changes nothing, in either of the two
+    for row, own in zip(rows, padded, strict=True):  # padding changes nothing in either model
         alone = their_logits(theirs, torch.tensor([row]))[0]
         torch.testing.assert_close(own[-len(row) :], alone, rtol=0, atol=LOGIT_TOLERANCE)
 
@@ -108,7 +108,7 @@ def test_we_open_what_transformers_saves(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in theirs.parameters():
             if parameter.dim() == 1:
-                parameter.add_(torch.randn_like(parameter) * 0.2)  # or no bias would be seen
+                parameter.add_(torch.randn_like(parameter) * 0.2)  # biases of 0 would hide a mistake
     theirs.save_pretrained(tmp_path)
     save_tokenizer(word_tokenizer(), tmp_path)
     same_logits(open_policy(tmp_path)[0], theirs)
@@ -134,7 +134,7 @@ def test_a_real_model_gives_transformers_logits() -> None:
 
 
 @stories
-def test_a_real_model_has_its_known_likeliest_tokens_after_bos() -> None:
+def test_a_real_model_predicts_its_known_tokens_after_bos() -> None:
     model, tokenizer = open_policy(STORIES)
     assert tokenizer.encode_text("") == [1]
     logits = our_logits(model, torch.tensor([[1]]))[0, 0]

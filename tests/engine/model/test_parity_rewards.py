@@ -18,7 +18,7 @@ from engine.train.scoring import RewardModelScorer, score_rows
 from tests.support.tiny import ARCHITECTURE, PROMPTS, THEIR_SIZES, language_model, scalar_model, word_tokenizer
 
 hf: Any = transformers
-"""Untyped: its annotations do not fit its own calls."""
+"""Untyped, because its annotations contradict its own calls."""
 SCORE_TOLERANCE = 1e-5
 BIAS = 0.75
 RESPONSES = ["red", "yes yes no", "", "one two three one two", "why", "green green"]
@@ -31,7 +31,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def their_scores(model: Any, rows: list[list[int]]) -> list[float]:
-    """What transformers gives for right-padded rows; it reads the last token that is not PAD."""
+    """Scores by transformers of right-padded rows; it reads the last token that is not PAD."""
     tokens, lengths = right_pad(rows, 0, torch.device("cpu"))
     mask = torch.arange(tokens.size(1)) < lengths[:, None]
     with torch.no_grad():

@@ -14,7 +14,7 @@ from engine.model.tokenizer import Tokenizer, load_tokenizer, save_tokenizer, tr
 from tests.support.tiny import STORIES
 
 hf: Any = transformers
-"""Untyped: its annotations do not fit its own calls."""
+"""Untyped, because its annotations contradict its own calls."""
 TEXTS = [
     "hello world",
     "",
@@ -102,7 +102,7 @@ def test_our_chat_template_renders_as_transformers_does(ours: Tokenizer, theirs:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("prompt", CONVERSATIONS)
-def test_templates_of_strangers_render_as_transformers_does(
+def test_other_templates_render_as_transformers_does(
     ours: Tokenizer, name: str, prompt: Prompt, tmp_path: Path
 ) -> None:
     theirs = hf.PreTrainedTokenizerFast(
@@ -114,7 +114,7 @@ def test_templates_of_strangers_render_as_transformers_does(
     assert load_tokenizer(tmp_path, day=date.today().isoformat()).render(prompt) == expected
 
 
-def test_padding_and_truncation_left_in_a_file_are_not_ours(ours: Tokenizer, tmp_path: Path) -> None:
+def test_padding_and_truncation_saved_in_a_file_are_ignored(ours: Tokenizer, tmp_path: Path) -> None:
     theirs = hf.PreTrainedTokenizerFast(tokenizer_object=ours.encoder, eos_token="<|end|>", pad_token="<|pad|>")
     theirs(["a", "some longer text"], padding=True, truncation=True, max_length=3)  # leaves its settings behind
     theirs.save_pretrained(tmp_path)
@@ -135,6 +135,6 @@ def test_a_tokenizer_resaved_by_transformers_gives_the_same_ids(ours: Tokenizer,
     save_tokenizer(ours, tmp_path)
     hf.AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
     again = load_tokenizer(tmp_path / "again")
-    assert again.encoder.to_str() != ours.encoder.to_str()  # it writes more into the file, which is no difference
+    assert again.encoder.to_str() != ours.encoder.to_str()  # it writes more into the file, without effect
     assert again.same_ids(ours) and ours.same_ids(again)
     assert not ours.same_ids(train_tokenizer(TEXTS, 329))

@@ -1,4 +1,4 @@
-"""Sampling: each row by itself, narrowed as asked, drawn from the right distribution, masked through EOS."""
+"""Sampling: rows are independent, restricted as set, drawn from the right distribution, masked through EOS."""
 
 import math
 from typing import Any
@@ -38,7 +38,7 @@ def test_left_pad_ends_every_row_in_the_last_column() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0, 0.7, 1.0])
-def test_a_rows_tokens_do_not_depend_on_the_batch_around_it(temperature: float) -> None:
+def test_a_rows_tokens_do_not_depend_on_the_batch(temperature: float) -> None:
     sampling, numbers = Sampling(temperature, max_new_tokens=15), uniforms(len(ROWS), 15)
     together = drawn(ROWS, numbers, sampling)
     assert len({len(row) for row in together}) > 1, "rows of one length would prove little"
@@ -131,7 +131,7 @@ LOGITS = torch.tensor([[4.0, 1.0, 3.0, 2.0], [0.0, 0.0, 5.0, 1.0]])
 
 
 def kept(sampling: Sampling) -> list[list[int]]:
-    """Ids that narrowing leaves, row by row."""
+    """Ids that top-k and top-p leave, row by row."""
     return [row.isfinite().nonzero().flatten().tolist() for row in restrict_logits(LOGITS, sampling)]
 
 
@@ -140,7 +140,7 @@ def test_top_k(top_k: int, expected: list[list[int]]) -> None:
     assert kept(Sampling(top_k=top_k)) == expected
 
 
-def test_top_k_of_more_than_there_are_keeps_all() -> None:
+def test_a_top_k_above_the_vocabulary_keeps_all() -> None:
     assert kept(Sampling(top_k=99)) == [[0, 1, 2, 3]] * 2
 
 
@@ -157,7 +157,7 @@ def test_top_p_is_measured_at_the_temperature() -> None:
     assert kept(Sampling(temperature=1.0, top_p=0.8)) == [[0, 2], [2]]
 
 
-def test_nothing_narrows_by_default() -> None:
+def test_no_token_is_excluded_by_default() -> None:
     assert torch.equal(restrict_logits(LOGITS, Sampling()), LOGITS)
 
 

@@ -49,7 +49,7 @@ def test_frequent_pairs_are_merged_by_hand() -> None:
 @settings(max_examples=150)
 @given(text=st.text(max_size=60))
 def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
-    """But for one space at its start, which is read as the one that stands before every text."""
+    """Except for one space at its start, which is read as the one before every text."""
     ids = tokenizer.encode_text(text)
     assert tokenizer.decode(ids) == text.removeprefix(" ")
     assert tokenizer.decode_all([ids, []]) == [text.removeprefix(" "), ""]
@@ -69,14 +69,14 @@ def test_only_a_response_that_ended_has_eos(tokenizer: Tokenizer) -> None:
     assert ended == [[*row, tokenizer.eos_id] for row in cut]
 
 
-def test_prompt_and_response_are_encoded_apart(tokenizer: Tokenizer) -> None:
-    """A token that would span the seam is never made."""
+def test_prompt_and_response_are_encoded_separately(tokenizer: Tokenizer) -> None:
+    """No token spans the boundary."""
     whole = tokenizer.encode_text("lowest")
     assert tokenizer.without_template().encode_prompt("low") + tokenizer.encode_responses(["est"], False)[0] != whole
 
 
 def prepending() -> Tokenizer:
-    """As older Llama files have it: a space is put before every text, one that begins with a space too."""
+    """As in older Llama files: a space is put before every text, even before one that begins with a space."""
     encoder = Encoder(models.BPE())
     encoder.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     encoder.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
@@ -157,9 +157,9 @@ def test_a_saved_tokenizer_comes_back(tokenizer: Tokenizer, tmp_path: Path) -> N
     ("named", "pad", "size"),
     [
         ({"pad_token": "<pad>"}, "<pad>", 12),
-        ({"pad_token": "<eos>", "unk_token": "<unk>"}, "<unk>", 12),  # PAD is EOS: another is named
+        ({"pad_token": "<eos>", "unk_token": "<unk>"}, "<unk>", 12),  # PAD is EOS: UNK becomes PAD
         ({"unk_token": "<unk>"}, "<unk>", 12),
-        ({"pad_token": None}, PAD, 13),  # none to be had: one is added
+        ({"pad_token": None}, PAD, 13),  # no candidate: one is added
         ({"pad_token": "<eos>", "unk_token": "<eos>"}, PAD, 13),
         ({"pad_token": "no such token"}, PAD, 13),
         ({"pad_token": {"content": "<pad>", "lstrip": False}}, "<pad>", 12),
@@ -175,13 +175,13 @@ def test_pad_is_never_eos(named: dict[str, Any], pad: str, size: int, tmp_path: 
     assert load_tokenizer(again).pad_id == tokenizer.pad_id
 
 
-def test_pad_and_eos_of_one_id_are_a_bug_of_ours() -> None:
+def test_pad_and_eos_must_differ() -> None:
     with pytest.raises(AssertionError, match="share id 1"):
         Tokenizer(word_tokenizer().encoder, eos_id=1, pad_id=1)
 
 
 @pytest.mark.parametrize("adds", [True, False])
-def test_bos_stands_before_text_where_the_file_says_so(adds: bool, tmp_path: Path) -> None:
+def test_bos_begins_text_if_the_file_says_so(adds: bool, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(saved(tmp_path, {"eos_token": "<eos>", "bos_token": "<s>"}, bos=adds))
     bos = [12] if adds else []
     assert tokenizer.adds_bos is adds
@@ -220,7 +220,7 @@ def test_the_template_is_found_in_either_file(
         ("{{ messages.append(1) }}", "the chat template cannot be rendered: .*safe"),
     ],
 )
-def test_a_template_that_fails_is_one_sentence(template: str, expected: str) -> None:
+def test_a_failing_template_is_an_error_in_one_sentence(template: str, expected: str) -> None:
     with pytest.raises(CheckpointError, match=expected):
         Tokenizer(word_tokenizer().encoder, 1, 0, chat_template=template).render("red")
 
@@ -235,7 +235,7 @@ def test_a_template_that_fails_is_one_sentence(template: str, expected: str) -> 
         ("tokenizer_config.json", '{"eos_token": "<none>"}', "eos_token is missing or not a token of tokenizer.json"),
     ],
 )
-def test_files_that_do_not_fit_are_refused(name: str, text: str, expected: str, tmp_path: Path) -> None:
+def test_malformed_files_are_refused(name: str, text: str, expected: str, tmp_path: Path) -> None:
     saved(tmp_path, {"eos_token": "<eos>"})
     (tmp_path / name).write_text(text)
     with pytest.raises(CheckpointError, match=expected) as refused:
@@ -243,7 +243,7 @@ def test_files_that_do_not_fit_are_refused(name: str, text: str, expected: str, 
     assert name in str(refused.value)
 
 
-def test_the_day_is_saved_with_the_tokenizer_and_wins_over_another(tmp_path: Path) -> None:
+def test_the_saved_day_wins_over_another(tmp_path: Path) -> None:
     template = "{{ strftime_now('%Y') if strftime_now is defined else 'no day' }}"
     tokenizer = Tokenizer(word_tokenizer().encoder, 1, 0, chat_template=template)
     assert tokenizer.render("red") == "no day"
@@ -266,7 +266,7 @@ def test_the_project_template_is_saved_with_the_tokenizer(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["chat_template"] == CHAT_TEMPLATE
 
 
-def test_what_was_seen_once_is_no_token() -> None:
+def test_a_word_seen_once_is_not_one_token() -> None:
     tokenizer = train_tokenizer(["often often once"], 1000)
     assert len(tokenizer.encode_text("often")) == 1
     assert len(tokenizer.encode_text("once")) > 1

@@ -1,4 +1,4 @@
-"""The decoder: padding, cache and causality are invisible, RoPE and RMSNorm by hand, heads in the right layout."""
+"""The decoder: padding and cache change nothing, causality, RoPE and RMSNorm by hand, and the layout of heads."""
 
 import math
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_left_padding_changes_nothing(architecture: Architecture) -> None:
         torch.testing.assert_close(own[-len(row) :], logits(model, torch.tensor([row]))[0], rtol=0, atol=TOLERANCE)
 
 
-def test_what_lies_in_the_padding_changes_nothing() -> None:
+def test_padding_ids_change_nothing() -> None:
     model = language_model()
     tokens, mask = left_pad(ROWS, 0)
     junk = tokens.masked_fill(~mask, 7)
@@ -87,7 +87,7 @@ def test_the_cache_equals_the_full_forward(pieces: list[int]) -> None:
     torch.testing.assert_close(torch.cat(parts, dim=1)[mask], whole[mask], rtol=0, atol=TOLERANCE)
 
 
-def test_a_cache_goes_on_with_the_rows_that_it_keeps() -> None:
+def test_a_cache_continues_with_the_rows_that_it_keeps() -> None:
     model = language_model()
     tokens, mask = left_pad(ROWS, 0)
     cache = Cache.empty(ARCHITECTURE, len(tokens), 7, model.lm_head.weight)
@@ -137,14 +137,14 @@ def test_rms_norm_by_hand() -> None:
     assert norm(torch.tensor([3.0, 4.0])).tolist() == pytest.approx([3 / 13**0.5, 40 / 13**0.5], abs=TOLERANCE)
 
 
-def test_parameters_count_once_where_tied() -> None:
+def test_tied_parameters_count_once() -> None:
     c, f, v, d = 16, 24, 12, 4
     layer = c * (4 * d) + 2 * c * (2 * d) + (4 * d) * c + 3 * c * f + 2 * c
     assert parameter_count(LanguageModel(ARCHITECTURE)) == v * c + 2 * layer + c
     assert parameter_count(LanguageModel(untied())) == 2 * v * c + 2 * layer + c
 
 
-def test_initialisation_follows_from_its_generator() -> None:
+def test_initialization_follows_from_its_generator() -> None:
     model, again, other = (LanguageModel(replace(ARCHITECTURE, width=64, qkv_bias=True)) for _ in range(3))
     for each, seed in ((model, 1), (again, 1), (other, 2)):
         initialize(each, torch.Generator().manual_seed(seed), std=0.05)

@@ -1,4 +1,4 @@
-"""Directories of strangers: whatever is damaged, hostile or does not fit is one sentence, and allocates nothing."""
+"""Directories of unknown origin: damaged or hostile ones are refused in one sentence, without allocating memory."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from engine.rundir.runtoml import hash_path
 from tests.support.tiny import THEIR_SIZES, language_model, scalar_model, untied, word_tokenizer
 
 hf: Any = transformers
-"""Untyped: its annotations do not fit its own calls."""
+"""Untyped, because its annotations contradict its own calls."""
 TOLERANCE = 1e-4
 SLOW = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -98,8 +98,8 @@ def test_a_hostile_header_is_refused(content: bytes, policy: Path) -> None:
     sentence(policy / "model.safetensors", read_header)
 
 
-def test_a_tensor_named_twice_in_one_place_is_what_transformers_reads(tmp_path: Path) -> None:
-    """The library lets it pass, since both names mean the same bytes; in two places it is refused (see above)."""
+def test_a_tensor_named_twice_is_what_transformers_reads(tmp_path: Path) -> None:
+    """safetensors accepts it if both entries mean the same bytes; otherwise it is refused (see above)."""
     path = tmp_path / "twice.safetensors"
     path.write_bytes(packed(TWICE % (b"0,4", b"0,4"), struct.pack("<f", 0.5)))
     assert read_header(path) == {"a": ((1,), "F32")}
@@ -107,7 +107,7 @@ def test_a_tensor_named_twice_in_one_place_is_what_transformers_reads(tmp_path: 
     assert {name: t.tolist() for name, t in load_file(path).items()} == {"a": [0.5]}
 
 
-def test_what_is_no_file_is_refused(policy: Path) -> None:
+def test_directories_and_pipes_are_refused(policy: Path) -> None:
     for name in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"):
         other = Path(shutil.copytree(policy, policy.parent / name.split(".")[0]))
         (other / name).unlink()
@@ -119,14 +119,14 @@ def test_what_is_no_file_is_refused(policy: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.float8_e4m3fn, torch.bool])
-def test_tensors_that_are_no_floats_are_refused(kind: torch.dtype, policy: Path) -> None:
+def test_integer_and_packed_tensors_are_refused(kind: torch.dtype, policy: Path) -> None:
     tensors = load_file(policy / "model.safetensors")
     tensors["model.norm.weight"] = tensors["model.norm.weight"].to(kind)
     save_file(tensors, policy / "model.safetensors")
     assert "the tensor model.norm.weight is " in sentence(policy) and "BF16" in sentence(policy)
 
 
-def test_weights_that_are_not_numbers_are_refused(policy: Path) -> None:
+def test_nan_weights_are_refused(policy: Path) -> None:
     tensors = load_file(policy / "model.safetensors")
     tensors["lm_head.weight"][3, 2] = torch.nan
     save_file(tensors, policy / "model.safetensors")
@@ -175,7 +175,7 @@ def test_an_index_names_files_beside_it_and_no_others(name: Any, sharded: Path) 
     assert "is not the name of a safetensors file beside it" in sentence(sharded)
 
 
-def test_an_index_that_does_not_fit_its_files_is_refused(sharded: Path) -> None:
+def test_an_index_that_contradicts_its_files_is_refused(sharded: Path) -> None:
     index = sharded / "model.safetensors.index.json"
     placed = read_json(index)["weight_map"]
     edit(index, weight_map={**placed, "extra": placed["model.norm.weight"]})
@@ -230,7 +230,7 @@ def test_a_long_context_opens(policy: Path) -> None:
 
 
 @pytest.mark.parametrize("bias", ["1", True, None, [], float("nan"), 1e300])
-def test_a_bias_that_is_no_number_is_refused(bias: Any, tmp_path: Path) -> None:
+def test_a_malformed_bias_is_refused(bias: Any, tmp_path: Path) -> None:
     save_model(tmp_path / "rm", scalar_model(), word_tokenizer(), {})
     edit(tmp_path / "rm" / "slmctl.json", reward_bias=bias)
     if bias is None:
@@ -272,7 +272,7 @@ def with_vocabulary(directory: Path, extra: dict[str, int]) -> None:
     (directory / "tokenizer.json").write_text(json.dumps(content))
 
 
-def test_another_models_tokenizer_is_refused_with_both_numbers(policy: Path) -> None:
+def test_the_tokenizer_of_another_model_is_refused(policy: Path) -> None:
     with_vocabulary(policy, {f"w{i}": 12 + i for i in range(50_000)})
     assert "has ids up to 50011, but the model has 12 rows" in sentence(policy)
 
@@ -294,14 +294,14 @@ def test_a_few_added_tokens_grow_the_model_and_many_do_not(more: int, policy: Pa
         assert open_policy(policy)[0].architecture.vocab_size == 12 + MAX_ADDED_ROWS
 
 
-def test_a_text_that_a_tokenizer_cannot_encode_is_a_sentence(policy: Path) -> None:
+def test_a_text_that_cannot_be_encoded_is_one_sentence(policy: Path) -> None:
     content = read_json(policy / "tokenizer.json")
     content["model"]["unk_token"] = "nowhere"
     (policy / "tokenizer.json").write_text(json.dumps(content))
     assert "cannot" in sentence(policy, lambda directory: load_tokenizer(directory).encode_text("never seen"))
 
 
-# anything at all
+# any content
 
 ODD = st.one_of(
     st.none(),
@@ -324,7 +324,7 @@ def opens_or_says(directory: Path) -> None:
 
 @settings(SLOW, max_examples=80)
 @given(st.data())
-def test_any_field_of_any_value_opens_or_is_a_sentence(good: Path, tmp_path: Path, data: st.DataObject) -> None:
+def test_any_field_value_opens_or_is_one_sentence(good: Path, tmp_path: Path, data: st.DataObject) -> None:
     policy = Path(shutil.copytree(good, tmp_path / "policy", dirs_exist_ok=True))
     name = data.draw(st.sampled_from(["config.json", "tokenizer_config.json", "tokenizer.json"]))
     content = read_json(good / name)
@@ -338,7 +338,7 @@ def test_any_field_of_any_value_opens_or_is_a_sentence(good: Path, tmp_path: Pat
 
 @settings(SLOW, max_examples=80)
 @given(st.data())
-def test_any_damaged_bytes_open_or_are_a_sentence(good: Path, tmp_path: Path, data: st.DataObject) -> None:
+def test_any_damaged_bytes_open_or_are_one_sentence(good: Path, tmp_path: Path, data: st.DataObject) -> None:
     policy = Path(shutil.copytree(good, tmp_path / "policy", dirs_exist_ok=True))
     name = data.draw(st.sampled_from(["model.safetensors", "model.safetensors", "config.json", "tokenizer.json"]))
     content = bytearray((good / name).read_bytes())
