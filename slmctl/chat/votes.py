@@ -116,10 +116,11 @@ class VoteRecorder:
                 return
             last = saved[-1]
             path = Path(last.path)
-            if (
-                await self._write(serial, path, lambda: self._store(path).withdraw(last.number, self._annotator), last)
-                is not None
-            ):
+
+            def withdraw() -> int:
+                return self._store(path).withdraw(last.number, self._annotator)
+
+            if await self._write(serial, path, withdraw, last) is not None:
                 self._tell(serial, *self._without(serial, last), f"row {last.number} is withdrawn")
 
     async def close(self) -> LockedError | None:
@@ -127,9 +128,8 @@ class VoteRecorder:
         error = await self._queue.close()
         for store in self._stores.values():
             store.close()
-        return (
-            LockedError(f"{error}; your last vote may not have been saved") if isinstance(error, LockedError) else None
-        )
+        locked = isinstance(error, LockedError)
+        return LockedError(f"{error}; your last vote or edit may not have been saved") if locked else None
 
     def _ballot(self, serial: int, prompt: Prompt, replies: Sequence[Reply]) -> Ballot:
         self._remember(serial)
@@ -164,7 +164,7 @@ class VoteRecorder:
         """The result of a write, repeated while another process locks the database; None if it failed."""
 
         def report_lock(_: LockedError) -> None:
-            text = f"{path.name} is locked by another process; your vote will be saved once it is unlocked"
+            text = f"{path.name} is locked by another process; waiting to save your vote or edit"
             self._tell(serial, *self._saved[serial], text)
 
         try:

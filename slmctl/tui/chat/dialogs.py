@@ -64,7 +64,7 @@ class EditScreen(ModalScreen[str | None]):
             yield Static(Content.styled(prompt, "bold"), markup=False, id="chat-edit-prompt")
             yield EditArea(soft_wrap=True)
             yield NoteLine("chat-edit-note")
-            yield Static(Content("Enter: save · Ctrl+J: new line · F4: $EDITOR · Esc: cancel"))
+            yield Static(Content("enter: save · ctrl+j: new line · f4: $EDITOR · esc: cancel"))
 
     def on_mount(self) -> None:
         """Fills in the reply."""
@@ -118,7 +118,7 @@ class SamplingScreen(ModalScreen[Mapping[str, float] | None]):
                     yield Input(text, restrict=NUMBER, compact=True, id=f"setting-{name}")
                     yield Static(Content.styled(setting.help, "$foreground-muted"), classes="setting-help")
             yield NoteLine("chat-sampling-note")
-            yield Static(Content("Enter: apply · Up/Down: move · Esc: cancel"), classes="keys")
+            yield Static(Content("enter: apply · up, down: move · esc: cancel"), classes="keys")
 
     def on_input_submitted(self) -> None:
         """Returns the settings, or shows the first error."""
@@ -150,7 +150,7 @@ class SessionsScreen(ModalScreen[str | None]):
         with Vertical(id="chat-sessions") as frame:
             frame.border_title = Content("Saved conversations, newest first")
             yield OptionList(*(Option(_session_row(summary)) for summary in self._sessions), markup=False)
-            yield Static(Content("Enter: open · Esc: cancel"))
+            yield Static(Content("enter: open · esc: cancel"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Returns the name of the option."""

@@ -65,7 +65,7 @@ class ReplyPane(Static, can_focus=True):
         Binding("right", "right", "Next token", id="chat.token_right", show=False),
         Binding("up", "screen.select_turn(-1)", "Previous turn", id="chat.turn_before", show=False),
         Binding("down", "screen.select_turn(1)", "Next turn", id="chat.turn_after", show=False),
-        Binding("i,enter", "screen.focus_box", "Prompt box", id="chat.write", show=False),
+        Binding("i,enter", "app.focus('chat-box')", "Prompt box", id="chat.write", show=False),
         Binding("ctrl+o", "screen.sampling", "Sampling", id="chat.sampling"),
         Binding("f4", "screen.editor", "$EDITOR", id="chat.editor"),
     ]

@@ -157,7 +157,7 @@ class ChatScreen(Screen[None]):
         self.streams.stop()
         self.chat.open(session)
         self.saver.opened(session)
-        self.box.sent = [slash_commands.typed_form(turn.prompt) for turn in session.turns if turn.prompt]
+        self.box.sent = [slash_commands.escape_prompt(turn.prompt) for turn in session.turns if turn.prompt]
         self.tell("")
         self.set_models(session.models)
 
@@ -190,7 +190,7 @@ class ChatScreen(Screen[None]):
             command = slash_commands.parse(text)
             if command is None:
                 await self.update_related()
-                self._sample(self.chat.send(slash_commands.prompt_typed_as(text)))
+                self._sample(self.chat.send(slash_commands.unescape_prompt(text)))
                 if single := self.chat.single_turn_models():
                     self.tell(SINGLE_TURN.format(" and ".join(single)))
             else:
@@ -232,7 +232,7 @@ class ChatScreen(Screen[None]):
             self.query_one(NoteLine).clear_if(WAIT_FOR_REPLIES)
             self._save()
             if self.chat.turns[-1].failed and not self.box.text:
-                self.fill_prompt(slash_commands.typed_form(self.chat.turns[-1].prompt))
+                self.fill_prompt(slash_commands.escape_prompt(self.chat.turns[-1].prompt))
         self._refresh_lines()
 
     def on_model_opened(self, message: ModelOpened) -> None:
@@ -381,10 +381,6 @@ class ChatScreen(Screen[None]):
         if panes:
             panes[0].focus()
 
-    def action_focus_box(self) -> None:
-        """Goes to the prompt box."""
-        self.box.focus()
-
     def action_next_lens(self) -> None:
         """Switches to the next token lens."""
         self.tell("")
@@ -432,10 +428,6 @@ class ChatScreen(Screen[None]):
     def fill_prompt(self, text: str) -> None:
         """Puts a prompt into the box, selected, so that typing replaces it."""
         self.box.fill(text, selected=True)
-
-    async def show_help(self) -> None:
-        """Opens the help."""
-        await self.app.run_action("help")
 
     # what is shown
 

@@ -98,12 +98,12 @@ def parse(text: str) -> tuple[str, str] | None:
     return name, argument
 
 
-def prompt_typed_as(text: str) -> str:
-    """The prompt of a text that is not a command: two slashes at its start stand for one."""
+def unescape_prompt(text: str) -> str:
+    """The prompt that a text stands for: one slash in place of two at its start."""
     return text.removeprefix(SLASH) if text.startswith(SLASH * 2) else text
 
 
-def typed_form(prompt: str) -> str:
+def escape_prompt(prompt: str) -> str:
     """The text to type for a prompt: with two slashes if it starts with one."""
     return SLASH + prompt if prompt.startswith(SLASH) else prompt
 
@@ -181,15 +181,15 @@ class ChatActions(Protocol):
     def choose_session(self, summaries: Sequence[SessionSummary]) -> None:
         """Opens the list of saved sessions."""
 
-    async def show_help(self) -> None:
-        """Opens the help."""
+    async def run_action(self, action: str) -> None:
+        """Runs an action of Textual."""
 
 
 class CommandInterpreter:
     """Runs commands. Each method returns the note to show, and raises EngineError if the command is not possible."""
 
-    def __init__(self, actions: ChatActions) -> None:
-        self._do = actions
+    def __init__(self, screen: ChatActions) -> None:
+        self._screen = screen
 
     async def run(self, name: str, argument: str) -> str:
         """Runs a command; its note, or "". Raises: EngineError."""
@@ -198,32 +198,32 @@ class CommandInterpreter:
 
     async def do_regen(self, _: str) -> str:
         """Replies to the last prompt again."""
-        await self._do.update_related()
-        self._do.regenerate()
+        await self._screen.update_related()
+        self._screen.regenerate()
         return ""
 
     async def do_undo(self, _: str) -> str:
         """Removes the last turn."""
-        self._do.fill_prompt(typed_form(self._do.chat.undo()))
+        self._screen.fill_prompt(escape_prompt(self._screen.chat.undo()))
         return (
             "turn removed; press Enter to send its prompt again, type to replace it, or press an arrow key to edit it"
         )
 
     async def do_branch(self, argument: str) -> str:
         """Continues in a copy."""
-        words, count = argument.split(), len(self._do.chat.turns)
+        words, count = argument.split(), len(self._screen.chat.turns)
         turns = int(words.pop(0)) if words and words[0].isdecimal() else count
         if not 0 < turns <= count:
             raise ChatError(f"cannot copy {turns} turns; the conversation has {count}")
-        files, session = self._do.saver.files, self._do.chat.session
-        branch = await self._do.saver.run(files.branch, session, turns, " ".join(words))
-        self._do.open_session(branch)
+        files, session = self._screen.saver.files, self._screen.chat.session
+        branch = await self._screen.saver.run(files.branch, session, turns, " ".join(words))
+        self._screen.open_session(branch)
         copied = "the first turn" if turns == 1 else f"the first {turns} turns"
         return f"this is {branch.name}, a copy of {copied}; the original conversation is unchanged"
 
     async def do_system(self, argument: str) -> str:
         """Shows or changes the system prompt."""
-        chat, session = self._do.chat, self._do.chat.session
+        chat, session = self._screen.chat, self._screen.chat.session
         if not argument:
             now = f"system prompt: {session.system}" if session.system else "no system prompt"
             return f"{now} (/system TEXT sets it, /system none removes it)"
@@ -242,69 +242,69 @@ class CommandInterpreter:
                 raise ChatError(f"type /set {setting.name}=VALUE, such as /set {setting.name}={setting.default:g}")
             changed[setting.name] = setting.parse(value)
         if changed:
-            self._do.set_sampling(changed)
+            self._screen.set_sampling(changed)
         else:
-            self._do.action_sampling()
+            self._screen.action_sampling()
         return ""
 
     async def do_save(self, argument: str) -> str:
         """Names the conversation."""
         if not argument:
             raise ChatError("type /save and a name, such as /save greetings")
-        chat, saver = self._do.chat, self._do.saver
+        chat, saver = self._screen.chat, self._screen.saver
         saved = await saver.run(saver.files.rename, chat.session, argument)
         chat.session = replace(chat.session, name=saved.name, named=True)
         return f"saved as {saved.name}; reopen it with slmctl chat --session {shlex.quote(saved.name)}"
 
     async def do_load(self, argument: str) -> str:
         """Opens a saved conversation."""
-        saver = self._do.saver
+        saver = self._screen.saver
         if argument:
-            self._do.open_session(await saver.run(saver.files.load, argument))
+            self._screen.open_session(await saver.run(saver.files.load, argument))
             return ""
         summaries = await saver.run(saver.files.summaries)
         if not summaries:
             raise ChatError("there are no saved conversations yet")
-        self._do.choose_session(summaries)
+        self._screen.choose_session(summaries)
         return ""
 
     async def do_model(self, argument: str) -> str:
         """Changes the models."""
         if not argument:
-            known = ", ".join(self._do.names.models) or "none yet; train some with slmctl run"
+            known = ", ".join(self._screen.names.models) or "none yet; train some with slmctl run"
             raise ChatError(f"type /model and one to four names (models: {known}) or paths")
         models = check_models(_split(argument))
         for model in models:
-            await self._do.sampler.load(model)  # before any of them joins the chat
-        self._do.set_models(models)
+            await self._screen.sampler.load(model)  # before any of them joins the chat
+        self._screen.set_models(models)
         return ""
 
     async def do_score(self, argument: str) -> str:
         """Shows or changes the scorer."""
-        chat = self._do.chat
+        chat = self._screen.chat
         if not argument:
             return f"scorer: {chat.related.scorer or NONE} (change it with /score MODEL or /score none)"
         if argument != NONE:
-            await self._do.sampler.load(argument, scorer=True)
+            await self._screen.sampler.load(argument, scorer=True)
         chat.session = replace(chat.session, scorer=argument)
-        await self._do.update_related()
+        await self._screen.update_related()
         return f"scorer: {chat.related.scorer or NONE}; applies from the next reply, /regen replies again"
 
     async def do_ref(self, argument: str) -> str:
         """Shows or changes the reference for KL."""
-        chat = self._do.chat
+        chat = self._screen.chat
         if not argument:
             refs = sorted({ref for ref in chat.related.refs.values() if ref})
             return f"reference for KL: {' and '.join(refs) or NONE} (change it with /ref MODEL or /ref none)"
         if argument != NONE:
-            await self._do.sampler.load(argument)
+            await self._screen.sampler.load(argument)
         chat.session = replace(chat.session, ref=argument)
-        await self._do.update_related()
+        await self._screen.update_related()
         return f"reference for KL: {argument}; applies from the next reply"
 
     async def do_follow(self, argument: str) -> str:
         """Makes all models continue from one reply."""
-        chat = self._do.chat
+        chat = self._screen.chat
         if not chat.turns:
             raise ChatError("there is no reply to follow yet")
         models = chat.turns[-1].models
@@ -319,11 +319,11 @@ class CommandInterpreter:
     async def do_vote(self, argument: str) -> str:
         """Votes on the last turn, or on that of the selected reply."""
         if argument.isdecimal():
-            self._do.vote(CHOICE, int(argument))
+            self._screen.vote(CHOICE, int(argument))
         elif argument in ("tie", "bad"):
-            self._do.vote(TIE if argument == "tie" else BOTH_BAD)
+            self._screen.vote(TIE if argument == "tie" else BOTH_BAD)
         elif argument == NONE:
-            self._do.withdraw_vote()
+            self._screen.withdraw_vote()
         else:
             raise ChatError("type /vote 1 (or 2, ...), /vote tie, /vote bad, or /vote none to withdraw a vote")
         return ""
@@ -332,25 +332,25 @@ class CommandInterpreter:
         """Opens a reply for editing."""
         if argument and not argument.isdecimal():
             raise ChatError("type /edit and the number of a reply, such as /edit 1")
-        self._do.edit_reply(int(argument) if argument else None)
+        self._screen.edit_reply(int(argument) if argument else None)
         return ""
 
     async def do_lens(self, argument: str) -> str:
         """Changes the token lens."""
         if argument not in LENSES:
             raise ChatError(f"type /lens and one of {', '.join(LENSES)}")
-        self._do.set_lens(OFF if argument == "off" else argument)
+        self._screen.set_lens(OFF if argument == "off" else argument)
         return ""
 
     async def do_new(self, _: str) -> str:
         """Starts a new conversation with the same models and settings."""
-        files, session = self._do.saver.files, self._do.chat.session
-        self._do.open_session(replace(session, name=files.new_name(), named=False, turns=()))
+        files, session = self._screen.saver.files, self._screen.chat.session
+        self._screen.open_session(replace(session, name=files.new_name(), named=False, turns=()))
         return ""
 
     async def do_help(self, _: str) -> str:
         """Opens the help."""
-        await self._do.show_help()
+        await self._screen.run_action("app.help")
         return ""
 
 

@@ -66,19 +66,19 @@ def key_hint(chat: Chat, completions: Sequence[Completion], typed: str, serial: 
             if count == 1
             else f"1 {'or' if count == 2 else 'to'} {count}: better, again: much better"
         )
-        return f"{vote} · Backspace: withdraw · Esc: prompt box"
+        return f"{vote} · backspace: withdraw · esc: prompt box"
     if completions:
         if len(completions) == 1:
             return clean(completions[0].help)
         words = [completion.line.rpartition(" ")[2] for completion in completions]
         more = f" and {len(words) - MOST_COMPLETIONS} more" if len(words) > MOST_COMPLETIONS else ""
-        return one_line(f"Tab: {'  '.join(words[:MOST_COMPLETIONS])}{more}")
+        return one_line(f"tab: {'  '.join(words[:MOST_COMPLETIONS])}{more}")
     if chat.busy:
-        return "Esc: stop the replies, keeping what has arrived"
+        return "esc: stop the replies, keeping their text"
     if chat.completes_text():
         length = chat.context_length(None, chat.session.models[0]) + len(typed)
         return f"no chat template: {length} characters are continued verbatim · /: commands"
-    return "Enter: send · Ctrl+J: new line · Up: history · /: commands · Tab: replies"
+    return "enter: send · ctrl+j: new line · up: history · /: commands · tab: replies"
 
 
 def welcome(chat: Chat, names: Sequence[str], labels: Path) -> Content:

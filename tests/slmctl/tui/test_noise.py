@@ -33,7 +33,7 @@ def test_nothing_of_random_texts_is_obeyed(terminal: Open, tmp_path: Path, seed:
     screen.press("Escape")
     screen.wait("v Samples")
     screen.press("F5")
-    screen.wait("Enter: send" if columns > 60 else "noise")
+    screen.wait("enter: send" if columns > 60 else "noise")
     screen.type("hello")
     screen.press("Enter")
     screen.wait("reward" if columns > 60 else "␛")

@@ -51,7 +51,7 @@ def test_the_terminal_is_read_by_that_parser() -> None:
 def test_a_coloured_paste_into_a_chat_is_there_and_the_keys_go_on(terminal: Open, home: Path) -> None:
     SessionFiles(home).save(Session("talk", ("a",), turns=(Turn("Hi", ("a",)),)))
     screen = terminal("chat", "--session", "talk")
-    screen.wait("Enter: send")
+    screen.wait("enter: send")
     screen.send(f"{START}some \x1b[31mred\x1b[0m text{END}")
     screen.wait("some ␛[31mred␛[0m text")
     screen.press("C-u")

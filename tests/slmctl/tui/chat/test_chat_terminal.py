@@ -66,7 +66,7 @@ def test_two_models_in_a_terminal_lose_nothing_when_killed(terminal: Open, run: 
     os.kill(screen.pid(), signal.SIGKILL)
     screen.ended()
     again = terminal("chat", "--session", "one", columns=80, rows=24)
-    again.wait(PROMPT, "★ better", "Enter: send")
+    again.wait(PROMPT, "★ better", "enter: send")
     again.press("C-q")
     assert again.ended() == 0
 
@@ -80,7 +80,7 @@ def test_the_prompt_opens_in_the_editor_of_the_user(terminal: Open, run: RunDir,
     screen.type("shout this")
     screen.wait("shout this")
     screen.press("F4")
-    screen.wait("SHOUT THIS", "Enter: send")
+    screen.wait("SHOUT THIS", "enter: send")
     screen.press("C-q")
     assert screen.ended() == 0
 
@@ -91,11 +91,11 @@ def test_a_saved_session_cannot_send_escape_sequences(terminal: Open, home: Path
     turns = tuple(Turn(text, ("a",), replies=replies) for text in HOSTILE.values())
     SessionFiles(home).save(Session("evil", ("a",), HOSTILE["escapes"], {}, turns=turns))
     screen = terminal("chat", "--session", "evil", "--ascii", **colour)
-    screen.wait("Enter: send")
+    screen.wait("enter: send")
     title = screen.title()
     screen.press("Tab", "Up", "Up", "PageUp")
     screen.press("Escape")
-    screen.wait("Enter: send")
+    screen.wait("enter: send")
     assert screen.title() == title
     written = screen.written()
     assert b"\x1b]0;pwned" not in written and b"\x1b]52" not in written and "\u202e".encode() not in written

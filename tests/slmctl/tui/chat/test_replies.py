@@ -23,16 +23,16 @@ def home(tmp_path: Path) -> Path:
 def test_the_key_hints_fit_the_screen(home: Path) -> None:
     async def script(chat: Talk) -> None:
         await chat.say("Hi")
-        assert "Enter: send" in chat.line("hint")
+        assert "enter: send" in chat.line("hint")
         await chat.press("tab")
-        assert chat.line("hint").startswith("1 or 2: better, again: much better · Backspace: withdraw")
+        assert chat.line("hint").startswith("1 or 2: better, again: much better · backspace: withdraw")
         assert len(chat.line("hint")) <= 78
         footer = screen_text(chat.app).splitlines()[-1]
         assert "[ ] Steps" in footer and "Help" in footer and "Sa" not in footer
         await chat.press("ctrl+o")
         assert chat.over == "SamplingScreen"
         await chat.press("escape", "escape")
-        assert "Enter: send" in chat.line("hint")
+        assert "enter: send" in chat.line("hint")
 
     talk(home, script)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
+from slmctl.tui.chat.slash_commands import COMMANDS, CommandInterpreter
 from tests.support.chat_mode import Talk, make_run, talk
 
 
@@ -128,7 +129,7 @@ def test_tab_completes_commands_else_selects_replies(home: Path) -> None:
         assert box.text == "/model tiny:sft"
         box.fill("/s")
         await chat.pilot.pause()
-        assert chat.line("hint") == "Tab: /system /set /save /score"
+        assert chat.line("hint") == "tab: /system /set /save /score"
         seen = []
         for _ in range(5):
             await chat.press("tab")
@@ -155,5 +156,15 @@ def test_up_recalls_prompts_and_ctrl_j_starts_a_line(home: Path) -> None:
         assert box.text == "One"
         await chat.pilot.press("down", "down")
         assert box.text == "d\ne"
+
+    talk(home, script)
+
+
+def test_every_command_has_its_method(home: Path) -> None:
+    assert all(callable(getattr(CommandInterpreter, f"do_{name}")) for name in COMMANDS)
+
+    async def script(chat: Talk) -> None:
+        await chat.say("/help")
+        assert chat.over == "HelpScreen"
 
     talk(home, script)

@@ -108,9 +108,9 @@ def test_votes_wait_for_a_locked_database(home: Path) -> None:
         await chat.press("tab", "2")
         with locked(home / "tiny" / "labels.db"):
             await chat.pilot.press("1")
-            await chat.until(lambda: "labels.db is locked by another process; your vote will be saved" in chat.note())
+            await chat.until(lambda: "labels.db is locked by another process; waiting to save" in chat.note())
             await chat.pilot.press("0")
-            await chat.until(lambda: "your vote will be saved" in chat.note(), "the same of the second vote")
+            await chat.until(lambda: "waiting to save" in chat.note(), "the same of the second vote")
         await chat.settled()
         assert "tie: saved as row" in chat.note()
         (kept,) = labels(home)
@@ -120,7 +120,7 @@ def test_votes_wait_for_a_locked_database(home: Path) -> None:
         await chat.say("Hi")
         held.enter_context(locked(home / "tiny" / "labels.db"))
         await chat.pilot.press("tab", "1")
-        await chat.until(lambda: "your vote will be saved" in chat.note())
+        await chat.until(lambda: "waiting to save" in chat.note())
 
     talk(home, script)
     said = r"labels\.db is locked by another process; .* may not have been saved"
@@ -139,7 +139,7 @@ def test_withdrawals_wait_for_the_database_of_the_vote(home: Path) -> None:
         await chat.pilot.press("tab")
         held.enter_context(locked(home / "tiny" / "labels.db"))
         await chat.pilot.press("backspace")
-        await chat.until(lambda: "your vote will be saved" in chat.note())
+        await chat.until(lambda: "waiting to save" in chat.note())
         assert chat.note().startswith("labels.db is locked")
 
     talk(home, first)
