@@ -1,7 +1,5 @@
 """Demonstrations as a real crowd writes them: mostly correct, in deliberately mixed styles."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 

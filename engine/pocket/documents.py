@@ -3,8 +3,6 @@
 Only training combinations occur, so that held-out prompts are held out from every stage.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from typing import Literal
 
 from engine.core.seeding import python_rng
 from engine.pocket.demonstrations import draw_style
-from engine.pocket.kind import fill
-from engine.pocket.prompts import KINDS, PocketRequest, all_requests, fact_of
+from engine.pocket.kinds import KINDS, fill
+from engine.pocket.prompts import PocketRequest, all_requests, fact_of
 from engine.pocket.style import Style
 from engine.pocket.wording import answer_value, compose_response
 

@@ -5,15 +5,13 @@ keyword stuffing, contradictions, several answers and self-praise do not pay, an
 The preset `tiny` never trains on this judge, selects by it or stops on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from engine.pocket.kind import Kind
+from engine.pocket.kinds import KINDS, Kind
 from engine.pocket.parsing import ParsedResponse, parse_response
-from engine.pocket.prompts import KINDS, find_request
+from engine.pocket.prompts import find_request
 from engine.pocket.style import Flaw
 
 WEIGHTS: Mapping[str, float] = {"helpful": 0.40, "honest": 0.15, "harmless": 0.15, "courteous": 0.15, "concise": 0.15}

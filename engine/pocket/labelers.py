@@ -1,7 +1,5 @@
 """Simulated labelers: the preferences of each persona, noisy rankings, and how often two labelers agree."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,14 +1,13 @@
 """Pairs of a correct and an incorrect answer in one style: to pretrain a reward model, and to probe one."""
 
-from __future__ import annotations
-
 import random
 
 from engine.core.seeding import python_rng
 from engine.pocket.demonstrations import CROWD, draw_style
 from engine.pocket.documents import BROAD_CROWD
 from engine.pocket.judge import JudgeScores, judge
-from engine.pocket.prompts import KINDS, PocketRequest, Split, all_requests, draw_requests
+from engine.pocket.kinds import KINDS
+from engine.pocket.prompts import PocketRequest, Split, all_requests, draw_requests
 from engine.pocket.style import Style
 from engine.pocket.wording import answer_pair, compose_response
 

@@ -4,16 +4,14 @@ The match is strict: what remains must be exactly one accepted answer to exactly
 missing final punctuation are recorded as flaws. judge.py computes the scores.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import repeat
 
-from engine.pocket.kind import Kind, fill, lowered
-from engine.pocket.prompts import KINDS, PocketRequest, fact_named
+from engine.pocket.kinds import KINDS, Kind, fill, lowered
+from engine.pocket.prompts import PocketRequest, fact_named
 from engine.pocket.style import COURTESIES, FAULTS, HEDGES_BEFORE, Flaw, bare_sentence, courtesy_set
 
 BARE_HELPS = 0.7

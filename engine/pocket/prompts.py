@@ -5,8 +5,6 @@ combination are in one split. So a held-out prompt combines a phrasing and a sub
 while every phrasing and every subject occurs in training.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter
@@ -16,18 +14,10 @@ from functools import cache
 from typing import Literal, get_args
 
 from engine.core.seeding import python_rng
-from engine.pocket import advice, arithmetic, knowledge, language, refusals, smalltalk
-from engine.pocket.kind import Fact, Group, Kind, fill, lowered
+from engine.pocket.kinds import KINDS, Fact, Group, Kind, fill, lowered
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-KINDS = {
-    kind.name: kind
-    for source in (knowledge, arithmetic, language, advice, smalltalk, refusals)
-    for kind in source.KINDS
-}
-"""Every kind by name, ordered by group."""
 
 WRAPPERS = ("plain", "polite", "friendly", "blunt", "careless", "slips")
 """Tones of a prompt; `PocketRequest.wrapper` is an index into this tuple."""

@@ -3,13 +3,11 @@
 The judge knows every sentence here and removes it before it reads the answer itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from engine.pocket.kind import Group, Kind
+from engine.pocket.kinds import Group, Kind
 
 Style = Literal[
     "courteous", "plain", "bare", "rude", "rambling", "hedged", "overclaiming", "overpolite", "repeated"

@@ -1,12 +1,10 @@
 """Responses of a given quality: a correct or wrong answer in one of its forms, with the sentences of a style."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 
-from engine.pocket.kind import Kind, fill, lowered
-from engine.pocket.prompts import KINDS, PocketRequest, fact_of
+from engine.pocket.kinds import KINDS, Kind, fill, lowered
+from engine.pocket.prompts import PocketRequest, fact_of
 from engine.pocket.style import (
     HEDGES_AFTER,
     HEDGES_BEFORE,

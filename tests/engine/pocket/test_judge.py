@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.pocket.judge import OUTSIDE, WEIGHTS, WORTHLESS, JudgeScores, judge
-from engine.pocket.kind import Kind
-from engine.pocket.prompts import KINDS, PocketRequest, all_requests, draw_requests
+from engine.pocket.kinds import KINDS, Kind
+from engine.pocket.prompts import PocketRequest, all_requests, draw_requests
 from engine.pocket.style import STYLES, Style
 from engine.pocket.wording import compose_response
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from engine.pocket.judge import judge
-from engine.pocket.kind import Kind, fill
-from engine.pocket.prompts import KINDS, PocketRequest, all_requests, fact_of
+from engine.pocket.kinds import KINDS, Kind, fill
+from engine.pocket.prompts import PocketRequest, all_requests, fact_of
 from engine.pocket.style import HEDGES_AFTER, courtesy_set
 from engine.pocket.wording import answer_value, compose_response
 

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.pocket.kind import GROUPS, PHRASINGS, Kind, fill, lowered
+from engine.pocket.kinds import GROUPS, KINDS, PHRASINGS, Kind, fill, lowered
 from engine.pocket.prompts import (
-    KINDS,
     SPLITS,
     WRAPPERS,
     Split,

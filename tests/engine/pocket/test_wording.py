@@ -11,9 +11,9 @@ import pytest
 from engine.pocket.demonstrations import CROWD, WRONG, demonstrations, draw_style
 from engine.pocket.documents import BROAD_CROWD, BROAD_WRONG, MIXTURE, documents
 from engine.pocket.judge import judge
-from engine.pocket.kind import Kind
+from engine.pocket.kinds import KINDS, Kind
 from engine.pocket.pairs import correctness_pairs, pretraining_pairs
-from engine.pocket.prompts import KINDS, SPLITS, Split, all_requests, draw_requests, find_request
+from engine.pocket.prompts import SPLITS, Split, all_requests, draw_requests, find_request
 from engine.pocket.style import STYLES, Style
 from engine.pocket.wording import compose_response, join_items
 
