@@ -37,7 +37,7 @@ def labels(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
-def test_two_labelers_at_once_lose_nothing_and_are_asked_the_same(labels: Path) -> None:
+def test_two_labelers_at_once_lose_nothing_and_see_the_same(labels: Path) -> None:
     judged = read_labels(labels)
     ann, bob = ([one for one in judged if one.annotator == name] for name in ("ann", "bob"))
     assert len(ann) == len(bob) == LABELS
@@ -74,9 +74,7 @@ def done(planned: Round, home: Path) -> list[Progress]:
     return asyncio.run(main())
 
 
-def test_a_round_goes_on_to_its_end_when_whoever_started_it_is_killed(
-    reference: Reference, labels: Path, tmp_path: Path
-) -> None:
+def test_a_round_finishes_when_its_starter_is_killed(reference: Reference, labels: Path, tmp_path: Path) -> None:
     shutil.copytree(reference.run.path, tmp_path / reference.run.name)  # no other test's process writes there
     code = "import sys; from tests.end_to_end.test_label_rounds import begin; begin(*sys.argv[1:])"
     watcher = subprocess.Popen([sys.executable, "-c", code, str(labels), str(tmp_path)], env=environ(tmp_path))
@@ -93,7 +91,7 @@ def begin(labels: str, home: str) -> None:
     done(plan_round(MODEL, "reference:rm", Path(labels), 2 * LABELS, Path(home)), Path(home))
 
 
-def test_labels_become_a_new_policy_and_the_next_round_starts_from_that(reference: Reference, labels: Path) -> None:
+def test_labels_make_a_policy_that_the_next_round_starts_from(reference: Reference, labels: Path) -> None:
     home = reference.run.path.parent
     planned = plan_round(MODEL, "reference:rm", labels, 2 * LABELS, home)
     assert planned.name == "reference-2"

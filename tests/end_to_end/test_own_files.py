@@ -100,9 +100,7 @@ def judge_scores(run: RunDir) -> list[float]:
     return [metrics["ppo/judge_score"] for metrics in said if "ppo/judge_score" in metrics]
 
 
-def test_ppo_is_watched_by_a_judge_that_knows_what_the_reward_has_learnt(
-    nursery: Nursery, reference: Reference, tmp_path: Path
-) -> None:
+def test_ppo_uses_a_judge_that_fits_the_reward_model(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:
     assert len(judge_scores(reference.run)) == 8, "the taste of the world's labelers, at each step"
     start = ("--init", "reference:sft", "--reward", "reference:rm", "--max-steps", "2")
     done(nursery, *arguments("unwatched", "ppo", *start))
@@ -124,7 +122,7 @@ def _is_step(event: object) -> TypeGuard[StepCompleted]:
     return isinstance(event, StepCompleted) and event.stage == "ppo"
 
 
-def test_twenty_labels_make_a_reward_model_and_its_edits_a_policy(
+def test_twenty_labels_train_a_reward_model_and_edits_a_policy(
     nursery: Nursery, reference: Reference, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.db"
@@ -147,7 +145,7 @@ def test_twenty_labels_make_a_reward_model_and_its_edits_a_policy(
     assert refused.code == 2 and "labels.db@28; use --run NEW" in refused.err and refused.err.count("\n") == 1
 
 
-def test_comparisons_seen_too_few_times_are_told_before_the_first_step_with_what_to_type(
+def test_too_few_updates_on_comparisons_warn_before_the_first_step(
     nursery: Nursery, reference: Reference, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.db"

@@ -52,7 +52,7 @@ def test_nothing_but_what_was_asked_for_is_made(run: RunDir) -> None:
     assert len(about["inputs"]["init"]["sha256"]) == 64
 
 
-def test_the_policy_has_its_parents_rules_and_the_same_logits_in_transformers(run: RunDir) -> None:
+def test_a_policy_keeps_its_rules_and_logits_in_transformers(run: RunDir) -> None:
     model, tokenizer = open_policy(run.final("ppo"))
     assert tokenizer.encode_prompt(PROMPT) == [1, 403, 407, 261, 378]  # BOS comes first, and no template
     ids = torch.tensor([tokenizer.encode_prompt(PROMPT)])
@@ -64,7 +64,7 @@ def test_the_policy_has_its_parents_rules_and_the_same_logits_in_transformers(ru
     assert not torch.equal(base.lm_head.weight, model.lm_head.weight[: base.architecture.vocab_size])
 
 
-def test_a_base_model_continues_openings_for_a_function_of_ones_own(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_base_model_trains_on_openings_and_a_reward_function(nursery: Nursery, tmp_path: Path) -> None:
     (tmp_path / "openings.txt").write_text("Once upon a time\nOne day, Lily\nThe sun was\n")
     (tmp_path / "mine.py").write_text("def calm(prompts, responses):\n    return [-r.count('!') for r in responses]\n")
     (tmp_path / "bare.toml").write_text(

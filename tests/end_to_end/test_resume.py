@@ -254,9 +254,7 @@ def test_requests_of_a_screen_are_heeded_and_acknowledged(nursery: Nursery, refe
     assert (stopped.reason, run.saved_steps("ppo")[-1]) == ("as requested", stopped.step)
 
 
-def test_a_pause_begins_once_all_of_its_step_is_said_and_a_save_does_not_wait_for_its_end(
-    nursery: Nursery, reference: Reference
-) -> None:
+def test_a_pause_starts_after_its_step_and_delays_no_save(nursery: Nursery, reference: Reference) -> None:
     run = cut_before(reference.run, nursery.home / "waiting", "ppo")
     settings = ("ppo.steps=400", "ppo.save_every=1000", "ppo.samples_every=1")
     nursery.start(*command("ppo", "waiting"), *(word for each in settings for word in ("--set", each)))
@@ -336,7 +334,7 @@ def poisoned(model: Path, target: Path) -> Path:
     return target
 
 
-def test_what_nobody_expected_leaves_its_traceback_in_the_runs_log(nursery: Nursery, reference: Reference) -> None:
+def test_an_unexpected_error_leaves_its_traceback_in_the_log(nursery: Nursery, reference: Reference) -> None:
     run = cut_before(reference.run, nursery.home / "buggy", "sft")
     run.stage_dir("sft").write_text("a file where a directory belongs")
     outcome = nursery.run(*command("sft", "buggy"))

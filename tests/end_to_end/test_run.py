@@ -128,9 +128,7 @@ def test_the_stages_alone_make_the_same_models(reference: Reference, nursery: Nu
     assert result_of(alone) == result_of(reference.run)
 
 
-def test_a_process_as_a_person_starts_it_says_the_same_and_another_seed_does_not(
-    reference: Reference, nursery: Nursery
-) -> None:
+def test_a_real_process_gives_the_same_events_unless_reseeded(reference: Reference, nursery: Nursery) -> None:
     outcome = ended(slmctl(nursery.home, *arguments("seed0", "sft", "--seed", "0")))
     assert outcome.code == 0, outcome.err
     assert nursery.run(*arguments("seed1", "sft", "--seed", "1")).code == 0

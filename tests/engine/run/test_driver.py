@@ -36,7 +36,7 @@ def test_time_away_and_time_paused_are_not_work() -> None:
     assert stage_seconds(said) == {"sft": 1.0 + 2.0 + 0.5 + 1.5 + 0.25 + 1.0, "rm": 2.0}
 
 
-def test_what_a_stage_took_before_it_was_done_afresh_does_not_count() -> None:
+def test_time_before_a_restart_does_not_count() -> None:
     said: list[Event] = [
         StageStarted("sft", 1, {}, 10.0),
         StepCompleted("sft", 1, {}, 50.0),

@@ -41,7 +41,7 @@ def test_data_on_a_stage_that_started_without_is_refused(tmp_path: Path) -> None
         plan(tmp_path, "sft", inputs={"data": str(data)})
 
 
-def test_a_dataset_is_recorded_by_its_rows_and_a_map_goes_with_its_rows(tmp_path: Path) -> None:
+def test_a_dataset_is_recorded_with_the_hash_of_its_rows_and_map(tmp_path: Path) -> None:
     folder, other = tmp_path / "own", tmp_path / "d.json"
     folder.mkdir()
     (folder / "train.json").write_text(ROWS.replace("prompt", "question"))
@@ -72,7 +72,7 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         plan(tmp_path, "pretrain", inputs={"reward": "pocket:judge"})
 
 
-def test_what_a_stage_was_given_stays_when_it_is_done_afresh_or_in_a_new_round(tmp_path: Path) -> None:
+def test_inputs_stay_for_a_restart_or_a_new_round(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
     data.write_text(ROWS)
     first = plan(tmp_path, "sft", inputs={"data": str(data)})
@@ -105,13 +105,13 @@ def test_a_model_that_was_handed_over_is_recorded_by_hash(tmp_path: Path) -> Non
         plan(tmp_path, "ppo", run="b")
 
 
-def test_a_model_that_is_not_there_is_noticed_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_missing_model_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no run named 'typo'"):
         plan(tmp_path, "ppo", inputs={"reward": "typo:rm"})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_function_is_recorded_by_its_files_hash_and_a_whole_run_hands_it_to_ppo(tmp_path: Path) -> None:
+def test_a_reward_function_is_recorded_by_hash_and_reaches_ppo(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def f(prompts, responses): return [0.0] * len(responses)")
     prepared = plan(tmp_path, inputs={"reward": f"{file}:f"})
@@ -182,7 +182,7 @@ def test_a_new_round_records_the_files_as_they_are_now(tmp_path: Path) -> None:
     assert plan(tmp_path, "sft", run="b").inputs("sft") == child.inputs("sft")
 
 
-def test_what_a_later_stage_reads_of_an_earlier_ones_data_may_not_change(tmp_path: Path) -> None:
+def test_data_of_an_earlier_stage_may_not_change(tmp_path: Path) -> None:
     data = tmp_path / "d.json"
     finish(plan(tmp_path, "sft", inputs={"data": written(data, ROWS)}).rundir, "pretrain", "sft", "comparisons", "rm")
     data.write_text(OTHER_ROWS)

@@ -85,7 +85,7 @@ def test_the_command_for_what_is_missing_works_as_typed(tmp_path: Path) -> None:
         plan(tmp_path, "ppo", run="new", parent="slm-25m")
 
 
-def test_a_changed_setting_of_a_started_stage_is_refused_with_the_ways_on(tmp_path: Path) -> None:
+def test_changed_settings_of_a_started_stage_are_refused(tmp_path: Path) -> None:
     start(plan(tmp_path).rundir, "pretrain", "sft")
     with pytest.raises(RunConflictError) as caught:
         plan(tmp_path, overrides={"sft.lr": "0.5"})
@@ -231,7 +231,7 @@ def test_fresh_does_a_stage_and_what_follows_again(tmp_path: Path) -> None:
     assert plan(tmp_path).stages == ("rm", "ppo", "eval")
 
 
-def test_fresh_draws_other_comparisons_for_a_reward_model_where_they_change(tmp_path: Path) -> None:
+def test_fresh_redraws_comparisons_if_their_settings_changed(tmp_path: Path) -> None:
     run = plan(tmp_path).rundir
     finish(run, *STAGES)
     with pytest.raises(RunConflictError, match="slmctl rm --run tiny --fresh"):

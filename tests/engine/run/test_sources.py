@@ -19,7 +19,7 @@ def numbered(*sizes: int) -> list[str]:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.floats(0, 1), st.integers(0, 99))
-def test_every_character_is_in_one_part_and_at_most_one_text_in_both(sizes: list[int], share: float, seed: int) -> None:
+def test_every_character_is_in_one_part(sizes: list[int], share: float, seed: int) -> None:
     train, held_out = split_texts(numbered(*sizes), share, seed, "test")
     total = sum(sizes)
     assert sorted("".join(train + held_out)) == sorted("".join(numbered(*sizes)))
@@ -49,7 +49,7 @@ def test_every_text_is_as_likely_to_be_held_out() -> None:
     assert all(count / 400 == pytest.approx(1 / 3, abs=0.1) for count in counts.values())
 
 
-def test_the_tokenizer_of_a_persons_text_has_not_seen_what_is_held_out(tmp_path: Path) -> None:
+def test_the_tokenizer_of_a_text_has_not_seen_held_out_text(tmp_path: Path) -> None:
     data = tmp_path / "texts.txt"
     words = ["".join(chr(ord("a") + (number * 7 + at * at) % 26) for at in range(6)) for number in range(26)]
     data.write_text("\n\n".join(" ".join([word] * 40) for word in words))

@@ -156,7 +156,7 @@ def given_to(
 
 
 @pytest.mark.parametrize("given", ["rm", "sft"])
-def test_a_reward_model_that_is_handed_over_is_trained_on_and_a_policy_gets_a_new_head(
+def test_a_reward_model_keeps_its_head_and_a_policy_gets_a_new_one(
     given: str, run_of_parents: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = {"rm": {"init": Input("model", str(run_of_parents.final(given)))}}
@@ -191,7 +191,7 @@ def test_the_setting_reaches_its_stage(
     assert given_to(stage, {name: value}, run_of_parents, monkeypatch) != usual
 
 
-def test_every_setting_of_a_stage_that_is_read_elsewhere_has_a_case() -> None:
+def test_every_stage_setting_used_elsewhere_has_a_case() -> None:
     here = {name for _, name, _ in CASES}
     elsewhere = {f"ppo.{name}" for name in test_ppo_settings.ELSEWHERE} | {f"rm.{name}" for name in test_rm.ELSEWHERE}
     elsewhere |= {f"comparisons.{name}" for name in test_comparing.ELSEWHERE}

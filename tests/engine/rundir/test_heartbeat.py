@@ -62,7 +62,7 @@ def test_progress_within_a_step_grows_and_begins_again(run: RunDir) -> None:
     assert 0 < first < progress(beat) < 0.1
 
 
-def test_the_time_left_is_told_at_each_update_by_the_pace_and_the_clock(run: RunDir) -> None:
+def test_the_time_left_follows_pace_and_clock(run: RunDir) -> None:
     now = 100.0
     beat = Heartbeat(run, clock=lambda: now)
     beat.update("ppo", step=3, steps=10, step_s=2.0)

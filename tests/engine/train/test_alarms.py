@@ -58,7 +58,7 @@ def test_each_alarm_goes_off_once_and_on_the_right_thing(
     assert names(alarms, **bad) == [alarm]
 
 
-def test_a_kl_at_which_training_ends_is_told_after_the_one_that_runs_away() -> None:
+def test_a_runaway_kl_alert_comes_before_the_one_that_stops() -> None:
     assert names(after_a_start(), kl=30.0) == ["kl_runaway"]
     runaway, ended = told(after_a_start(), kl=30.1)
     assert (runaway[0], ended) == ("kl_runaway", ("stopped_early", "KL passed 30 nats: training ends here."))
@@ -100,7 +100,7 @@ def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
     ]
 
 
-def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_they_parted() -> None:
+def test_over_optimization_names_the_step_where_it_began() -> None:
     alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
     said = [
         message
@@ -124,9 +124,7 @@ def test_a_score_that_rises_while_the_judge_falls_is_told_with_the_step_where_th
         ([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 0.6, 0.7, 0.8, 0.9]),  # both rise
     ],
 )
-def test_no_over_optimization_where_the_two_agree_or_chance_explains_it(
-    scores: list[float], means: list[float]
-) -> None:
+def test_no_over_optimization_alert_by_chance_or_in_agreement(scores: list[float], means: list[float]) -> None:
     assert drift(scores, means) == []
 
 

@@ -55,7 +55,7 @@ def test_chunks_hold_every_prompt_once_within_the_batch() -> None:
     assert chunks == draws_in_chunks(prompts, held_out, CONFIG, seed=0) != draws_in_chunks(prompts, held_out, CONFIG, 1)
 
 
-def test_a_prompt_with_more_responses_than_a_batch_has_a_chunk_of_its_own() -> None:
+def test_a_prompt_larger_than_a_batch_has_its_own_chunk() -> None:
     chunks = draws_in_chunks(["a", "b"], [], config(responses_min=4, batch=3), seed=0)
     assert [[item.prompt for item in chunk] for chunk in chunks] == [["a"], ["b"]]
 

@@ -126,7 +126,7 @@ def with_gradients(*gradients: Tensor) -> nn.ParameterList:
     return parameters
 
 
-def test_gradients_are_scaled_down_to_the_norm_and_the_norm_before_is_told() -> None:
+def test_gradients_are_clipped_and_the_norm_before_is_returned() -> None:
     parameters = with_gradients(torch.tensor([3.0]), torch.tensor([4.0]))
     sgd = torch.optim.SGD(parameters, lr=1.0)
     sgd.param_groups[0]["peak_lr"] = 1.0

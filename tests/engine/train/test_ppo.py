@@ -56,7 +56,7 @@ def test_the_first_minibatch_has_ratio_1_exactly(temperature: float) -> None:
     assert metrics["ppo/approx_kl"] == metrics["ppo/clip_fraction"] == metrics["ppo/value_clip_fraction"] == 0.0
 
 
-def test_in_other_layouts_the_first_ratio_is_1_within_the_tolerance() -> None:
+def test_the_first_ratio_is_1_within_tolerance_in_other_layouts() -> None:
     c = config(microbatch=1)
     metrics = update(*collected(c), c, 1, loop(Path(), "ppo", 1, 0))
     assert metrics["ppo/ratio"] == pytest.approx(1, abs=LAYOUT_TOLERANCE)
@@ -83,7 +83,7 @@ def gradients(c: PpoConfig) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @pytest.mark.parametrize("microbatch", [1, 2, 3])
-def test_the_split_into_microbatches_changes_neither_gradient_nor_metrics(microbatch: int) -> None:
+def test_microbatches_change_neither_gradient_nor_metrics(microbatch: int) -> None:
     whole, sums = gradients(CONFIG)
     split, split_sums = gradients(config(microbatch=microbatch))
     assert whole.keys() == split.keys() and all(gradient.any() for gradient in whole.values())
@@ -113,7 +113,7 @@ def test_a_likelier_word_is_scored_and_becomes_likelier(tmp_path: Path) -> None:
 # scores and rewards
 
 
-def test_the_score_lands_on_the_last_token_which_is_eos_where_the_response_ended() -> None:
+def test_the_score_lands_on_the_last_real_token() -> None:
     _, rollout, _, _ = collected()
     scores = torch.arange(1.0, 1 + len(PROMPTS))
     rewards = token_rewards(scores, rollout.logprobs, rollout.ref_logprobs, rollout.mask, 0.5)
@@ -174,7 +174,7 @@ def test_the_reference_never_changes(tmp_path: Path) -> None:
 # what moves, and what does not
 
 
-def test_every_parameter_of_both_networks_is_in_an_optimiser_and_changes(tmp_path: Path) -> None:
+def test_every_parameter_is_in_an_optimizer_and_changes(tmp_path: Path) -> None:
     learners, *_ = collected(config(muon_lr=0.01))
     for model, own in ((learners.policy, learners.policy_optimizers), (learners.value, learners.value_optimizers)):
         held = [p for optimizer in own.values() for group in optimizer.param_groups for p in group["params"]]
@@ -194,7 +194,7 @@ def test_the_policy_is_frozen_while_the_value_network_warms_up(tmp_path: Path) -
     assert after.metrics[2]["ppo/lr"] == CONFIG.lr
 
 
-def test_minibatches_cover_the_rollout_and_are_reshuffled_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minibatches_cover_the_rollout_and_reshuffle_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     c, seen = config(minibatch=2, microbatch=2, epochs=3), list[list[int]]()
     original = ppo.accumulate
 
@@ -262,7 +262,7 @@ def test_a_value_loss_that_diverges_does_not_move_the_policy(monkeypatch: pytest
     assert changed(weights(language_model()), learners.policy) == set()
 
 
-def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(tmp_path: Path) -> None:
+def test_runaway_kl_stops_training_before_the_update(tmp_path: Path) -> None:
     far = language_model(seed=8)
     run = train(config(stop_kl_nats=1.0, alert_kl_nats=1.0), tmp_path, steps=5, reference=far)
     assert len(run.metrics) == 1 and run.metrics[0]["ppo/kl_nats"] > 1
@@ -271,7 +271,7 @@ def test_training_stops_when_kl_runs_away_and_learns_nothing_from_that_rollout(t
     assert [event.alarm for event in run.events if isinstance(event, AlarmRaised)] == ["kl_runaway", "stopped_early"]
 
 
-def test_the_step_at_which_training_stops_early_has_its_samples_and_only_numbers_that_it_has(tmp_path: Path) -> None:
+def test_an_early_stop_has_samples_and_only_its_metrics(tmp_path: Path) -> None:
     far = language_model(seed=8)
     run = train(config(stop_kl_nats=1.0, alert_kl_nats=1.0, samples_every=100), tmp_path, steps=5, reference=far)
     (drawn,) = [event for event in run.events if isinstance(event, SamplesDrawn)]
@@ -280,9 +280,7 @@ def test_the_step_at_which_training_stops_early_has_its_samples_and_only_numbers
 
 
 @pytest.mark.parametrize(("every", "expected"), [(100, [1, 2, 7]), (3, [1, 2, 3, 6, 7])])
-def test_samples_are_kept_of_the_first_and_last_step_and_of_an_alarms(
-    every: int, expected: list[int], tmp_path: Path
-) -> None:
+def test_samples_of_first_last_and_alert_steps_are_kept(every: int, expected: list[int], tmp_path: Path) -> None:
     run = train(config(samples_every=every, alert_kl_nats=1e-9), tmp_path, steps=7)
     assert [event.step for event in run.events if isinstance(event, AlarmRaised)] == [2]  # KL is 0 before an update
     assert [event.step for event in run.events if isinstance(event, SamplesDrawn)] == expected
@@ -299,7 +297,7 @@ class Judge:
         return [-float(self.asked)] * len(responses)
 
 
-def test_a_judge_is_reported_with_each_sample_and_changes_nothing_that_is_learnt(tmp_path: Path) -> None:
+def test_a_judge_is_reported_and_does_not_change_training(tmp_path: Path) -> None:
     alone, watched = train(CONFIG, tmp_path / "a"), train(CONFIG, tmp_path / "b", judge=Judge())
     assert [metrics["ppo/judge_score"] for metrics in watched.metrics] == [-1.0, -2.0]
     assert all("ppo/judge_score" not in metrics for metrics in alone.metrics)

@@ -113,7 +113,7 @@ def test_the_final_policy_of_pretraining_is_the_last(tmp_path: Path) -> None:
     assert events[-1].metrics["pretrain/validation_loss"] == pytest.approx(mean_loss(model, VALIDATION, 0))
 
 
-def test_the_final_policy_of_sft_is_the_one_with_the_lowest_held_out_loss(tmp_path: Path) -> None:
+def test_the_final_sft_policy_has_the_lowest_held_out_loss(tmp_path: Path) -> None:
     events, _ = STAGES["sft"].run(tmp_path, steps=40, lr=0.05)
     losses = {e.step: e.metrics["sft/validation_loss"] for e in events if isinstance(e, EvalCompleted)}
     best = min(losses, key=losses.__getitem__)

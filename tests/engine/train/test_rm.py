@@ -81,14 +81,14 @@ def slow_loss(model: ScalarModel, items: Sequence[RankedRows], center_coef: floa
 
 
 @pytest.mark.parametrize("center_coef", [0.0, 0.3])
-def test_the_loss_is_a_mean_over_prompts_of_means_over_untied_pairs(center_coef: float) -> None:
+def test_the_loss_averages_untied_pairs_within_prompts_first(center_coef: float) -> None:
     model, items = scalar_model(), rows()
     loss, _ = batch_loss(model, items, 0, CPU, center_coef)
     assert loss.item() == pytest.approx(slow_loss(model, items, center_coef), abs=TOLERANCE)
     assert loss.requires_grad
 
 
-def test_a_prompt_with_many_pairs_weighs_no_more_than_one_with_one() -> None:
+def test_a_prompt_with_many_pairs_weighs_as_much_as_any() -> None:
     model, items = scalar_model(), rows()
     alone = [batch_loss(model, [item], 0, CPU, 0.0)[0].item() for item in items]
     assert batch_loss(model, items, 0, CPU, 0.0)[0].item() == pytest.approx(sum(alone) / len(alone), abs=TOLERANCE)
@@ -172,7 +172,7 @@ def test_held_out_accuracy_against_slow_code() -> None:
     ] == longer_baseline(RANKINGS)
 
 
-def test_the_held_out_loss_is_that_of_the_logits_before_the_gain_was_taken_out() -> None:
+def test_the_held_out_loss_is_of_logits_before_normalization() -> None:
     model, tokenizer = scalar_model(), word_tokenizer()
     before = ranking_metrics(ranking_scores(model, tokenizer, RANKINGS), RANKINGS, 1.0)
     gain = normalize(model, tokenizer, ranking_scores(model, tokenizer, RANKINGS), DEMONSTRATIONS)
@@ -192,7 +192,7 @@ def test_calibration_by_hand() -> None:
     assert calibration_error([0.0, 1000.0]) == pytest.approx(0)
 
 
-def test_after_normalizing_scores_vary_by_1_and_demonstrations_average_0() -> None:
+def test_normalized_scores_have_unit_spread_and_zero_mean() -> None:
     model, tokenizer = scalar_model(bias=3.0), word_tokenizer()
     before = ranking_scores(model, tokenizer, RANKINGS)
     normalize(model, tokenizer, before, DEMONSTRATIONS)

@@ -93,7 +93,7 @@ def test_kl_is_exactly_0_to_a_reference_with_the_same_weights() -> None:
     assert sequence_kl(rollout.logprobs, rollout.ref_logprobs, rollout.mask).tolist() == [0.0] * len(PROMPTS)
 
 
-def test_one_batch_layout_gives_the_same_bits_with_gradient_as_without() -> None:
+def test_one_layout_gives_equal_bits_with_and_without_gradient() -> None:
     policy = language_model()
     episodes = draw(policy)
     order = (episodes.response_mask.sum(1) + episodes.prompt_mask.sum(1)).argsort(stable=True)
@@ -114,7 +114,7 @@ def test_another_batch_layout_stays_within_the_tolerance() -> None:
         torch.testing.assert_close(whole[i, : alone.size(0)], alone, rtol=0, atol=LAYOUT_TOLERANCE)
 
 
-def test_no_logits_are_made_but_of_real_response_tokens_and_none_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_exist_only_for_response_tokens_and_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     episodes, sizes = draw(language_model()), list[int]()
     logits = LanguageModel.logits
 
@@ -140,7 +140,7 @@ def test_more_rows_than_one_block_come_back_in_order() -> None:
         torch.testing.assert_close(numbers[i, : alone.size(0)], alone, rtol=0, atol=LAYOUT_TOLERANCE)
 
 
-def test_the_logits_of_a_large_vocabulary_are_made_a_few_tokens_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_of_a_large_vocabulary_come_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     models = (language_model(), language_model(seed=8), scalar_model())
     episodes, logits, sizes = draw(models[0]), LanguageModel.logits, list[int]()
 

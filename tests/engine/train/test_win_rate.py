@@ -139,7 +139,7 @@ def judgement(utility: float, correct: bool | None) -> JudgeScores:
     return JudgeScores(utility=utility, correct=correct, **parts)
 
 
-def test_means_by_component_and_correctness_of_the_answerable_alone() -> None:
+def test_component_means_and_correctness_of_answerable_prompts() -> None:
     means = component_means("sft", [judgement(0.2, True), judgement(0.4, None), judgement(0.6, False)])
     assert means["utility_sft"] == pytest.approx(0.4) and means["honest_sft"] == pytest.approx(0.2)
     assert means["correct_sft"] == 0.5

@@ -34,7 +34,7 @@ def test_a_command_is_not_broken(text: str, shown: str) -> None:
     assert fitted(text, 32) == shown
 
 
-def test_a_terminal_that_does_not_say_how_wide_it_is_gets_the_line_as_it_is() -> None:
+def test_a_terminal_of_unknown_width_gets_the_whole_line() -> None:
     control, terminal = pty.openpty()
     with os.fdopen(terminal, "w") as stream:
         say(LONG, stream)

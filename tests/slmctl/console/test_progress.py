@@ -100,7 +100,7 @@ def test_a_pause_is_told_with_the_way_to_end_it() -> None:
     ]
 
 
-def test_bars_say_that_they_are_paused_and_count_no_pause_as_pace() -> None:
+def test_bars_show_a_pause_and_leave_it_out_of_the_pace() -> None:
     out = io.StringIO()
     bars = BarReporter("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
 

@@ -47,7 +47,7 @@ def drawn_line(step: int, *rows: Any) -> StepSamples:
     return StepSamples("ppo", step, lines_of(drawn(step, *rows)).strip())
 
 
-def test_the_cursor_moves_by_columns_and_past_the_end_goes_with_the_run() -> None:
+def test_the_cursor_moves_by_columns_and_follows_at_the_end() -> None:
     view = ChartView().moved(-1, STEPS, 33)
     assert view.cursor == 97, "99 steps over 33 columns are 3 a column"
     assert view.moved(-10, STEPS, 33).cursor == 67
@@ -87,7 +87,7 @@ def watching(*events: Event) -> WatchState:
     return WatchState([told(*events)])
 
 
-def test_the_shown_stage_goes_with_a_run_that_works_and_stays_when_it_ends() -> None:
+def test_the_shown_stage_follows_an_active_run() -> None:
     events: list[Event] = [StageStarted("ppo", 9, at=1.0), ppo_step(1), StageStarted("eval", 5, at=3.0)]
 
     def look(word: str) -> Update:
@@ -227,7 +227,7 @@ def test_how_far_a_request_has_come() -> None:
     )
 
 
-def test_a_request_at_the_last_step_waits_for_the_next_stage_where_there_is_one() -> None:
+def test_a_request_at_the_last_step_waits_for_the_next_stage() -> None:
     def waiting(last: str, steps: int = 2) -> str:
         said = (StageStarted("ppo", 2, at=3.0), ppo_step(1))
         return progress(

@@ -88,7 +88,7 @@ def test_what_a_stage_says_at_its_end_has_a_panel(tmp_path: Path) -> None:
     watch(tmp_path, script, size=(140, 45))
 
 
-def test_a_run_whose_process_is_gone_is_dead_and_the_command_to_go_on_is_named(tmp_path: Path) -> None:
+def test_a_dead_run_is_marked_with_the_command_to_resume(tmp_path: Path) -> None:
     run = make_run(tmp_path, toml='[config.world]\nname = "pocket"\n')
     begin_ppo(run)
     say(run, ppo_step(1), CheckpointSaved("ppo", 1, "ppo/step-000001"))
@@ -127,7 +127,7 @@ def last_note(app: Playground) -> str:
     return [note.message for note in app._notifications][-1]
 
 
-def test_g_ends_a_pause_and_says_why_where_there_is_nothing_to_go_on_with(run: RunDir) -> None:
+def test_g_ends_a_pause_or_explains_why_it_cannot(run: RunDir) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, " running\n")
         await pilot.press("g")
@@ -219,7 +219,7 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
     watch(run.path.parent, script)
 
 
-def test_an_empty_folder_says_what_to_type_and_takes_up_the_first_run(tmp_path: Path) -> None:
+def test_an_empty_folder_gives_a_hint_and_shows_the_first_run(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "slmctl run --preset tiny")
         await pilot.press("p", "x", "z", "c", "a", "tab", "left_square_bracket", "m", "y", "3")

@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def test_samples_are_scrubbed_by_step_and_everything_points_there(run: RunDir) -> None:
+def test_samples_are_scrubbed_by_step_together_with_charts(run: RunDir) -> None:
     say(run, *(ppo_step(step) for step in range(1, 12)))
     say(run, drawn(1, sample("Who are you?", "I am me.")), drawn(5, sample("Other?", "Yes.", score=0.5)))
     say(run, drawn(10, sample("Who are you?", "I am an assistant.", score=2.0), sample("B?", "b")))
@@ -59,7 +59,7 @@ def test_samples_are_scrubbed_by_step_and_everything_points_there(run: RunDir) -
     watch(run.path.parent, script, size=(140, 45))
 
 
-def test_samples_are_reached_by_tab_on_a_small_screen_and_chosen_by_arrows(run: RunDir) -> None:
+def test_samples_on_a_small_screen_use_tab_and_arrows(run: RunDir) -> None:
     say(run, ppo_step(1), drawn(1, sample("A?", "a"), sample("B?", "the second\nanswer"), sample("C?", "c")))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -114,7 +114,7 @@ def test_the_cursor_shows_the_value_at_a_step_in_every_chart(run: RunDir) -> Non
     watch(run.path.parent, script)
 
 
-def test_a_panel_fills_the_screen_with_its_meaning_and_stays_live(run: RunDir) -> None:
+def test_a_zoomed_panel_shows_its_meaning_and_stays_live(run: RunDir) -> None:
     say(run, *(ppo_step(step) for step in range(1, 41)))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
