@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from textual._context import active_message_pump
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.events import Event, Key, Paste
+from textual.dom import DOMNode
+from textual.errors import NoWidget
+from textual.events import Event, Key, MouseEvent, Paste
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
@@ -83,6 +87,7 @@ class Playground(App[None]):
         self._choices_file = choices
         self._choices = Choices()
         self._came_from: list[str] = []
+        self._switching = asyncio.Lock()  # modes are opened one at a time, whoever asks
 
     async def on_mount(self) -> None:
         """Opens the mode that was asked for."""
@@ -99,22 +104,30 @@ class Playground(App[None]):
                 await asyncio.wait_for(self._sampler.close(), CLOSING_S)
 
     async def on_event(self, event: Event) -> None:
-        """Hands keys on one after the other; everything else as Textual does."""
+        """Hands keys on one after the other, and everything else as Textual does."""
         if isinstance(event, Key | Paste) and not event.is_forwarded:
             await self._keys.take(event)
-        else:
+        elif not (isinstance(event, MouseEvent) and self._is_gone(event)):
             await super().on_event(event)
+
+    def _is_gone(self, event: MouseEvent) -> bool:
+        """Whether what is drawn under the mouse has been removed since; Textual counts on its parent."""
+        try:
+            return not self.get_widget_at(event.x, event.y)[0].is_attached
+        except NoWidget:
+            return False
 
     async def open_mode(self, mode: str, note: Message | None = None) -> None:
         """Goes to a mode, which keeps its state; its first screen comes on top where it is handed a note."""
-        came_from = [earlier for earlier in (*self._came_from, self.current_mode) if earlier in MODES]
-        self._came_from = [earlier for earlier in dict.fromkeys(reversed(came_from)) if earlier != mode][::-1]
-        first = mode == self.current_mode or note is not None
-        await self._show(mode)
-        while first and len(self.screen_stack) > 1:
-            self.pop_screen()  # not awaited: the screen on top may be the one that asks
-        if note is not None:
-            self.screen.post_message(note)
+        async with self._switching:
+            came_from = [earlier for earlier in (*self._came_from, self.current_mode) if earlier in MODES]
+            self._came_from = [earlier for earlier in dict.fromkeys(reversed(came_from)) if earlier != mode][::-1]
+            first = mode == self.current_mode or note is not None
+            await self._show(mode)
+            while first and len(self.screen_stack) > 1:
+                super().pop_screen()  # not awaited: the screen on top may be the one that asks
+            if note is not None:
+                self.screen.post_message(note)
 
     async def _show(self, mode: str) -> None:
         """Switches to a mode; its first screen gets the bar and the keys, once."""
@@ -160,14 +173,34 @@ class Playground(App[None]):
         if len(self.screen_stack) > 1:
             await self.pop_screen()
         else:
-            await self._show(self._came_from.pop() if self._came_from else "runs")
+            async with self._switching:
+                await self._show(self._came_from.pop() if self._came_from else "runs")
+
+    def push_screen(
+        self, screen: Any, callback: Any = None, wait_for_dismiss: Any = False, *, mode: str | None = None
+    ) -> Any:
+        """Opens a screen over the mode whose message handler asks for it, even if another mode is shown by now."""
+        asking = self._asking_screen()
+        own = (name for name, stack in self._screen_stacks.items() if asking in stack)
+        return super().push_screen(screen, callback, wait_for_dismiss, mode=mode or next(own, None))
+
+    def pop_screen(self) -> AwaitComplete:
+        """Closes the screen on top, unless another one asks: one that is closed already must not close the next."""
+        asking = self._asking_screen()
+        return super().pop_screen() if asking in (None, self.screen) else AwaitComplete()
+
+    def _asking_screen(self) -> Screen[Any] | None:
+        """The screen whose message handler runs; None while the app's own does, as it does for keys."""
+        pump = active_message_pump.get(self)
+        nodes = pump.ancestors_with_self if isinstance(pump, DOMNode) else []
+        return next((node for node in nodes if isinstance(node, Screen)), None)
 
     def action_command_palette(self) -> None:
         """Opens the command palette, unless it is open."""
         from slmctl.tui.palette import Palette
 
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette())
 
     def search_themes(self) -> None:
         """Opens the palette of themes."""

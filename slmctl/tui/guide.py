@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from slmctl.guide.pages import TOPICS, page
 from slmctl.tui.keymap import key_tables
+from slmctl.tui.widgets.option_list import SafeOptionList
 
 
 class GuideScreen(ModalScreen[None]):
@@ -29,7 +30,7 @@ class GuideScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The topics and the page, one of them shown."""
-        yield OptionList(
+        yield SafeOptionList(
             *(Option(Content(f"{name:<16} {text}"), id=name) for name, text in TOPICS.items()), id="guide-topics"
         )
         with VerticalScroll(id="guide-page"):

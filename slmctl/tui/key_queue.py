@@ -41,6 +41,10 @@ class KeysInTurn:
             self._late.cancel()
         self._under_way = False
         while self._waiting and not self._under_way:
+            if not self._app.screen.is_mounted:  # its handlers count on widgets that are not there yet
+                self._under_way = True
+                self._wait_for(self._app.screen)
+                return
             event, start = self._waiting.popleft(), self._app.focused or self._app.screen
             self._under_way = not _typed(event, start)
             await self._hand_on(event)
@@ -48,7 +52,7 @@ class KeysInTurn:
                 self._wait_for(start)
 
     def _wait_for(self, start: DOMNode) -> None:
-        """Lets the next key go once this one has been acted on, or has taken too long."""
+        """Lets the next key go once messages have gone the way from `start` to the app, or it has taken too long."""
         self._handed += 1
         again = self._app.call_later
         self._late = asyncio.get_running_loop().call_later(LONGEST_S, again, self._next, self._handed)

@@ -20,6 +20,7 @@ from slmctl.console.safe import clean, one_line
 from slmctl.tui.chat.status_lines import NoteLine
 from slmctl.tui.editor import edited_outside
 from slmctl.tui.widgets.clean_area import CleanArea
+from slmctl.tui.widgets.option_list import SafeOptionList
 from slmctl.worker.sampling_settings import SETTINGS
 
 PROMPT_LINES = 4
@@ -149,7 +150,7 @@ class SessionsScreen(ModalScreen[str | None]):
         """One option per conversation: name, time, models, first prompt."""
         with Vertical(id="chat-sessions") as frame:
             frame.border_title = Content("Saved conversations, newest first")
-            yield OptionList(*(Option(_session_row(summary)) for summary in self._sessions), markup=False)
+            yield SafeOptionList(*(Option(_session_row(summary)) for summary in self._sessions), markup=False)
             yield Static(Content("enter: open · esc: cancel"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

@@ -123,8 +123,9 @@ class ChatScreen(Screen[None]):
 
     @property
     def focused_pane(self) -> ReplyPane | None:
-        """The selected reply."""
-        return self.focused if isinstance(self.focused, ReplyPane) else None
+        """The selected reply; a reply of an earlier conversation keeps the focus until it is removed."""
+        pane = self.focused
+        return pane if isinstance(pane, ReplyPane) and pane.serial in self.chat.serials else None
 
     # opening and closing
 

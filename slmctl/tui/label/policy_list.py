@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from textual.content import Content
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from slmctl.console.safe import one_line
+from slmctl.tui.widgets.option_list import SafeOptionList
 
 
-class PolicyList(OptionList):
+class PolicyList(SafeOptionList):
     """Policies by name; the one that is chosen is told as OptionList.OptionSelected, with its place."""
 
     def show(self, names: Sequence[str]) -> None:

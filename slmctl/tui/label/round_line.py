@@ -25,6 +25,7 @@ class RoundLine(Static):
         super().__init__("", markup=False)
         self._desk = RoundDesk(home, self.post_message)
         self._session: LabelSession | None = None  # the one that a round was planned from
+        self._round: RoundScreen | None = None  # the one that was opened last
         self.display = False
 
     def plan(self, session: LabelSession) -> None:
@@ -35,7 +36,8 @@ class RoundLine(Static):
     def on_round_planned(self, _: RoundPlanned) -> None:
         """Shows the round's own screen."""
         if (state := self._desk.draft or self._desk.state) is not None:
-            self.app.push_screen(RoundScreen(state), self._decide)
+            self._round = RoundScreen(state)
+            self.app.push_screen(self._round, self._decide)
 
     def on_round_news(self, message: RoundNews) -> None:
         """Shows how the round stands."""
@@ -72,8 +74,8 @@ class RoundLine(Static):
         self.update(Content(one_line(words)))
         self.display = bool(words)
         self.set_class(state is not None and state.done, "-ready")
-        if isinstance(self.app.screen, RoundScreen):
-            self.app.screen.refresh_state()
+        if self._round is not None:
+            self._round.call_later(self._round.refresh_state)  # it may not be composed yet, or be closing
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         self.run_worker(work, group="round")

@@ -83,10 +83,11 @@ class RunsTable(DataTable[Text]):
         names = list(self._shown)
         return names[self.cursor_row] if 0 <= self.cursor_row < len(names) else None
 
-    def choose(self, name: str) -> None:
-        """Puts the cursor on a run."""
+    def choose(self, name: str) -> bool:
+        """Puts the cursor on a run, and returns whether it is in the table."""
         if name in self._shown:
             self.move_cursor(row=list(self._shown).index(name), animate=False)
+        return name in self._shown
 
     def _rebuild(self, columns: tuple[Column, ...], rows: dict[str, list[Text]]) -> None:
         chosen, place = self.chosen(), self.cursor_row

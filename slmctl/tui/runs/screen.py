@@ -93,6 +93,7 @@ class RunsScreen(Screen[None]):
         """Looks at once when the mode is shown again."""
         if self.is_mounted:
             self._timer.resume()
+            self._choose_watched()  # before the next key moves the cursor
             self._look()
 
     def _look(self) -> None:
@@ -123,8 +124,12 @@ class RunsScreen(Screen[None]):
             self.refresh_bindings()
             self.set_focus(self.query_one(OptionList if empty else RunsTable))
         self._show(message.error)
-        if self._playground.watched:
-            self.query_one(RunsTable).choose(self._playground.watched)
+        self._choose_watched()
+        self._playground.watched = ""
+
+    def _choose_watched(self) -> None:
+        """Puts the cursor on the run that was watched last, once it is in the table."""
+        if self.query_one(RunsTable).choose(self._playground.watched):
             self._playground.watched = ""
 
     def _show(self, error: str = "") -> None:

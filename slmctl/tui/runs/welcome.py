@@ -3,10 +3,11 @@
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from slmctl.console.safe import clean, one_line
+from slmctl.tui.widgets.option_list import SafeOptionList
 
 ABOUT = (
     "slmctl teaches a small language model from human feedback, step by step: base model, fine-tuning, reward model, "
@@ -32,7 +33,9 @@ class Welcome(Vertical):
         """The sentences, the offers, and room for what came of the one that was taken."""
         yield Static(Content(ABOUT), id="welcome-about")
         yield Static(Content(f"There are no runs in {one_line(self._place)} yet. To begin with:"), id="welcome-place")
-        yield OptionList(*(Option(_offer(*offer), id=offer[0]) for offer in OFFERS), id="welcome-offers", compact=True)
+        yield SafeOptionList(
+            *(Option(_offer(*offer), id=offer[0]) for offer in OFFERS), id="welcome-offers", compact=True
+        )
         yield Static("", markup=False, id="welcome-answer")
 
     def answer(self, text: str) -> None:

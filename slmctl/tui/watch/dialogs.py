@@ -18,6 +18,7 @@ from slmctl.plots.styled_rows import Row
 from slmctl.tui.watch.charts import Chart
 from slmctl.tui.watch.messages import CursorMoved, StepChosen
 from slmctl.tui.widgets.key_line import KeyLine
+from slmctl.tui.widgets.option_list import SafeOptionList
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.panels import Panel, explain_panel
 from slmctl.watch.state import VIEW_ACTIONS, WatchState
@@ -76,7 +77,7 @@ class MetricPicker(ModalScreen[list[str] | None]):
         with Container(id="metrics-frame") as frame:
             frame.border_title = Content(f"metrics of {one_line(self._stage)}")
             frame.border_subtitle = Content("space ticks, c shows these, d the default ones, esc cancels")
-            yield OptionList(*(self._line(name) for name in self._known), markup=False)
+            yield SafeOptionList(*(self._line(name) for name in self._known), markup=False)
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
         """Ticks or unticks a metric."""
