@@ -47,20 +47,12 @@ def sequence_kl(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
 
 @dataclass
 class FixedKL:
-    """A KL coefficient that never changes."""
+    """A KL coefficient that never changes. As with the adaptive one, `coef` is all that is saved to resume."""
 
     coef: float
 
     def update(self, kl_nats: float, episodes: int) -> None:
         """Changes nothing."""
-
-    def state(self) -> dict[str, float]:
-        """What `load` needs to resume."""
-        return {"coef": self.coef}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Resumes from what `state` returned."""
-        self.coef = state["coef"]
 
 
 @dataclass
@@ -85,14 +77,6 @@ class AdaptiveKL:
         # K = episodes / horizon, so that the speed does not depend on how many episodes one update has
         error = min(max(kl_nats / self.target - 1, -MAX_ERROR), MAX_ERROR)
         self.coef *= 1 + error * episodes / self.horizon
-
-    def state(self) -> dict[str, float]:
-        """What `load` needs to resume; target and horizon come from the configuration."""
-        return {"coef": self.coef}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Resumes from what `state` returned."""
-        self.coef = state["coef"]
 
 
 KLController = FixedKL | AdaptiveKL

@@ -1,9 +1,9 @@
 """Chat templates, which are code from strangers: compiled in a sandbox and rendered within a bounded amount of work.
 
 Work is counted, not timed, so that a template is refused at the same place on every machine. Each operation burns fuel
-in proportion to what it reads and makes: where jinja2 asks the environment (calls, items, operators) in `Sandbox`,
-elsewhere in the code that `MeteredCode` generates. Filters, tests and methods of unknown cost do not exist. A template
-is rendered by one thread at a time.
+in proportion to what it reads and makes, which also limits memory and the length of the output: in `Sandbox` where
+jinja2 asks the environment (calls, items, operators), elsewhere in the code that `MeteredCode` generates. Filters,
+tests and methods of unknown cost do not exist. A template is rendered by one thread at a time.
 """
 
 import json
@@ -30,7 +30,7 @@ FUEL_PER_WEIGHT = 1000  # and for each unit that the conversation weighs
 CHARACTERS = 8  # that weigh one unit
 LONGEST_SOURCE = 200_000  # characters; templates in use have up to 30,000
 LARGEST_BITS = 4096  # of an integer
-CONTAINERS: tuple[type[Any], ...] = (list, tuple, type({}.keys()), type({}.values()), type({}.items()))
+CONTAINERS: tuple[type[Any], ...] = (list, tuple, set, type({}.keys()), type({}.values()), type({}.items()))
 OBJECTS = (LoopContext, Macro, Namespace, Undefined)  # of jinja2, whose attributes are safe and free
 METHODS = {
     str: "capitalize casefold count endswith find format index isalnum isalpha isdecimal isdigit islower isnumeric "
@@ -217,7 +217,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.burn(weight(value) * (1 + sum(map(weight, options))))
         if name == "indent":
             self.burn(weight(value) * sum(option for option in options if isinstance(option, int)))
-        elif name == "sum":  # adding lists copies the sum so far for each of them
+        elif name in ("sum", "unique"):  # lists are copied for each one added; numbers can all have the same hash
             self.burn(weight(value) ** 2)
         elif name == "format":
             _check_conversions(str(value))

@@ -75,9 +75,9 @@ def train_ppo(
     """
     c, policy, value, kl = config, actors.policy, actors.value, kl_controller(config)
     learners = Learners(policy, value, optimizers_for(policy, c), optimizers_for(value, c, c.value_lr))
-    numbers: dict[str, Any] = {"alarms": {}, "kl": kl.state()}
+    numbers: dict[str, Any] = {"alarms": {}, "kl": kl.coef}
     remaining = loop.resume(Trained(policy, actors.tokenizer, learners.optimizers(), value), numbers)
-    kl.load(numbers["kl"])
+    kl.coef = numbers["kl"]
     alarms = Alarms(c.alert_kl_nats, c.stop_kl_nats, numbers["alarms"])
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
     yield StageStarted(
@@ -105,7 +105,7 @@ def train_ppo(
         if not ran_away:
             metrics |= update(learners, rollout, advantages, returns, c, step, loop)
             kl.update(metrics["ppo/kl_nats"], len(episodes))  # Ziegler et al. 2019, section 2.2, where adaptive
-            numbers["kl"] = kl.state()
+            numbers["kl"] = kl.coef
             metrics["ppo/tokens_per_s"] = float(rollout.mask.sum()) / (time.perf_counter() - began)
         metrics["ppo/step_s"] = time.perf_counter() - began
         yield StepCompleted("ppo", step, metrics)

@@ -120,6 +120,8 @@ def sentence(source: str) -> str:
         "{% set n = namespace(x=[]) %}{% for i in range(20000) %}{% set n.x = n.x + [i] %}{% endfor %}",
         # filters and methods that make more than they read
         "{{ ([[1]] * 60000) | sum(start=[]) }}",
+        "{{ range(0, (2**61 - 1) * 40000, 2**61 - 1) | unique }}",
+        LONG + "{% set s = {a: 1}.keys() - [] %}" + LOOP + "{{ s }}" + END,
         "{{ ('\n' * 800000) | indent(90, true, true) }}",
         "{% set n = namespace(x=[]) %}{% for i in range(600) %}{% set n.x = [n.x] %}{% endfor %}"
         "{{ n.x | tojson(indent=300) }}",
