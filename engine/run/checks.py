@@ -80,6 +80,8 @@ def refuse_deleted(run: RunDir, todo: Iterable[str], inputs: StageInputs, droppe
     for stage in todo:
         made = [early for early in dropped if STAGES.index(early) < STAGES.index(stage)]
         for option, given in inputs.get(stage, {}).items():
+            if given.kind != "model":
+                continue
             owner, place = run_and_place(given.reference) or ("", "")
             named = stage_named(place.partition("@")[0]) if owner == run.name else ""
             inside = any(Path(given.reference).is_relative_to(run.stage_dir(gone).resolve()) for gone in dropped)

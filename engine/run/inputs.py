@@ -62,7 +62,17 @@ class InputReader:
         return self._records[key]
 
     def _read_rows(self, stage: str, option: str, value: str, fields: str) -> Input:
-        given, kind = row_input(option, value, fields), READS[stage][1]
+        kind = READS[stage][1]
+        if is_dataset(value):
+            given = Input("dataset", absolute(value), fields=fields)
+        elif is_labels(value):
+            path, until = labels_named(value)
+            given = Input("labels", str(path.resolve()), until=read_database(path, until).newest, fields=fields)
+        else:
+            path = Path(value).expanduser().resolve()
+            if not path.is_file():
+                raise FileError(f"--{option}: there is no file {value}")
+            given = Input("file", str(path), fields=fields)
         if not self.keep_rows and given.kind != "labels":
             dataset = given.kind == "dataset"
             return replace(given, sha256=dataset_hash(value) if dataset else hash_path(Path(given.reference)))
@@ -86,19 +96,6 @@ class InputReader:
         resolve = resolve_scorer if scorer else resolve_reference if stage == "rm" else resolve_policy
         directory, path = resolve(value, self.home), Path(value).expanduser().resolve()
         return Input("model", str(path) if path.is_dir() else value, hash_path(directory))
-
-
-def row_input(option: str, value: str, fields: str) -> Input:
-    """The input of rows that `value` names, its content not read yet. Raises: FileError for a missing file."""
-    if is_dataset(value):
-        return Input("dataset", absolute(value), fields=fields)
-    if is_labels(value):
-        path, until = labels_named(value)
-        return Input("labels", str(path.resolve()), until=read_database(path, until).newest, fields=fields)
-    path = Path(value).expanduser().resolve()
-    if not path.is_file():
-        raise FileError(f"--{option}: there is no file {value}")
-    return Input("file", str(path), fields=fields)
 
 
 def source_of(given: Input) -> Source:

@@ -105,16 +105,13 @@ class Change:
     stages: tuple[str, ...]
 
 
-def differences(old: Config, new: Config) -> list[Change]:
+def changed_settings(old: Config, new: Config) -> list[Change]:
     """The settings whose values differ."""
     before, after = flatten(old), flatten(new)
-    return [
-        Change(name, before[name], after[name], _matters_to(name)) for name in before if before[name] != after[name]
-    ]
-
-
-def _matters_to(name: str) -> tuple[str, ...]:
-    if name in ALSO_ELSEWHERE:
-        return ALSO_ELSEWHERE[name]
-    section, dot, _ = name.partition(".")
-    return tuple(stage for stage in STAGES if not dot or section in SECTIONS[stage])
+    changes = []
+    for name in before:
+        if before[name] != after[name]:
+            section, dot, _ = name.partition(".")
+            stages = tuple(stage for stage in STAGES if not dot or section in SECTIONS[stage])
+            changes.append(Change(name, before[name], after[name], ALSO_ELSEWHERE.get(name, stages)))
+    return changes

@@ -29,8 +29,8 @@ from engine.run.pipeline import (
     UNTIL_FINISHED,
     Change,
     borrowed,
+    changed_settings,
     dependents,
-    differences,
     required,
 )
 from engine.rundir.directory import STAGES, RunDir, check_name, find_run
@@ -153,10 +153,12 @@ def plan(request: RunRequest, home: Path, environ: Mapping[str, str], *, keep_ro
     before = read_run_toml(rundir) if rundir.exists() else None
     reader = InputReader(home, keep_rows)
     dropped: tuple[str, ...] = ()
-    if before is None:
-        record = replace(_new_record(request, preset, rundir, reader, environ), day=date.today().isoformat())
-    else:
+    if before is not None:
         record, dropped = _changed_record(request, preset, rundir, before, reader, environ)
+    elif request.parent is not None:
+        record = _child_record(request, preset, rundir, find_run(home, request.parent), reader, environ)
+    else:
+        record = _new_record(request, preset or load_preset(DEFAULT_PRESET), reader, environ)
     record = replace(record, shared={name: entry for name, entry in record.shared.items() if name not in dropped})
     needed = required(request.target, record.inputs)
     todo = tuple(name for name in needed if name in dropped or not _is_done(name, rundir, record))
@@ -190,30 +192,33 @@ def _run_name(request: RunRequest, preset: Preset | None) -> str:
     return check_name(preset.name if preset else DEFAULT_PRESET)
 
 
-def _new_record(
-    request: RunRequest, preset: Preset | None, rundir: RunDir, reader: InputReader, environ: Mapping[str, str]
-) -> RunRecord:
-    if request.parent is not None:
-        return _child_record(request, preset, rundir, reader, environ)
-    preset = preset or load_preset(DEFAULT_PRESET)
+def _new_record(request: RunRequest, preset: Preset, reader: InputReader, environ: Mapping[str, str]) -> RunRecord:
+    """A new run with the settings of a preset."""
     resolved = _with_threads(resolve(preset, request.overrides, request.flags, environ), environ)
     file = str(preset.file) if preset.file else ""
     inputs = with_typed(request.receiver, request.inputs, {}, reader)
-    return RunRecord(preset.name, resolved.config, resolved.origins, file, inputs)
+    today = date.today().isoformat()
+    return RunRecord(preset.name, resolved.config, resolved.origins, file, inputs, day=today)
 
 
 def _child_record(
-    request: RunRequest, preset: Preset | None, rundir: RunDir, reader: InputReader, environ: Mapping[str, str]
+    request: RunRequest,
+    preset: Preset | None,
+    rundir: RunDir,
+    parent: RunDir,
+    reader: InputReader,
+    environ: Mapping[str, str],
 ) -> RunRecord:
     """A new run with a parent's settings that shares those of its finished stages that the request does not change."""
-    parent = find_run(reader.home, request.parent or "")
     old = read_run_toml(parent)
     if preset is not None and preset.name != old.preset:
         raise ConfigError(
             f"run {parent.name!r} was made with preset {old.preset}, so --from cannot go with {preset.name}"
         )
     resolved = resolve_on(old, request, environ)
-    differing = [change for change in differences(old.config, resolved.config) if change.name not in UNTIL_FINISHED]
+    differing = [
+        change for change in changed_settings(old.config, resolved.config) if change.name not in UNTIL_FINISHED
+    ]
     if request.target != "run":
         differing = [change for change in differing if change.name not in COMMON]
     redone = {stage for change in differing for stage in change.stages} | {"eval"}
@@ -234,6 +239,7 @@ def _child_record(
         with_typed(request.receiver, request.inputs, old.inputs, reader),
         entries,
         {parent.name: link},
+        date.today().isoformat(),
     )
 
 
@@ -257,7 +263,7 @@ def _changed_record(
             f"run {rundir.name!r} exists already; --from makes a new run, so name another with --run"
         )
     resolved = resolve_on(before, request, environ)
-    changes = differences(before.config, resolved.config)
+    changes = changed_settings(before.config, resolved.config)
     given = with_typed(request.receiver, request.inputs, before.inputs, reader)
     dropped = _dropped(request.target, given, changes) if request.fresh else ()
     fixed = (rundir.started() | set(before.shared)) - set(dropped)

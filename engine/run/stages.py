@@ -18,7 +18,6 @@ from engine.core.events import Event
 from engine.core.few_comparisons import few_epochs_warning
 from engine.core.settings import TYPED
 from engine.core.untrusted_files import read_json
-from engine.data.readers import LoadedRecords
 from engine.model.heads import ScalarModel, scalar_from
 from engine.model.pretrained import is_reward_model, open_policy, open_scalar
 from engine.model.sampling import generator
@@ -29,7 +28,7 @@ from engine.run.pipeline import needs
 from engine.run.planning import Prepared
 from engine.rundir.directory import RunDir
 from engine.rundir.references import POCKET, reference_to, resolve_reference
-from engine.rundir.runtoml import Input, hash_path
+from engine.rundir.runtoml import hash_path
 from engine.train.comparisons import draw_comparisons
 from engine.train.evaluation import EvaluatedPolicies, evaluate_run
 from engine.train.ppo import train_ppo
@@ -58,17 +57,9 @@ class StageContext:
     def config(self) -> Config:
         return self.prepared.config
 
-    def input(self, stage: str, option: str) -> Input | None:
-        """What `stage` was given as `option`, if anything."""
-        return self.prepared.record.input(stage, option)
-
-    def records(self, stage: str, option: str) -> LoadedRecords[Any] | None:
-        """The rows that `stage` was given as data or prompts, if any."""
-        return self.prepared.records(stage, option)
-
     def parent(self, stage: str, parent: str, option: str = "init") -> Path:
         """The checkpoint that `stage` works from: the model given as `option`, else this run's own `parent`."""
-        given = self.input(stage, option)
+        given = self.prepared.record.input(stage, option)
         if given is not None:
             return resolve_reference(given.reference, self.prepared.rundir.path.parent)
         found = self.prepared.rundir.finished(parent)
@@ -114,7 +105,7 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
 def open_pretrain(context: StageContext) -> Iterator[Event]:
     """The base model from scratch."""
     config, m = context.config, context.config.model
-    data = context.records("pretrain", "data")
+    data = context.prepared.records("pretrain", "data")
     documents = sources.base_documents(config, data)
     tokenizer = sources.base_tokenizer(documents.train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
@@ -148,7 +139,7 @@ def open_sft(context: StageContext) -> Iterator[Event]:
     """The SFT policy from the base model."""
     config = context.config
     policy, tokenizer = context.policy(context.parent("sft", "pretrain"))
-    data = sources.sft_examples(config, context.records("sft", "data"), tokenizer, policy.architecture.context)
+    data = sources.sft_examples(config, context.prepared.records("sft", "data"), tokenizer, policy.architecture.context)
     steps = ceil(config.sft.epochs * len(data.train) / config.sft.batch)
     return train_sft(policy, tokenizer, data, config.sft, context.loop(steps))
 
@@ -162,12 +153,12 @@ def open_comparisons(context: StageContext) -> Iterator[Event]:
 
 def open_rm(context: StageContext) -> Iterator[Event]:
     """The reward model from the SFT policy, or from the model given as --init."""
-    config, given = context.config, context.records("rm", "data")
+    config, given = context.config, context.prepared.records("rm", "data")
     model, tokenizer = reward_start(context)
     drawn = context.prepared.rundir.finished("comparisons")
     rankings = sources.rm_rankings(config, given, drawn, tokenizer, model.architecture.context)
     pretraining = sources.reward_pretraining(config) if given is None else []
-    demonstrations = sources.sft_demonstrations(config, context.records("sft", "data")).records
+    demonstrations = sources.sft_demonstrations(config, context.prepared.records("sft", "data")).records
     data = RewardData(rankings, pretraining, demonstrations[: sources.NORMALIZING_DEMONSTRATIONS])
     epochs = ceil(config.rm.epochs * len(rankings.train) / config.rm.batch)
     steps = pretraining_steps(len(pretraining), config.rm) + epochs
@@ -203,7 +194,7 @@ def open_ppo(context: StageContext) -> Iterator[Event]:
     scorer, judge = ppo_scorer(context), ppo_judge(context)
     value = context.computing(value_start(scorer, policy, tokenizer))
     actors = Actors(policy, reference_policy(context, policy, tokenizer), value, scorer, tokenizer, judge)
-    given = (context.records("ppo", "prompts"), context.records("sft", "data"))
+    given = (context.prepared.records("ppo", "prompts"), context.prepared.records("sft", "data"))
     prompts, left_out = sources.ppo_prompts(config, *given, tokenizer, policy.architecture.context)
     return train_ppo(actors, prompts, config.ppo, context.loop(config.ppo.steps), left_out)
 
@@ -213,7 +204,7 @@ def reference_policy(context: StageContext, policy: LanguageModel, tokenizer: To
 
     Raises: CheckpointError if its tokenizer is not the policy's: KL would compare different tokens.
     """
-    given = context.input("ppo", "ref")
+    given = context.prepared.record.input("ppo", "ref")
     if given is None:
         return copy.deepcopy(policy).requires_grad_(False)
     reference, its_tokenizer = context.policy(context.parent("ppo", "sft", "ref"))
@@ -232,7 +223,7 @@ def value_start(scorer: Scorer, policy: LanguageModel, tokenizer: Tokenizer) -> 
 
 def ppo_scorer(context: StageContext, option: str = "reward") -> Scorer:
     """The scorer given to PPO as `option`, else the run's reward model; models are frozen."""
-    given = context.input("ppo", option)
+    given = context.prepared.record.input("ppo", option)
     if given is not None and given.kind != "model":
         return named_scorer(given.reference)
     model, tokenizer = context.reward_model(context.parent("ppo", "rm", option))
@@ -244,7 +235,7 @@ def ppo_judge(context: StageContext) -> Scorer | None:
 
     None where the prompts or the reward's data are a person's own, which the world cannot judge.
     """
-    if context.input("ppo", "judge") is not None:
+    if context.prepared.record.input("ppo", "judge") is not None:
         return ppo_scorer(context, "judge")
     own = {option for stage in ("sft", "rm", "ppo") for option in context.prepared.inputs(stage)}
     if not context.config.world.name or {"data", "prompts", "reward"} & own:
@@ -254,7 +245,7 @@ def ppo_judge(context: StageContext) -> Scorer | None:
 
 def reward_gain(context: StageContext) -> float | None:
     """The logits that a score of 1 of PPO's reward model stands for, if it is a model that recorded it."""
-    given = context.input("ppo", "reward")
+    given = context.prepared.record.input("ppo", "reward")
     if given is not None and given.kind != "model":
         return None
     about = context.parent("ppo", "rm", "reward") / "slmctl.json"

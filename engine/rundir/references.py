@@ -1,8 +1,8 @@
-"""How a person names a model, the same everywhere, and the directory that is meant.
+"""References to models, the same in every command, and the directories they mean.
 
-A path, `NAME:sft` (a run's final), `NAME:ppo@40` (a saved step), `hf:ORG/NAME[@REVISION]` (of the hub, hub.py). Whether
-that answers or scores it says of itself. Opening what lies there needs torch and is done in pretrained.py; scorers that
-are not models (`pocket:judge`, `path.py:function`) are known to scoring.py.
+A path, `NAME:sft` (the final checkpoint of a run's stage), `NAME:ppo@40` (a saved step), or `hf:ORG/NAME[@REVISION]`
+(on the hub, hub.py). Its config.json says whether a model is a policy or a reward model. Opening models needs torch and
+is done in pretrained.py; scorers that are not models (`pocket:judge`, `path.py:function`) are opened in scoring.py.
 """
 
 import json
@@ -31,27 +31,27 @@ def is_function(reference: str) -> bool:
 
 
 def is_model(reference: str) -> bool:
-    """Whether a scorer's reference names a model, rather than a scorer of the world or a function."""
+    """Whether a scorer's reference names a model, not a scorer of the world or a function."""
     return not is_pocket(reference) and not is_function(reference)
 
 
 def resolve_reference(reference: str, home: Path) -> Path:
     """The checkpoint directory that a reference means.
 
-    Raises: ConfigError for a form that is not understood; FileError for a run that does not exist; CheckpointError
-    where there is nothing that can be opened.
+    Raises: ConfigError for an unknown stage; FileError for a run that does not exist; CheckpointError where there is no
+    model directory.
     """
     if is_hub(reference):
         return hub_directory(reference)
     if reference.endswith(GGUF):
         raise CheckpointError(
-            f"{reference} is a GGUF file; models are opened from Hugging Face directories: name what it was made of"
+            f"{reference} is a GGUF file, which cannot be opened; pass the Hugging Face directory it was converted from"
         )
     path = _directory(reference)
     if path is not None:
         return path
     if (parts := run_and_place(reference)) is None:
-        hint = f"; a run's model is named like {reference}:ppo" if _directory(str(home / reference)) else ""
+        hint = f"; for a model of that run, write {reference}:ppo" if _directory(str(home / reference)) else ""
         raise CheckpointError(f"there is no model directory {reference}{hint}")
     name, place = parts
     stage, at, step = place.partition("@")
@@ -60,7 +60,7 @@ def resolve_reference(reference: str, home: Path) -> Path:
 
 
 def run_and_place(reference: str) -> tuple[str, str] | None:
-    """What NAME:STAGE names, such as ("tiny", "ppo@20"); None for a path and for whatever is no model of a run."""
+    """The parts of NAME:STAGE, such as ("tiny", "ppo@20"); None for anything but a model of a run."""
     name, mark, place = reference.rpartition(":")
     if is_hub(reference) or not is_model(reference) or not mark or "/" in name or _directory(reference) is not None:
         return None
@@ -68,27 +68,27 @@ def run_and_place(reference: str) -> tuple[str, str] | None:
 
 
 def resolve_policy(reference: str, home: Path) -> Path:
-    """The directory of a model that answers. Raises: as `resolve_reference`; CheckpointError for a reward model."""
+    """The directory of a policy. Raises: as `resolve_reference`; CheckpointError for a reward model."""
     directory = resolve_reference(reference, home)
-    if _says_that_it_scores(directory):
+    if _is_reward_model(directory):
         parts = run_and_place(reference)
         hint = "" if parts is None else f", such as {reference_to(parts[0], 'sft')}"
         raise CheckpointError(
-            f"{reference} is a reward model, which scores responses and gives none; name a policy{hint}"
+            f"{reference} is a reward model, which scores responses and cannot generate any; pass a policy{hint}"
         )
     return directory
 
 
 def resolve_scorer(reference: str, home: Path) -> Path:
-    """The directory of a model that scores. Raises: as `resolve_reference`; CheckpointError for a policy."""
+    """The directory of a reward model. Raises: as `resolve_reference`; CheckpointError for a policy."""
     directory = resolve_reference(reference, home)
-    if _says_that_it_scores(directory) is False:
-        raise CheckpointError(f"{reference} is a policy, which gives responses and no scores; name a reward model")
+    if _is_reward_model(directory) is False:
+        raise CheckpointError(f"{reference} is a policy, which cannot score responses; pass a reward model")
     return directory
 
 
-def _says_that_it_scores(directory: Path) -> bool | None:
-    """Whether a checkpoint calls itself a reward model; None where that cannot be read, as its opening will tell."""
+def _is_reward_model(directory: Path) -> bool | None:
+    """Whether config.json describes a reward model; None where it cannot be read, which opening it will report."""
     try:
         names = json.loads((directory / "config.json").read_text(encoding="utf-8"))["architectures"]
         return any("SequenceClassification" in name for name in names)
@@ -97,12 +97,12 @@ def _says_that_it_scores(directory: Path) -> bool | None:
 
 
 def reference_to(run: str, stage: str) -> str:
-    """How a person names a stage's result: tiny:ppo, and tiny:base for pretrain's."""
+    """The reference to a stage's result: tiny:ppo, and tiny:base for pretrain."""
     return f"{run}:{DIRECTORIES.get(stage, stage)}"
 
 
 def stage_named(text: str) -> str:
-    """A stage by its name or by its directory's ("base" is pretrain).
+    """The stage of a name or of its directory's name ("base" is pretrain).
 
     Raises: ConfigError for any other word.
     """
@@ -117,7 +117,7 @@ def stage_named(text: str) -> str:
 
 
 def _directory(path: str) -> Path | None:
-    """The directory that a path is, None where it is none, too long for one or of a home that nobody has."""
+    """The directory at a path; None where there is none, the path is too long, or its ~user is unknown."""
     try:
         directory = Path(path).expanduser()
         return directory if directory.is_dir() else None
@@ -129,7 +129,7 @@ def _final(name: str, stage: str, home: Path) -> Path:
     run = find_run(home, name)
     found = run.finished(stage)
     if found is None:
-        read_run_toml(run)  # what is wrong with it, where it is damaged
+        read_run_toml(run)  # reports what is wrong with a damaged one
         raise CheckpointError(
             f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {shlex.quote(name)}"
         )

@@ -91,13 +91,13 @@ class RunRecord:
 
     def layer(self) -> SettingsLayer:
         """The recorded values as a layer; without those of a preset file, which is read again."""
-        values = {name: value for name, value in flatten(self.config).items() if value is not None}
-        if self.preset_file:
-            values = {name: value for name, value in values.items() if not self._follows_preset(name)}
+        again = (DEFAULT, f"preset {self.preset}") if self.preset_file else ()
+        values = {
+            name: value
+            for name, value in flatten(self.config).items()
+            if value is not None and self.origins.get(name, DEFAULT) not in again
+        }
         return SettingsLayer(values, self.origins)
-
-    def _follows_preset(self, name: str) -> bool:
-        return self.origins.get(name, DEFAULT) in (DEFAULT, f"preset {self.preset}")
 
 
 def write_run_toml(rundir: RunDir, record: RunRecord) -> None:
@@ -150,7 +150,7 @@ RECORD = TypeAdapter(RunRecord)
 
 
 def hash_path(path: Path) -> str:
-    """SHA-256 of a file, or of what makes a checkpoint directory what it is; hexadecimal.
+    """SHA-256 of a file, or of the files of a checkpoint directory that define it, in hexadecimal.
 
     Raises: FileError where it cannot be read.
     """
@@ -167,7 +167,7 @@ def hash_path(path: Path) -> str:
 
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
-    """A nested table of scalars and flat lists as TOML text."""
+    """A nested table of scalars and flat lists as TOML."""
     plain = [f"{_key(name)} = {_value(value)}\n" for name, value in table.items() if not isinstance(value, Mapping)]
     text = "".join(plain)
     for name, value in table.items():

@@ -1,7 +1,7 @@
 """What each stage works from."""
 
 from engine.core.config import Config
-from engine.run.pipeline import INPUTS, SECTIONS, dependents, differences, needs, required
+from engine.run.pipeline import INPUTS, SECTIONS, changed_settings, dependents, needs, required
 from engine.rundir.directory import STAGES
 
 
@@ -49,7 +49,7 @@ def test_differences_name_the_stages_they_matter_to() -> None:
     new = Config.model_validate(
         {"seed": 4, "ppo": {"kl_coef": 0.2}, "model": {"layers": 2}, "world": {"name": "pocket"}}
     )
-    found = {change.name: (change.old, change.new, change.stages) for change in differences(old, new)}
+    found = {change.name: (change.old, change.new, change.stages) for change in changed_settings(old, new)}
     assert found == {
         "seed": (0, 4, STAGES),
         "world.name": ("", "pocket", STAGES),

@@ -37,10 +37,10 @@ def test_forms_that_are_understood(home: Path) -> None:
         ("tiny:ppo@last", CheckpointError, "no saved step last"),
         ("tiny:pop", ConfigError, "did you mean 'ppo'"),
         ("other:ppo", FileError, "no run named 'other'"),
-        ("tiny", CheckpointError, "no model directory tiny; a run's model is named like tiny:ppo"),
+        ("tiny", CheckpointError, "no model directory tiny; for a model of that run, write tiny:ppo"),
         ("/none/such", CheckpointError, "no model directory"),
         ("hf:name", ConfigError, "not a hub model; write hf:ORG/NAME"),
-        ("model.gguf", CheckpointError, "is a GGUF file; models are opened from Hugging Face directories"),
+        ("model.gguf", CheckpointError, "is a GGUF file, which cannot be opened; pass the Hugging Face directory"),
     ],
 )
 def test_what_is_not_there_is_a_sentence(home: Path, reference: str, kind: type[Exception], sentence: str) -> None:
@@ -91,11 +91,11 @@ def test_a_model_that_scores_is_told_from_one_that_answers(home: Path) -> None:
         (run.final(stage) / "config.json").write_text(json.dumps({"architectures": [kind]}))
     assert resolve_policy("tiny:ppo", home) == run.final("ppo")
     assert resolve_scorer("tiny:rm", home) == run.final("rm")
-    with pytest.raises(CheckpointError, match=r"tiny:rm is a reward model, .*; name a policy, such as tiny:sft$"):
+    with pytest.raises(CheckpointError, match=r"tiny:rm is a reward model, .*; pass a policy, such as tiny:sft$"):
         resolve_policy("tiny:rm", home)
     with pytest.raises(CheckpointError, match=r"/rm/final is a reward model, .*; name a policy$"):
         resolve_policy(str(run.final("rm")), home)
-    with pytest.raises(CheckpointError, match=r"tiny:ppo is a policy, .*; name a reward model"):
+    with pytest.raises(CheckpointError, match=r"tiny:ppo is a policy, .*; pass a reward model"):
         resolve_scorer("tiny:ppo", home)
 
 

@@ -85,4 +85,4 @@ def test_a_model_that_cannot_answer_is_told_before_the_screen_opens(terminal: Op
     save_model(tmp_path / "scores", scalar_model(), word_tokenizer(), {})
     refused = terminal(mode, str(tmp_path / "scores"), program=("sh", "-c", '"$0" "$@"; echo "code $?"', *SLMCTL))
     screen = refused.wait("code 3")
-    assert "a reward model, which scores responses and gives none" in " ".join(screen.split())
+    assert "a reward model, which scores responses and cannot generate any" in " ".join(screen.split())
