@@ -93,7 +93,7 @@ def test_a_model_that_scores_is_told_from_one_that_answers(home: Path) -> None:
     assert resolve_scorer("tiny:rm", home) == run.final("rm")
     with pytest.raises(CheckpointError, match=r"tiny:rm is a reward model, .*; pass a policy, such as tiny:sft$"):
         resolve_policy("tiny:rm", home)
-    with pytest.raises(CheckpointError, match=r"/rm/final is a reward model, .*; name a policy$"):
+    with pytest.raises(CheckpointError, match=r"/rm/final is a reward model, .*; pass a policy$"):
         resolve_policy(str(run.final("rm")), home)
     with pytest.raises(CheckpointError, match=r"tiny:ppo is a policy, .*; pass a reward model"):
         resolve_scorer("tiny:ppo", home)
