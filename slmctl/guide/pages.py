@@ -22,6 +22,7 @@ TOPICS = {
     "playground": "The terminal interface and all of its keys",
     "settings": "Every setting, its default, and where values come from",
     "runs": "Runs: files on disk, resuming, sharing stages, exit codes",
+    "python": "Using the engine from Python",
     "troubleshooting": "Symptoms, causes and remedies",
     "trl": "Coming from TRL",
     "architecture": "How slmctl is built",
