@@ -118,6 +118,7 @@ def packed_attention(owners: Tensor) -> Tensor:
     `owners` (B,T) int64 is 0 in the shared prefix and names the row elsewhere.
     """
     width = owners.size(1)
+    # without this mask, the second response would read the first one, and its score would depend on it
     causal = torch.ones(width, width, dtype=torch.bool, device=owners.device).tril()
     related = (owners[:, None, :] == 0) | (owners[:, :, None] == owners[:, None, :])  # (B, query, key)
     return (causal & related)[:, None]
@@ -127,6 +128,8 @@ def demonstration_examples(
     rows: Sequence[Demonstration], tokenizer: Tokenizer, context: int
 ) -> tuple[list[Example], int]:
     """Examples with a loss on each response through EOS, and the number of rows in which something was too long."""
+    # The loss is on responses alone: the model is to answer prompts, not to write them. EOS is one of the targets, or
+    # the policy would never learn where a response ends.
     turns = [imitated_turns(row) for row in rows]
     flat = [turn for own in turns for turn in own]
     prompts = iter(tokenizer.encode_prompts([prompt for prompt, _ in flat]))
@@ -227,6 +230,7 @@ class EpochBatches:
         batches: list[list[int]] = []
         for start in range(0, len(order), pool):
             batches += self._cut(sorted(order[start : start + pool], key=lambda row: self._lengths[row]))
+        # sorting put short batches before long ones; training should meet them in random order
         return [batches[i] for i in torch.randperm(len(batches), generator=rng).tolist()]
 
     def _cut(self, rows: list[int]) -> list[list[int]]:

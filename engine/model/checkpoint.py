@@ -158,15 +158,6 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_weights(path: Path, model: LanguageModel | ScalarModel, tensors: Mapping[str, Tensor]) -> None:
-    """Copies the `tensors` of the file at `path` into `model`, in place.
-
-    Raises: CheckpointError naming one that is missing, unknown or of another shape.
-    """
-    wanted = match_parameters(path, model, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
-
-
 def match_parameters(
     path: Path, model: LanguageModel | ScalarModel, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
@@ -222,7 +213,9 @@ def load_state(
     """
     for subdirectory, module in modules.items():
         path = folder / subdirectory / "model.safetensors"
-        load_weights(path, module, read_tensors(path))
+        tensors = read_tensors(path)
+        wanted = match_parameters(path, module, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        module.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
     moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimizers}
     for key, tensor in read_tensors(folder / "state.safetensors").items():
         name, index, moment = key.split("/")

@@ -58,7 +58,9 @@ def scalar_from(backbone: Decoder, generator: torch.Generator | None) -> ScalarM
     model.model.load_state_dict(backbone.state_dict())
     with torch.no_grad():
         if generator is None:
+            # values of 0 make the first advantages the rewards that follow, instead of those plus a random guess
             model.score.weight.zero_()
         else:
+            # final states have root mean square near 1, so this makes scores of about 1 that differ between responses
             model.score.weight.normal_(0.0, 1 / math.sqrt(backbone.architecture.width + 1), generator=generator)
     return model.to(backbone.embed_tokens.weight.device)

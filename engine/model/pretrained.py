@@ -186,7 +186,7 @@ def check_sizes(config: Path, architecture: Architecture, weights: Weights) -> N
     a, layer = architecture, "model.layers.0."
     count = len({name.split(".")[2] for name in weights.shapes if name.startswith("model.layers.")})
     if a.layers != count:
-        raise CheckpointError(f"{config}: num_hidden_layers = {a.layers}, but {weights.path.name} holds {count}.")
+        raise CheckpointError(f"{config}: num_hidden_layers = {a.layers}, but {weights.path.name} has {count}.")
     for field, size, name, axis in (
         ("vocab_size", a.vocab_size, "model.embed_tokens.weight", 0),
         ("hidden_size", a.width, "model.embed_tokens.weight", 1),

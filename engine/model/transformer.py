@@ -61,6 +61,7 @@ class Cache:
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values of `layer`, (B, kv heads, t, D) each, after the new ones are written behind the old."""
         end = self.length + keys.size(2)
+        # the tensors have their final size from the start: concatenating would copy the whole cache at every token
         self.keys[layer][:, :, self.length : end] = keys
         self.values[layer][:, :, self.length : end] = values
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
@@ -165,6 +166,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` (B,T,C) to (B,T,C): W_down (silu(W_gate x) * W_up x)."""
+        # silu(gate) decides for each of the ffn channels, and at each position, how much of `up` passes
         out: Tensor = self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
         return out
 
@@ -288,7 +290,7 @@ def initialize(model: nn.Module, generator: torch.Generator, std: float = 0.02) 
     """Draws every matrix of `model` from N(0, std^2), in place; biases are 0, norms 1. heads.py draws scalar heads."""
     for name, parameter in model.named_parameters():
         with torch.no_grad():
-            if parameter.dim() == 2:
+            if parameter.dim() == 2:  # small, so that every block begins near the identity and logits near uniform
                 parameter.normal_(0.0, std, generator=generator)
             elif name.endswith("bias"):
                 parameter.zero_()

@@ -198,7 +198,7 @@ def test_an_index_that_contradicts_its_files_is_refused(sharded: Path) -> None:
         ({"hidden_size": 10**9}, "hidden_size = 1000000000 is not"),
         ({"hidden_size": 2**23, "head_dim": 4}, "hidden_size = 8388608, but in"),
         ({"intermediate_size": 2**24}, "intermediate_size = 16777216, but in"),
-        ({"num_hidden_layers": 10**6}, "num_hidden_layers = 1000000, but model.safetensors holds 2"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers = 1000000, but model.safetensors has 2"),
         ({"num_attention_heads": 2**20}, "num_attention_heads * head_dim = 4194304, but in"),
         ({"num_key_value_heads": 4}, "num_key_value_heads * head_dim = 16, but in"),
         ({"num_key_value_heads": 3}, "num_key_value_heads = 3 does not divide num_attention_heads = 4"),
