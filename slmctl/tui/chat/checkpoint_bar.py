@@ -72,14 +72,13 @@ def visible_range(widths: Sequence[int], at: int, room: int) -> tuple[int, int]:
     first = last = at
     used = widths[at] + 2  # its brackets
     while True:
-        if last + 1 < len(widths) and used + widths[last + 1] <= room and last - at <= at - first:
+        left = first > 0 and used + widths[first - 1] <= room
+        right = last + 1 < len(widths) and used + widths[last + 1] <= room
+        if right and (not left or last - at <= at - first):
             last += 1
             used += widths[last]
-        elif first > 0 and used + widths[first - 1] <= room:
+        elif left:
             first -= 1
             used += widths[first]
-        elif last + 1 < len(widths) and used + widths[last + 1] <= room:
-            last += 1
-            used += widths[last]
         else:
             return first, last

@@ -6,7 +6,7 @@ sampled without it and says why.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from textual.message import Message
 
@@ -27,13 +27,13 @@ class _Stream:
 
     cancel: Callable[[], None] = lambda: None
     task: SampleTask | None = None
-    parts: list[str] = field(default_factory=list)
+    text: str = ""
     stopped: bool = False
     grown: bool = False
 
     def add(self, _row: int, text: str) -> None:
         """Appends a piece of text."""
-        self.parts.append(text)
+        self.text += text
         self.grown = True
 
 
@@ -76,13 +76,17 @@ class ReplyStreams:
                 stream.cancel()
         return len(streams)
 
-    def take_grown(self) -> dict[ReplyKey, str]:
-        """The text so far of each reply that has grown since the last call."""
-        grown = {key: stream for key, stream in self._streams.items() if stream.grown}
-        for stream in grown.values():
-            stream.grown = False
-            stream.parts[:] = ["".join(stream.parts)]
-        return {key: stream.parts[0] for key, stream in grown.items()}
+    def text(self, key: ReplyKey) -> str | None:
+        """The text so far of a reply in progress; None if it is not."""
+        stream = self._streams.get(key)
+        return None if stream is None else stream.text
+
+    def take_grown(self) -> list[ReplyKey]:
+        """The replies that have grown since the last call."""
+        grown = [key for key, stream in self._streams.items() if stream.grown]
+        for key in grown:
+            self._streams[key].grown = False
+        return grown
 
     async def _open(self, model: str) -> None:
         try:
@@ -102,7 +106,7 @@ class ReplyStreams:
         except EngineError as error:
             hint = SHORTER if "tokens" in str(error) and error.exit_code == USAGE_EXIT_CODE else ""
             again = "; send the prompt again to restart it" if isinstance(error, SamplerGone) else ""
-            reply = Reply("".join(stream.parts), by=request.by, error=f"{error}{hint}{again}")
+            reply = Reply(stream.text, by=request.by, error=f"{error}{hint}{again}")
         finally:
             del self._streams[request.key]
         self._post(ReplyEnded(request, reply))
@@ -143,7 +147,7 @@ class ReplyStreams:
             lens=True,
             background=request.background,
         )
-        stream.parts.clear()
+        stream.text = ""
         task = stream.task = sampler.sample(sample, None if request.background else stream.add)
         if stream.stopped:
             task.stop()

@@ -94,7 +94,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Settings, turns, lens legend, checkpoints, note, prompt box, key hint."""
         yield Static("", markup=False, id="chat-head")
-        yield Turns(self.chat, id="chat-turns")
+        yield Turns(self.chat, self.streams, id="chat-turns")
         yield Static("", markup=False, id="chat-legend")
         yield CheckpointBar(id="chat-checkpoints")
         yield NoteLine("chat-note")
@@ -208,8 +208,6 @@ class ChatScreen(Screen[None]):
     def _sample(self, requests: Sequence[ReplyRequest]) -> None:
         """Samples replies and shows them in progress."""
         for request in requests:
-            if not request.background:
-                self.turns.in_progress.add(request.key)
             self.streams.start(request)
         if requests:
             self._clock.resume()
@@ -217,13 +215,12 @@ class ChatScreen(Screen[None]):
         self._save()
 
     def _show_partial(self) -> None:
-        for key, text in self.streams.take_grown().items():
-            self.turns.show_partial(key, text)
+        for key in self.streams.take_grown():
+            self.turns.show_partial(key)
 
     def on_reply_ended(self, message: ReplyEnded) -> None:
         """Shows a reply, and saves the conversation once all models have replied."""
         request = message.request
-        self.turns.ended(request.key)
         if not self.streams.active:
             self._clock.pause()
         if not self.chat.add_reply(request, message.reply):

@@ -13,6 +13,7 @@ from slmctl.chat.conversation import Turn
 from slmctl.console.safe import clean, one_line
 from slmctl.tui.chat.lens import OFF, LensScale, lens_scale
 from slmctl.tui.chat.reply_pane import ReplyPane, ReplyView
+from slmctl.tui.chat.reply_streams import ReplyStreams
 
 MOST_SHOWN = 40  # turns; earlier ones belong to the conversation but are not shown
 COLUMN_WIDTH = 34  # the least width of replies side by side
@@ -47,15 +48,12 @@ class TurnBlock(Vertical):
 
 
 class Turns(VerticalScroll, can_focus=False):
-    """The turns of `chat`. `in_progress` holds the keys of replies that are being sampled, `lens` the kind of token
-    lens."""
+    """The turns of `chat`, with the replies in progress of `streams`; `lens` is the kind of token lens."""
 
-    def __init__(self, chat: Chat, id: str) -> None:
+    def __init__(self, chat: Chat, streams: ReplyStreams, id: str) -> None:
         super().__init__(id=id)
-        self._chat = chat
-        self._texts: dict[ReplyKey, str] = {}  # of replies in progress
+        self._chat, self._streams = chat, streams
         self._blocks: dict[int, TurnBlock] = {}
-        self.in_progress: set[ReplyKey] = set()
         self.lens = OFF
 
     def compose(self) -> ComposeResult:
@@ -90,18 +88,12 @@ class Turns(VerticalScroll, can_focus=False):
         if serial in self._blocks:
             self._blocks[serial].show(self._prompt(serial), self._views(serial))
 
-    def show_partial(self, key: ReplyKey, text: str) -> None:
+    def show_partial(self, key: ReplyKey) -> None:
         """Shows the text so far of a reply in progress."""
         serial, model, by = key
-        self._texts[key] = text
         for pane in self.panes(serial):
             if (pane.view.model, pane.view.by) == (model, by):
-                pane.show_partial(text)
-
-    def ended(self, key: ReplyKey) -> None:
-        """Notes that a reply is no longer in progress."""
-        self.in_progress.discard(key)
-        self._texts.pop(key, None)
+                pane.show_partial(self._streams.text(key) or "")
 
     def panes(self, serial: int) -> list[ReplyPane]:
         """The panes of a turn; none if it is not shown."""
@@ -118,16 +110,15 @@ class Turns(VerticalScroll, can_focus=False):
     def _view(self, serial: int, turn: Turn, number: int, scale: LensScale | None, highest: bool) -> ReplyView:
         chat, model = self._chat, turn.models[number - 1]
         by = chat.selected.get((serial, model), model)
-        key = (serial, model, by)
+        partial = self._streams.text((serial, model, by))
         reply = chat.shown_reply(serial, model)
-        in_progress = key in self.in_progress
         return ReplyView(
             number=number,
             model=model,
             by=by,
-            text=self._texts.get(key, ""),
-            reply=None if in_progress else reply,
-            in_progress=in_progress,
+            text=partial or "",
+            reply=reply if partial is None else None,
+            in_progress=partial is not None,
             vote=_vote_on(turn, by),
             highest=highest,
             note="" if reply is None or self._noted_before(serial, model, reply.note) else reply.note,
