@@ -87,13 +87,9 @@ def all_settings() -> dict[str, FieldInfo]:
     return dict(_walk(Config, ""))
 
 
-def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
+def flatten(config: BaseModel) -> dict[str, Any]:
     """Every value of a configuration by dotted name."""
-    flat: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        flat.update(flatten(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {prefix + name: value})
-    return flat
+    return flatten_table(config.model_dump())
 
 
 def check_setting(name: str, origin: str) -> None:
@@ -194,11 +190,8 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted names as nested tables."""
     table: dict[str, Any] = {}
     for name, value in values.items():
-        section, dot, leaf = name.partition(".")
-        if dot:
-            table.setdefault(section, {})[leaf] = value
-        else:
-            table[name] = value
+        section, _, leaf = name.rpartition(".")
+        (table.setdefault(section, {}) if section else table)[leaf] = value
     return table
 
 
@@ -225,6 +218,6 @@ def _sentence(error: ValidationError, origins: Mapping[str, str]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if name not in origins:
         return f"{name}: {message}" if name else message
-    message = message[:1].lower() + message[1:].replace("Input should", "it should")
-    message = message.replace("input should", "it should")
-    return f"{name} (from {origins[name]}) is {first['input']!r}; {message}"
+    subject, _, rule = message.partition(" should ")
+    message = f"must {rule}" if rule else f"is invalid: {subject}"
+    return f"{name} (from {origins[name]}) {message}, got {first['input']!r}"

@@ -12,7 +12,7 @@ from typing import Literal
 from engine.core.seeding import python_rng
 from engine.pocket.demonstrations import draw_style
 from engine.pocket.kinds import KINDS, fill
-from engine.pocket.prompts import PocketRequest, all_requests, fact_of
+from engine.pocket.prompts import PocketRequest, all_requests, by_kind, fact_of
 from engine.pocket.style import Style
 from engine.pocket.wording import answer_value, compose_response
 
@@ -79,7 +79,4 @@ def _exchange(rng: random.Random) -> Document:
 
 @cache
 def _train_by_kind() -> dict[str, list[PocketRequest]]:
-    piles: dict[str, list[PocketRequest]] = {name: [] for name in KINDS}
-    for request in all_requests("train"):
-        piles[request.kind].append(request)
-    return piles
+    return by_kind("train")

@@ -20,8 +20,6 @@ from typing import Any, Literal, get_args
 
 Group = Literal["knowledge", "arithmetic", "language", "advice", "smalltalk", "limits"]
 GROUPS: tuple[Group, ...] = get_args(Group)
-PHRASINGS = 10
-"""Number of phrasings of each kind."""
 
 
 @dataclass(frozen=True, slots=True)

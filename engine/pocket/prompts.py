@@ -94,6 +94,14 @@ def all_requests(split: Split) -> tuple[PocketRequest, ...]:
     )
 
 
+def by_kind(split: Split) -> dict[str, list[PocketRequest]]:
+    """Every prompt of one split, by kind."""
+    piles: dict[str, list[PocketRequest]] = {name: [] for name in KINDS}
+    for request in all_requests(split):
+        piles[request.kind].append(request)
+    return piles
+
+
 def draw_requests(split: Split, n: int, seed: int, stream: str) -> list[PocketRequest]:
     """`n` distinct prompts of one split in random order, spread evenly over the kinds where possible.
 
@@ -103,9 +111,7 @@ def draw_requests(split: Split, n: int, seed: int, stream: str) -> list[PocketRe
     if not 0 <= n <= len(everything):
         raise ValueError(f"cannot draw {n} prompts from the {split} split: it has {len(everything)}")
     rng = python_rng(seed, stream)
-    piles: dict[str, list[PocketRequest]] = {name: [] for name in KINDS}
-    for request in everything:
-        piles[request.kind].append(request)
+    piles = by_kind(split)
     for pile in piles.values():
         rng.shuffle(pile)
     drawn: list[PocketRequest] = []

@@ -48,10 +48,10 @@ def test_recorded_values_replace_the_preset() -> None:
     [
         ({"ppo.klcoef": "1"}, "unknown setting 'ppo.klcoef' (from --set); did you mean 'ppo.kl_coef'?"),
         ({"ppo": "1"}, "unknown setting 'ppo' (from --set)"),
-        ({"ppo.kl_coef": "-1"}, "ppo.kl_coef (from --set) is -1; it should be greater than or equal to 0"),
-        ({"ppo.steps": "few"}, "ppo.steps (from --set) is 'few'"),
+        ({"ppo.kl_coef": "-1"}, "ppo.kl_coef (from --set) must be greater than or equal to 0, got -1"),
+        ({"ppo.steps": "few"}, "ppo.steps (from --set) must be a valid integer, got 'few'"),
         ({"ppo.minibatch": "50"}, "ppo: minibatch 50 must divide rollout_batch 128"),
-        ({"device": "tpu"}, "device (from --set) is 'tpu'"),
+        ({"device": "tpu"}, "device (from --set) must be 'auto', 'cpu', 'cuda' or 'mps', got 'tpu'"),
     ],
 )
 def test_an_invalid_setting_is_one_sentence(overrides: dict[str, str], sentence: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.pocket.kinds import GROUPS, KINDS, PHRASINGS, Kind, fill, lowered
+from engine.pocket.kinds import GROUPS, KINDS, Kind, fill, lowered
 from engine.pocket.prompts import (
     SPLITS,
     WRAPPERS,
@@ -23,6 +23,7 @@ from engine.pocket.prompts import (
     wrap,
 )
 
+PHRASINGS = 10
 EVERYTHING = [request for split in SPLITS for request in all_requests(split)]
 
 

@@ -75,8 +75,12 @@ def test_settings_follow_the_run_that_there_is(tmp_path: Path) -> None:
     [
         (Draft(preset="tniy"), ConfigError, "did you mean 'tiny'"),
         (Draft(preset="none.toml"), FileError, "preset file none.toml not found"),
-        (Draft(settings={"ppo.kl_coef": "much"}), ConfigError, "ppo.kl_coef (from --set) is 'much'"),
-        (Draft(settings={"seed": "-1"}), ConfigError, "seed (from --seed) is -1"),
+        (
+            Draft(settings={"ppo.kl_coef": "much"}),
+            ConfigError,
+            "ppo.kl_coef (from --set) must be a valid number, got 'much'",
+        ),
+        (Draft(settings={"seed": "-1"}), ConfigError, "seed (from --seed) must be greater than or equal to 0, got -1"),
         (Draft(run="a/b"), ConfigError, "cannot name a run"),
         (Draft("ppo", parent="a"), ConfigError, "name it with --run"),
         (Draft("sft", inputs={"data": "none.jsonl"}), FileError, "there is no file none.jsonl"),
