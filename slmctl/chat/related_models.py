@@ -13,7 +13,7 @@ from engine.run.inputs import NONE
 from engine.rundir.directory import RunDir, find_run, list_runs
 from engine.rundir.references import POCKET, reference_to, resolve_reference, run_and_place, stage_named
 from engine.rundir.runtoml import Input, read_run_toml
-from slmctl.label.setup import labels_of
+from slmctl.label.setup import labels_path
 
 PARENT_STAGES = {"ppo": "sft", "sft": "pretrain"}
 POLICY_STAGES = ("ppo", "sft", "pretrain")
@@ -120,7 +120,7 @@ def checkpoints_along(model: str, home: Path) -> list[str]:
 def label_database(db: str | None, models: Sequence[str], home: Path) -> Path:
     """The label database for votes on these models: `db`, else that of the first model's run, as in Label."""
     found = run_and_stage(models[0], home) if models else None
-    return labels_of(db, None if found is None else found[0])
+    return labels_path(db, None if found is None else found[0])
 
 
 def list_policies(home: Path) -> list[str]:

@@ -70,7 +70,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     from engine.rundir.references import is_function, is_model, resolve_policy, resolve_scorer
     from slmctl.chat.conversation import check_models
     from slmctl.chat.sessions import SessionFiles, check_session_name
-    from slmctl.label.setup import labels_of, login_name
+    from slmctl.label.setup import labels_path, login_name
     from slmctl.tui.start import Start
 
     if params["reward"] and is_function(params["reward"]):
@@ -87,7 +87,7 @@ def open_chat(params: Mapping[str, Any]) -> None:
     session, files = params["session"], SessionFiles(home)
     if session is not None and (not models or check_session_name(session) in files.names()):
         files.load(session)
-    labels_of(params["db"], None)
+    labels_path(params["db"], None)
     names = ("ref", "reward", "system", "session", "db", "template", "device", "dtype", "threads")
     chosen = {name: params[name] for name in names if params[name] is not None}
     chosen["annotator"] = params["annotator"] or login_name()

@@ -21,7 +21,7 @@ from slmctl.console.safe import one_line
 from slmctl.tui.playground import can_draw, open_playground
 
 if TYPE_CHECKING:
-    from slmctl.label.setup import Sitting, Wishes
+    from slmctl.label.setup import LabelOptions, SessionSetup
 
 HELP = """\b
 slmctl label tiny:sft                         compare pairs of one policy's responses
@@ -120,25 +120,23 @@ def open_labels(params: Mapping[str, Any]) -> None:
     """Opens the playground in Label. Raises: EngineError for what can be checked before."""
     from engine.core.errors import LockedError
     from engine.data.labels.store import LabelStore
-    from slmctl.label.setup import sit
+    from slmctl.label.setup import resolve_setup
     from slmctl.tui.start import Start
 
-    home, wishes = runs_home(os.environ), wishes_of(params)
-    with suppress(LockedError):  # what another process holds now, the screen waits for
-        LabelStore(sit(wishes, home).labels, busy_s=0).close()
+    home, typed = runs_home(os.environ), typed_options(params)
+    with suppress(LockedError):  # the screen waits for the lock
+        LabelStore(resolve_setup(typed, home).database, busy_s=0).close()
     chosen: dict[str, object] = {name: params[name] for name in ("template", "device", "dtype", "threads")}
-    options = {"label": wishes} | {name: value for name, value in chosen.items() if value is not None}
-    open_playground(
-        Start(home, "label", models=wishes.models, seed=wishes.seed, ascii=params["ascii"], options=options)
-    )
+    options = {"label": typed} | {name: value for name, value in chosen.items() if value is not None}
+    open_playground(Start(home, "label", models=typed.models, seed=typed.seed, ascii=params["ascii"], options=options))
 
 
-def wishes_of(params: Mapping[str, Any]) -> "Wishes":
-    """What was typed."""
-    from slmctl.label.setup import Wishes
+def typed_options(params: Mapping[str, Any]) -> "LabelOptions":
+    """The options as typed."""
+    from slmctl.label.setup import LabelOptions
 
     same = ("prompts", "k", "goal", "db", "annotator", "scorer", "selection", "control", "guidelines")
-    return Wishes(
+    return LabelOptions(
         models=tuple(params["models"]),
         map=tuple(params["map"] or ()),
         sampling=options.typed_sampling(params),
@@ -151,37 +149,37 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     """Lets a persona label, and prints statistics of its labels. Raises: EngineError."""
     import asyncio
 
-    from slmctl.label.setup import sit
-    from slmctl.label.simulated import Simulated, report_of, simulate
+    from slmctl.label.setup import resolve_setup
+    from slmctl.label.simulated import SimulatedLabeler, report_of, simulate
     from slmctl.worker.client import ChildSampler
 
     if params["max_labels"] is None:
         raise ConfigError("--simulate needs --max-labels N, the number of labels to make")
-    home, wishes = runs_home(os.environ), wishes_of(params)
-    labeler = Simulated(params["simulate"], wishes.seed, params["agreement"])
-    sitting = sit(replace(wishes, annotator=wishes.annotator or f"simulated-{params['simulate']}"), home)
+    home, typed = runs_home(os.environ), typed_options(params)
+    labeler = SimulatedLabeler(params["simulate"], typed.seed, params["agreement"])
+    setup = resolve_setup(replace(typed, annotator=typed.annotator or f"simulated-{params['simulate']}"), home)
     given = {"template": params["template"] or "auto", "dtype": params["dtype"] or "float32"}
     sampler = ChildSampler(home, threads=params["threads"], device=params["device"] or "auto", **given)
     try:
-        judged = asyncio.run(simulate(sitting, labeler, params["max_labels"], sampler, ProgressLines()))
+        labels = asyncio.run(simulate(setup, labeler, params["max_labels"], sampler, ProgressLines()))
     except KeyboardInterrupt:
-        say(f"\ninterrupted: {saved_labels(sitting)}; rerun to resume")
+        say(f"\ninterrupted: {saved_labels(setup)}; rerun to resume")
         raise SystemExit(INTERRUPTED) from None
-    report = {"labels": str(sitting.labels), "annotator": sitting.annotator, **report_of(judged, labeler)}
+    report = {"labels": str(setup.database), "annotator": setup.annotator, **report_of(labels, labeler)}
     if params["json"]:
         print(json.dumps(report))
     else:
-        print_report(report, sitting, home)
+        print_report(report, setup, home)
 
 
-def saved_labels(sitting: "Sitting") -> str:
+def saved_labels(setup: "SessionSetup") -> str:
     """How many labels of the annotator are saved, and where."""
     from engine.data.labels.store import read_labels
 
     count = 0
-    if sitting.labels.exists():
-        count = sum(one.annotator == sitting.annotator for one in read_labels(sitting.labels))
-    return f"{count} labels by {one_line(sitting.annotator)} are saved in {one_line(str(sitting.labels))}"
+    if setup.database.exists():
+        count = sum(label.annotator == setup.annotator for label in read_labels(setup.database))
+    return f"{count} labels by {one_line(setup.annotator)} are saved in {one_line(str(setup.database))}"
 
 
 class ProgressLines:
@@ -197,19 +195,19 @@ class ProgressLines:
             print(f"label {done}/{most}", file=sys.stderr, flush=True)
 
 
-def print_report(report: Mapping[str, Any], sitting: "Sitting", home: Path) -> None:
+def print_report(report: Mapping[str, Any], setup: "SessionSetup", home: Path) -> None:
     """Prints what a simulated labeler did, and the commands of a round that trains on it."""
-    from slmctl.label.rounds import FEWEST, plan_round
+    from slmctl.label.rounds import MIN_LABELS, plan_round
     from slmctl.runs.launch import command_line
 
     print(f"{report['judged']} labels by {one_line(report['annotator'])} in {one_line(report['labels'])}")
     for name, title in REPORT_LINES.items():
         if (value := report[name]) is not None:
             print(f"  {title:<28} {value:.3g}")
-    if report["judged"] < FEWEST:
+    if report["judged"] < MIN_LABELS:
         return
-    recipe, longest = sitting.recipe, int(sitting.recipe.sampling["max_new_tokens"])
-    judged, labels, source = report["judged"], sitting.labels, sitting.source
-    planned = plan_round(recipe.models[0], recipe.scorer, labels, judged, home, source, longest)
+    recipe, longest = setup.recipe, int(setup.recipe.sampling["max_new_tokens"])
+    policy, count = recipe.models[0], report["judged"]
+    planned = plan_round(policy, recipe.scorer, setup.database, count, home, setup.source, longest)
     for mark, command in zip(("next:", "then:"), planned.commands, strict=True):
         print(f"{mark} {one_line(command_line(command))}")

@@ -1,7 +1,7 @@
-"""A new round: the reward model learns from the labels, PPO goes on from the policy that was labelled, in a new run.
+"""A new round: in a new run, the reward model is trained on the labels, then PPO on the policy that was labeled.
 
-Each round is two commands that a person could type, one after the other in processes of their own; how they stand is
-read from the run directory. Torch-free.
+A round is two commands that a person could type, run one after the other in separate processes; their progress is read
+from the run directory. Torch-free.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from engine.rundir.heartbeat import make_request
 from engine.rundir.references import is_model, reference_to
 from engine.rundir.runtoml import RunRecord, read_run_toml
 from slmctl.console.progress import headline_of
-from slmctl.label.selection import run_of
+from slmctl.label.setup import run_of
 from slmctl.runs.launch import command_line, killed_by, launch
 
-FEWEST = 10  # labels that a reward model can learn anything from, and be tested on
-OWN_PRESET = "slm-25m"  # settings for models that come with no run
-LOOK_EVERY_S = 0.5
-RM_HELD_OUT = 0.15
-PPO_STEPS_SHARE = 0.6
+MIN_LABELS = 10  # fewer can neither train a reward model nor test it
+DEFAULT_PRESET = "slm-25m"  # for models that do not belong to a run
+POLL_S = 0.5
+RM_HELD_OUT = 0.15  # fraction of labels
+PPO_STEPS = 0.6  # fraction of the steps of the run that the round starts from
 LENGTH = "ppo/response_tokens"
-LENGTH_STEPS = 3  # steps that the length of responses is the mean of: one alone is noise
+LENGTH_STEPS = 3  # the first and last steps that response lengths are averaged over; one step is noisy
 
 
 @dataclass(frozen=True)
 class Round:
-    """What a new round will do: the commands that make run `name`, and what its policy and reward model start from.
+    """A planned round: the commands that make run `name`, and the models that its policy and reward model start from.
 
-    `seconds` is what PPO will take, by the pace of the run that it starts from; None where that is not known.
-    `comparison` is the command that says how the new policy differs from the one before, with intervals.
+    `seconds` is the estimated time of PPO, by the pace of the run that it starts from; None if unknown. `comparison` is
+    the command that compares the new policy with the old one, with intervals.
     """
 
     name: str
@@ -53,27 +53,27 @@ class Round:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """What is labelled next."""
+        """The models to label next."""
         return (f"{self.name}:ppo",)
 
     @property
     def scorer(self) -> str:
-        """The reward model that the round trains."""
+        """The reward model of the round."""
         return f"{self.name}:rm"
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How a round stands: the stage that runs now, its step, and the two or three numbers that matter."""
+class RoundProgress:
+    """Progress of a round's current stage, with its main metrics as text in `headline`."""
 
     stage: str
     step: int = 0
     steps: int = 0
-    numbers: str = ""
+    headline: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    held_out: int = 0  # labels that the reward model is tested on
+    held_out: int = 0  # labels that test the reward model
     done: bool = False
-    lengths: tuple[float, float] | None = None  # mean tokens of PPO's responses: of its first steps, of the last
+    lengths: tuple[float, float] | None = None  # mean tokens of PPO's responses in its first and last steps
 
 
 def plan_round(
@@ -85,21 +85,21 @@ def plan_round(
     prompts: Source | None = None,
     longest: int | None = None,
 ) -> Round:
-    """The round that starts from `policy` with `count` labels of a database.
+    """The round that trains `policy` on `count` labels of a database.
 
-    The reward model goes on from `scorer`, where that is one, else from the run's own, else from the policy. `prompts`
-    are those that were asked, where a person brought them, `longest` the tokens that responses could have.
-    Raises: ConfigError for too few labels; FileError.
+    The reward model starts from `scorer` if that is a model, else from the run's own, else from the policy. `prompts`
+    is the user's own prompt file, if any, `longest` the maximum number of tokens a response. Raises: ConfigError for
+    too few labels; FileError.
     """
-    if count < FEWEST:
+    if count < MIN_LABELS:
         raise ConfigError(
-            f"a round needs {FEWEST} labels at least, and there are {count}; from about 50 on it is worth it"
+            f"a round needs at least {MIN_LABELS} labels, and there are {count}; about 50 make it worthwhile"
         )
     parent = run_of(policy, home)
     reward = scorer if scorer and is_model(scorer) else ""
     if parent is None:
-        name, origin = first_name(home, Path(policy).resolve().name.partition("@")[0]), ["--preset", OWN_PRESET]
-        record = RunRecord(OWN_PRESET, resolve(load_preset(OWN_PRESET)).config, {})
+        name, origin = first_name(home, Path(policy).resolve().name.partition("@")[0]), ["--preset", DEFAULT_PRESET]
+        record = RunRecord(DEFAULT_PRESET, resolve(load_preset(DEFAULT_PRESET)).config, {})
     else:
         name, origin, record = next_name(home, parent.name), ["--from", parent.name], read_run_toml(parent)
         reward = reward or (f"{parent.name}:rm" if parent.finished("rm") is not None else "")
@@ -120,30 +120,30 @@ def plan_round(
         count,
         (("rm", "--run", name, *origin, *data, *_set(rm)), ("ppo", "--run", name, *start, *_set(ppo))),
         None if parent is None else _seconds(parent, int(ppo.get("ppo.steps", record.config.ppo.steps))),
-        ("eval", policy, f"{name}:ppo", *_compared(record, prompts, labels, f"{name}:rm", longest)),
+        ("eval", policy, f"{name}:ppo", *_comparison(record, prompts, labels, f"{name}:rm", longest)),
     )
 
 
 def settings_for(record: RunRecord, labels: int, warm: bool) -> tuple[dict[str, float], dict[str, float]]:
-    """What a round sets otherwise than the run that it starts from, for the reward model and for PPO.
+    """The settings of the reward model and of PPO that differ from those of the run that the round starts from.
 
-    A `warm` reward model has learnt before. A run that came from a round has these settings already, but for the
-    passes. Measured on `tiny`: tests/bench/round.py.
+    A `warm` reward model was trained before. The run of an earlier round has these settings already, except for the
+    epochs. Measured on `tiny`: tests/bench/round.py.
     """
     config = record.config
     if (data := record.input("rm", "data")) is not None and data.kind == "labels":
         return {"rm.epochs": recommended_epochs(labels)}, {}
     rm = recommended_settings(config.rm, labels, warm) | {"rm.validation_share": RM_HELD_OUT}
-    return rm, {"ppo.steps": max(1, round(PPO_STEPS_SHARE * config.ppo.steps))}
+    return rm, {"ppo.steps": max(1, round(PPO_STEPS * config.ppo.steps))}
 
 
 def first_name(home: Path, name: str) -> str:
-    """The name itself where it is free, else the next free one after it."""
+    """The name if no run has it, else the next free one."""
     return next_name(home, name) if (home / name).exists() else check_name(name)
 
 
 def next_name(home: Path, name: str) -> str:
-    """The next free name after `name`: tiny-2 after tiny, tiny-3 after tiny-2."""
+    """The next free name: tiny-2 after tiny, tiny-3 after tiny-2."""
     stem, _, number = name.rpartition("-")
     if not (stem and number.isdigit()):
         stem, number = name, "1"
@@ -154,12 +154,12 @@ def next_name(home: Path, name: str) -> str:
 
 
 def newest_round(labels: Path, home: Path) -> RunDir | None:
-    """The run of the newest round whose reward model learnt from a label database; None where there is none."""
-    found = [run for run in list_runs(home) if _learnt_from(run, labels)]
+    """The newest run whose reward model was trained on a label database; None if there is none."""
+    found = [run for run in list_runs(home) if _trained_on(run, labels)]
     return max(found, key=lambda run: run.run_toml.stat().st_mtime, default=None)
 
 
-def _learnt_from(run: RunDir, labels: Path) -> bool:
+def _trained_on(run: RunDir, labels: Path) -> bool:
     try:
         data = read_run_toml(run).input("rm", "data")
     except FileError:
@@ -167,50 +167,50 @@ def _learnt_from(run: RunDir, labels: Path) -> bool:
     return data is not None and data.kind == "labels" and Path(data.reference) == labels.resolve()
 
 
-async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
-    """Has the commands done one after the other; yields how it stands whenever that changes.
+async def run_round(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[RoundProgress]:
+    """Runs the commands one after the other; yields the progress whenever it changes.
 
-    They outlive whoever waits here, the second one too. Raises: EngineError with what a command said where it fails.
+    Both commands run on if the caller stops iterating. Raises: EngineError with the last line of a failed command.
     """
     run, left = RunDir(home / planned.name), list(planned.commands)
     started = await asyncio.to_thread(launch, left[0], run, environ, left[1:])
-    said = Progress(left[0][0])
-    yield said
+    last = RoundProgress(left[0][0])
+    yield last
     while True:
         code = await asyncio.to_thread(started.ended)
         await asyncio.to_thread(started.settle)
         now = await asyncio.to_thread(progress_of, run, left[0][0])
-        if now != said:
-            said = now
+        if now != last:
+            last = now
             yield now
         if now.done and len(left) > 1:
             del left[0]
-            said = Progress(left[0][0])
-            yield said
+            last = RoundProgress(left[0][0])
+            yield last
         elif code is not None:
             break
         else:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_S)
     if code == INTERRUPTED:
-        raise EngineError(f"{planned.name} was stopped and saved; to go on, type: {command_line(left[0])}")
+        raise EngineError(f"{planned.name} was stopped and saved; to resume: {command_line(left[0])}")
     if code != 0:
         raise EngineError(f"{command_line(left[0])}: {_reason(code, started.output())}")
 
 
-def _reason(code: int, said: str) -> str:
-    """Why a command ended with this code, given what it said; a killed one said nothing of it."""
+def _reason(code: int, output: str) -> str:
+    """Why a command failed: the signal that killed it, else the last line of its output."""
     if signal := killed_by(code):
         return f"it was killed (signal {signal})"
-    return (said.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("error: ")
+    return (output.splitlines() or [f"it ended with code {code}"])[-1].removeprefix("error: ")
 
 
-def progress_of(run: RunDir, stage: str) -> Progress:
-    """How a stage of a run stands."""
-    said = [event for event in run.read_events() if getattr(event, "stage", None) == stage] if run.exists() else []
+def progress_of(run: RunDir, stage: str) -> RoundProgress:
+    """The progress of a stage of a run."""
+    events = [event for event in run.read_events() if getattr(event, "stage", None) == stage] if run.exists() else []
     tokens = []
     steps, held_out, step, done = 0, 0, 0, False
     metrics: dict[str, float] = {}
-    for event in said:
+    for event in events:
         if isinstance(event, StageStarted):
             steps, held_out = event.steps, int(event.about.get("validation", 0))
         elif isinstance(event, StepCompleted):
@@ -220,11 +220,11 @@ def progress_of(run: RunDir, stage: str) -> Progress:
         metrics |= _metrics(event)
     ends = [fmean(some) for some in (tokens[:LENGTH_STEPS], tokens[-LENGTH_STEPS:]) if some]
     lengths = (ends[0], ends[1]) if ends else None
-    return Progress(stage, step, steps, headline_of(stage, metrics), metrics, held_out, done, lengths)
+    return RoundProgress(stage, step, steps, headline_of(stage, metrics), metrics, held_out, done, lengths)
 
 
-def stop(planned: Round, home: Path) -> None:
-    """Asks the round's process to finish its step, save and end. Raises: FileError where nothing runs yet."""
+def stop_round(planned: Round, home: Path) -> None:
+    """Asks the round's process to finish its step, save and exit. Raises: FileError if it has not started."""
     make_request(RunDir(home / planned.name), "stop")
 
 
@@ -233,11 +233,11 @@ def _metrics(event: Event) -> Mapping[str, float]:
     return metrics
 
 
-def _compared(
+def _comparison(
     record: RunRecord, prompts: Source | None, labels: Path, scorer: str, longest: int | None
 ) -> tuple[str, ...]:
-    """How two policies of such a run are compared: by the reward model that knows what was labelled, on the world's
-    test prompts, else on those that were labelled."""
+    """Options of `eval` to compare two policies of such a run with the round's reward model as the judge: on the pocket
+    world's test prompts, else on the prompts that were labeled."""
     own = record.input("ppo", "prompts") or record.input("sft", "data") or prompts is not None
     where: tuple[str, ...] = ("--judge", scorer)
     if own or not record.config.world.name:
@@ -255,7 +255,7 @@ def _set(settings: Mapping[str, float]) -> list[str]:
 
 
 def _seconds(run: RunDir, steps: int) -> float | None:
-    """What so many PPO steps will take, by those of the run or of the one whose PPO it shares."""
+    """The estimated time of so many PPO steps, by the run or by the run whose PPO it shares."""
     done = run.finished("ppo")
     trained = run if done is None else RunDir(done.parents[1])
     paces = [

@@ -1,8 +1,8 @@
-"""A labelling session: what is asked now, what was answered, and how to take it back. Torch-free, textual-free.
+"""A labeling session: the current question, the labels made, undo. Torch-free and textual-free.
 
-The screen and the simulated labeler drive this same core. An answer counts once it is on the disk; what a session knows
-follows from the database, so that it goes on after a restart as if nothing had happened. All labelers are asked the
-same questions in the same order; once a session notices another one of its labeler, it takes a random order of its own.
+The screen and the simulated labeler both drive this class. A label counts once it is on disk, and all state follows
+from the database, so a restarted session continues where the last one ended. All annotators get the same questions in
+the same order; a session that notices another one of its annotator shuffles the rest, so that the two rarely meet.
 """
 
 import asyncio
@@ -10,58 +10,29 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from engine.core.errors import EngineError, FileError, LockedError, WithdrawnError
 from engine.core.seeding import python_rng
 from engine.data.labels.store import Label, LabelStore
 from engine.data.records import Prompt, prompt_key
-from slmctl.label.candidates import Question
-from slmctl.label.counts import COMPARED
-from slmctl.label.questions import DEPTH, Questions
-from slmctl.label.selection import ASKED, Recipe
+from slmctl.label.decisions import Decision
+from slmctl.label.questions import DEPTH, LABEL_SELECTIONS, Question, QuestionQueue, Recipe
+from slmctl.label.statistics import COMPARING
 from slmctl.label.writes import WriteQueue
 from slmctl.worker.sampler import Sampler
 
-REPEATED = 0.05  # share of the questions that are an earlier pair the other way round
-REPEATED_AFTER = 10  # labels that lie in between at least
-TURNS = 1000  # that few prompts are asked again and again, each time with other responses
+REPEATED = 0.05  # fraction of questions that repeat an earlier pair with the positions swapped
+REPEATED_AFTER = 10  # labels that must lie in between
+CYCLES = 1000  # a few prompts are asked again and again, each time with new responses
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a labeler says of a question: a verdict, and `ranks` by place on the screen where it compares."""
+class LabelSession:
+    """One annotator's session in one database. `changed` is called after every change.
 
-    verdict: str
-    ranks: tuple[int, ...] | None = None
-    strength: int = 1
-    edited: str | None = None
-
-
-def choice(place: int, count: int, strength: int = 1) -> Answer:
-    """The response at `place`, from 0, is better than all others."""
-    return Answer("choice", tuple(int(other != place) for other in range(count)), strength)
-
-
-def alike(verdict: str, count: int) -> Answer:
-    """No response is better: "tie" or "both_bad"."""
-    return Answer(verdict, (0,) * count)
-
-
-def ranking(ranks: Sequence[int]) -> Answer:
-    """An order of all responses, by place; one that is a single tie is a tie."""
-    return Answer("ranking", tuple(ranks)) if any(ranks) else alike("tie", len(ranks))
-
-
-SKIP = Answer("skip")
-
-
-class Labelling:
-    """One labeler's session in one database. `changed` is called whenever there is news.
-
-    What cannot be written because another process holds the database is tried again until it is there, and `waits` is
-    told so; without `waits` it is an error.
+    A write waits while another process has the database locked, and `on_locked` is called once; without `on_locked`
+    the write fails.
     """
 
     def __init__(
@@ -74,65 +45,65 @@ class Labelling:
         changed: Callable[[], None] = lambda: None,
         depth: int = DEPTH,
         clock: Callable[[], float] = time.monotonic,
-        waits: Callable[[], None] | None = None,
+        on_locked: Callable[[], None] | None = None,
     ) -> None:
         self.recipe, self.store, self.annotator = recipe, store, annotator
         self.question: Question | None = None
-        self.judged: list[Label] = []  # what stands of this labeler's answers, oldest first
-        self.note, self.flagged = "", False  # of the question
+        self.labels: list[Label] = []  # this annotator's that were not withdrawn, oldest first
+        self.chat_votes = 0  # this annotator's comparing votes from Chat, as of the last look into the database
+        self.note, self.flagged = "", False  # of the current question
         self.writes = WriteQueue()
-        self.unwritten: EngineError | None = None  # once it is closed: why the last write is not on disk
-        self._changed, self._clock, self._waits = changed, clock, waits
-        self._answered: defaultdict[object, set[frozenset[str]]] = defaultdict(set)  # responses judged of each prompt
-        self.questions = Questions(recipe, prompts, self._times_answered, sampler, self._look, depth, TURNS)
+        self.unwritten: EngineError | None = None  # after close: why the last write failed
+        self._changed, self._clock, self._on_locked = changed, clock, on_locked
+        self._answered: defaultdict[object, set[frozenset[str]]] = defaultdict(set)  # judged responses by prompt
+        self.questions = QuestionQueue(recipe, prompts, self._times_answered, sampler, self._refill, depth, CYCLES)
         self._put_back: deque[Question] = deque()
         self._asked_at = 0.0
-        self._attempts = 0
-        self._newest = 0  # the last row that is known here
-        self._elsewhere: set[int] = set()  # labels of this labeler's other sessions since this one began
+        self._resamples = 0
+        self._newest = 0  # id of the last row that this session has seen
+        self._elsewhere: set[int] = set()  # ids of labels from other sessions of this annotator since this one opened
 
     async def open(self) -> None:
-        """Reads what was judged before and starts to draw questions. Raises: FileError."""
+        """Reads earlier labels and starts to make questions. Raises: FileError."""
         self._newest = await asyncio.to_thread(self.store.newest, self.annotator)
         await self._read()
         self._elsewhere.clear()
-        self.questions.begin()
+        self.questions.start()
 
     async def close(self) -> None:
-        """Stops drawing and gives the database back; an answer that waits to be written is given up."""
+        """Stops making questions and closes the database; gives up a write that waits for a lock."""
         await self.questions.close()
         self.unwritten = await self.writes.close()
         await asyncio.to_thread(self.store.close)
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to ask."""
-        return self.question is None and self.questions.exhausted and not self.questions.waiting
+        """Whether there is nothing left to ask."""
+        return self.question is None and self.questions.exhausted and not self.questions.ready
 
-    async def answer(self, answer: Answer) -> Label:
-        """The label that the question was given, once it is on the disk; the next question is asked then.
+    async def answer(self, decision: Decision) -> Label:
+        """The label for the current question, once it is on disk; then the next question is asked.
 
-        An edit leaves the question on the screen: the pair can still be compared. Raises: FileError, and all is as it
-        was before.
+        An edit keeps the question: its pair can still be judged. Raises: FileError; nothing has changed then.
         """
         question = self.question
         assert question is not None, "there is no question"
         async with self.writes:
             assert self.question is question, "the question has changed"
-            label = self._label(question, answer)
-            number = await self._written(partial(self.store.add, label))
+            label = self._label(question, decision)
+            number = await self._write(partial(self.store.add, label))
             label = replace(label, id=number, at=time.time())
-            self.judged.append(label)
+            self.labels.append(label)
             self._note_answered(label)
             await self._look_elsewhere(number, number)
-            if answer.verdict != "edit":
+            if decision.verdict != "edit":
                 self._ask(None)
             return label
 
     async def strengthen(self) -> Label | None:
-        """The last choice, now much better; None where there is none.
+        """The last label, a choice, changed to "much better"; None if the last label is not a choice.
 
-        Raises: FileError; WithdrawnError where another session took it back.
+        Raises: FileError; WithdrawnError if another session withdrew it.
         """
         async with self.writes:
             last = self._last()
@@ -141,22 +112,22 @@ class Labelling:
             if last.strength == 2:
                 return last
             stronger = replace(last, strength=2)
-            number = await self._written(partial(self.store.add, stronger, last.id))
+            number = await self._write(partial(self.store.add, stronger, last.id))
             stronger = replace(stronger, id=number)
-            self.judged[self.judged.index(last)] = stronger
-            await self._look_elsewhere(number, number + 1)  # the row that withdraws the weaker one follows at once
+            self.labels[self.labels.index(last)] = stronger
+            await self._look_elsewhere(number, number + 1)  # the next row withdraws the weaker label
             return stronger
 
     async def undo(self) -> Label | None:
-        """The last label of this session, now withdrawn, its question asked again; None where there is none.
+        """The last label, withdrawn, and its question asked again; None if there is none.
 
-        Raises: FileError, and all is as it was before; WithdrawnError where another session took it back.
+        Raises: FileError; nothing has changed then. WithdrawnError if another session withdrew it.
         """
         async with self.writes:
             if (last := self._last()) is None:
                 return None
-            number = await self._written(partial(self.store.withdraw, last.id, self.annotator))
-            self.judged.remove(last)
+            number = await self._write(partial(self.store.withdraw, last.id, self.annotator))
+            self.labels.remove(last)
             await self._look_elsewhere(number, number)
             before = question_of(last)
             if self.question is not None and not _same(self.question, before):
@@ -166,52 +137,53 @@ class Labelling:
             return last
 
     async def resample(self) -> bool:
-        """Whether the question has other responses now; not where the models give no different ones.
+        """Whether the question has new responses now; False if the models give no distinct ones.
 
         Raises: EngineError as the sampler does.
         """
         question = self.question
         assert question is not None, "there is no question"
-        self._attempts += 1
-        found = await self.questions.again(question, self._attempts)
+        self._resamples += 1
+        found = await self.questions.resample(question, self._resamples)
         if found is not None and self.question is question:
             note, flagged = self.note, self.flagged
             self._ask(found)
             self.note, self.flagged = note, flagged
         return found is not None
 
-    async def _written(self, write: Callable[[], int]) -> int:
-        """The number of the row that a write adds, once it is on disk. Raises: FileError."""
+    async def _write(self, call: Callable[[], int]) -> int:
+        """The id of the row that `call` adds, once it is on disk. Raises: FileError."""
         try:
-            return await self.writes.write(write, self._report_locked)
+            return await self.writes.write(call, self._report_locked)
         except WithdrawnError:
             await self._read()
             raise
 
     def _report_locked(self, error: LockedError) -> None:
-        """Reports once that a write waits. Raises: LockedError where nobody waits for it."""
-        if self._waits is None:
+        if self._on_locked is None:
             raise error
-        if not self.writes.locked:
-            self._waits()
+        if not self.writes.locked:  # the first try of this write
+            self._on_locked()
 
     async def _look_elsewhere(self, first: int, last: int) -> None:
-        """Takes over what this labeler did in other sessions before the rows from `first` to `last`, which are ours.
+        """Reads what other sessions of this annotator wrote before this session's rows `first` to `last`.
 
-        Questions come in a random order from then on, so that two sessions rarely show the same one at the same time.
+        If there is anything, later questions are shuffled.
         """
-        with suppress(FileError):  # the rows are written all the same, and the next one looks again
+        with suppress(FileError):  # this session's rows are on disk anyway, and the next write looks again
             if await asyncio.to_thread(self.store.newest, self.annotator, first) > self._newest:
                 await self._read()
                 self.questions.shuffle(python_rng(self.recipe.seed, f"label/order/{self.annotator}", last))
             self._newest = last
 
     async def _read(self) -> None:
-        """Reads what stands of this labeler; what was not known before is of another session."""
-        known = {one.id for one in self.judged}
+        """Reads this annotator's labels; those that are new come from another session."""
+        known = {label.id for label in self.labels}
         standing = await asyncio.to_thread(self.store.standing, self.annotator)
-        self.judged = [one for one in standing if one.selection in ASKED]
-        self._elsewhere |= {one.id for one in self.judged} - known
+        self.labels = [label for label in standing if label.selection in LABEL_SELECTIONS]
+        self._elsewhere |= {label.id for label in self.labels} - known
+        in_chat = (label for label in standing if label.selection not in LABEL_SELECTIONS)
+        self.chat_votes = sum(label.verdict in COMPARING for label in in_chat)
         for label in standing:
             self._note_answered(label)
 
@@ -223,23 +195,23 @@ class Labelling:
         return len(self._answered[prompt_key(prompt)])
 
     def _last(self) -> Label | None:
-        """The last label that stands, of this session or of one before it."""
-        return next((one for one in reversed(self.judged) if one.id not in self._elsewhere), None)
+        """The last label of this session or of an earlier one."""
+        return next((label for label in reversed(self.labels) if label.id not in self._elsewhere), None)
 
-    def _label(self, question: Question, answer: Answer) -> Label:
-        ranks = answer.ranks
+    def _label(self, question: Question, decision: Decision) -> Label:
+        ranks = decision.ranks
         if ranks is not None:
             ranks = tuple(ranks[question.shown.index(at)] for at in range(len(question)))
         return Label(
             annotator=self.annotator,
             prompt=question.prompt,
             candidates=question.candidates,
-            verdict=answer.verdict,
+            verdict=decision.verdict,
             ranks=ranks,
             shown=question.shown,
-            strength=answer.strength,
+            strength=decision.strength,
             note=self.note,
-            edited=answer.edited,
+            edited=decision.edited,
             flagged=self.flagged,
             seconds=max(0.0, self._clock() - self._asked_at),
             selection=question.selection,
@@ -247,7 +219,7 @@ class Labelling:
         )
 
     def _ask(self, question: Question | None) -> None:
-        """Puts a question on the screen: this one, else the next."""
+        """Makes this question the current one, or the next one if None."""
         self.question = question or self._next()
         self.note, self.flagged = "", False
         self._asked_at = self._clock()
@@ -259,30 +231,30 @@ class Labelling:
         return self._repeat() or self.questions.take()
 
     def _repeat(self) -> Question | None:
-        """An earlier pair the other way round, where it is time for one: that follows from what was judged alone."""
-        count = len(self.judged)
+        """An earlier pair with the positions swapped, or None; depends only on the seed and on earlier labels."""
+        count = len(self.labels)
         rng = python_rng(self.recipe.seed, f"label/repeats/{self.annotator}", count)
-        again = {one.repeats for one in self.judged}
+        repeated = {label.repeats for label in self.labels}
         old = [
-            one
-            for one in self.judged[: max(0, count - REPEATED_AFTER)]
-            if one.verdict in COMPARED and one.repeats is None and one.id not in again
+            label
+            for label in self.labels[: max(0, count - REPEATED_AFTER)]
+            if label.verdict in COMPARING and label.repeats is None and label.id not in repeated
         ]
         if not old or rng.random() >= REPEATED:
             return None
         chosen = rng.choice(old)
         return replace(question_of(chosen), shown=chosen.shown[::-1], repeats=chosen.id)
 
-    def _look(self) -> None:
-        """Takes a question that has come, where one is waited for."""
-        if self.question is None and self.questions.waiting:
+    def _refill(self) -> None:
+        """Asks the next question if there is none on the screen and one is ready."""
+        if self.question is None and self.questions.ready:
             self._ask(None)
         else:
             self._changed()
 
 
 def question_of(label: Label) -> Question:
-    """The question that a label has answered, as it stood on the screen."""
+    """The question that a label answered, as it was shown."""
     return Question(label.prompt, label.candidates, label.shown, label.selection, label.repeats)
 
 

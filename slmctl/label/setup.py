@@ -1,44 +1,47 @@
-"""What a labelling session is opened with: what was typed, and what follows where nothing was.
+"""What a labeling session is set up with: the options as typed, and what they resolve to.
 
-The command, the screen and the next round all come through here. Torch-free.
+The command, the screen and the next round all start here. Torch-free.
 """
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.core.errors import ConfigError, FileError
+from engine.core.seeding import python_rng
 from engine.data.fields import parse_map
 from engine.data.files import Source, is_labels, labels_named
+from engine.data.readers import read_demonstrations, read_prompts
 from engine.data.records import Prompt
-from engine.run.inputs import NONE
-from engine.rundir.directory import LABELS, RunDir, list_runs
-from engine.rundir.references import is_model, reference_to, resolve_policy, resolve_scorer
+from engine.pocket.prompts import draw_requests
+from engine.run.inputs import NONE, source_of
+from engine.rundir.directory import LABELS, RunDir, find_run, list_runs
+from engine.rundir.references import is_model, reference_to, resolve_policy, resolve_scorer, run_and_place
 from engine.rundir.runtoml import read_run_toml
-from slmctl.label.selection import Recipe, prompts_for, run_of
+from slmctl.label.questions import Recipe
 from slmctl.worker.sampling_settings import checked_sampling
 
-USUAL_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "max_new_tokens": 40}
-LONGEST_GUIDELINES = 100_000  # characters
+DEFAULT_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "max_new_tokens": 40}
+POCKET_PROMPTS = 5000
+MAX_GUIDELINES = 100_000  # characters
 GUIDELINES = "\n".join(
     (
-        "Which response would you rather have been given?",
+        "Which response would you rather receive?",
         "",
-        "- Is it true, and does it answer what was asked?",
+        "- Is it true, and does it answer the question?",
         "- Is it harmless, and honest about what it cannot know?",
-        "- Of two that are equally good, the one that is easier to read is better.",
+        "- If two are equally good, prefer the one that is easier to read.",
         "",
-        "Length alone is no merit, and neither is standing first. Call it a tie (0) only where you would not care "
-        "which one you got; press x where both are bad, space where you cannot judge, f where somebody should look "
-        "at it again.",
+        "Do not reward length or position. Use a tie (0) only if you do not care which one you get. Press x if both "
+        "are bad, space if you cannot judge, f to flag the pair for review.",
     )
 )
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a person asked for; None and "" are what was left out."""
+class LabelOptions:
+    """The options of `slmctl label` as typed; None, "" and () are defaults."""
 
     models: tuple[str, ...]
     prompts: str | None = None
@@ -56,94 +59,127 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """All that a session needs. `source` is the person's own file of prompts, if any."""
+class SessionSetup:
+    """Everything that a session needs. `source` is the user's own prompt file, if any."""
 
     recipe: Recipe
     prompts: list[Prompt]
     source: Source | None
-    labels: Path
+    database: Path
     annotator: str
     goal: int
     guidelines: str
 
 
-def sit(wishes: Wishes, home: Path) -> Sitting:
-    """The session that these wishes make.
+def resolve_setup(options: LabelOptions, home: Path) -> SessionSetup:
+    """The setup that these options mean in a folder of runs.
 
-    Raises: ConfigError for what cannot be had together; CheckpointError for a model that is not there; FileError,
-    DataError for files.
+    Raises: ConfigError for invalid options; CheckpointError for a missing model; FileError, DataError for files.
     """
-    for name in wishes.models:
+    for name in options.models:
         resolve_policy(name, home)
-    run = run_of(wishes.models[0], home) if wishes.models else None
-    scorer = _scorer(wishes, run, home)
-    sampling = checked_sampling({**_usual_sampling(run), **wishes.sampling})
-    recipe = Recipe(wishes.models, wishes.k, sampling, scorer, wishes.selection, wishes.control, wishes.seed).checked()
-    source = Source(wishes.prompts, parse_map(list(wishes.map))) if wishes.prompts else None
-    return Sitting(
+    run = run_of(options.models[0], home) if options.models else None
+    scorer = _scorer(options, run, home)
+    sampling = checked_sampling({**_default_sampling(run), **options.sampling})
+    recipe = Recipe(options.models, options.k, sampling, scorer, options.selection, options.control, options.seed)
+    recipe.check()
+    source = Source(options.prompts, parse_map(list(options.map))) if options.prompts else None
+    return SessionSetup(
         recipe,
-        prompts_for(wishes.models, home, source, wishes.seed),
+        prompts_for(options.models, home, source, options.seed),
         source,
-        labels_of(wishes.db, run),
-        wishes.annotator or login_name(),
-        wishes.goal,
-        read_guidelines(wishes.guidelines),
+        labels_path(options.db, run),
+        options.annotator or login_name(),
+        options.goal,
+        read_guidelines(options.guidelines),
     )
 
 
-def labels_of(db: str | None, run: RunDir | None) -> Path:
-    """The label database: the one that was named, else that of the run, else one in this folder.
+def run_of(model: str, home: Path) -> RunDir | None:
+    """The run of a model such as tiny:ppo; None for a path."""
+    parts = run_and_place(model)
+    return None if parts is None else find_run(home, parts[0])
 
-    Raises: ConfigError for a name by which no command would know it.
+
+def prompts_for(models: Sequence[str], home: Path, source: Source | None, seed: int) -> list[Prompt]:
+    """The distinct prompts to ask, shuffled by `seed` and models.
+
+    They come from `source`, else from the prompts or demonstrations of the first model's run, else from the train split
+    of the pocket world if the run uses it. Raises: ConfigError without any of these; FileError; DataError.
     """
+    stream = f"label/prompts/{' '.join(models)}"
+    prompts = list(dict.fromkeys(_prompts(models[0], home, source, seed, stream)))
+    python_rng(seed, stream).shuffle(prompts)
+    return prompts
+
+
+def labels_path(db: str | None, run: RunDir | None) -> Path:
+    """The database in `db`, else the run's, else labels.db in this folder. Raises: ConfigError for another suffix."""
     if db is not None and not (is_labels(db) and labels_named(db)[0] == Path(db).expanduser()):
-        raise ConfigError(f"--db is {db}; a label database ends in .db, such as labels.db")
+        raise ConfigError(f"--db must name a file that ends in .db, such as labels.db, got {db}")
     if db is not None:
         return Path(db).expanduser()
     return Path(LABELS) if run is None else run.labels
 
 
 def read_guidelines(file: str | None) -> str:
-    """The text that labelers go by. Raises: FileError where the file cannot be read or is no text."""
+    """The labeling guidelines. Raises: FileError if the file cannot be read or is not text."""
     if file is None:
         return GUIDELINES
     try:
         with Path(file).expanduser().open(encoding="utf-8") as opened:
-            return opened.read(LONGEST_GUIDELINES)
+            return opened.read(MAX_GUIDELINES)
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"--guidelines: cannot read {file}: {error}") from error
 
 
 def login_name() -> str:
-    """The person's name on this machine."""
+    """The user's name on this machine."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "somebody"
 
 
-def policies(home: Path) -> list[str]:
-    """The finished policies of all runs, the best of each run first: what there is to label."""
+def finished_policies(home: Path) -> list[str]:
+    """References to the finished policies of all runs, the last stage of a run first."""
     found = []
     for run in list_runs(home):
         found += [reference_to(run.name, stage) for stage in ("ppo", "sft") if run.finished(stage) is not None]
     return found
 
 
-def _scorer(wishes: Wishes, run: RunDir | None, home: Path) -> str:
-    if wishes.scorer == NONE:
+def _prompts(model: str, home: Path, source: Source | None, seed: int, stream: str) -> list[Prompt]:
+    if source is not None:
+        return [row.prompt for row in read_prompts(source).records]
+    run = run_of(model, home)
+    if run is None:
+        raise ConfigError(f"no prompts for {model}; pass a file with one prompt a line: --prompts questions.txt")
+    record = read_run_toml(run)
+    if (given := record.input("ppo", "prompts")) is not None:
+        return [row.prompt for row in read_prompts(source_of(given)).records]
+    if (given := record.input("sft", "data")) is not None:
+        return [row.prompt for row in read_demonstrations(source_of(given)).records]
+    if not record.config.world.name:
+        raise ConfigError(
+            f"run {run.name!r} has no prompts; pass a file with one prompt a line: --prompts questions.txt"
+        )
+    return [request.text for request in draw_requests("train", POCKET_PROMPTS, seed, stream)]
+
+
+def _scorer(options: LabelOptions, run: RunDir | None, home: Path) -> str:
+    if options.scorer == NONE:
         return ""
-    if wishes.scorer is not None:
-        if is_model(wishes.scorer):
-            resolve_scorer(wishes.scorer, home)
-        return wishes.scorer
+    if options.scorer is not None:
+        if is_model(options.scorer):
+            resolve_scorer(options.scorer, home)
+        return options.scorer
     return f"{run.name}:rm" if run is not None and run.finished("rm") is not None else ""
 
 
-def _usual_sampling(run: RunDir | None) -> Mapping[str, float]:
-    """What PPO of the run samples with."""
+def _default_sampling(run: RunDir | None) -> Mapping[str, float]:
+    """The sampling settings of the run's PPO."""
     if run is None:
-        return USUAL_SAMPLING
+        return DEFAULT_SAMPLING
     ppo = read_run_toml(run).config.ppo
     return {"temperature": ppo.temperature, "max_new_tokens": ppo.max_new_tokens}

@@ -1,19 +1,12 @@
 """Every message that a widget or worker posts: what happened, as data. Handlers alone change state."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from engine.core.errors import EngineError
-from engine.data.labels.store import Label
-from slmctl.label.rounds import Progress
 from slmctl.runs.command_form import Draft
 from slmctl.runs.details import RunDetails
 from slmctl.runs.overview import RunSummary
-
-if TYPE_CHECKING:
-    from slmctl.tui.label.session import LabelSession
 
 # the shell: modes, and what one mode hands to another
 
@@ -118,104 +111,3 @@ class DraftChecked(Message, bubble=False):
     draft: Draft
     outlook: str
     refused: bool
-
-
-# label: answers, and the round that learns from them
-
-
-@dataclass
-class LabelNews(Message):
-    """Something has changed in the labelling session: a question has come, an answer is kept, or nothing more comes."""
-
-
-@dataclass
-class SessionOpened(Message):
-    """A labelling session is there; `opening` is the number of the attempt, since a later one may have overtaken it."""
-
-    session: "LabelSession"
-    opening: int
-
-
-@dataclass
-class SessionFailed(Message):
-    """A labelling session could not be opened."""
-
-    error: EngineError
-    opening: int
-
-
-@dataclass
-class LabelKept(Message):
-    """A label is on the disk; `withdrawn` says that it is one that was taken back."""
-
-    label: Label
-    withdrawn: bool = False
-
-
-@dataclass
-class LabelFailed(Message):
-    """What was asked for could not be done; nothing is lost."""
-
-    sentence: str
-
-
-@dataclass
-class LabelUnkept(Message):
-    """An answer, or what was to be done to one, is not on the disk; each ends in this or in LabelKept."""
-
-    sentence: str
-
-
-@dataclass
-class LabelTold(Message):
-    """A sentence for the line above the prompt."""
-
-    sentence: str
-
-
-@dataclass
-class FiguresRead(Message):
-    """The figures of the label database, as text."""
-
-    text: str
-
-
-@dataclass
-class RoundPlanned(Message):
-    """What a new round would do, or how the one that there is stands, is known."""
-
-
-@dataclass
-class NextRound(Message):
-    """What the new round made is to be labelled next."""
-
-    models: tuple[str, ...]
-    scorer: str
-
-
-@dataclass
-class PoliciesFound(Message):
-    """The finished policies of all runs, by name."""
-
-    names: tuple[str, ...]
-
-
-@dataclass
-class ResponseChosen(Message):
-    """The head of a response was clicked; `place` counts from 0."""
-
-    place: int
-
-
-@dataclass
-class RoundNews(Message):
-    """How the new round stands now."""
-
-    progress: Progress
-
-
-@dataclass
-class RoundEnded(Message):
-    """The new round is over: with a new policy, or with the sentence why there is none."""
-
-    error: str = ""

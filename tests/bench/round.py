@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.data.labels.store import read_labels
 from engine.rundir.directory import runs_home
-from slmctl.label.rounds import Round, drive, plan_round
+from slmctl.label.rounds import Round, plan_round, run_round
 
 SLMCTL = (sys.executable, "-c", "from slmctl.cli import main; main()")
 
@@ -34,7 +34,7 @@ def slmctl(*words: str) -> dict[str, Any]:
 async def do_round(planned: Round, home: Path) -> dict[str, float]:
     """Does a round, and gives the last metrics of both stages."""
     metrics: dict[str, float] = {}
-    async for progress in drive(planned, home, os.environ):
+    async for progress in run_round(planned, home, os.environ):
         metrics |= progress.metrics
     return metrics
 

@@ -13,7 +13,7 @@ from engine.core.events import RunFinished
 from engine.data.labels.store import LabelStore, read_labels
 from engine.rundir.directory import RunDir
 from engine.rundir.runtoml import read_run_toml
-from slmctl.label.rounds import Progress, Round, drive, plan_round
+from slmctl.label.rounds import Round, RoundProgress, plan_round, run_round
 from tests.end_to_end.conftest import Reference, ended, environ, kill_nine, slmctl, wait_for
 
 MODEL, LABELS = "reference:sft", 24
@@ -65,11 +65,11 @@ def test_a_labeler_that_is_killed_goes_on_where_it_was(reference: Reference, tmp
     assert len(set(fresh)) == len(fresh), "no prompt is asked twice"
 
 
-def done(planned: Round, home: Path) -> list[Progress]:
+def done(planned: Round, home: Path) -> list[RoundProgress]:
     """What a round said of itself."""
 
-    async def main() -> list[Progress]:
-        return [progress async for progress in drive(planned, home, environ(home))]
+    async def main() -> list[RoundProgress]:
+        return [progress async for progress in run_round(planned, home, environ(home))]
 
     return asyncio.run(main())
 

@@ -14,9 +14,10 @@ from engine.data.labels.store import LabelStore
 from engine.model.pretrained import open_policy, open_scalar
 from engine.rundir.directory import RunDir
 from engine.train.scoring import RewardModelScorer, score_rows
+from slmctl.label.decisions import choice, no_preference
+from slmctl.label.questions import Recipe
 from slmctl.label.rounds import plan_round
-from slmctl.label.selection import Recipe
-from slmctl.label.session import Labelling, alike, choice
+from slmctl.label.session import LabelSession
 from slmctl.worker.client import ChildSampler
 from tests.end_to_end.conftest import Nursery, arguments
 from tests.support.paths import SHARED
@@ -89,9 +90,9 @@ async def rank(labels: Path, home: Path, count: int) -> None:
     """Judges pairs of the model's continuations as a person would who likes commas."""
     sampler, news = ChildSampler(home, threads=1), asyncio.Event()
     recipe = Recipe((str(STORIES),), sampling={"temperature": 1.0, "max_new_tokens": 24})
-    session = Labelling(recipe, OPENINGS, LabelStore(labels), "ann", lambda: sampler, news.set)
+    session = LabelSession(recipe, OPENINGS, LabelStore(labels), "ann", lambda: sampler, news.set)
     await session.open()
-    while len(session.judged) < count:
+    while len(session.labels) < count:
         news.clear()
         if session.questions.error is not None:
             raise session.questions.error
@@ -99,7 +100,9 @@ async def rank(labels: Path, home: Path, count: int) -> None:
             await news.wait()
         else:
             commas = [candidate.text.count(",") for candidate in session.question.on_screen]
-            await session.answer(alike("tie", 2) if commas[0] == commas[1] else choice(commas.index(max(commas)), 2))
+            await session.answer(
+                no_preference("tie", 2) if commas[0] == commas[1] else choice(commas.index(max(commas)), 2)
+            )
     await session.close()
     await sampler.close()
 

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from engine.data.labels.store import Label, read_labels
 from engine.run.planning import RunRequest, prepare
-from slmctl.label.setup import Wishes
+from slmctl.label.setup import LabelOptions
 from slmctl.tui.app import Playground
 from slmctl.tui.label.screen import LabelScreen
 from slmctl.tui.start import Start
@@ -34,8 +34,8 @@ def play(
     **wished: Any,
 ) -> list[Label]:
     """Runs a script against the label mode; what stands in the database afterwards."""
-    wishes = Wishes(models or ("tiny:sft", "tiny:ppo"), annotator=wished.pop("annotator", "ann"), **wished)
-    start = Start(home, "label", models=wishes.models, options={"label": wishes})
+    options = LabelOptions(models or ("tiny:sft", "tiny:ppo"), annotator=wished.pop("annotator", "ann"), **wished)
+    start = Start(home, "label", models=options.models, options={"label": options})
     played(Playground(start, sampler or FakeSampler()), script, size)
     labels = home / "tiny" / "labels.db"
     return read_labels(labels) if labels.exists() else []
@@ -53,7 +53,7 @@ async def pair(app: Playground, pilot: Pilot[None], judged: int = 0) -> None:
 
     def there() -> bool:
         session = screen_of(app).session
-        return session is not None and session.question is not None and len(session.labelling.judged) == judged
+        return session is not None and session.question is not None and len(session.core.labels) == judged
 
     await until(pilot, there, f"a question after {judged} labels")
     await pilot.pause()

@@ -1,4 +1,4 @@
-"""A labelling session that tests live through, and what a labeler may do in it."""
+"""A labeling session that tests live through, and what a labeler may do in it."""
 
 import asyncio
 import time
@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from engine.data.labels.store import LabelStore
-from slmctl.label.selection import Recipe
-from slmctl.label.session import SKIP, Answer, Labelling, alike, choice
+from slmctl.label.decisions import SKIP, Decision, choice, no_preference
+from slmctl.label.questions import Recipe
+from slmctl.label.session import LabelSession
 from tests.support.fake_sampler import FakeSampler
 
 PROMPTS = [f"prompt {number}" for number in range(30)]
 TWO = Recipe(("a:sft", "b:ppo"), scorer="a:rm")
-Deed = Callable[[Labelling], Awaitable[object]]
+Deed = Callable[[LabelSession], Awaitable[object]]
 
 
 class Clock:
@@ -32,16 +33,16 @@ async def opened(
     annotator: str = "ann",
     sampler: FakeSampler | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Labelling:
+) -> LabelSession:
     """A session with a question, unless there is none."""
     fake = sampler or FakeSampler()
-    session = Labelling(recipe, prompts, LabelStore(path), annotator, lambda: fake, clock=clock)
+    session = LabelSession(recipe, prompts, LabelStore(path), annotator, lambda: fake, clock=clock)
     await session.open()
     await asked(session)
     return session
 
 
-async def asked(session: Labelling) -> None:
+async def asked(session: LabelSession) -> None:
     """Waits for the question."""
     while session.question is None and not session.finished and session.questions.error is None:
         await asyncio.sleep(0)
@@ -49,10 +50,10 @@ async def asked(session: Labelling) -> None:
 
 def lived(
     path: Path, *deeds: Deed, recipe: Recipe = TWO, prompts: Sequence[str] = PROMPTS, annotator: str = "ann"
-) -> Labelling:
+) -> LabelSession:
     """A session after these deeds, closed."""
 
-    async def main() -> Labelling:
+    async def main() -> LabelSession:
         session = await opened(path, recipe, prompts, annotator)
         for deed in deeds:
             await deed(session)
@@ -63,49 +64,49 @@ def lived(
     return asyncio.run(main())
 
 
-def first(session: Labelling) -> Awaitable[object]:
+def first(session: LabelSession) -> Awaitable[object]:
     """The one that stands first is better."""
     assert session.question is not None
     return session.answer(choice(0, len(session.question)))
 
 
-def second(session: Labelling) -> Awaitable[object]:
+def second(session: LabelSession) -> Awaitable[object]:
     """The one that stands second is better."""
     assert session.question is not None
     return session.answer(choice(1, len(session.question)))
 
 
-def skipped(session: Labelling) -> Awaitable[object]:
+def skipped(session: LabelSession) -> Awaitable[object]:
     """Nothing is said."""
     return session.answer(SKIP)
 
 
-def undone(session: Labelling) -> Awaitable[object]:
+def undone(session: LabelSession) -> Awaitable[object]:
     """The last label is taken back."""
     return session.undo()
 
 
-def edited(session: Labelling) -> Awaitable[object]:
+def edited(session: LabelSession) -> Awaitable[object]:
     """A better text."""
-    return session.answer(Answer("edit", edited="better"))
+    return session.answer(Decision("edit", edited="better"))
 
 
-def stronger(session: Labelling) -> Awaitable[object]:
+def stronger(session: LabelSession) -> Awaitable[object]:
     """Much better."""
     return session.strengthen()
 
 
-def other(session: Labelling) -> Awaitable[object]:
+def other(session: LabelSession) -> Awaitable[object]:
     """Other responses."""
     return session.resample()
 
 
-async def marked(session: Labelling) -> None:
+async def marked(session: LabelSession) -> None:
     """A flag and a note."""
     session.flagged, session.note = True, "look \x1b[2J"
 
 
-def tied(session: Labelling) -> Awaitable[object]:
+def tied(session: LabelSession) -> Awaitable[object]:
     """No better one."""
     assert session.question is not None
-    return session.answer(alike("tie", len(session.question)))
+    return session.answer(no_preference("tie", len(session.question)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.core.events import AlarmRaised, RunFailed
 from engine.data.labels.store import Candidate, Label, LabelStore
 from engine.data.records import Prompt
-from slmctl.label.setup import Wishes
+from slmctl.label.setup import LabelOptions
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
 from slmctl.worker.protocol import SampledResponse
@@ -66,8 +66,8 @@ def main() -> None:
         pair = (Candidate(noise(rng), model=noise(rng)), Candidate(noise(rng), model=noise(rng)))
         store.add(Label(noise(rng), noise(rng), pair, "choice", ranks=(0, 1), note=noise(rng)))
     models = ("noise:sft", "noise:ppo")
-    wishes = Wishes(models[:1], prompts=str(prompts), annotator=noise(rng))
-    start = Start(home, models=models, runs=("noise",), options={"annotator": noise(rng), "label": wishes})
+    options = LabelOptions(models[:1], prompts=str(prompts), annotator=noise(rng))
+    start = Start(home, models=models, runs=("noise",), options={"annotator": noise(rng), "label": options})
     Playground(start, sampler=Noisy(seed=rng.randrange(2**32))).run()
 
 

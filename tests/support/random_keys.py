@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 
 from engine.core.events import RunFinished, StageFinished, StageStarted
 from engine.rundir.directory import RunDir
-from slmctl.label.rounds import Progress, Round
+from slmctl.label.rounds import Round, RoundProgress
 from slmctl.runs.launch import Launched
 from slmctl.tui.app import Playground
 from slmctl.tui.start import Start
@@ -120,14 +120,14 @@ def without_real_commands(patch: pytest.MonkeyPatch) -> None:
         log.touch()
         return Launched(tuple(words), run, subprocess.Popen(["true"]), log)
 
-    async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> Any:
+    async def run_round(planned: Round, home: Path, environ: Mapping[str, str]) -> Any:
         for step in range(3):
             await asyncio.sleep(0.01)
-            yield Progress("rm", step, 3)
+            yield RoundProgress("rm", step, 3)
 
     patch.setattr("slmctl.tui.runs.launches.launch", launch)
     patch.setattr("slmctl.label.rounds.launch", launch)
-    patch.setattr("slmctl.tui.label.round_desk.drive", drive)
+    patch.setattr("slmctl.tui.label.round_line.run_round", run_round)
     patch.setenv("EDITOR", "true")
 
 

@@ -1,61 +1,61 @@
-"""A new round as the Label screen holds it, and what of it stands in words."""
+"""The state of a new round in the Label mode, and its text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from engine.core.intervals import Share
 from slmctl.console.progress import duration
-from slmctl.label.rounds import Progress, Round
+from slmctl.label.rounds import Round, RoundProgress
 from slmctl.runs.launch import command_line
 
 NO_VOTES = Share(0, 0)
-FEW = 10  # held-out labels, of which a share says little
+FEW = 10  # held-out labels; fewer say little about accuracy
 STAGES = {"rm": "reward model", "ppo": "PPO"}
 
 
 @dataclass
 class RoundState:
-    """What is planned and how far it is; `model_before` is how often the old scorer says what the labels say, `longer`
-    how often the longer response won in them."""
+    """A planned round and its progress. `accuracy_before` describes the old scorer's accuracy on the labels; `longer`
+    is how often the longer response won in them."""
 
     planned: Round
-    chosen_because: str = ""
-    model_before: str = ""
+    start_reason: str = ""
+    accuracy_before: str = ""
     longer: Share = NO_VOTES
     running: bool = False
     done: bool = False
     error: str = ""
-    stages: dict[str, Progress] = field(default_factory=dict)
+    stages: dict[str, RoundProgress] = field(default_factory=dict)
 
     @property
     def short(self) -> str:
-        """The round in one line, the key that leads to it first; nothing where none is on its way."""
+        """The round in one line with the key that opens it; "" if it has not started."""
         name = self.planned.name
         if self.done:
-            return f"{name} is ready: shift+n{self._right}"
+            return f"{name} is ready: Shift+N{self._accuracy}"
         if self.error:
-            return f"{name} failed: shift+n says why"
+            return f"{name} failed: Shift+N for details"
         if not self.running:
             return ""
-        now = list(self.stages.values())[-1:] or [Progress("rm")]
-        return f"{name}: {STAGES.get(now[0].stage, now[0].stage)} {_steps(now[0])} · shift+n{self._right}"
+        now = list(self.stages.values())[-1:] or [RoundProgress("rm")]
+        return f"{name}: {STAGES.get(now[0].stage, now[0].stage)} {_steps(now[0])} · Shift+N{self._accuracy}"
 
     @property
     def command(self) -> str:
-        """What measures how the new policy differs."""
+        """The command that compares the new policy with the old one."""
         return command_line(self.planned.comparison)
 
     @property
-    def _right(self) -> str:
-        """How good the new reward model is, once that is known."""
-        learnt = self.stages.get("rm", Progress("rm"))
-        right = learnt.metrics.get("rm/validation_accuracy")
-        if right is None or not learnt.done:
+    def _accuracy(self) -> str:
+        """The accuracy of the new reward model, once known."""
+        progress = self.stages.get("rm", RoundProgress("rm"))
+        accuracy = progress.metrics.get("rm/validation_accuracy")
+        if accuracy is None or not progress.done:
             return ""
-        return f" · reward model: {right:.0%} of the {learnt.held_out} newest labels right"
+        return f" · reward model predicts {accuracy:.0%} of the {progress.held_out} newest labels"
 
     def lines(self) -> Iterator[str]:
-        """What the round's own screen says."""
+        """The text of the dialog."""
         yield from self._plan()
         for stage, progress in self.stages.items():
             yield f"{STAGES.get(stage, stage):<13} {self._progress(stage, progress)}"
@@ -65,26 +65,29 @@ class RoundState:
         if self.done:
             yield from self._lengths()
             yield ""
-            yield "How sure is that? This command gives intervals (y copies it):"
+            yield "To compare the policies, with confidence intervals (y copies the command):"
             yield self.command
             yield ""
             if "--prompts" in self.planned.comparison:
-                yield "Its judge is what PPO was taught by: a --judge and --prompts of your own say more."
+                yield "Its judge is the reward model that PPO was trained on. For an independent result, pass your own"
+                yield "--judge and --prompts."
             else:
-                yield "Its judge is what PPO was taught by; without --judge, the world's says what else has changed."
+                yield "Its judge is the reward model that PPO was trained on. Without --judge, the pocket judge also"
+                yield "shows what else has changed."
 
     def _lengths(self) -> Iterator[str]:
-        """How long responses were and are, and which way the labels went."""
-        if (lengths := self.stages.get("ppo", Progress("ppo")).lengths) is not None:
+        """Response lengths before and after, and which length the labels preferred."""
+        if (lengths := self.stages.get("ppo", RoundProgress("ppo")).lengths) is not None:
             won = self.longer
-            votes = f" (the longer one won {won.rate:.0%} of {won.cases} labels)" if won.rate is not None else ""
+            votes = f" (the longer response won {won.rate:.0%} of {won.cases} labels)" if won.rate is not None else ""
             before, now = self.planned.policy, self.planned.models[0]
             yield f"{'length':<13} {lengths[0]:.1f} tokens from {before}, {lengths[1]:.1f} from {now}{votes}"
 
     def _plan(self) -> Iterator[str]:
         planned = self.planned
-        start = f"{planned.policy}{self.chosen_because}"
-        yield f"A new run, {planned.name}: {planned.labels} labels teach {self._teaches}, and PPO goes on from {start}."
+        reward = f"{planned.reward} is trained further" if planned.reward else "a reward model is trained"
+        policy = f"{planned.policy}{self.start_reason}"
+        yield f"New run {planned.name}: {reward} on {planned.labels} labels, then PPO starts from {policy}."
         if not (self.running or self.done or self.error):
             yield ""
             yield from (command_line(words) for words in planned.commands)
@@ -94,26 +97,22 @@ class RoundState:
             yield ""
 
     @property
-    def _teaches(self) -> str:
-        return f"{self.planned.reward} your taste" if self.planned.reward else "a reward model"
-
-    @property
     def _cost(self) -> str:
         seconds = self.planned.seconds
         takes = "" if seconds is None else f"PPO takes about {duration(seconds)}. "
-        return f"{takes}You can label on meanwhile, and leave: it goes on to its end."
+        return f"{takes}You can keep labeling or leave: the round runs to its end."
 
-    def _progress(self, stage: str, progress: Progress) -> str:
+    def _progress(self, stage: str, progress: RoundProgress) -> str:
         if stage != "rm" or not progress.done:
-            return f"{'done' if progress.done else _steps(progress)}  {progress.numbers}"
-        right = progress.metrics.get("rm/validation_accuracy")
-        if right is None:
+            return f"{'done' if progress.done else _steps(progress)}  {progress.headline}"
+        accuracy = progress.metrics.get("rm/validation_accuracy")
+        if accuracy is None:
             return "done"
         return (
-            f"done  right on {right:.0%} of the {progress.held_out} newest labels, not learnt from"
-            f"{', too few to say much' if progress.held_out < FEW else ''}{self.model_before}"
+            f"done  predicts {accuracy:.0%} of the {progress.held_out} newest labels, which were held out"
+            f"{'; too few for a reliable estimate' if progress.held_out < FEW else ''}{self.accuracy_before}"
         )
 
 
-def _steps(progress: Progress) -> str:
-    return f"{progress.step}/{progress.steps}" if progress.steps else "begins"
+def _steps(progress: RoundProgress) -> str:
+    return f"{progress.step}/{progress.steps}" if progress.steps else "starting"

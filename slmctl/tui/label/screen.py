@@ -1,6 +1,7 @@
-"""The Label mode: a prompt, its responses, and one key for which is the better one.
+"""The Label mode: a prompt, its responses, and one key to say which is better.
 
-What is asked and kept is the core's job (labelling/session.py); here keys become answers and news becomes a picture.
+The session (slmctl/label/session.py) decides what is asked and writes labels; the screen turns keys into decisions and
+messages into what is shown.
 """
 
 import time
@@ -9,49 +10,84 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import OptionList
 
 from engine.core.errors import EngineError
-from slmctl.label.candidates import Question
-from slmctl.label.session import SKIP, Answer, alike, choice
-from slmctl.label.setup import Wishes
-from slmctl.tui.label import asking as label_asking
-from slmctl.tui.label.keeping import Keeping
-from slmctl.tui.label.keys import ABOUT, KEYS
-from slmctl.tui.label.policy_list import PolicyList
-from slmctl.tui.label.prompt_view import PromptView
-from slmctl.tui.label.responses import Responses
-from slmctl.tui.label.reveal import REFUSED, TOO_SOON, Reveal
-from slmctl.tui.label.round_line import RoundLine
-from slmctl.tui.label.session import LabelSession, begin, find_policies
-from slmctl.tui.label.status import LabelStatus
-from slmctl.tui.label.text_dialog import LabelTextScreen
-from slmctl.tui.label.waiting import Waiting
-from slmctl.tui.messages import (
-    FiguresRead,
-    LabelFailed,
-    LabelKept,
-    LabelNews,
-    LabelTold,
-    LabelUnkept,
-    NextRound,
-    OpenLabel,
+from engine.data.records import prompt_text
+from slmctl.label.decisions import SKIP, Decision, choice, no_preference, parse_ranking, ranking
+from slmctl.label.questions import Question
+from slmctl.label.setup import LabelOptions
+from slmctl.tui.chat.dialogs import EditScreen
+from slmctl.tui.label.dialogs import LabelTextDialog, NumberDialog
+from slmctl.tui.label.messages import (
+    LabelNotice,
+    LabelNotWritten,
+    LabelProblem,
+    LabelSessionChanged,
+    LabelSessionFailed,
+    LabelSessionOpened,
+    LabelWritten,
     PoliciesFound,
-    ResponseChosen,
-    SessionFailed,
-    SessionOpened,
+    ResponseClicked,
+    RoundAccepted,
+    StatisticsRead,
 )
+from slmctl.tui.label.placeholder import Placeholder, PolicyList
+from slmctl.tui.label.question_view import PromptView, Responses
+from slmctl.tui.label.round_line import RoundLine
+from slmctl.tui.label.screen_session import ScreenSession, find_policies, open_session
+from slmctl.tui.label.status import Feedback, LabelStatus
+from slmctl.tui.messages import OpenLabel
+from slmctl.tui.widgets.dialogs import LineDialog
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
 LOW = 16  # rows below which every line goes to the responses
+AGAIN_S = 0.7  # the same number within this time means "much better": nobody has read the next pair yet
+REFUSED = "ignored: your last answer is still being saved"
+TOO_EARLY = "a key pressed while saving was ignored"
+ABOUT = (
+    "Press the number of the better response; press it twice quickly, or with shift, if it is much better. After each "
+    "vote you see which model gave which response and what the reward model thinks.\n"
+    'A "!" after a percentage in the first line marks a bias that chance does not explain: you may favor the first or '
+    "the longer response."
+)
+BIGGER: list[BindingType] = [
+    Binding(f"{n}", f"choose({n - 1})", f"{n} better", id=f"label.choose_{n}", show=False) for n in range(3, 10)
+]
+KEYS: list[BindingType] = [
+    Binding("1", "choose(0)", "First", id="label.choose_1"),
+    Binding("2", "choose(1)", "Second", id="label.choose_2"),
+    *BIGGER,
+    Binding("exclamation_mark,shift+1", "choose(0, True)", "1 much better", id="label.much_1", show=False),
+    Binding("at,shift+2", "choose(1, True)", "2 much better", id="label.much_2", show=False),
+    Binding("0", "no_preference('tie')", "Tie", id="label.tie"),
+    Binding("x", "no_preference('both_bad')", "Bad", id="label.bad"),
+    Binding("space", "skip", "Skip", key_display="␣", id="label.skip"),
+    Binding("backspace", "undo", "Undo", id="label.undo"),
+    Binding("N", "round", "Round", id="label.round"),
+    Binding("K", "rank", "Rank all", id="label.rank"),
+    Binding("e", "edit", "Edit", id="label.edit"),
+    Binding("n", "note", "Note", id="label.note"),
+    Binding("f", "flag", "Flag", id="label.flag"),
+    Binding("r", "resample", "Resample", id="label.resample"),
+    Binding("h", "guidelines", "Guidelines", id="label.guidelines"),
+    Binding("s", "statistics", "Statistics", id="label.statistics"),
+    Binding("y", "copy", "Copy", id="label.copy"),
+    Binding("pagedown,down", "scroll_all(1)", "Scroll", id="label.down", show=False),
+    Binding("pageup,up", "scroll_all(-1)", "Scroll back", id="label.up", show=False),
+]
 
 
 class LabelScreen(Screen[None]):
-    """The Label mode."""
+    """The Label mode.
+
+    A key that answers is ignored while an earlier answer is being saved. Only its own number (much better) and further
+    undos are queued.
+    """
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = KEYS
@@ -60,282 +96,335 @@ class LabelScreen(Screen[None]):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (LOW, "-tall")]
-        self.session: LabelSession | None = None
+        self.session: ScreenSession | None = None
         self._clock = clock
-        self._opening = 0  # the number of the latest attempt to open a session
-        self._opened: list[SessionOpened] = []  # what waits until the last answer of the session that there is is kept
-        self._keeping = Keeping()
-        self._failed: EngineError | None = None  # why no session could be opened
+        self._opening = 0  # number of the latest attempt to open a session
+        self._opened: list[LabelSessionOpened] = []  # waiting until the last answer of the current session is saved
+        self._failure: EngineError | None = None  # why no session could be opened
         self._shown: Question | None = None
+        self._reset_keys()
+
+    def _reset_keys(self) -> None:
+        self._pending = 0  # answers and undos that are being written
+        self._undoing = False  # whether they are undos
+        self._refused = False  # whether a key was ignored meanwhile
+        self._stronger = False  # whether the number of the answer was pressed again meanwhile
+        self._pressed: tuple[int, float] | None = None  # number and time of the last answer, if a number gave it
 
     def compose(self) -> ComposeResult:
-        """Figures, what was said last, prompt, responses."""
+        """Statistics, round, feedback, prompt, responses."""
         yield LabelStatus()
         yield RoundLine(self._playground.start.home)
-        yield Reveal()
+        yield Feedback()
         yield PromptView(id="label-prompt")
         yield Responses(id="label-responses")
-        yield Waiting()
+        yield Placeholder()
 
     def on_mount(self) -> None:
-        """Opens what was asked for, or asks for it."""
+        """Opens the requested session, or lists policies to choose from."""
         start = self._playground.start
         typed = start.options.get("label")
-        if isinstance(typed, Wishes):
+        if isinstance(typed, LabelOptions):
             self.open(typed)
         elif start.mode == "label" and start.models:
-            self.open(Wishes(start.models[:2], sampling=start.sampling, seed=start.seed))
+            self.open(LabelOptions(start.models[:2], sampling=start.sampling, seed=start.seed))
         else:
             self.show()
             self._work(find_policies(start.home, self.post_message))
 
     async def on_unmount(self) -> None:
-        """Gives the database back; what went wrong until then is what `slmctl label` ends with."""
-        fault = self._failed
+        """Closes the sessions; an error becomes the exit status of `slmctl label`."""
+        error = self._failure
         for opened in self._opened:
-            await opened.session.labelling.close()
+            await opened.session.core.close()
         if (session := self.session) is not None:
-            await session.labelling.close()
-            fault = session.fault
+            await session.core.close()
+            error = session.error
         if self._playground.start.mode == "label":
-            self._playground.end_with(fault)
+            self._playground.end_with(error)
 
     @property
     def _playground(self) -> "Playground":
         return cast("Playground", self.app)
 
-    def _is_free(self) -> bool:
-        """Whether a key can be taken; one that comes while an answer is on its way to the disk is refused in words."""
-        if self._keeping.refuse():
-            self.query_one(Reveal).tell(REFUSED)
-        return not self._keeping.busy
-
-    def _answerable(self) -> Question | None:
-        """What a key can answer now."""
-        return self._shown if self.session is not None and self._is_free() else None
-
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         self.run_worker(work, group="label")
 
-    def open(self, wishes: Wishes) -> None:
-        """Begins a session in place of the one there is."""
+    def open(self, options: LabelOptions) -> None:
+        """Opens a session that will replace the current one."""
         self._opening += 1
-        self.query_one(Waiting).tell(f"opening {' and '.join(wishes.models)} ...")
+        self.query_one(Placeholder).show(f"loading {' and '.join(options.models)} ...")
         app = self._playground
-        self._work(begin(wishes, app.start.home, lambda: app.sampler, self.post_message, self._opening))
+        self._work(open_session(options, app.start.home, lambda: app.sampler, self.post_message, self._opening))
 
-    def on_session_opened(self, message: SessionOpened) -> None:
-        """Takes the session over once the last answer is kept, unless another was asked for meanwhile."""
+    def on_label_session_opened(self, message: LabelSessionOpened) -> None:
+        """Switches to the session once the last answer is saved, unless a later one was requested."""
         self._opened.append(message)
-        self._take_opened()
+        self._switch()
 
-    def _take_opened(self) -> None:
-        while self._opened and not self._keeping.busy:
+    def _switch(self) -> None:
+        while self._opened and not self._pending:
             opened = self._opened.pop(0)
             if opened.opening == self._opening:
-                self._take(opened.session)
+                self._switch_to(opened.session)
             else:
-                self._work(opened.session.labelling.close())
+                self._work(opened.session.core.close())
 
-    def _take(self, session: LabelSession) -> None:
+    def _switch_to(self, session: ScreenSession) -> None:
         if self.session is not None:
-            self._work(self.session.labelling.close())
-        self.session, self._shown, self._keeping, self._failed = session, None, Keeping(), None
-        self.query_one(Reveal).tell(session.welcome)
+            self._work(self.session.core.close())
+        self.session, self._shown, self._failure = session, None, None
+        self._reset_keys()
+        self.query_one(Feedback).show_text(session.welcome)
         self.show()
-        self.show_figures()
+        self.show_statistics()
 
-    def on_session_failed(self, message: SessionFailed) -> None:
-        """Tells why there is no session."""
+    def on_label_session_failed(self, message: LabelSessionFailed) -> None:
+        """Shows why there is no session."""
         if message.opening == self._opening:
-            self._failed = message.error
-            self.query_one(Waiting).tell(f"! {message.error}")
+            self._failure = message.error
+            self.query_one(Placeholder).show(f"! {message.error}")
             if self.session is not None:
-                self._tell_problem(str(message.error))
+                self._show_problem(str(message.error))
 
     def on_policies_found(self, message: PoliciesFound) -> None:
-        """Lists what there is to label, where nothing was asked for meanwhile."""
+        """Lists policies, unless a session was requested meanwhile."""
         if self.session is None and self._opening == 0:
-            self.query_one(Waiting).offer(message.names)
+            self.query_one(Placeholder).offer(message.names)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Labels the policy that was chosen from the list."""
+        """Labels the selected policy."""
         if isinstance(event.option_list, PolicyList):
-            self.open(Wishes((event.option_list.names[event.option_index],)))
+            self.open(LabelOptions((event.option_list.names[event.option_index],)))
 
     def on_open_label(self, message: OpenLabel) -> None:
-        """Labels these models, unless they are being labelled."""
-        if message.models and (self.session is None or self.session.wishes.models != message.models):
-            usual = Wishes(()) if self.session is None else self.session.wishes
-            self.open(replace(usual, models=message.models[:2], k=2, prompts=None, map=(), scorer=None, db=None))
+        """Labels these models, unless they are being labeled."""
+        if message.models and (self.session is None or self.session.options.models != message.models):
+            options = LabelOptions(()) if self.session is None else self.session.options
+            self.open(replace(options, models=message.models[:2], k=2, prompts=None, map=(), scorer=None, db=None))
 
-    def on_label_news(self, _: LabelNews) -> None:
-        """Shows what has come."""
+    def on_round_accepted(self, message: RoundAccepted) -> None:
+        """Labels the models of the new round."""
+        if self.session is not None:
+            self.open(replace(self.session.options, models=message.models, scorer=message.scorer))
+
+    def on_label_session_changed(self, _: LabelSessionChanged) -> None:
+        """Shows the new state."""
         self.show()
 
-    def on_label_kept(self, message: LabelKept) -> None:
-        """Tells of a label that is on the disk, and makes it stronger where its number was pressed again."""
-        note = f"  ({TOO_SOON})" if self._keeping.refused else ""
-        stronger = self._keeping.kept()
+    def on_label_written(self, message: LabelWritten) -> None:
+        """Shows feedback, and strengthens the label if its number was pressed again."""
+        note = f"  ({TOO_EARLY})" if self._refused else ""
+        stronger, self._stronger = self._stronger, False
+        self._pending -= 1
+        self._refused = self._refused and (stronger or self._pending > 0)
         self.show()
-        self.show_figures()
-        if message.withdrawn:
-            self.query_one(Reveal).tell(f"taken back, and asked again{note}")
-            if self._keeping.undoes_more():
-                self.action_undo()
-        elif self.session is not None:
-            earlier = self.session.earlier(message.label)
-            self.query_one(Reveal).show(message.label, self.session.sitting.recipe.scorer, earlier, note)
+        self.show_statistics()
+        feedback = self.query_one(Feedback)
+        if message.change == "withdrawn":
+            feedback.show_text(f"undone; the question is asked again{note}")
+        elif (session := self.session) is not None:
+            earlier = session.earlier(message.label)
+            strengthened = message.change == "strengthened"
+            feedback.show(message.label, session.setup.recipe.scorer, earlier, note, strengthened)
             if stronger:
                 self._strengthen()
-        self._take_opened()
+        self._switch()
 
-    def on_label_unkept(self, message: LabelUnkept) -> None:
-        """Tells why an answer is not on the disk; its question is still there, unless other models come now."""
-        self._keeping = Keeping()
-        self._take_opened()
-        self._tell_problem(message.sentence)
-        self.show_figures()
+    def on_label_not_written(self, message: LabelNotWritten) -> None:
+        """Shows why an answer was not saved; its question is still shown, unless other models come now."""
+        pending = self._pending - 1
+        self._reset_keys()
+        self._pending = pending
+        self._switch()
+        self._show_problem(message.reason)
+        self.show_statistics()
 
-    def on_label_failed(self, message: LabelFailed) -> None:
-        """Tells what could not be done."""
-        self._tell_problem(message.sentence)
+    def on_label_problem(self, message: LabelProblem) -> None:
+        """Shows what failed."""
+        self._show_problem(message.reason)
 
-    def _tell_problem(self, sentence: str) -> None:
+    def _show_problem(self, text: str) -> None:
         if not self.is_current:
-            self._playground.say(sentence, "error")
-        self.query_one(Reveal).tell(f"! {sentence}")
+            self._playground.say(text, "error")
+        self.query_one(Feedback).show_text(f"! {text}")
         self.show()
 
-    def on_label_told(self, message: LabelTold) -> None:
-        """Says something above the prompt."""
-        self.query_one(Reveal).tell(message.sentence)
+    def on_label_notice(self, message: LabelNotice) -> None:
+        """Shows a sentence above the prompt."""
+        self.query_one(Feedback).show_text(message.text)
 
-    def on_response_chosen(self, message: ResponseChosen) -> None:
-        """Takes a click on a number for the key."""
+    def on_response_clicked(self, message: ResponseClicked) -> None:
+        """Treats a click on a number like the key."""
         self.action_choose(message.place)
 
-    def on_figures_read(self, message: FiguresRead) -> None:
-        """Shows the figures."""
-        self.app.push_screen(LabelTextScreen("figures", message.text))
+    def on_statistics_read(self, message: StatisticsRead) -> None:
+        """Shows the statistics."""
+        self.app.push_screen(LabelTextDialog("statistics", message.text))
 
     def show(self) -> None:
-        """Shows how it stands: the question that is new, or what is waited for."""
+        """Shows the current question, or why there is none."""
         session = self.session
         question = None if session is None else session.question
         for name in ("#label-prompt", "#label-responses"):
             self.query_one(name).display = question is not None
-        self.query_one(Waiting).display = question is None
+        self.query_one(Placeholder).display = question is None
         if session is not None and question is None:
-            self.query_one(Waiting).tell(session.waits_for)
+            self.query_one(Placeholder).show(session.waits_for)
         elif question is not None and question is not self._shown:
             self.query_one(PromptView).show(question.prompt)
             self.query_one(Responses).show(question)
             if self._shown is None or len(self._shown) != len(question):
                 self.refresh_bindings()
-                self.show_figures()
+                self.show_statistics()
         self._shown = question
 
-    def show_figures(self) -> None:
-        """Shows the line of figures, with the marks of the question."""
+    def show_statistics(self) -> None:
+        """Updates the first line."""
         if (session := self.session) is not None:
-            self.query_one(LabelStatus).show(session.tally(), session.wishes.goal, session.marks)
+            statistics, goal = session.statistics(), session.options.goal
+            self.query_one(LabelStatus).show(statistics, goal, session.core.chat_votes, session.marks)
 
-    def _keep(self, answer: Answer, question: Question, pressed: tuple[int, float] | None = None) -> None:
-        """Has an answer to a question kept; until it is, no other one is taken."""
+    def _is_free(self) -> bool:
+        """Whether an answer can be given now; says so if not."""
+        if self._pending:
+            self._refused = True
+            self.query_one(Feedback).show_text(REFUSED)
+        return not self._pending
+
+    def _answerable(self) -> Question | None:
+        """The question that can be answered now."""
+        return self._shown if self.session is not None and self._is_free() else None
+
+    def _write(
+        self, operation: Coroutine[Any, Any, None], pressed: tuple[int, float] | None = None, undoing: bool = False
+    ) -> None:
+        self._pending += 1
+        self._pressed, self._undoing = pressed, undoing
+        self._work(operation)
+
+    def _answer(self, decision: Decision, question: Question, pressed: tuple[int, float] | None = None) -> None:
         if self.session is not None and self._answerable() is not None:
-            self._keeping.begin(pressed)
-            self._work(self.session.answer(answer, question))
+            self._write(self.session.answer(decision, question), pressed)
 
     def _strengthen(self) -> None:
-        """Has the last choice made stronger."""
-        if self.session is not None and self._keeping.strengthen():
-            self._work(self.session.strengthen())
+        """Strengthens the last choice, once it is saved."""
+        if self._pending:
+            self._stronger = True
+        elif self.session is not None:
+            self._write(self.session.strengthen(), self._pressed)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether a key means something now: a number only where there is such a response."""
+        """Whether a key is active: a number only if there is such a response."""
         question = None if self.session is None else self.session.question
         return action != "choose" or int(str(parameters[0])) < (2 if question is None else len(question))
 
     def action_choose(self, place: int, much: bool = False) -> None:
-        """Says that a response is the better one; the same once more, at once, that it is much better."""
+        """Chooses a response; the same number again at once means "much better"."""
         now = self._clock()
-        if self._keeping.repeats(place, now):
+        if self._pressed is not None and self._pressed[0] == place and now - self._pressed[1] <= AGAIN_S:
+            self._pressed = (place, now)  # a key that is held down stays this answer's
             self._strengthen()
         elif (question := self._answerable()) is not None and place < len(question):
-            self._keep(choice(place, len(question), 2 if much else 1), question, (place, now))
+            self._answer(choice(place, len(question), 2 if much else 1), question, (place, now))
 
-    def action_say_alike(self, verdict: str) -> None:
-        """Says that no response is better."""
+    def action_no_preference(self, verdict: str) -> None:
+        """Answers that no response is better."""
         if (question := self._answerable()) is not None:
-            self._keep(alike(verdict, len(question)), question)
+            self._answer(no_preference(verdict, len(question)), question)
 
     def action_skip(self) -> None:
-        """Leaves the pair unjudged."""
+        """Skips the question."""
         if (question := self._answerable()) is not None:
-            self._keep(SKIP, question)
+            self._answer(SKIP, question)
 
     def action_undo(self) -> None:
-        """Takes the last label back, and the one before it the next time."""
+        """Withdraws the last label, and the one before it the next time."""
         if self.session is None:
             return
-        if self._keeping.begin_undo(self.session.labelling.writes.locked):
-            self._work(self.session.undo())
-        elif self._keeping.refused:
-            self.query_one(Reveal).tell(REFUSED)
+        queued = self._pending and self._undoing and not self.session.core.writes.locked
+        if queued or self._is_free():
+            self._write(self.session.undo(), undoing=True)
 
     def action_flag(self) -> None:
-        """Marks the pair for somebody to look at, or takes the mark off; it is kept with the vote."""
+        """Flags the question for review, or removes the flag; saved with the vote."""
         if self.session is not None and self._answerable() is not None:
-            self.session.labelling.flagged = not self.session.labelling.flagged
-            self.show_figures()
+            self.session.core.flagged = not self.session.core.flagged
+            self.show_statistics()
 
     def action_note(self) -> None:
-        """Asks for a note, which is kept with the vote."""
-        if self.session is not None and self._answerable() is not None:
-            label_asking.ask_note(self.app, self.session.labelling, self.show_figures)
+        """Asks for a note, saved with the vote."""
+        if self.session is None or (question := self._answerable()) is None:
+            return
+        core = self.session.core
+
+        def save(text: str | None) -> None:
+            if text is not None and core.question is question:
+                core.note = text.strip()
+                self.show_statistics()
+
+        self._ask_line(LineDialog("note", "enter saves it with your vote · esc cancels", core.note), save)
 
     def action_rank(self) -> None:
-        """Asks for an order of all responses."""
-        if (question := self._answerable()) is not None:
-            label_asking.ask_order(self.app, question, self._keep)
+        """Asks for a ranking of all responses."""
+        if (question := self._answerable()) is None:
+            return
+        count = len(question)
+
+        def answer(text: str | None) -> None:
+            if text is not None:
+                self._answer(ranking(parse_ranking(text, count)), question)
+
+        example = "2>1" if count == 2 else "2>1=3" if count == 3 else "2>1=3>4"
+        hint = f"best first, > is better, = is a tie; for example {example}"
+        self._ask_line(LineDialog("ranking", hint, check=lambda text: parse_ranking(text, count)), answer)
+
+    def _ask_line(self, dialog: LineDialog, done: Callable[[str | None], None]) -> None:
+        dialog.add_class("-bottom")  # the responses stay visible above it
+        self.app.push_screen(dialog, done)
 
     def action_edit(self) -> None:
-        """Asks which response to begin with, and then for the better text."""
-        if (question := self._answerable()) is not None:
-            label_asking.ask_edit(self.app, question, self._keep)
+        """Asks for a response to start from, and for a better text."""
+        if (question := self._answerable()) is None:
+            return
+
+        def answer(text: str | None) -> None:
+            if text is not None:
+                self._answer(Decision("edit", edited=text), question)
+
+        def edit(place: int | None) -> None:
+            if place is not None:
+                text = question.on_screen[place].text
+                self.app.push_screen(EditScreen(prompt_text(question.prompt), f"response {place + 1}", text), answer)
+
+        self.app.push_screen(NumberDialog("edit", len(question)), edit)
 
     def action_resample(self) -> None:
-        """Draws other responses to the prompt, or tries again where drawing has failed."""
+        """Samples new responses to the prompt, or tries again after an error."""
         if self.session is not None and self._is_free():
             self._work(self.session.resample())
 
     def action_guidelines(self) -> None:
-        """Shows what labelers go by."""
+        """Shows the guidelines."""
         if self.session is not None:
-            self.app.push_screen(LabelTextScreen("guidelines", self.session.sitting.guidelines))
+            self.app.push_screen(LabelTextDialog("guidelines", self.session.setup.guidelines))
 
-    def action_figures(self) -> None:
-        """Reads all figures of the database."""
+    def action_statistics(self) -> None:
+        """Shows the statistics of the database."""
         if self.session is not None:
-            self._work(self.session.read_figures())
+            self._work(self.session.read_statistics())
 
     def action_scroll_all(self, pages: int) -> None:
         """Scrolls all responses."""
         self.query_one(Responses).scroll_pages(pages)
 
     def action_copy(self) -> None:
-        """Puts prompt and responses on the clipboard, as they stand on the screen."""
+        """Copies prompt and responses to the clipboard."""
         if self.session is not None:
-            self.app.copy_to_clipboard(self.session.words)
-            self.query_one(Reveal).tell("prompt and responses are on the clipboard")
+            self.app.copy_to_clipboard(self.session.text)
+            self.query_one(Feedback).show_text("copied prompt and responses")
 
     def action_round(self) -> None:
-        """Shows what a new round would do, or how the one that runs stands."""
+        """Shows the plan of a new round, or the progress of the one that is running."""
         if self.session is not None:
             self.query_one(RoundLine).plan(self.session)
-
-    def on_next_round(self, message: NextRound) -> None:
-        """Labels what the round has made."""
-        if self.session is not None:
-            self.open(replace(self.session.wishes, models=message.models, scorer=message.scorer))

@@ -50,7 +50,7 @@ def tiny(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["tiny:sft", "--simulate", "concize", "--max-labels", "5"], 2, "did you mean 'concise'?"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--db", "labels.txt"], 2, "ends in .db"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--guidelines", "no.txt"], 3, "cannot read no.txt"),
-        (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "-k", "12"], 2, "-k is 12; it must be 2 to 9"),
+        (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "-k", "12"], 2, "-k must be 2 to 9, got 12"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--scorer", "tiny:ppo"], 3, "has not finished ppo"),
         (["nobody:sft", "--simulate", "warm", "--max-labels", "5"], 3, "no run named 'nobody'"),
         (["tiny:sft", "--simulate", "warm", "--max-labels", "5", "--temperature", "-1"], 2, "--temperature is -1"),
@@ -67,10 +67,10 @@ def test_a_model_by_its_path_needs_prompts(cli: Cli, tiny: Path, tmp_path: Path)
     (tmp_path / "model").mkdir()
     command = ("label", str(tmp_path / "model"), "--simulate", "warm", "--max-labels", "5")
     outcome = cli(*command)
-    assert outcome.code == 2 and "name a file: --prompts questions.txt" in outcome.err
+    assert outcome.code == 2 and "one prompt a line: --prompts questions.txt" in outcome.err
     (tmp_path / "mine.txt").write_text("Once upon a time\nAnd then\n")
     outcome = cli(*command, "--prompts", str(tmp_path / "mine.txt"), "--db", str(tmp_path / "l.db"))
-    assert outcome.code == 2 and "knows the prompts of the pocket world alone" in outcome.err
+    assert outcome.code == 2 and "works only on prompts of the pocket world" in outcome.err
 
 
 def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path) -> None:

@@ -1,4 +1,4 @@
-"""Questions that are drawn ahead: different responses, blind sides, the least certain pairs, prompts that cannot be
+"""Questions that are made ahead: different responses, blind sides, the least certain pairs, prompts that cannot be
 asked, samplers that die."""
 
 import asyncio
@@ -11,9 +11,7 @@ import pytest
 from engine.core.errors import CheckpointError, ConfigError, EngineError
 from engine.data.labels.store import Candidate
 from engine.data.records import Prompt, prompt_key
-from slmctl.label.candidates import Question
-from slmctl.label.questions import ALIKE, DEPTH, Questions
-from slmctl.label.selection import Recipe
+from slmctl.label.questions import DEPTH, IDENTICAL, Question, QuestionQueue, Recipe
 from slmctl.worker.protocol import SampledResponse, SampleRequest
 from slmctl.worker.sampler import OnText
 from tests.support.fake_sampler import FakeSampler, FakeSampleTask
@@ -44,13 +42,15 @@ def collected(
     sampler: FakeSampler,
     prompts: Sequence[Prompt] = PROMPTS,
     answered: Sequence[str] = (),
-    after: Callable[[Questions], None] = lambda queue: None,
-) -> tuple[list[Question], Questions]:
+    after: Callable[[QuestionQueue], None] = lambda queue: None,
+) -> tuple[list[Question], QuestionQueue]:
     """All questions that a queue gives, and the queue; `after` is called once it has come to a stop."""
 
-    async def main() -> tuple[list[Question], Questions]:
+    async def main() -> tuple[list[Question], QuestionQueue]:
         known = {prompt_key(prompt) for prompt in answered}
-        queue = Questions(recipe, prompts, lambda prompt: prompt_key(prompt) in known, lambda: sampler, lambda: None)
+        queue = QuestionQueue(
+            recipe, prompts, lambda prompt: prompt_key(prompt) in known, lambda: sampler, lambda: None
+        )
         found = await drained(queue)
         after(queue)
         return found + (await drained(queue) if queue.error is None else []), queue
@@ -58,11 +58,11 @@ def collected(
     return asyncio.run(main())
 
 
-async def drained(queue: Questions) -> list[Question]:
+async def drained(queue: QuestionQueue) -> list[Question]:
     """The questions of a queue until it stops."""
     found = list[Question]()
-    queue.begin()
-    while queue.error is None and not (queue.exhausted and not queue.waiting):
+    queue.start()
+    while queue.error is None and not (queue.exhausted and not queue.ready):
         if (question := queue.take()) is not None:
             found.append(question)
         await asyncio.sleep(0)
@@ -118,7 +118,7 @@ def test_responses_that_are_alike_are_drawn_again_twice_as_often_each_time() -> 
     found, queue = collected(ONE, sampler, ["p"])
     assert [len(draw.prompts) for draw in sampler.draws] == [2, 2, 4]
     assert texts(found[0]) == ["same", "other"]
-    assert queue.left_out[ALIKE] == 0
+    assert queue.left_out[IDENTICAL] == 0
 
 
 def test_a_prompt_with_one_answer_alone_is_passed_over_and_counted() -> None:
@@ -126,7 +126,7 @@ def test_a_prompt_with_one_answer_alone_is_passed_over_and_counted() -> None:
     sampler.say("a:sft", "p", "same")
     found, queue = collected(ONE, sampler, ["p", "q"])
     assert [question.prompt for question in found] == ["q"]
-    assert queue.left_out[ALIKE] == 1
+    assert queue.left_out[IDENTICAL] == 1
     again = [len(draw.prompts) for draw in sampler.draws if set(draw.prompts) == {"p"}]
     assert again == [2, 4, 8], "only the prompt that needs it is asked again"
 
@@ -189,7 +189,7 @@ def test_a_model_that_cannot_be_opened_is_told_and_tried_again_when_asked() -> N
     sampler = FakeSampler()
     sampler.fail("a:sft", "it is torn")
 
-    def mended(queue: Questions) -> None:
+    def mended(queue: QuestionQueue) -> None:
         assert isinstance(queue.error, CheckpointError) and str(queue.error) == "it is torn"
         sampler.fail("a:sft", None)
         queue.error = None
@@ -201,8 +201,8 @@ def test_a_sampler_that_dies_is_started_again_and_no_question_is_lost() -> None:
     async def main() -> None:
         sampler = FakeSampler()
         held = sampler.hold("a:sft")
-        queue = Questions(ONE, PROMPTS, never, lambda: sampler, lambda: None)
-        queue.begin()
+        queue = QuestionQueue(ONE, PROMPTS, never, lambda: sampler, lambda: None)
+        queue.start()
         while not sampler.draws:
             await asyncio.sleep(0)
         sampler.die()
@@ -214,7 +214,7 @@ def test_a_sampler_that_dies_is_started_again_and_no_question_is_lost() -> None:
 
 
 def test_samplers_that_die_and_die_are_told_of() -> None:
-    def revived(queue: Questions) -> None:
+    def revived(queue: QuestionQueue) -> None:
         assert "has ended" in str(queue.error)
         sampler.dead, queue.error = False, None
 
@@ -225,11 +225,11 @@ def test_samplers_that_die_and_die_are_told_of() -> None:
 def test_some_questions_are_kept_ready_and_no_more() -> None:
     async def main() -> None:
         sampler = FakeSampler()
-        queue = Questions(ONE, PROMPTS, never, lambda: sampler, lambda: None)
-        queue.begin()
+        queue = QuestionQueue(ONE, PROMPTS, never, lambda: sampler, lambda: None)
+        queue.start()
         for _ in range(500):
             await asyncio.sleep(0)
-        assert DEPTH <= len(queue.waiting) < 2 * DEPTH
+        assert DEPTH <= len(queue.ready) < 2 * DEPTH
         drawn = len(sampler.draws)
         queue.take()
         for _ in range(500):
@@ -244,19 +244,19 @@ def test_some_questions_are_kept_ready_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
-        (Recipe(()), "one model or two, and got 0"),
-        (Recipe(("a", "b", "c")), "one model or two, and got 3"),
-        (Recipe(("a",), k=1), "-k is 1; it must be 2 to 9"),
-        (Recipe(("a",), k=10), "-k is 10"),
-        (Recipe(("a", "b"), k=3), "two models give a pair"),
+        (Recipe(()), "one or two models, got 0"),
+        (Recipe(("a", "b", "c")), "one or two models, got 3"),
+        (Recipe(("a",), k=1), "-k must be 2 to 9, got 1"),
+        (Recipe(("a",), k=10), "-k must be 2 to 9, got 10"),
+        (Recipe(("a", "b"), k=3), "two models give one response each, so -k cannot be 3"),
         (Recipe(("a",), selection="best"), "must be random or uncertainty"),
         (Recipe(("a",), selection="uncertainty"), "needs a reward model"),
-        (Recipe(("a",), control=1.5), "it is a share, 0 to 1"),
+        (Recipe(("a",), control=1.5), "must be a fraction, 0 to 1, got 1.5"),
     ],
 )
 def test_recipes_that_cannot_be_followed(recipe: Recipe, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        recipe.checked()
+        recipe.check()
 
 
 def test_an_answer_that_was_cut_off_is_marked() -> None:
@@ -272,17 +272,17 @@ def test_an_answer_that_was_cut_off_is_marked() -> None:
 def test_other_responses_to_a_prompt() -> None:
     async def main() -> None:
         sampler = FakeSampler()
-        queue = Questions(TWO, ["p"], never, lambda: sampler, lambda: None)
+        queue = QuestionQueue(TWO, ["p"], never, lambda: sampler, lambda: None)
         (before,) = await drained(queue)
-        first, second = await queue.again(before, 1), await queue.again(before, 2)
+        first, second = await queue.resample(before, 1), await queue.resample(before, 2)
         assert first is not None and second is not None
         assert len({candidate.text for one in (before, first, second) for candidate in one.candidates}) == 6
         assert not sampler.draws[-1].background, "somebody waits for it"
         sampler.say("a:sft", "p", "same")
         sampler.say("b:ppo", "p", "same")
-        assert await queue.again(before, 3) is None
+        assert await queue.resample(before, 3) is None
         sampler.fail("a:sft")
         with pytest.raises(EngineError):
-            await queue.again(before, 4)
+            await queue.resample(before, 4)
 
     asyncio.run(main())

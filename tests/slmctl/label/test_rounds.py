@@ -10,7 +10,7 @@ from engine.core.events import EvalCompleted, StageFinished, StageStarted, StepC
 from engine.data.files import Source
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
-from slmctl.label.rounds import Round, drive, first_name, next_name, plan_round, progress_of
+from slmctl.label.rounds import Round, first_name, next_name, plan_round, progress_of, run_round
 
 ENVIRON = {"OMP_NUM_THREADS": "1"}
 
@@ -96,7 +96,7 @@ def test_a_model_by_its_path_becomes_a_run_of_its_own(tmp_path: Path) -> None:
 
 
 def test_too_few_labels_make_no_round(home: Path) -> None:
-    with pytest.raises(ConfigError, match="needs 10 labels at least, and there are 9"):
+    with pytest.raises(ConfigError, match="needs at least 10 labels, and there are 9"):
         plan_round("tiny:sft", "", Path("l.db"), 9, home)
 
 
@@ -129,7 +129,7 @@ def test_how_a_stage_stands_is_read_from_its_events(home: Path) -> None:
     run.append(StepCompleted("rm", 4, {"rm/accuracy": 0.75}))
     run.append(StepCompleted("ppo", 7, {"ppo/score": 2.0}))
     now = progress_of(run, "rm")
-    assert (now.step, now.steps, now.held_out, now.done, now.numbers) == (4, 9, 15, False, "accuracy 0.75")
+    assert (now.step, now.steps, now.held_out, now.done, now.headline) == (4, 9, 15, False, "accuracy 0.75")
     run.append(EvalCompleted("rm", 9, {"rm/validation_accuracy": 0.8}))
     run.append(StageFinished("rm", 9, {"rm/validation_accuracy": 0.8}))
     assert progress_of(run, "rm").done
@@ -171,7 +171,7 @@ def test_a_command_that_fails_is_told_in_its_own_words(home: Path) -> None:
     async def main() -> None:
         planned = Round("new", "tiny:sft", "", 50, (("rm", "--run", "new", "--from", "nobody"),))
         with pytest.raises(EngineError, match=r"slmctl rm --run new --from nobody: no run named 'nobody'"):
-            async for _ in drive(planned, home, ENVIRON):
+            async for _ in run_round(planned, home, ENVIRON):
                 pass
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""A labelling session: what is kept, what is taken back, what comes again, and that the database alone says it all."""
+"""A labeling session: what is kept, what is taken back, what comes again, and that the database alone says it all."""
 
 import asyncio
 import threading
@@ -13,10 +13,11 @@ from engine.core.errors import FileError
 from engine.data.labels.agreement import annotator_agreements
 from engine.data.labels.store import Label, LabelStore, read_database, read_labels
 from engine.data.records import Message
-from slmctl.label import session as labelling
-from slmctl.label.counts import agrees, tally
-from slmctl.label.selection import Recipe
-from slmctl.label.session import REPEATED, REPEATED_AFTER, SKIP, Labelling, alike, choice, ranking
+from slmctl.label import session as session_module
+from slmctl.label.decisions import SKIP, choice, no_preference, ranking
+from slmctl.label.questions import Recipe
+from slmctl.label.session import REPEATED, REPEATED_AFTER, LabelSession
+from slmctl.label.statistics import scorer_agrees, statistics_of
 from tests.support.fake_sampler import FakeSampler
 from tests.support.label_databases import judged, stored
 from tests.support.label_sessions import (
@@ -51,16 +52,16 @@ def test_a_choice_is_kept_by_response_not_by_place(tmp_path: Path) -> None:
 
 
 def test_every_verdict_is_kept_as_it_was_given(tmp_path: Path) -> None:
-    async def ranked(session: Labelling) -> None:
+    async def ranked(session: LabelSession) -> None:
         await session.answer(ranking((1, 0, 1)))
 
-    async def all_bad(session: Labelling) -> None:
-        await session.answer(alike("both_bad", 3))
+    async def all_bad(session: LabelSession) -> None:
+        await session.answer(no_preference("both_bad", 3))
 
-    async def much(session: Labelling) -> None:
+    async def much(session: LabelSession) -> None:
         await session.answer(choice(2, 3, 2))
 
-    async def one_tie(session: Labelling) -> None:
+    async def one_tie(session: LabelSession) -> None:
         await session.answer(ranking((0, 0, 0)))
 
     lived(tmp_path / "l.db", marked, ranked, all_bad, much, one_tie, skipped, edited, recipe=Recipe(("a:sft",), k=3))
@@ -92,12 +93,12 @@ def test_much_better_takes_the_place_of_better(tmp_path: Path) -> None:
     database = read_database(tmp_path / "l.db")
     assert [(one.id, one.strength) for one in database.standing] == [(1, 1), (3, 2)]
     assert (database.withdrawn, database.newest) == ([], 4), "the stronger one is there before the other goes"
-    assert [one.id for one in session.judged] == [one.id for one in database.standing]
+    assert [one.id for one in session.labels] == [one.id for one in database.standing]
 
 
 def test_only_a_choice_can_be_made_stronger(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", stronger, tied, stronger, skipped, stronger)
-    assert [one.strength for one in session.judged] == [1, 1]
+    assert [one.strength for one in session.labels] == [1, 1]
 
 
 def test_undo_goes_back_to_the_first_judgement_and_asks_the_same_again(tmp_path: Path) -> None:
@@ -130,20 +131,20 @@ def test_marks_come_back_with_their_question(tmp_path: Path) -> None:
 def test_undo_reaches_behind_a_restart(tmp_path: Path) -> None:
     lived(tmp_path / "l.db", first, second)
     session = lived(tmp_path / "l.db", undone, undone)
-    assert session.judged == []
+    assert session.labels == []
     assert session.question is not None and session.question.prompt == PROMPTS[0]
 
 
 def test_votes_of_a_chat_are_not_undone_here_but_their_prompts_are_known(tmp_path: Path) -> None:
     stored(tmp_path / "l.db", judged(annotator="ann", prompt=PROMPTS[0], selection="chat"))
     session = lived(tmp_path / "l.db", undone, first)
-    assert [one.prompt for one in session.judged] == [PROMPTS[1]]
+    assert [one.prompt for one in session.labels] == [PROMPTS[1]]
     assert len(read_labels(tmp_path / "l.db")) == 2
 
 
 def test_an_edit_leaves_the_pair_to_be_compared(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", edited, first)
-    one, two = session.judged
+    one, two = session.labels
     assert (one.prompt, one.candidates) == (two.prompt, two.candidates)
     assert (one.ranks, two.edited) == (None, None)
 
@@ -162,7 +163,7 @@ def test_what_the_disk_does_not_take_is_still_the_question(tmp_path: Path, monke
         session = await opened(tmp_path / "l.db")
         await session.answer(SKIP)
         await asked(session)
-        question, judged = session.question, list(session.judged)
+        question, judged = session.question, list(session.labels)
 
         def full(*_: object) -> int:
             raise FileError("the disk is full")
@@ -173,7 +174,7 @@ def test_what_the_disk_does_not_take_is_still_the_question(tmp_path: Path, monke
             for deed in (first, undone):
                 with pytest.raises(FileError, match="full"):
                     await deed(session)
-            assert (session.question, session.judged) == (question, judged)
+            assert (session.question, session.labels) == (question, judged)
         await session.answer(choice(0, 2))
         assert len(read_labels(tmp_path / "l.db")) == 2
         await session.close()
@@ -203,7 +204,7 @@ def test_a_question_is_answered_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert isinstance(again, AssertionError), "the question was answered"
         assert isinstance(answered, Label) and isinstance(much, Label) and isinstance(withdrawn, Label)
         assert (answered.id, answered.strength, much.id, much.strength, withdrawn) == (1, 1, 2, 2, much)
-        assert not session.writes.busy and not session.judged
+        assert not session.writes.busy and not session.labels
         await session.close()
 
     asyncio.run(main())
@@ -216,7 +217,7 @@ def test_a_restart_goes_on_where_it_was_and_asks_no_prompt_again(tmp_path: Path)
         lived(tmp_path / "b.db", *[first] * 5)
     one, other_ = read_labels(tmp_path / "a.db"), read_labels(tmp_path / "b.db")
     assert [same(a) for a in one] == [same(b) for b in other_]
-    own = [one.prompt for one in through.judged if one.repeats is None]
+    own = [one.prompt for one in through.labels if one.repeats is None]
     assert len(set(own)) == len(own)
 
 
@@ -228,25 +229,25 @@ def same(label: Label) -> Label:
 def test_some_pairs_come_back_swapped_and_none_twice(tmp_path: Path) -> None:
     prompts = [f"prompt {number}" for number in range(500)]
     session = lived(tmp_path / "l.db", *[first] * 500, prompts=prompts)
-    known = {one.id: place for place, one in enumerate(session.judged)}
-    again = [(place, one) for place, one in enumerate(session.judged) if one.repeats is not None]
+    known = {one.id: place for place, one in enumerate(session.labels)}
+    again = [(place, one) for place, one in enumerate(session.labels) if one.repeats is not None]
     assert 0.5 * REPEATED < len(again) / 500 < 2 * REPEATED
     assert len({one.repeats for _, one in again}) == len(again)
     for place, one in again:
-        before = session.judged[known[one.repeats or 0]]
+        before = session.labels[known[one.repeats or 0]]
         assert (one.prompt, one.candidates, one.shown) == (before.prompt, before.candidates, before.shown[::-1])
         assert place - known[before.id] > REPEATED_AFTER
-    figures = tally(session.judged)
+    figures = statistics_of(session.labels)
     assert figures.self_agreement.count == 0, "whoever always takes the first contradicts himself"
     assert figures.first.rate == 1.0
 
 
 def test_no_pair_comes_back_twice_nor_one_that_has_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "REPEATED", 0.9)
+    monkeypatch.setattr(session_module, "REPEATED", 0.9)
     session = lived(tmp_path / "l.db", *[first] * 40)
-    again = [one.repeats for one in session.judged if one.repeats is not None]
+    again = [one.repeats for one in session.labels if one.repeats is not None]
     assert len(set(again)) == len(again) > 10
-    assert not set(again) & {one.id for one in session.judged if one.repeats is not None}
+    assert not set(again) & {one.id for one in session.labels if one.repeats is not None}
 
 
 def test_two_labelers_are_asked_the_same_and_their_agreement_is_known(tmp_path: Path) -> None:
@@ -260,7 +261,7 @@ def test_when_every_prompt_was_asked_they_are_asked_again_with_other_responses(t
     session = lived(tmp_path / "l.db", first, second, first, undone, first, prompts=PROMPTS[:3])
     again = session.question
     assert again is not None and again.prompt == PROMPTS[0]
-    before = {candidate.text for one in session.judged for candidate in one.candidates}
+    before = {candidate.text for one in session.labels for candidate in one.candidates}
     assert before.isdisjoint(candidate.text for candidate in again.candidates)
     assert lived(tmp_path / "l.db", prompts=PROMPTS[:3]).question == again, "after a restart, too"
     later = lived(tmp_path / "l.db", *[first] * 4, prompts=PROMPTS[:3])
@@ -279,7 +280,7 @@ def test_where_no_prompt_gives_different_responses_any_more_the_session_says_so(
             await asked(session)
         drawn = len(fake.draws)
         await session.close()
-        assert len(session.judged) < 20 and drawn < 40, "and nobody draws on and on"
+        assert len(session.labels) < 20 and drawn < 40, "and nobody draws on and on"
 
     asyncio.run(main())
 
@@ -288,7 +289,7 @@ def test_conversations_are_asked_too(tmp_path: Path) -> None:
     async def main() -> None:
         turns = (Message("user", "hi"), Message("assistant", "hello"), Message("user", "and now?"))
         fake = FakeSampler()
-        session = Labelling(TWO, [turns], LabelStore(tmp_path / "l.db"), "ann", lambda: fake)
+        session = LabelSession(TWO, [turns], LabelStore(tmp_path / "l.db"), "ann", lambda: fake)
         await session.open()
         await asked(session)
         await session.answer(choice(0, 2))
@@ -300,28 +301,28 @@ def test_conversations_are_asked_too(tmp_path: Path) -> None:
 
 def test_the_opinion_of_the_scorer(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", first)
-    one = session.judged[0]
+    one = session.labels[0]
     scores = (1.0, 2.0)
     given = replace(
         one, candidates=tuple(replace(c, score=s) for c, s in zip(one.candidates, scores, strict=True)), ranks=(1, 0)
     )
-    assert [agrees(replace(given, ranks=ranks)) for ranks in ((1, 0), (0, 1), (0, 0), None)] == [
+    assert [scorer_agrees(replace(given, ranks=ranks)) for ranks in ((1, 0), (0, 1), (0, 0), None)] == [
         True,
         False,
         None,
         None,
     ]
-    assert agrees(replace(given, candidates=(given.candidates[0], given.candidates[0]))) is None, (
+    assert scorer_agrees(replace(given, candidates=(given.candidates[0], given.candidates[0]))) is None, (
         "equal scores say nothing"
     )
     nothing = replace(given, candidates=tuple(replace(candidate, score=None) for candidate in given.candidates))
-    assert agrees(nothing) is None
+    assert scorer_agrees(nothing) is None
 
 
 def test_wins_of_the_second_model(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", *[first] * 6, *[tied] * 2)
-    wins = tally(session.judged, TWO.models).wins
-    b_first = sum(one.candidates[one.shown[0]].model == "b:ppo" for one in session.judged[:6])
+    wins = statistics_of(session.labels, TWO.models).wins
+    b_first = sum(one.candidates[one.shown[0]].model == "b:ppo" for one in session.labels[:6])
     assert (wins.count, wins.cases) == (b_first, 6)
 
 
@@ -337,9 +338,9 @@ def test_after_any_deeds_and_a_restart_the_database_gives_the_session(
     lived(path, *deeds[:cut])
     through = lived(path, *deeds[cut:])
     stands = read_labels(path)
-    assert [same(one) for one in through.judged] == [same(one) for one in stands]
+    assert [same(one) for one in through.labels] == [same(one) for one in stands]
     again = lived(path)
-    assert again.judged == stands
+    assert again.labels == stands
     assert again.question is not None
     repeated = {one.id: one.prompt for one in stands}.get(again.question.repeats or 0)
     assert (again.question.prompt in {one.prompt for one in stands}) == (again.question.prompt == repeated)

@@ -8,8 +8,8 @@ import pytest
 
 from engine.core.errors import FileError, WithdrawnError
 from engine.data.labels.store import read_database, read_labels
-from slmctl.label import session as labelling
-from slmctl.label.session import REPEATED_AFTER, Labelling
+from slmctl.label import session as session_module
+from slmctl.label.session import REPEATED_AFTER, LabelSession
 from tests.support.label_sessions import PROMPTS, asked, first, lived, opened, second, skipped, stronger, undone
 
 MANY = [f"prompt {number}" for number in range(400)]
@@ -18,13 +18,13 @@ LABELS, TWICE = 80, 5  # labels of both sessions, and those of a pair that the o
 
 def together(
     path: Path,
-    script: Callable[[Labelling, Labelling], Awaitable[None]],
+    script: Callable[[LabelSession, LabelSession], Awaitable[None]],
     names: tuple[str, str] = ("ann", "ann"),
     prompts: Sequence[str] = PROMPTS,
-) -> tuple[Labelling, Labelling]:
+) -> tuple[LabelSession, LabelSession]:
     """Two sessions after a script, closed."""
 
-    async def main() -> tuple[Labelling, Labelling]:
+    async def main() -> tuple[LabelSession, LabelSession]:
         one, two = [await opened(path, annotator=name, prompts=prompts) for name in names]
         await script(one, two)
         for session in (one, two):
@@ -35,7 +35,7 @@ def together(
 
 
 def test_two_sessions_of_one_labeler_rarely_ask_the_same(tmp_path: Path) -> None:
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         for _ in range(LABELS // 2):
             for session in (one, two):
                 await first(session)
@@ -50,8 +50,8 @@ def test_two_sessions_of_one_labeler_rarely_ask_the_same(tmp_path: Path) -> None
 
 
 def test_two_sessions_of_one_labeler_ask_different_prompts_until_all_are_asked(tmp_path: Path) -> None:
-    async def script(one: Labelling, two: Labelling) -> None:
-        while {label.prompt for label in (*one.judged, *two.judged)} != set(PROMPTS):
+    async def script(one: LabelSession, two: LabelSession) -> None:
+        while {label.prompt for label in (*one.labels, *two.labels)} != set(PROMPTS):
             for session in (one, two):
                 if session.question is not None:
                     await first(session)
@@ -63,7 +63,7 @@ def test_two_sessions_of_one_labeler_ask_different_prompts_until_all_are_asked(t
 
 
 def test_two_names_are_asked_the_same_so_that_their_agreement_is_known(tmp_path: Path) -> None:
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         for _ in range(3):
             assert one.question == two.question
             for session in (one, two):
@@ -74,19 +74,19 @@ def test_two_names_are_asked_the_same_so_that_their_agreement_is_known(tmp_path:
 
 
 def test_each_session_knows_what_was_judged_in_the_other(tmp_path: Path) -> None:
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         for deed in (first, second, stronger, skipped, undone):
             await deed(one)
             await asked(one)
         await first(two)
         stands = read_labels(tmp_path / "l.db")
-        assert [label.id for label in two.judged] == [label.id for label in stands]
+        assert [label.id for label in two.labels] == [label.id for label in stands]
 
     together(tmp_path / "l.db", script)
 
 
 def test_what_was_judged_in_the_other_session_is_not_taken_back_here(tmp_path: Path) -> None:
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         await first(two)
         await asked(two)
         for _ in range(3):
@@ -102,7 +102,7 @@ def test_what_was_judged_in_the_other_session_is_not_taken_back_here(tmp_path: P
 
 
 def test_what_stood_before_is_taken_back_in_one_session_alone(tmp_path: Path) -> None:
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         assert await one.undo() is not None
         with pytest.raises(WithdrawnError, match="label 2 was withdrawn already"):
             await two.strengthen()
@@ -124,7 +124,7 @@ def test_what_could_not_be_read_of_the_other_session_is_read_the_next_time(
     def torn(*_: object) -> int:
         raise FileError("it cannot be read")
 
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         await first(two)
         await asked(two)
         await first(one)
@@ -132,15 +132,15 @@ def test_what_could_not_be_read_of_the_other_session_is_read_the_next_time(
             patch.setattr(two.store, "newest", torn)
             assert await two.strengthen() is not None
         await second(two)
-        assert [label.id for label in two.judged] == [one.id for one in read_labels(tmp_path / "l.db")]
+        assert [label.id for label in two.labels] == [one.id for one in read_labels(tmp_path / "l.db")]
 
     together(tmp_path / "l.db", script)
 
 
 def test_pairs_come_back_whichever_session_judged_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "REPEATED", 0.9)
+    monkeypatch.setattr(session_module, "REPEATED", 0.9)
 
-    async def script(one: Labelling, two: Labelling) -> None:
+    async def script(one: LabelSession, two: LabelSession) -> None:
         for _ in range(REPEATED_AFTER + 2):
             await first(one)
             await asked(one)

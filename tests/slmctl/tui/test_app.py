@@ -17,10 +17,10 @@ from textual.widgets._toast import Toast
 from slmctl.tui.app import Playground
 from slmctl.tui.chat.dialogs import EditScreen
 from slmctl.tui.help import HelpScreen
-from slmctl.tui.label.line_dialog import AskScreen
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.runs.runs_table import RunsTable
 from slmctl.tui.start import MODES, Start
+from slmctl.tui.widgets.dialogs import LineDialog
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from tests.support.fake_sampler import FakeSampler
 from tests.support.pilot import bar, go, played, screen_text, typed_at_once, until
@@ -105,7 +105,7 @@ def test_the_playground_loads_no_torch_and_none_of_its_kin(tmp_path: Path) -> No
 import asyncio, sys
 from pathlib import Path
 from slmctl.tui.app import Playground
-from slmctl.tui.label.line_dialog import AskScreen
+from slmctl.tui.widgets.dialogs import LineDialog
 from slmctl.tui.start import Start
 
 async def main():
@@ -178,7 +178,9 @@ def test_no_note_lies_over_what_is_typed(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 45)])
-@pytest.mark.parametrize("screen", [lambda: EditScreen("Hi", "tiny", "a line\n" * 30), lambda: AskScreen("search", "")])
+@pytest.mark.parametrize(
+    "screen", [lambda: EditScreen("Hi", "tiny", "a line\n" * 30), lambda: LineDialog("search", "")]
+)
 def test_no_note_lies_over_what_is_typed_on_top(
     tmp_path: Path, size: tuple[int, int], screen: Callable[[], Screen[str | None]]
 ) -> None:

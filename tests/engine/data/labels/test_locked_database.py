@@ -8,7 +8,8 @@ import pytest
 
 from engine.core.errors import FileError, LockedError
 from engine.data.labels.store import LabelStore, read_labels
-from slmctl.label.session import SKIP, Labelling, choice
+from slmctl.label.decisions import SKIP, choice
+from slmctl.label.session import LabelSession
 from tests.support.fake_sampler import FakeSampler
 from tests.support.label_databases import judged, locked
 from tests.support.label_sessions import PROMPTS, TWO, Clock, asked, opened
@@ -43,7 +44,7 @@ def test_a_session_tries_again_until_it_is_written_or_closed(tmp_path: Path) -> 
     async def main() -> None:
         told, clock, sampler = asyncio.Event(), Clock(), FakeSampler()
         store = LabelStore(path, BUSY_S)
-        session = Labelling(TWO, PROMPTS, store, "ann", lambda: sampler, clock=clock, waits=told.set)
+        session = LabelSession(TWO, PROMPTS, store, "ann", lambda: sampler, clock=clock, on_locked=told.set)
         await session.open()
         await asked(session)
         question, clock.now = session.question, 2.0
@@ -90,7 +91,7 @@ def test_a_failed_last_write_is_reported_on_closing(tmp_path: Path, monkeypatch:
 def test_where_nobody_waits_it_is_an_error(tmp_path: Path) -> None:
     async def main() -> None:
         sampler = FakeSampler()
-        session = Labelling(TWO, PROMPTS, LabelStore(tmp_path / "l.db", BUSY_S), "ann", lambda: sampler)
+        session = LabelSession(TWO, PROMPTS, LabelStore(tmp_path / "l.db", BUSY_S), "ann", lambda: sampler)
         await session.open()
         await asked(session)
         question = session.question

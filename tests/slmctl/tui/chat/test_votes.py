@@ -9,7 +9,7 @@ from textual.events import Key
 from engine.core.errors import LockedError
 from engine.data.labels.store import Label, LabelStore, read_labels
 from engine.data.records import Message
-from slmctl.label.setup import labels_of
+from slmctl.label.setup import labels_path
 from slmctl.tui.chat.dialogs import EditArea
 from slmctl.worker.protocol import SampledResponse
 from tests.support.chat_mode import Talk, labels, make_run, talk
@@ -216,7 +216,7 @@ def test_votes_on_models_without_a_run_go_to_this_folder(
         assert "row 1 of labels.db" in chat.note()
 
     talk(home, script, models=models)
-    (label,) = read_labels(labels_of(None, None))
+    (label,) = read_labels(labels_path(None, None))
     assert label.candidates[0].model == "/models/a"
 
 

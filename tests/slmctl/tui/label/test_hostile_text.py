@@ -33,7 +33,7 @@ def test_nothing_is_obeyed_that_models_or_people_say(home: Path, tmp_path: Path,
         assert_harmless(app)
         session = screen_of(app).session
         assert session is not None
-        session.labelling.note = HOSTILE
+        session.core.note = HOSTILE
         await pilot.press("n")
         await pilot.pause()
         assert_harmless(app)

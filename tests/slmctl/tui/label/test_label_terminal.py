@@ -44,7 +44,7 @@ def said(screen: str) -> int:
 def pair(terminal: Terminal) -> str:
     """The screen, once a pair stands on it."""
     return terminal.until(
-        lambda screen: "go to" in screen and "drawing" not in screen and "opening" not in screen, "a pair"
+        lambda screen: "Saving to" in screen and "sampling" not in screen and "loading" not in screen, "a pair"
     )
 
 

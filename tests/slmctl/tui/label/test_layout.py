@@ -12,7 +12,7 @@ from engine.data.labels.store import LabelStore, read_labels
 from engine.data.records import prompt_text
 from slmctl.chat.votes import SELECTION
 from slmctl.tui.app import Playground
-from slmctl.tui.label.response_panel import ResponsePanel
+from slmctl.tui.label.question_view import ResponsePanel
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.start import Start
 from slmctl.worker.protocol import SampleRequest
@@ -48,7 +48,7 @@ def test_responses_stand_side_by_side_where_there_is_room(home: Path, k: int) ->
 def test_fewer_responses_than_were_asked_for_are_explained(home: Path, answers: tuple[str, ...], told: bool) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
-        assert ("2 of 4, the others were alike" in words(app)) == told
+        assert ("2 of 4, the others are identical" in words(app)) == told
 
     (home / "prompts.txt").write_text("really?\n")
     sampler = FakeSampler()
@@ -61,7 +61,7 @@ def test_what_is_loaded_is_said_until_the_first_pair_is_there(home: Path) -> Non
     held = sampler.hold("tiny:sft")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "drawing responses" in screen_text(app), "what is waited for")
+        await until(pilot, lambda: "sampling responses" in screen_text(app), "what is waited for")
         await pilot.press("1", "0", "x", "space", "f", "e", "K", "n", "r")
         held.set()
         await pair(app, pilot)
@@ -147,9 +147,9 @@ def test_without_a_model_the_policies_are_offered(home: Path) -> None:
     make_run(home, "other", "sft")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "Whose responses" in screen_text(app), "the offer")
+        await until(pilot, lambda: "Choose a policy to label" in screen_text(app), "the offer")
         assert [line.strip() for line in screen_text(app).splitlines() if ":" in line] == [
-            "Whose responses do you want to judge? (Two at once: slmctl label A B)",
+            "Choose a policy to label. (For two at once: slmctl label A B)",
             "other:sft",
             "tiny:ppo",
             "tiny:sft",
@@ -157,14 +157,14 @@ def test_without_a_model_the_policies_are_offered(home: Path) -> None:
         await pilot.press("down", "enter")
         await pair(app, pilot)
         session = screen_of(app).session
-        assert session is not None and session.wishes.models == ("tiny:ppo",)
+        assert session is not None and session.options.models == ("tiny:ppo",)
 
     played(Playground(Start(home, "label"), FakeSampler()), script)
 
 
 def test_in_an_empty_folder_there_is_nothing_to_label(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "There is no policy to label yet" in screen_text(app), "the sentence")
+        await until(pilot, lambda: "There are no policies to label yet" in screen_text(app), "the sentence")
 
     played(Playground(Start(tmp_path, "label"), FakeSampler()), script)
 
@@ -178,7 +178,7 @@ def test_another_mode_hands_over_other_models(home: Path) -> None:
 
         def other() -> bool:
             session = screen_of(app).session
-            return session is not None and session.wishes.models == ("tiny:ppo",) and session.question is not None
+            return session is not None and session.options.models == ("tiny:ppo",) and session.question is not None
 
         await until(pilot, other, "the other models")
         await pilot.press("2")
@@ -232,9 +232,9 @@ def test_that_prompts_cannot_be_asked_is_told_and_the_figures_say_why(home: Path
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
-        await until(pilot, lambda: "prompts are left out: s says why" in screen_text(app), "the word of it")
+        await until(pilot, lambda: "some prompts skipped: press s" in screen_text(app), "the word of it")
         await pilot.press("s")
-        await until(pilot, lambda: "left out: the prompt is too long" in screen_text(app), "the reason")
+        await until(pilot, lambda: "skipped: the prompt is too long" in screen_text(app), "the reason")
         assert_harmless(app)
 
     play(home, script, sampler=Short(), prompts=str(tmp_path / "prompts.txt"))
@@ -250,7 +250,7 @@ def test_votes_in_chat_are_told_beside_the_labels(home: Path) -> None:
         with closing(LabelStore(labels)) as store:
             store.add(replace(label, selection=SELECTION))
         await pilot.press("s")
-        await until(pilot, lambda: "votes in Chat 1, not among these" in words(app), "the figures")
+        await until(pilot, lambda: "votes in Chat 1, not counted above" in words(app), "the figures")
 
     play(home, script)
 
@@ -262,6 +262,8 @@ def test_the_goal_is_shown(home: Path) -> None:
         await pair(app, pilot, 1)
         assert "1/2 ██████░░░░░░" in screen_text(app)
         await pilot.press("2")
-        await until(pilot, lambda: "2/2 ████████████ your goal" in words(app), "the goal")
+        await until(
+            pilot, lambda: "2/2 ████████████ Goal reached. Shift+N starts a new round" in words(app), "the goal"
+        )
 
     play(home, script, goal=2)

@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 
 from engine.core.errors import FileError
 from engine.data.labels.store import Label, LabelStore, read_labels
-from slmctl.label.setup import Wishes
+from slmctl.label.setup import LabelOptions
 from slmctl.tui.app import Playground
-from slmctl.tui.label import keeping
+from slmctl.tui.label import screen
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.start import Start
 from tests.support.fake_sampler import FakeSampler
@@ -20,8 +20,8 @@ from tests.support.label_databases import locked
 from tests.support.label_mode import by_place, make_run, pair, play, screen_of, words
 from tests.support.pilot import played, until
 
-WAITS = "labels.db is locked by another process; your answer waits, and is written once the file is free"
-REFUSED = "not taken: your last answer still waits to be written"
+WAITS = "labels.db is locked by another process; your answer will be saved once it is unlocked"
+REFUSED = "ignored: your last answer is still being saved"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
             await pilot.press("s")
             await until(pilot, lambda: "your labels" in words(app), "the figures")
             await pilot.press("escape")
-        await until(pilot, lambda: "a key that came before this was written does not count" in words(app), "the end")
+        await until(pilot, lambda: "a key pressed while saving was ignored" in words(app), "the end")
         await pair(app, pilot, 1)
         await pilot.press("2")
         await pair(app, pilot, 2)
@@ -58,7 +58,9 @@ def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
 
 def test_a_database_that_is_held_is_waited_for_when_it_is_opened(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "locked by another process; it is opened once the file is free" in words(app), "why")
+        await until(
+            pilot, lambda: "locked by another process; it will be opened once it is unlocked" in words(app), "why"
+        )
         held.close()
         await pair(app, pilot)
 
@@ -70,7 +72,7 @@ def test_a_database_that_is_held_is_waited_for_when_it_is_opened(home: Path) -> 
 def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
     labels = home / "tiny" / "labels.db"
     app = Playground(
-        Start(home, "label", options={"label": Wishes(("tiny:sft", "tiny:ppo"), annotator="ann")}), FakeSampler()
+        Start(home, "label", options={"label": LabelOptions(("tiny:sft", "tiny:ppo"), annotator="ann")}), FakeSampler()
     )
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -81,7 +83,7 @@ def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
     LabelStore(labels).close()
     with ExitStack() as held:
         played(app, script)
-    said = f"what you said last was not written: {labels} is locked by another process"
+    said = f"your last answer was not saved: {labels} is locked by another process"
     assert isinstance(app.fault, FileError) and str(app.fault).startswith(said)
     assert read_labels(labels) == []
 
@@ -143,7 +145,7 @@ def test_what_the_disk_does_not_take_is_told_though_other_models_are_asked(
             await until(pilot, lambda: len(sampler.loads) > loaded, "the other models")
             full.set()
             await until(pilot, lambda: asked_of(app) == ("tiny:ppo",), "the other models")
-        assert "! what you said last was not written: the disk is full" in words(app)
+        assert "! your last answer was not saved: the disk is full" in words(app)
 
     assert play(home, script, sampler=sampler) == []
 
@@ -151,7 +153,7 @@ def test_what_the_disk_does_not_take_is_told_though_other_models_are_asked(
 def test_pressed_twice_before_other_models_are_asked_makes_its_own_label_much_better(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
+    monkeypatch.setattr(screen, "AGAIN_S", 1e9)
     sampler, writable, add = FakeSampler(), threading.Event(), LabelStore.add
 
     def slow(store: LabelStore, label: Label, instead_of: int | None = None) -> int:
@@ -177,8 +179,8 @@ def test_pressed_twice_before_other_models_are_asked_makes_its_own_label_much_be
 
 def test_whoever_leaves_a_full_disk_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leaving = threading.Event()
-    wishes = Wishes(("tiny:sft", "tiny:ppo"), annotator="ann")
-    app = Playground(Start(home, "label", options={"label": wishes}), FakeSampler())
+    options = LabelOptions(("tiny:sft", "tiny:ppo"), annotator="ann")
+    app = Playground(Start(home, "label", options={"label": options}), FakeSampler())
 
     def refuse(*_: object) -> int:
         assert leaving.wait(20)
@@ -192,10 +194,10 @@ def test_whoever_leaves_a_full_disk_is_told(home: Path, monkeypatch: pytest.Monk
         threading.Timer(0.2, leaving.set).start()
 
     played(app, script)
-    assert isinstance(app.fault, FileError) and "not written: the disk is full" in str(app.fault)
+    assert isinstance(app.fault, FileError) and "not saved: the disk is full" in str(app.fault)
 
 
 def asked_of(app: Playground) -> tuple[str, ...]:
     """Whose responses are on the screen."""
     session = screen_of(app).session
-    return session.wishes.models if session is not None and session.question is not None else ()
+    return session.options.models if session is not None and session.question is not None else ()

@@ -12,10 +12,10 @@ from textual.widgets import Static
 from engine.core.errors import EngineError
 from engine.core.intervals import Share
 from engine.rundir.directory import RunDir, write_text
-from slmctl.label.rounds import Progress, Round
+from slmctl.label.rounds import Round, RoundProgress
 from slmctl.tui.app import Playground
-from slmctl.tui.label import round_desk
-from slmctl.tui.label.round_dialog import RoundScreen
+from slmctl.tui.label import round_line
+from slmctl.tui.label.round_line import RoundScreen
 from slmctl.tui.label.round_state import RoundState
 from tests.support.label_mode import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
 from tests.support.pilot import go, screen_text, until
@@ -28,10 +28,10 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def fake_drive(*said: Progress, error: str = "") -> Any:
+def fake_round(*said: RoundProgress, error: str = "") -> Any:
     """Commands that say this and end well, or with an error."""
 
-    async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
+    async def run_round(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[RoundProgress]:
         for progress in said:
             yield progress
             await asyncio.sleep(0.01)
@@ -39,12 +39,12 @@ def fake_drive(*said: Progress, error: str = "") -> Any:
             raise EngineError(error)
         make_run(home, planned.name, "sft", "rm", "ppo")
 
-    return drive
+    return run_round
 
 
-RM = Progress("rm", 6, 6, "accuracy 0.8", {"rm/validation_accuracy": 0.8}, 15, True)
-PPO = Progress("ppo", 30, 30, "score 1.2  KL 0.9", {}, 0, True, (14.25, 12.0))
-READY = "tiny-2 is ready: shift+n · reward model: 80% of the 15 newest labels right"
+RM = RoundProgress("rm", 6, 6, "accuracy 0.8", {"rm/validation_accuracy": 0.8}, 15, True)
+PPO = RoundProgress("ppo", 30, 30, "score 1.2  KL 0.9", {}, 0, True, (14.25, 12.0))
+READY = "tiny-2 is ready: Shift+N · reward model predicts 80% of the 15 newest labels"
 
 
 def told(app: Playground) -> str:
@@ -63,8 +63,8 @@ async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
 @pytest.mark.parametrize(
     ("finished", "said"),
     [
-        (("sft", "rm"), "tiny-2 learns from these labels, or has stopped: see Runs."),
-        (("rm", "ppo"), "tiny-2 has learnt from these labels: l on it in Runs"),
+        (("sft", "rm"), "tiny-2 is training on these labels, or has stopped: see Runs."),
+        (("rm", "ppo"), "tiny-2 was trained on these labels: select it in Runs"),
     ],
 )
 def test_a_round_that_another_screen_began_is_known(home: Path, finished: tuple[str, ...], said: str) -> None:
@@ -83,7 +83,9 @@ def test_a_round_that_another_screen_began_is_known(home: Path, finished: tuple[
 def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
     home: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(round_desk, "drive", fake_drive(Progress("rm", 1, 6), RM, Progress("ppo", 3, 30), PPO))
+    monkeypatch.setattr(
+        round_line, "run_round", fake_round(RoundProgress("rm", 1, 6), RM, RoundProgress("ppo", 3, 30), PPO)
+    )
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await labelled(app, pilot, 12)
@@ -91,7 +93,7 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.pause()
         plan = told(app)
-        assert "A new run, tiny-2: 12 labels teach tiny:rm your taste" in plan
+        assert "New run tiny-2: tiny:rm is trained further on 12 labels, then PPO starts from tiny:sft" in plan
         assert "slmctl rm --run tiny-2 --from tiny" in plan and "enter: start" in plan
         await pilot.press("enter")
         await until(pilot, lambda: READY in words(app), "the end")
@@ -102,7 +104,10 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the result")
         await pilot.pause()
         result = told(app)
-        assert "right on 80% of the 15 newest labels, not learnt from" in result and "enter: label tiny-2:ppo" in result
+        assert (
+            "predicts 80% of the 15 newest labels, which were held out" in result
+            and "enter: label tiny-2:ppo" in result
+        )
         assert "14.2 tokens from tiny:sft, 12.0 from tiny-2:ppo" in result
         compare = "slmctl eval tiny:sft tiny-2:ppo --judge tiny-2:rm"
         assert compare in result
@@ -112,13 +117,13 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
 
         def next_round() -> bool:
             session = screen_of(app).session
-            return session is not None and session.wishes.models == ("tiny-2:ppo",) and session.question is not None
+            return session is not None and session.options.models == ("tiny-2:ppo",) and session.question is not None
 
         await until(pilot, next_round, "pairs of the new policy")
         session = screen_of(app).session
         assert session is not None
-        assert (session.sitting.recipe.scorer, session.labelling.judged) == ("tiny-2:rm", [])
-        assert session.sitting.labels == home / "tiny-2" / "labels.db"
+        assert (session.setup.recipe.scorer, session.core.labels) == ("tiny-2:rm", [])
+        assert session.setup.database == home / "tiny-2" / "labels.db"
         assert "tiny-2 is ready" not in words(app)
 
     assert len(play(home, script, "tiny:sft", size=size)) == 13
@@ -129,19 +134,19 @@ def test_how_far_a_round_is_stands_above_the_pair_and_its_end_is_told_in_other_m
 ) -> None:
     go_on = asyncio.Event()
 
-    async def drive(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Progress]:
-        for progress in (Progress("rm"), RM, Progress("ppo", 3, 30)):
+    async def run_round(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[RoundProgress]:
+        for progress in (RoundProgress("rm"), RM, RoundProgress("ppo", 3, 30)):
             yield progress
         await go_on.wait()
 
-    monkeypatch.setattr(round_desk, "drive", drive)
+    monkeypatch.setattr(round_line, "run_round", run_round)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await labelled(app, pilot, 10)
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.press("enter")
-        now = "tiny-2: PPO 3/30 · shift+n · reward model: 80% of the 15 newest labels right"
+        now = "tiny-2: PPO 3/30 · Shift+N · reward model predicts 80% of the 15 newest labels"
         await until(pilot, lambda: now in words(app), "how far it is")
         await go(app, pilot, "f2", "runs")
         go_on.set()
@@ -152,7 +157,7 @@ def test_how_far_a_round_is_stands_above_the_pair_and_its_end_is_told_in_other_m
 
 
 def test_labels_that_came_after_a_round_make_another_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(round_desk, "drive", fake_drive(RM, PPO))
+    monkeypatch.setattr(round_line, "run_round", fake_round(RM, PPO))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await labelled(app, pilot, 10)
@@ -165,7 +170,9 @@ def test_labels_that_came_after_a_round_make_another_one(home: Path, monkeypatch
         await pilot.press("N")
         await until(pilot, lambda: "n: another round" in told(app), "the result")
         await pilot.press("n")
-        await until(pilot, lambda: "A new run, tiny-3: 11 labels teach" in told(app), "another plan")
+        await until(
+            pilot, lambda: "New run tiny-3: tiny:rm is trained further on 11 labels" in told(app), "another plan"
+        )
         await pilot.press("escape")
         await until(pilot, lambda: READY in words(app), "the round that is done")
 
@@ -175,11 +182,13 @@ def test_labels_that_came_after_a_round_make_another_one(home: Path, monkeypatch
 def test_the_result_says_which_way_the_labels_went() -> None:
     planned = Round("tiny-2", "tiny:sft", "tiny:rm", 12, ())
     state = RoundState(planned, longer=Share(3, 10), done=True, stages={"ppo": PPO})
-    assert "12.0 from tiny-2:ppo (the longer one won 30% of 10 labels)" in " ".join(state.lines())
+    assert "12.0 from tiny-2:ppo (the longer response won 30% of 10 labels)" in " ".join(state.lines())
 
 
 def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(round_desk, "drive", fake_drive(Progress("rm", 1, 6), error=f"the disk is full {HOSTILE}"))
+    monkeypatch.setattr(
+        round_line, "run_round", fake_round(RoundProgress("rm", 1, 6), error=f"the disk is full {HOSTILE}")
+    )
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await labelled(app, pilot, 10)
@@ -188,10 +197,10 @@ def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypa
         await pilot.press("enter")
         await until(pilot, lambda: "tiny-2 failed" in screen_text(app), "the end")
         assert_harmless(app)
-        monkeypatch.setattr(round_desk, "drive", fake_drive(RM, PPO))
+        monkeypatch.setattr(round_line, "run_round", fake_round(RM, PPO))
         await pilot.press("N")
         await until(pilot, lambda: "! the disk is full" in told(app), "the reason")
-        assert "A new run, tiny-2:" in told(app) and "enter: go on with it · n: another round" in told(app)
+        assert "New run tiny-2:" in told(app) and "enter: resume · n: another round" in told(app)
         await pilot.press("enter")
         await until(pilot, lambda: "tiny-2 is ready" in screen_text(app), "the end")
 
@@ -202,6 +211,6 @@ def test_too_few_labels_for_a_round_are_told(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await labelled(app, pilot, 2)
         await pilot.press("N")
-        await until(pilot, lambda: "needs 10 labels" in words(app), "the reason")
+        await until(pilot, lambda: "needs at least 10 labels" in words(app), "the reason")
 
     play(home, script, "tiny:sft")

@@ -10,8 +10,8 @@ from textual.widgets import Input, TextArea
 from engine.data.labels.store import Label, LabelStore
 from engine.data.records import prompt_text
 from slmctl.tui.app import Playground
-from slmctl.tui.label import keeping
-from slmctl.tui.label.response_panel import ResponseHead, ResponsePanel
+from slmctl.tui.label import screen
+from slmctl.tui.label.question_view import ResponseHead, ResponsePanel
 from slmctl.worker.protocol import SampleRequest
 from slmctl.worker.sampler import OnText
 from tests.support.fake_sampler import FakeSampler, FakeSampleTask
@@ -58,14 +58,14 @@ def test_whose_responses_they_are_is_told_once_the_vote_is_kept(home: Path, size
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         before = screen_text(app)
-        assert not [name for name in (*NAMES, "says") if name in before]
+        assert not [name for name in (*NAMES, "scores") if name in before]
         await pilot.press("2")
         await pair(app, pilot, 1)
         told = screen_text(app)
-        assert "kept: 2 is better" in told and "tiny:rm says 1: " in told
+        assert "saved: 2 is better" in told and "tiny:rm scores 1: " in told
         shown = screen_of(app).session
         assert shown is not None
-        order = [shown.labelling.judged[0].candidates[at].model for at in shown.labelling.judged[0].shown]
+        order = [shown.core.labels[0].candidates[at].model for at in shown.core.labels[0].shown]
         assert f"1: {order[0]}  2: {order[1]}" in told
 
     play(home, script, sampler=Nameless(), size=size)
@@ -82,7 +82,7 @@ class Nameless(FakeSampler):
 
 
 def test_the_same_number_at_once_means_much_better(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
+    monkeypatch.setattr(screen, "AGAIN_S", 1e9)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
@@ -101,7 +101,7 @@ def test_the_same_number_at_once_means_much_better(home: Path, monkeypatch: pyte
 
 
 def test_a_number_that_is_held_down_is_one_vote(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
+    monkeypatch.setattr(screen, "AGAIN_S", 1e9)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
@@ -113,7 +113,7 @@ def test_a_number_that_is_held_down_is_one_vote(home: Path, monkeypatch: pytest.
 
 
 def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "AGAIN_S", 1e9)
+    monkeypatch.setattr(screen, "AGAIN_S", 1e9)
     writable, add = threading.Event(), LabelStore.add
 
     def slow(store: LabelStore, label: Label, instead_of: int | None = None) -> int:
@@ -125,9 +125,9 @@ def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatc
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await pilot.press("1", "2", "0", "x", "space", "backspace", "1")
-        assert "not taken: your last answer still waits to be written" in screen_text(app)
+        assert "ignored: your last answer is still being saved" in screen_text(app)
         writable.set()
-        await until(pilot, lambda: "a key that came before this was written does not count" in words(app), "the rest")
+        await until(pilot, lambda: "a key pressed while saving was ignored" in words(app), "the rest")
         await until(pilot, lambda: "1 is much better" in screen_text(app), "much better")
         await pair(app, pilot, 1)
 
@@ -136,7 +136,7 @@ def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatc
 
 
 def test_the_same_number_later_is_a_vote_on_the_next_pair(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "AGAIN_S", -1.0)
+    monkeypatch.setattr(screen, "AGAIN_S", -1.0)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         for judged in range(3):
@@ -208,7 +208,7 @@ def test_an_edit_becomes_a_demonstration_and_the_pair_stays(home: Path) -> None:
         area.load_text("a better text")
         await pilot.press("enter")
         await pair(app, pilot, 1)
-        assert "kept: your text, as a demonstration; the pair can still be judged" in screen_text(app)
+        assert "saved: your text, as a demonstration; you can still judge the pair" in screen_text(app)
         await pilot.press("1")
         await pair(app, pilot, 2)
 
@@ -228,7 +228,7 @@ def test_other_responses_are_drawn(home: Path) -> None:
         assert before is not None and session.question is not None
         assert session.question.prompt == before.prompt
         await pilot.pause()
-        assert "other responses" in screen_text(app)
+        assert "new responses" in screen_text(app)
 
     play(home, script)
 
@@ -242,7 +242,7 @@ def test_a_better_text_does_not_tell_whose_the_responses_are(home: Path) -> None
         await pilot.press("enter")
         await pair(app, pilot, 1)
         shown = screen_text(app)
-        assert "the pair can still be judged" in shown and "1: tiny:" not in shown and "says" not in shown
+        assert "you can still judge the pair" in shown and "1: tiny:" not in shown and "scores" not in shown
         await pilot.press("1")
         await pair(app, pilot, 2)
         assert "1: tiny:" in screen_text(app)
@@ -267,11 +267,11 @@ def test_a_vote_is_for_the_responses_that_stood_on_the_screen(home: Path) -> Non
         await pair(app, pilot)
         screen = screen_of(app)
         assert screen.session is not None and screen.session.question is not None
-        labelling = screen.session.labelling
-        assert await labelling.resample()  # the core has other responses before the screen has heard of it
+        core = screen.session.core
+        assert await core.resample()  # the core has other responses before the screen has heard of it
         screen.action_choose(0)
-        await until(pilot, lambda: "other responses came just then" in screen_text(app), "the refusal")
-        assert labelling.judged == []
+        await until(pilot, lambda: "not saved: the responses had just changed" in screen_text(app), "the refusal")
+        assert core.labels == []
         await pilot.press("1")
         await pair(app, pilot, 1)
 
@@ -286,7 +286,7 @@ def test_the_next_pair_is_there_though_the_sampler_is_busy(home: Path) -> None:
         await pair(app, pilot)
         session = screen_of(app).session
         assert session is not None
-        await until(pilot, lambda: len(session.labelling.questions.waiting) >= 4, "questions that wait")
+        await until(pilot, lambda: len(session.core.questions.ready) >= 4, "questions that wait")
         sampler.hold("tiny:sft")
         for judged in range(4):
             await pilot.press("2" if judged % 2 else "1")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError
-from slmctl.label.ranks import order_text, parse_order
+from slmctl.label.decisions import parse_ranking, ranking_text
 
 WEAK = st.lists(st.integers(0, 8), min_size=2, max_size=9).map(
     lambda ranks: tuple(sorted(set(ranks)).index(rank) for rank in ranks)
@@ -23,13 +23,13 @@ WEAK = st.lists(st.integers(0, 8), min_size=2, max_size=9).map(
     ],
 )
 def test_what_orders_mean(text: str, ranks: tuple[int, ...]) -> None:
-    assert parse_order(text, 3) == ranks
+    assert parse_ranking(text, 3) == ranks
 
 
 @given(WEAK, st.sampled_from([">", " > ", ",", " "]), st.sampled_from(["=", " = "]))
 def test_any_order_is_read_as_it_is_written(ranks: tuple[int, ...], better: str, tie: str) -> None:
-    text = order_text(ranks).replace("=", "\0").replace(">", better).replace("\0", tie)
-    assert parse_order(text, len(ranks)) == ranks
+    text = ranking_text(ranks).replace("=", "\0").replace(">", better).replace("\0", tie)
+    assert parse_ranking(text, len(ranks)) == ranks
 
 
 @pytest.mark.parametrize(
@@ -39,25 +39,25 @@ def test_any_order_is_read_as_it_is_written(ranks: tuple[int, ...], better: str,
         ("1>>2", "a number is missing"),
         ("=1>2>3", "a number is missing"),
         ("1>2>", "a number is missing"),
-        ("1>2", "3 is missing; name every response, such as 2>1=3"),
-        ("1>2>3>4", "there is no response 4; they are 1 to 3"),
-        ("0>1>2", "there is no response 0"),
-        ("1>2=1", "1 stands there twice"),
-        ("3<2<1", "'<' has no place in an order; the best stands first"),
-        ("a>b", "'a' has no place in an order; write numbers"),
-        ("١>2>3", "has no place in an order"),
-        ("1\x1b[2J2", "has no place in an order"),
+        ("1>2", "3 missing; list every response, such as 2>1=3"),
+        ("1>2>3>4", "no response 4; the responses are 1 to 3"),
+        ("0>1>2", "no response 0"),
+        ("1>2=1", "response 1 is listed twice"),
+        ("3<2<1", "'<' is not allowed in a ranking; the best comes first"),
+        ("a>b", "'a' is not allowed in a ranking; use numbers"),
+        ("١>2>3", "is not allowed in a ranking"),
+        ("1\x1b[2J2", "is not allowed in a ranking"),
     ],
 )
 def test_what_is_said_of_no_order(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("[", r"\[").replace("(", r"\(")):
-        parse_order(text, 3)
+        parse_ranking(text, 3)
 
 
 @given(st.text(max_size=12), st.integers(2, 9))
 def test_any_text_is_an_order_of_all_responses_or_an_error(text: str, count: int) -> None:
     try:
-        ranks = parse_order(text, count)
+        ranks = parse_ranking(text, count)
     except ConfigError:
         return
     assert len(ranks) == count
