@@ -1,6 +1,6 @@
 """Random keys, clicks and resizes beside a run that grows: whatever comes, the playground goes on.
 
-SLMCTL_RANDOM_KEYS sets how many keys a seed presses, SLMCTL_RANDOM_SEEDS which seeds.
+RANDOM_KEYS sets how many keys a seed presses, RANDOM_SEEDS which seeds.
 """
 
 import os
@@ -22,8 +22,8 @@ from tests.support.paths import ROOT
 from tests.support.pilot import played, screen_text, until
 from tests.support.random_keys import SIZES, grow, make_world, survive, without_real_commands
 
-KEYS = int(os.environ.get("SLMCTL_RANDOM_KEYS", "600"))
-SEEDS = [int(seed) for seed in os.environ.get("SLMCTL_RANDOM_SEEDS", "1 5").split()]
+KEYS = int(os.environ.get("RANDOM_KEYS", "600"))
+SEEDS = [int(seed) for seed in os.environ.get("RANDOM_SEEDS", "1 5").split()]
 TERMINAL_KEYS = ("F2", "F3", "F3", "z", "z", "Up", "Down", "Enter", "Enter", "Escape", "Tab", "v", "m", "?", "/")
 """Keys that start no command and open no model."""
 TERMINAL_BURSTS = 40
