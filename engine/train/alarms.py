@@ -36,6 +36,7 @@ class Alarms:
         `texts`, None without a judge."""
         kl_nats, length_mean = metrics["ppo/kl_nats"], metrics["ppo/response_tokens"]
         seen = self.numbers.get("steps_seen", 0.0)
+        # The first rollouts give the usual length: a reward that likes length shows only against a baseline.
         if seen < BASELINE_STEPS:
             before = self.numbers.get("length_at_start", 0.0)
             self.numbers["length_at_start"] = (before * seen + length_mean) / (seen + 1)
@@ -43,7 +44,7 @@ class Alarms:
         usual, repeated = self.numbers["length_at_start"], repetition(texts)
         found = {
             "kl_runaway": kl_nats > self.alert_kl_nats
-            and f"KL is {kl_nats:.1f} nats a response, above {self.alert_kl_nats:g}: raise kl_coef or lower lr.",
+            and f"KL is {kl_nats:.1f} nats per response, above {self.alert_kl_nats:g}: raise kl_coef or lower lr.",
             "kl_negative": kl_nats < KL_NEGATIVE_NATS
             and f"KL is {kl_nats:.2f} nats: the policy samples what it finds unlikely; check temperature and top-p.",
             "length_blowup": length_mean > LENGTH_FACTOR * usual
@@ -63,6 +64,8 @@ class Alarms:
 
         Source: Gao et al. 2022, gold against proxy reward.
         """
+        # The scorer is a proxy for what the judge measures. Optimized too hard, the two part: the proxy goes on rising
+        # while the gold score falls. Single rollouts are noisy, so both are smoothed and compared at 3 standard errors.
         score, score_chance = self._followed("score", metrics["ppo/score"], metrics["ppo/score_std"] ** 2, len(judged))
         judge, judge_chance = self._followed("judge", fmean(judged), pvariance(judged), len(judged))
         if judge >= self.numbers.get("judge_best", judge) or self.numbers["steps_seen"] <= BASELINE_STEPS:

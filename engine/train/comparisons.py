@@ -1,4 +1,4 @@
-"""Drawing K responses a prompt from the SFT policy and having simulated labelers rank them, written as comparisons.
+"""Comparisons: K responses per prompt from the SFT policy, ranked by simulated labelers.
 
 The noise of the labelers is set so that two of them agree on the wanted share of pairs (Ouyang et al. 2022 measured
 72.6 %). Held-out prompts are handled the same way and never trained on.
@@ -141,6 +141,8 @@ def ranked(
 def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float) -> dict[str, float]:
     """The highest accuracy that any reward model can reach on the untied pairs, the share of ties, and mean utility."""
     places = [pair for row in rows for pair in combinations(row["ranking"], 2)]
+    # Labelers with noise contradict themselves: on a pair that they order one way with probability p, even the true
+    # utilities are right only max(p, 1 - p) of the time. The mean of that is the ceiling.
     pairs = utility_differences(row["utilities"] for row in rows)
     untied = [pair for pair, (one, other) in zip(pairs, places, strict=True) if one != other]
     own = [utility for row in rows for utility in row["utilities"]]

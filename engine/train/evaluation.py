@@ -145,6 +145,8 @@ def answers_of(
         policy = {"base": policies.base, "sft": policies.sft, "ppo": policies.ppo}[name]
         comparable = name == "ppo" and policy[1].same_ids(policies.sft[1])  # KL compares the same tokens
         return drawn(policy, f"eval/{name}", policies.sft[0] if comparable else None)
+    # Best-of-n is the simplest way to optimize against a scorer: it needs no training, and its KL is at most
+    # log n - (n - 1) / n. PPO has to beat it.
     several = []
     for k in range(config.best_of):
         several.append(drawn(policies.sft, f"eval/best_of/{k}"))

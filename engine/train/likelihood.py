@@ -12,7 +12,7 @@ from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
 
 EVALUATION_ROWS = 128
-LOGITS_AT_ONCE = 2**24  # most logits of one forward without gradient: 67 MB, whatever the vocabulary
+LOGITS_AT_ONCE = 2**24  # the most logits of one forward without gradient: 67 MB for any vocabulary
 
 
 def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
@@ -20,40 +20,45 @@ def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
 
     The unembedding is applied only to the states before those tokens.
     """
-    hidden = model(batch.tokens[:, :-1])  # state t predicts token t + 1
+    # The shift by one: the state at position t has read tokens 0..t and predicts token t + 1. So the last token is no
+    # input, the first no target, and the loss mask shifts with the targets.
+    hidden = model(batch.tokens[:, :-1])  # (B,T-1,C)
     wanted = batch.loss_mask[:, 1:]
-    return cross_entropy(model.logits(hidden[wanted]), batch.tokens[:, 1:][wanted])
+    # Select first, unembed second: logits of the N wanted tokens only, never (B,T,V).
+    return cross_entropy(model.logits(hidden[wanted]), batch.tokens[:, 1:][wanted])  # (N,)
 
 
 def mean_loss(model: LanguageModel, examples: Sequence[Example], pad: int) -> float:
-    """Mean loss in nats a learned token over all `examples`."""
+    """Mean loss over all `examples`, in nats per token under the loss mask."""
     total, count = total_loss(model, examples, pad)
     return total / count
 
 
 @torch.no_grad()
 def total_loss(model: LanguageModel, examples: Sequence[Example], pad: int) -> tuple[float, int]:
-    """The loss in nats summed over the tokens to learn of all `examples`, and the number of these tokens."""
+    """The loss in nats summed over the tokens under the loss mask of all `examples`, and the number of these tokens."""
     device = model.model.embed_tokens.weight.device
     total, count = 0.0, 0
     for block in _blocks(examples, model.architecture.vocab_size):
         losses = token_losses(model, collate(block, pad, device))
+        # A sum of sums over a sum of counts: a mean of block means would weigh tokens of short blocks more.
         total, count = total + float(losses.sum()), count + losses.numel()
     return total, count
 
 
 def text_bytes(examples: Sequence[Example], tokenizer: Tokenizer) -> int:
-    """UTF-8 bytes of the text that the tokens to learn of `examples` spell, and of no other token."""
+    """UTF-8 bytes of the text that the tokens under the loss mask of `examples` decode to."""
     return sum(sum(tokenizer.byte_counts(example.ids)[max(1, example.loss_start) :]) for example in examples)
 
 
-def bits_per_byte(nats: float, spelled: int) -> float:
-    """Bits a byte of a text of `spelled` bytes that costs `nats`; comparable between vocabularies."""
-    return nats / math.log(2) / spelled
+def bits_per_byte(nats: float, size: int) -> float:
+    """Bits per byte of a text of `size` bytes with a loss of `nats`."""
+    # A larger vocabulary has fewer tokens and more nats in each; per byte of text the two cancel.
+    return nats / math.log(2) / size
 
 
 def _blocks(examples: Sequence[Example], vocabulary: int) -> Iterator[list[Example]]:
-    """The examples by rising length, as many at once as EVALUATION_ROWS and LOGITS_AT_ONCE allow."""
+    """The examples by increasing length, as many at once as EVALUATION_ROWS and LOGITS_AT_ONCE allow."""
     block: list[Example] = []
     for example in sorted(examples, key=lambda example: len(example.ids)):
         logits = (len(block) + 1) * len(example.ids) * vocabulary

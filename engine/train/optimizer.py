@@ -48,12 +48,15 @@ class Muon(Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         state["momentum"].lerp_(parameter.grad, 1 - MUON_MOMENTUM)
+        # Nesterov: the step uses the mean with the new gradient counted once more, a look ahead along the momentum.
         momentum: Tensor = state["momentum"]
         return parameter.grad.lerp(momentum, MUON_MOMENTUM)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Matrices (N,rows,columns) with all singular values near 1 and their singular vectors kept, by Newton-Schulz."""
+    # An odd polynomial of a matrix acts on its singular values alone: U S V^T becomes U p(S) V^T. Iterating this one
+    # drives every value in (0, 1] to about 1, with matrix products only; a singular value decomposition would be slow.
     a, b, c = NEWTON_SCHULZ
     tall = matrices.size(-2) > matrices.size(-1)
     x: Tensor = matrices.mT if tall else matrices
@@ -97,6 +100,7 @@ def schedule(step: int, steps: int, warmup_steps: int, min_ratio: float) -> floa
     # large; the warm-up keeps them small until that mean is reliable.
     if step <= warmup_steps:
         return 0.1 + 0.9 * (step - 1) / warmup_steps
+    # After the warm-up, half a cosine from 1 to min_ratio: slow at both ends, fast between.
     progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
     return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -125,6 +129,7 @@ def apply_gradients(
 
     Raises: DivergedError for a norm that is not finite, before any parameter changes.
     """
+    # Clip by the norm of all gradients together: the direction stays, and one bad batch cannot throw the weights away.
     norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
     check_finite(norm, "the gradient", step)
     for optimizer in optimizers.values():

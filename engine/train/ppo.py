@@ -129,6 +129,7 @@ def kl_controller(config: PpoConfig) -> KLController:
 
 def prompts_at(step: int, count: int, batch: int, seed: int) -> list[int]:
     """Which of `count` prompts rollout `step` (from 1) uses: epoch after epoch, each shuffled anew."""
+    # Counted from the start of training, not drawn from a stateful shuffle: a resumed run needs no data cursor.
     places = range((step - 1) * batch, step * batch)
     orders = {
         epoch: torch.randperm(count, generator=generator(seed, "ppo/prompts", epoch)).tolist()
@@ -140,6 +141,7 @@ def prompts_at(step: int, count: int, batch: int, seed: int) -> list[int]:
 def shaped_scores(rollout: Rollout, config: PpoConfig) -> Tensor:
     """Scores (B,), clipped if asked, minus a penalty where a response did not end. Source: Stiennon et al. 2020."""
     scores = rollout.scores
+    # Without a penalty, running into the length limit costs nothing: a scorer reads a cut response as a short one.
     if config.score_clip:
         scores = scores.clamp(-config.score_clip, config.score_clip)
     return scores - config.missing_eos_penalty * (~rollout.finished)
@@ -167,7 +169,7 @@ def update(
         order = torch.randperm(len(rollout.episodes), generator=rng).to(advantages.device)
         for index in order.split(c.minibatch):
             sums = accumulate(learners, rollout, advantages, returns, index, c, frozen)
-            check_finite(sums[0] + sums[1], "the PPO loss", step)
+            check_finite(sums[0] + sums[1], "the PPO loss", step)  # before any parameter changes
             norms = learners.step(lr_share, c.max_grad_norm, step, frozen)
             taken.append(torch.cat((sums, sums.new_tensor(norms))))
     means = torch.stack(taken).mean(0).tolist()
@@ -210,6 +212,8 @@ def accumulate(
         vf = value_loss(values, old_values, target, mask, clip).sum() / tokens
         (config.vf_coef * vf).backward()
         with torch.no_grad():
+            # ratio = pi_new(token) / pi_old(token): exactly 1 in the first minibatch, where nothing has changed yet.
+            # k2, half the squared log-ratio, estimates how far this update moved the policy.
             ratio = ratios(logprobs, old, mask)
             sums = (
                 loss,
@@ -228,6 +232,8 @@ def rollout_metrics(rollout: Rollout, rewards: Tensor, returns: Tensor, kl_coef:
     """The metrics of a rollout before the update; means are over real tokens, or over responses for sums and scores."""
     mask = rollout.mask
     kl = sequence_kl(rollout.logprobs, rollout.ref_logprobs, mask)  # (B,), the k1 estimate: a sum of log-ratios
+    # Explained variance: 1 means the value network predicts every return, 0 that it is no better than their mean. Below
+    # 0 its advantages are noise.
     spread = masked_var(returns, mask)
     return {
         "ppo/score": float(rollout.scores.mean()),

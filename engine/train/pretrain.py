@@ -32,7 +32,7 @@ def train_base(
     for step in remaining:
         began = time.perf_counter()
         batch = collate([data.train[i] for i in batches[step - 1]], tokenizer.pad_id, device)
-        loss = token_losses(model, batch).mean()  # (N,) to a scalar: nats a token
+        loss = token_losses(model, batch).mean()  # (N,) to a scalar: nats per token
         taken = descend(loss, "the pretraining loss", model, optimizers, config, step, loop.steps)
         numbers["tokens"] += int(batch.lengths.sum())
         own = taken | {"tokens": numbers["tokens"], "step_s": time.perf_counter() - began}

@@ -1,4 +1,4 @@
-"""The reward model: Bradley-Terry on rankings, all pairs of a prompt as one batch element, one forward a response.
+"""The reward model: Bradley-Terry on rankings, all pairs of a prompt as one batch element, one forward per response.
 
 Afterwards gain and bias are set: scores of responses vary by 1, demonstrations average 0. Source: Ouyang et al. 2022,
 section 3.5 and appendix C.2 (bias); Ziegler et al. 2019 (gain).
@@ -161,15 +161,18 @@ def batch_loss(
     for item in items:
         own = scores[first : first + len(item.rows)]
         ranks = torch.tensor(item.ranks, device=device)
+        # Bradley-Terry: P(w beats l) = sigmoid(r_w - r_l). The loss is -log of it, averaged over the up to C(K,2) pairs
+        # that are not ties (Ouyang et al. 2022, eq. 1).
         losses.append(pairwise_loss(own, ranks) + center_coef * own.mean().square())
-        better = ranks[:, None] < ranks[None, :]
+        better = ranks[:, None] < ranks[None, :]  # (K,K), True where row beats column
         right += int((better & (own[:, None] > own[None, :])).sum())
         pairs, first = pairs + int(better.sum()), first + len(item.rows)
     return torch.stack(losses).mean(), right / max(1, pairs)
 
 
 def row_scores(model: ScalarModel, items: Sequence[RankedRows], pad: int, device: torch.device) -> Tensor:
-    """Scores (N,) of all rows of all items, one forward a response; what a prompt's rows share passes once."""
+    """Scores (N,) of all rows of all items; the shared prefix of a prompt's rows is computed once."""
+    # The score is read at EOS, the only position that has seen the whole response.
     packed = pack_groups([item.rows for item in items], pad, device)
     return model.scores_at(packed.tokens, packed.layout, packed.ends)
 
@@ -243,9 +246,10 @@ def calibration_error(margins: Sequence[float]) -> float:
     """
     bins: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for margin in margins:
-        chance = 1 / (1 + math.exp(-abs(margin)))
+        chance = 1 / (1 + math.exp(-abs(margin)))  # what the model believes of its own choice, .5 to 1
         right = 0.5 if margin == 0 else float(margin > 0)
         bins[min(CALIBRATION_BINS - 1, int((chance - 0.5) * 2 * CALIBRATION_BINS))].append((chance, right))
+    # |mean probability - share right| in each bin, weighted by its number of pairs.
     gaps = [abs(sum(chance - right for chance, right in own)) for own in bins.values()]
     return sum(gaps) / len(margins)
 

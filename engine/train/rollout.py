@@ -74,7 +74,7 @@ class Actors:
 class Rollout:
     """Episodes with what PPO needs of them. All (B,R) in nats or score units, except scores and finished (B,).
 
-    `judge_scores` has one score a response, None without a judge.
+    `judge_scores` has one score per response, None without a judge.
     """
 
     episodes: Episodes
@@ -104,7 +104,10 @@ def draw_episodes(
 ) -> Episodes:
     """One sampled response per prompt; the draws depend only on (seed, stream, step) and the row's position."""
     device = policy.model.embed_tokens.weight.device
-    ids, mask = left_pad(tokenizer.encode_prompts(prompts), tokenizer.pad_id)
+    # Left padding aligns the ends of all prompts, so that every response begins in the same column. PAD is not EOS: the
+    # mask must tell a response that ended from the padding behind it, and the policy learns when to end.
+    ids, mask = left_pad(tokenizer.encode_prompts(prompts), tokenizer.pad_id)  # both (B,P)
+    # One uniform number per token, drawn before sampling: a row's response does not depend on when other rows end.
     uniforms = torch.rand(len(prompts), sampling.max_new_tokens, generator=generator(seed, stream, step))
     ids, mask = ids.to(device), mask.to(device)
     responses, response_mask = generate(policy, ids, mask, tokenizer.eos_id, sampling, uniforms.to(device))
@@ -119,7 +122,7 @@ def response_texts(episodes: Episodes, tokenizer: Tokenizer) -> list[str]:
 
 def ended(episodes: Episodes, eos: int) -> Tensor:
     """(B,) bool, True where the response ends with EOS."""
-    last = episodes.response_mask.sum(1, keepdim=True) - 1
+    last = episodes.response_mask.sum(1, keepdim=True) - 1  # (B,1), the column of the last real token
     return episodes.responses.gather(1, last).squeeze(1) == eos
 
 
@@ -147,6 +150,8 @@ def _of_response_tokens(
     as (B,R) or (B,R,n), 0 in the padding; LOGITS_AT_ONCE logits at a time, so that a large vocabulary fits in memory.
     """
     mask = episodes.response_mask
+    # Of the (B,T,C) states keep the R that predict response tokens, from the prompt's last to the one before the last
+    # token, and of these the N that predict real tokens.
     hidden = response_hidden(policy(*episodes.joined()), mask.size(1))[mask]  # (N,C)
     tokens, size = episodes.responses[mask], max(1, LOGITS_AT_ONCE // policy.architecture.vocab_size)
     pieces = zip(hidden.split(size), tokens.split(size), strict=True)
@@ -158,6 +163,8 @@ def _of_response_tokens(
 def response_values(model: ScalarModel, episodes: Episodes) -> Tensor:
     """Values (B,R), each the value before its token; undefined in the padding. Gradient flows."""
     tokens, mask = episodes.joined()
+    # V(s_t) is read from the state before token t, like its log-probability: the value of what was written so far. GAE
+    # compares it with the value one token later.
     return response_hidden(model(tokens, mask).unsqueeze(-1), episodes.response_mask.size(1)).squeeze(-1)
 
 
@@ -167,7 +174,7 @@ def without_gradient(compute: Callable[[Episodes], Tensor], episodes: Episodes) 
     result: Tensor | None = None
     order = (episodes.response_mask.sum(1) + episodes.prompt_mask.sum(1)).argsort(stable=True)
     for index in order.split(NO_GRADIENT_ROWS):
-        block = episodes.rows(index)
+        block = episodes.rows(index)  # rows of like length, so most padding is cut off
         numbers = compute(block)
         if result is None:
             result = numbers.new_zeros((*episodes.response_mask.shape, *numbers.shape[2:]))

@@ -28,10 +28,10 @@ SCORING_ROWS = 64  # few enough that rows of one batch are of like length
 
 
 class Scorer(Protocol):
-    """One number a response; higher is better."""
+    """One number per response; higher is better."""
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
-        """Scores, one a response, in the order given."""
+        """Scores, one per response, in the order given."""
 
 
 class RewardModelScorer:
@@ -84,7 +84,7 @@ def pocket_scorer(reference: str) -> JudgeScorer:
 
 
 class FunctionScorer:
-    """A person's own function: `function(prompts, responses)` gives one finite number a response.
+    """A person's own function: `function(prompts, responses)` gives one finite number per response.
 
     A prompt is text, or a list of {role, content} where it is a conversation.
     """
@@ -154,4 +154,5 @@ def score_rows(
 ) -> list[list[int]]:
     """The ids that a reward model reads: prompt, response, EOS, cut from the left to the context."""
     encoded = zip(tokenizer.encode_prompts(prompts), tokenizer.encode_responses(responses), strict=True)
+    # Cut on the left: the score is read at EOS, so the end of the response must stay.
     return [(prompt + response)[-context:] for prompt, response in encoded]

@@ -64,7 +64,7 @@ class WinRate:
 
     def as_row(self) -> dict[str, Any]:
         """The win-rate keys of every JSON result."""
-        low, high = self.interval
+        low, high = self.interval  # Wilson's stays inside 0 to 1, unlike rate +- 1.96 standard errors
         return {
             "prompts": self.prompts,
             "wins": self.wins,
@@ -104,7 +104,9 @@ def answer(
 
 
 def episode_kl(policy: LanguageModel, reference: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
-    """KL (B,) in nats a response of `policy` to `reference`: the sum of log-ratios through EOS."""
+    """KL (B,) of `policy` to `reference` in nats per response: the sum of log-ratios through EOS."""
+    # k1: the mean of log pi - log pi_ref over the policy's own samples is the KL divergence. The value of one response
+    # can be negative, the expectation cannot.
     own = without_gradient(lambda block: response_logprobs(policy, block, temperature), episodes)
     theirs = without_gradient(lambda block: response_logprobs(reference, block, temperature), episodes)
     return sequence_kl(own, theirs, episodes.response_mask)

@@ -68,7 +68,7 @@ def beat(run: RunDir, stage: str = "ppo", step: int = 0, steps: int = 50, state:
     pulse._write()
 
 
-def alarm(step: int, message: str = "KL is 9.0 nats a response, above 8: raise kl_coef or lower lr.") -> AlarmRaised:
+def alarm(step: int, message: str = "KL is 9.0 nats per response, above 8: raise kl_coef or lower lr.") -> AlarmRaised:
     """An alert of PPO."""
     return AlarmRaised("ppo", step, "kl_runaway", message, at=100.5 + step)
 

@@ -40,7 +40,7 @@ def after_a_start() -> Alarms:
 @pytest.mark.parametrize(
     ("alarm", "bad", "good", "said"),
     [
-        ("kl_runaway", {"kl": 5.1}, {"kl": 5.0}, "KL is 5.1 nats a response, above 5"),
+        ("kl_runaway", {"kl": 5.1}, {"kl": 5.0}, "KL is 5.1 nats per response, above 5"),
         ("kl_negative", {"kl": -0.51}, {"kl": -0.49}, "KL is -0.51 nats"),
         ("length_blowup", {"length": 15.1}, {"length": 14.9}, "Responses average 15.1 tokens, 10.0 at the start"),
         ("repetition", {"texts": (LOOP,)}, {"texts": (LOOP, FINE)}, "60% of the word pairs"),

@@ -32,7 +32,7 @@ def test_one_frame(cli: Cli, home: Path) -> None:
     assert all(len(line) <= 80 for line in lines)
     assert lines[0].startswith(" tiny  ppo 3/50") and lines[0].endswith("running")
     assert "[5 ppo ▸]" in lines[1]
-    assert lines[2] == "! ppo step 3: KL is 9.0 nats a response, above 8: raise kl_coef or lower lr."
+    assert lines[2] == "! ppo step 3: KL is 9.0 nats per response, above 8: raise kl_coef or lower lr."
     for title in (
         " reward  0.3 ",
         " KL to the reference  0.15",

@@ -212,7 +212,7 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
         axis = to_lines(charts(app)[0].rows())[-2]
         assert axis.count("!") == 2
         await pilot.press("a")
-        await see(app, pilot, "ppo step 2: KL is 9.0 nats a response, above 8: raise kl_coef or lower lr.")
+        await see(app, pilot, "ppo step 2: KL is 9.0 nats per response, above 8: raise kl_coef or lower lr.")
         await pilot.press("escape")
         await see(app, pilot, "▸reward")
 
