@@ -36,12 +36,15 @@ class AxisScale:
         if self.log:
             low, high, value = math.log10(self.low), math.log10(self.high), math.log10(value)
         else:
-            low, high, value = self.low, self.high, max(-LIMIT, min(LIMIT, value))
+            low, high = self.low, self.high
+            if not -LIMIT <= value <= LIMIT:
+                value = LIMIT if value > 0 else -LIMIT
         return (value - low) / (high - low)
 
     def dot(self, value: float, dots: int) -> int:
         """The dot, 0 to `dots` - 1, nearest to a drawable value; values outside are at the ends."""
-        return round(max(0.0, min(1.0, self.share(value))) * (dots - 1))
+        share = self.share(value)
+        return round((0.0 if share < 0 else 1.0 if share > 1 else share) * (dots - 1))
 
 
 def fit_scale(values: Iterable[float], log: bool = False) -> AxisScale | None:

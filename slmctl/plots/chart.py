@@ -268,14 +268,12 @@ def _points(axes: Axes, curve: Curve, log: bool) -> None:
 def _line(axes: Axes, curve: Curve, log: bool) -> None:
     pen = line_pen(curve.rank)
     for segment in segments(curve.xs, curve.ys, axes.across, axes.canvas.wide, log):
-        before: DotColumn | None = None
+        before: tuple[int, int] | None = None
         for column in segment:
-            first, last = axes.y(column.first), axes.y(column.last)
             if before is not None:
-                axes.canvas.stroke(before.x, axes.y(before.last), column.x, first, pen)
-            spread = (first, axes.y(column.high)), (axes.y(column.low), last)
-            axes.canvas.upright(column.x, min(map(min, spread)), max(map(max, spread)), pen)
-            before = column
+                axes.canvas.stroke(*before, column.x, axes.y(column.first), pen)
+            axes.canvas.upright(column.x, axes.y(column.high), axes.y(column.low), pen)
+            before = column.x, axes.y(column.last)
         if curve.sparse or len(segment) == 1:  # a point between gaps is visible in any pattern
             _mark(axes, segment, pen, "○" if curve.sparse else "•")
 

@@ -3,8 +3,10 @@
 Knows no widget and no torch. Each line of events.jsonl is parsed once; history.py builds stages and columns from it.
 """
 
+import math
 import os
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -15,24 +17,49 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from engine.core.errors import FileError
-from engine.core.events import SCHEMA, Event, from_row
+from engine.core.events import SCHEMA, Event, from_row, number
 from engine.rundir.directory import RunDir, find_run, list_runs
 from engine.rundir.heartbeat import ACTIVE, NOT_BEGUN, last_word, liveness, read_status
 from engine.rundir.runtoml import read_run_toml
 
 GONE = "gone"  # the run directory does not exist (any more)
 KEPT_TAIL = 64  # bytes before the offset that tell a replaced file from a grown one
-HEAD = 200  # bytes of a line of samples that hold its stage and step
+HEAD = 100  # bytes of a line of samples that hold its stage and step
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Consecutive completed steps of one stage, ascending; there can be thousands, so they come as columns."""
+    """Consecutive completed steps of one stage, ascending, that report the metrics `names`.
+
+    There can be thousands: `values` holds all their rows in one flat list, of which a column is a slice.
+    """
 
     stage: str
+    names: list[str]
     steps: list[int] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
-    metrics: list[Mapping[str, Any]] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+
+    def column(self, metric: str, skip: int = 0) -> list[float]:
+        """The values of a metric by step, without the first `skip`; NaN if the steps do not report it."""
+        if metric not in self.names:
+            return [math.nan] * (len(self.steps) - skip)
+        width = len(self.names)
+        values = self.values[self.names.index(metric) + skip * width :: width]
+        try:
+            return array("d", values).tolist()  # new numbers, side by side in memory: charts go over them several times
+        except TypeError:  # "nan", "inf" or "-inf"
+            return list(map(number, values))
+
+    def extend(self, later: "Steps") -> None:
+        """Adds later steps that report the same metrics."""
+        self.steps.extend(later.steps)
+        self.at.extend(later.at)
+        self.values.extend(later.values)
+
+    def cut(self, count: int) -> None:
+        """Drops all but the first `count` steps."""
+        del self.steps[count:], self.at[count:], self.values[count * len(self.names) :]
 
 
 class StepSamples(NamedTuple):
@@ -207,6 +234,7 @@ def read_info(rundir: RunDir) -> RunInfo:
 def read_events(data: bytes) -> list[Item]:
     """The events of whole lines of events.jsonl; damaged lines and unknown kinds are skipped."""
     found: list[Item] = []
+    last: Steps | None = None
     for line in data.split(b"\n")[:-1]:
         row = _parsed(line)
         if isinstance(row, dict) and row.get("event") == "StepCompleted" and row.get("schema") == SCHEMA:
@@ -215,15 +243,16 @@ def read_events(data: bytes) -> list[Item]:
                 continue
             if not isinstance(metrics, dict):
                 continue
-            last = found[-1] if found else None
-            if not (isinstance(last, Steps) and last.stage == stage and last.steps[-1] < step):
-                last = Steps(stage)
+            names = list(metrics)
+            if last is None or last.stage != stage or last.names != names or last.steps[-1] >= step:
+                last = Steps(stage, names)
                 found.append(last)
             last.steps.append(step)
             last.at.append(at)
-            last.metrics.append(metrics)
+            last.values.extend(metrics.values())
         elif (event := _event(row)) is not None:
             found.append(event)
+            last = None
     return found
 
 

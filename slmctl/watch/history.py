@@ -5,7 +5,6 @@ The result is the same whether a run is followed from its first step or opened l
 superseded (engine.rundir.directory.effective).
 """
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from engine.core.events import (
     RunResumed,
     StageFinished,
     StageStarted,
-    number,
 )
 from engine.core.pace import RECENT_STEPS, Pace
 from engine.rundir.directory import STAGES
@@ -52,7 +50,7 @@ class StageHistory:
     samples: list[StepSamples] = field(default_factory=list)
     finished: StageFinished | None = None
     version: int = field(default_factory=lambda: next(_VERSIONS))
-    _metrics: list[Mapping[str, Any]] = field(default_factory=list)
+    _blocks: list[Steps] = field(default_factory=list)
     _columns: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -67,7 +65,10 @@ class StageHistory:
             if self.steps and item.steps[0] <= self.steps[-1]:
                 self._cut(bisect_left(self.steps, item.steps[0]))
             self.steps += item.steps
-            self._metrics += item.metrics
+            if self._blocks and self._blocks[-1].names == item.names:
+                self._blocks[-1].extend(item)
+            else:
+                self._blocks.append(item)
         elif isinstance(item, StageStarted):
             self.total_steps = item.steps
             if self.began_at is None:
@@ -96,14 +97,17 @@ class StageHistory:
             return [event.step for event in evals], [event.metrics[metric] for event in evals]
         if metric in self.end_metrics and self.finished is not None:
             return [self.finished.step], [self.finished.metrics[metric]]
-        column = self._columns.setdefault(metric, [])
-        column += _numbers([row.get(metric, math.nan) for row in self._metrics[len(column) :]])
+        column, start = self._columns.setdefault(metric, []), 0
+        for block in self._blocks:
+            if len(column) < start + len(block.steps):
+                column += block.column(metric, len(column) - start)
+            start += len(block.steps)
         return self.steps, column
 
     def metrics(self) -> list[str]:
         """The names of all metrics of this stage, in the order in which it reports them."""
-        rows = [*self._metrics[:1], *self._metrics[-1:], *(event.metrics for event in self.evals)]
-        return list(dict.fromkeys(name for metrics in rows for name in metrics))
+        rows = [*(block.names for block in self._blocks), *(event.metrics for event in self.evals)]
+        return list(dict.fromkeys(name for names in rows for name in names))
 
     @property
     def end_metrics(self) -> dict[str, float]:
@@ -115,15 +119,20 @@ class StageHistory:
 
     def latest(self) -> dict[str, float]:
         """The newest value of every metric."""
-        found = {name: number(value) for name, value in self._metrics[-1].items()} if self._metrics else {}
+        last = self._blocks[-1] if self._blocks else Steps(self.name, [])
+        found = {name: last.column(name, len(last.steps) - 1)[0] for name in last.names}
         for event in self.evals:
             found.update(event.metrics)
         return found | (self.finished.metrics if self.finished else {})
 
     def _cut(self, count: int) -> None:
-        del self.steps[count:], self._metrics[count:]
+        del self.steps[count:]
         for column in self._columns.values():
             del column[count:]
+        for block in self._blocks:
+            block.cut(count)
+            count -= len(block.steps)
+        self._blocks = [block for block in self._blocks if block.steps]
 
 
 class RunHistory:
@@ -228,10 +237,3 @@ def _drop_after(items: list[Stepped], step: int) -> None:
     """Drops the items after a step, in place."""
     if any(item.step > step for item in items):
         items[:] = [item for item in items if item.step <= step]
-
-
-def _numbers(values: Sequence[Any]) -> list[float]:
-    try:
-        return list(map(float, values))
-    except (TypeError, ValueError, OverflowError):
-        return list(map(number, values))
