@@ -32,10 +32,9 @@ print(*sys.modules)
 
 # Modules may share a name where it has one meaning:
 SHARED_MODULES = {
-    *("chat", "data", "eval", "export", "guide", "label", "run", "runs", "watch"),  # a command, and what it opens
+    *("chat", "data", "eval", "export", "guide", "label", "run", "runs", "stages", "watch"),  # a command, and its topic
     *("dialogs", "messages", "screen"),  # those of each mode of the playground
-    # still to be renamed
-    *("session", "stages"),
+    "session",  # still to be renamed
 }
 
 

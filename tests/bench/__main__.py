@@ -1,7 +1,7 @@
-"""`python -m tests.bench WORKLOAD --peer PYTHON --bench DIR`: rates of ours and of TRL's on one workload, alternating.
+"""`python -m tests.bench WORKLOAD --peer PYTHON --bench DIR`: our rates and those of TRL on one workload, alternating.
 
-Each measurement is a process of its own, so that each peak of memory is its own too. This process stays small: a
-child's peak begins with what its parent held.
+Each measurement runs in its own process, for its own peak memory. This process stays small, since the peak of a child
+includes the memory of its parent at the fork.
 """
 
 import argparse
@@ -25,7 +25,7 @@ HEADER = f"{'stage':9} {'round':>6} {'ours':>9} {'TRL':>9} {'ratio':>6} {'ours M
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process reached: rows a second, and the most memory it held, in MB (10^6 bytes)."""
+    """The result of one process: rows per second and peak memory in MB (10^6 bytes)."""
 
     per_second: float
     peak_mb: float
@@ -34,7 +34,7 @@ class Measured:
 def measure(command: Sequence[str], environ: Mapping[str, str]) -> Measured:
     """Runs one side, whose last line on stdout is a JSON object with `per_second`.
 
-    Raises: RuntimeError with what it said where it fails.
+    Raises: RuntimeError with its output if it fails.
     """
     with tempfile.TemporaryFile("w+") as said:
         child = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=said, text=True)
@@ -72,9 +72,9 @@ def middle(rounds: Sequence[Measured]) -> Measured:
 
 
 def main() -> int:
-    """Measures, prints the table as it grows, and returns 1 where TRL's median is faster or lighter."""
+    """Measures, prints the table row by row, and returns 1 if TRL is faster or uses less memory in the median."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", type=Path, help="what make_workload.py wrote")
+    parser.add_argument("workload", type=Path, help="output of make_workload.py")
     parser.add_argument("--peer", required=True, help="the Python of an environment that has TRL")
     parser.add_argument("--bench", type=Path, required=True, help="the folder with peer_trl.py")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))

@@ -1,7 +1,7 @@
-"""`python -m tests.bench.interchange --peer PYTHON --bench DIR`: models go from here to TRL, and back.
+"""`python -m tests.bench.interchange --peer PYTHON --bench DIR`: exchanges models with TRL.
 
-A run of ours is trained further by TRL, policy and reward model; what TRL saves must open here, give the numbers that
-transformers gives, answer, and be trained further by `slmctl ppo`. Each check is a line; the first that fails ends it.
+TRL continues to train the policy and reward model of a run; its checkpoints must open here, give the same numbers as
+in transformers, generate, and train with `slmctl ppo`. Prints one line per check and stops at the first failure.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from engine.train.scoring import RewardModelScorer, score_rows
 from tests.support.paths import SMALL_PRESET
 
 hf: Any = transformers
-"""Untyped: its annotations do not fit its own calls."""
+"""Untyped, because its annotations do not match its calls."""
 LOGIT_TOLERANCE = 1e-4
 PROMPTS = 96  # one batch of the peer's PPO and some
 PRESET = SMALL_PRESET
@@ -35,7 +35,7 @@ NOISE = ("it/s]", "examples/s]", "MISSING", "LOAD REPORT", "training_args.py", "
 
 
 def ran(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """What a command said. Raises: RuntimeError with it where the command fails."""
+    """The output of a command. Raises: RuntimeError with the output if it fails."""
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-3000:]}")
@@ -48,7 +48,7 @@ def rows_of(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_workload(folder: Path, run: Path) -> None:
-    """Prompts as the template renders them, since the peer takes text as it is, plain ones, and comparisons."""
+    """Prompts rendered by the template (the peer takes raw text), plain prompts, and comparisons."""
     tokenizer = open_policy(run / "sft" / "final")[1]
     plain = [request.text for request in draw_requests("train", PROMPTS, 0, "interchange")]
     rows_of(folder / "plain.jsonl", [{"prompt": prompt} for prompt in plain])
@@ -65,7 +65,7 @@ def write_workload(folder: Path, run: Path) -> None:
 
 
 def check_tokenizer(ours: Tokenizer, directory: Path, text: str) -> None:
-    """A prompt has the same ids here and in transformers, template included, and PAD and EOS are what they were."""
+    """Checks that a prompt has the same ids here and in transformers, and that PAD and EOS are unchanged."""
     theirs = hf.AutoTokenizer.from_pretrained(directory)
     turns = [{"role": "user", "content": text}]
     rendered = theirs.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
@@ -75,7 +75,7 @@ def check_tokenizer(ours: Tokenizer, directory: Path, text: str) -> None:
 
 @torch.no_grad()
 def policy_difference(directory: Path, text: str) -> float:
-    """The largest difference of a logit between here and transformers."""
+    """The largest difference between our logits and those of transformers."""
     model, tokenizer = open_policy(directory)
     ids = torch.tensor([tokenizer.encode_prompt(text)])
     theirs: Tensor = hf.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()(ids).logits
@@ -84,7 +84,7 @@ def policy_difference(directory: Path, text: str) -> float:
 
 @torch.no_grad()
 def reward_difference(directory: Path, text: str, response: str) -> float:
-    """The difference of a response's logit between here and transformers."""
+    """The difference between our reward logit of a response and that of transformers."""
     scorer = RewardModelScorer(*open_scalar(directory))
     (row,) = score_rows([text], [response], scorer.tokenizer, scorer.model.architecture.context)
     theirs = hf.AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32).eval()
@@ -92,19 +92,19 @@ def reward_difference(directory: Path, text: str, response: str) -> float:
 
 
 def moved(before: Path, after: Path) -> float:
-    """How far training moved the embedding: the largest difference of a weight."""
+    """The largest change of a weight of the embedding."""
     old, new = (open_policy(directory)[0].model.embed_tokens.weight for directory in (before, after))
     return float((old - new).detach().abs().max())
 
 
 def said(title: str, number: float, limit: float = LOGIT_TOLERANCE) -> None:
-    """Prints a difference. Raises: AssertionError where it is above the limit."""
+    """Prints a difference. Raises: AssertionError if it exceeds the limit."""
     print(f"{title}: {number:.1e}", flush=True)
     assert number <= limit, f"{title}: {number} is above {limit}"
 
 
 def peer_trains(given: argparse.Namespace, folder: Path, stage: str, words: Mapping[str, Path]) -> None:
-    """One timed step of the peer's stage; prints what it complained about, progress bars left out."""
+    """One timed step of a stage in TRL; prints its warnings without progress bars."""
     typed = [str(word) for option, path in words.items() for word in (f"--{option}", path)]
     command = [given.peer, str(given.bench / "peer_trl.py"), str(folder), stage, "--steps", "1", *typed]
     done = ran([*command, "--threads", str(torch.get_num_threads())], os.environ)
@@ -115,7 +115,7 @@ def peer_trains(given: argparse.Namespace, folder: Path, stage: str, words: Mapp
 
 
 def exchange(given: argparse.Namespace, folder: Path) -> None:
-    """All checks, in `folder`."""
+    """Runs all checks in `folder`."""
     environ = {**os.environ, "SLMCTL_RUNS": str(folder / "runs")}
     run = given.run or folder / "runs" / "own"
     if given.run is None:
@@ -149,11 +149,11 @@ def exchange(given: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Exchanges models, and says so line by line."""
+    """Exchanges models and prints one line per check."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", required=True, help="the Python of an environment that has TRL")
     parser.add_argument("--bench", type=Path, required=True, help="the folder with peer_trl.py")
-    parser.add_argument("--run", type=Path, help="a finished run of ours (default: a short one, made now)")
+    parser.add_argument("--run", type=Path, help="a finished run (default: a new short one)")
     given = parser.parse_args()
     hf.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,9 +2,9 @@
 
     python -m tests.bench.keys RUN [--keys 200]
 
-Types letters into the chat of RUN's SFT policy, in a real pseudo-terminal: from the byte written to the handler that
-gets the key, and to the letter painted. Then the same beside a PPO training, started as the playground starts it. Both
-in one call, so that their ratio means something.
+Types letters into a chat with the SFT policy of RUN in a real pseudo-terminal, and times each key until its handler is
+called and until the letter is painted. Then measures the same beside PPO training, started as the playground does it;
+both in one call, so that their ratio is meaningful.
 """
 
 import argparse
@@ -35,23 +35,23 @@ OPENING_S = 8.0
 BACKSPACE = b"\x7f"
 PAUSE_S = 0.06
 TOO_LONG_S = 5.0
-SEQUENCE = re.compile("\x1b\\[[0-9;:?=<>]*[ '$]?[A-Za-z]")  # colours and cursor, which hold letters too
+SEQUENCE = re.compile("\x1b\\[[0-9;:?=<>]*[ '$]?[A-Za-z]")  # colors and cursor moves, which contain letters, too
 
 
 class Timed(Playground):
-    """A playground that notes on a pipe when each key reaches it."""
+    """A playground that writes to a pipe when each key arrives."""
 
     notes = -1
 
     async def on_event(self, event: events.Event) -> None:
-        """Notes the time, then goes on as always."""
+        """Writes the time, then handles the key."""
         if isinstance(event, events.Key):
             os.write(self.notes, struct.pack("d", time.monotonic()))
         await super().on_event(event)
 
 
 class Terminal:
-    """The playground in a pseudo-terminal of its own, and the pipe on which it notes its keys."""
+    """The playground in its own pseudo-terminal, with the pipe for its key times."""
 
     def __init__(self, home: Path, model: str) -> None:
         self.notes, theirs = os.pipe()
@@ -61,13 +61,13 @@ class Terminal:
         os.close(theirs)
 
     def settle(self) -> None:
-        """Reads until models are open; a cursor that blinks is never quiet."""
+        """Reads until models are open; a blinking cursor never stops the output."""
         until = time.monotonic() + OPENING_S
         while time.monotonic() < until:
             self._read(until - time.monotonic())
 
     def press(self, letter: str) -> tuple[float, float]:
-        """Seconds from the key to its handler, and to the letter on the screen."""
+        """Seconds from a key to its handler, and to the letter on the screen."""
         while self._read(0):
             pass
         sent = time.monotonic()
@@ -81,7 +81,7 @@ class Terminal:
         return handled - sent, painted - sent
 
     def _handled_since(self, sent: float) -> float:
-        """When the handler got the key that was sent then; before it are those of the last backspace."""
+        """The time when the handler received the key that was sent; skips times of the backspace before it."""
         while True:
             assert select.select([self.notes], [], [], TOO_LONG_S)[0], "the key never reached its handler"
             noted = [at for (at,) in struct.iter_unpack("d", os.read(self.notes, 2**12)) if at >= sent]
@@ -109,7 +109,7 @@ def measured(terminal: Terminal, keys: int) -> tuple[list[float], list[float]]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """The value that 95 % do not pass."""
+    """The 95th percentile."""
     return sorted(values)[int(0.95 * len(values))]
 
 
@@ -119,7 +119,7 @@ def line(name: str, values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measures idle, then beside a training, and prints both with their ratio."""
+    """Measures idle, then beside training; prints both with their ratio."""
     if sys.argv[1:2] == ["--child"]:
         notes, home, model = int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
         Timed.notes = notes

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.kills [N]`: kills N labelers (default 100), alone and in pairs, and counts what was lost."""
+"""`python -m tests.bench.kills [N]`: kills N labelers (default 100), alone and in pairs, and counts lost labels."""
 
 import sys
 import tempfile
@@ -8,7 +8,7 @@ from tests.support.label_databases import kill_labelers
 
 
 def main() -> None:
-    """Prints how many labels were acknowledged and how many of them are there. Raises: AssertionError."""
+    """Prints the numbers of acknowledged and of written labels. Raises: AssertionError if any is lost."""
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     for labelers in (1, 2):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """How fast the Train mode opens a long run: `python -m tests.bench.opening [--steps 10000] [--rounds 5]`.
 
-Writes a run of so many PPO steps by the run directory's own writer, opens it in a real pseudo-terminal, and prints the
-milliseconds from the follower's first read until the charts were painted, at 80x24 and at 140x45, start-up left out.
+Writes a run with this many PPO steps, opens it in a real pseudo-terminal, and prints the milliseconds from the first
+read until the charts are painted, at 80x24 and 140x45, without start-up.
 """
 
 import argparse
@@ -35,14 +35,14 @@ from tests.bench.terminal import in_terminal
 from tests.support.recorded_runs import make_run, sample, say
 
 SIZES = {(80, 24): "KL to the reference", (140, 45): "throughput"}
-"""Each with the title of the last panel on its first page."""
+"""Each size with the title of the last panel on its first page."""
 SAMPLES_EVERY, SAMPLES_SHOWN = 5, 16
 STEP_S = 3.0
 TOO_LONG_S = 60.0
 
 
 def metrics_of(step: int, rng: random.Random) -> dict[str, float]:
-    """What a step of PPO says: all the names that it has, with numbers that rise, fall and shake."""
+    """The metrics of a PPO step: every name, with trends and noise."""
     rise, shake = 1 - math.exp(-step / 800), rng.gauss(0, 0.05)
     numbers = {
         "score": 1.6 * rise + shake, "score_std": 0.7, "reward": 1.2 * rise + shake, "kl_nats": 6 * rise + shake,
@@ -57,7 +57,7 @@ def metrics_of(step: int, rng: random.Random) -> dict[str, float]:
 
 
 def write_run(home: Path, steps: int) -> RunDir:
-    """A finished run whose PPO took so many steps."""
+    """A finished run with this many PPO steps."""
     run, rng = make_run(home, "long"), random.Random(0)
     said: list[Event] = [RunStarted(run.name, 0, {}, at=0.0), StageStarted("ppo", steps, at=1.0)]
     for step in range(1, steps + 1):
@@ -72,7 +72,7 @@ def write_run(home: Path, steps: int) -> RunDir:
 
 
 class Opened:
-    """The Train mode on a run, in a pseudo-terminal of its own, and the pipe on which it notes its first read."""
+    """The Train mode on a run in its own pseudo-terminal, with the pipe for the time of its first read."""
 
     def __init__(self, home: Path, columns: int, rows: int) -> None:
         self._notes, theirs = os.pipe()
@@ -82,7 +82,7 @@ class Opened:
         os.close(theirs)
 
     def painted_s(self, title: str) -> float:
-        """Seconds from the first read until the panel of that title was painted."""
+        """Seconds from the first read until the panel with this title is painted."""
         seen, until = b"", time.monotonic() + TOO_LONG_S
         while title.encode() not in seen:
             ready, _, _ = select.select([self._screen], [], [], TOO_LONG_S)
@@ -100,7 +100,7 @@ class Opened:
 
 
 def show(notes: int, home: Path) -> None:
-    """The playground itself: writes on a pipe when it first reads the run."""
+    """Runs the playground; writes to a pipe when it first reads the run."""
     poll = Follower.poll
 
     def noted(follower: Follower) -> Update:
@@ -112,7 +112,7 @@ def show(notes: int, home: Path) -> None:
 
 
 def main() -> None:
-    """Writes the run, and prints how long each opening took."""
+    """Writes the run and prints the time of each opening."""
     if sys.argv[1:2] == ["--child"]:
         show(int(sys.argv[2]), Path(sys.argv[3]))
         return

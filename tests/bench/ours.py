@@ -1,7 +1,7 @@
-"""One stage of the workload in this engine, as the other side does it: `python -m tests.bench.ours WORKLOAD STAGE`.
+"""One stage of the workload in this engine, with the shapes of TRL: `python -m tests.bench.ours WORKLOAD STAGE`.
 
-Prints one JSON line. The shapes are those of peer_trl.py; the seconds are between the arrivals of StepCompleted, the
-first left out. Whoever starts this sets the thread variables first.
+Prints one JSON line; the shapes are those of peer_trl.py. Seconds are measured between StepCompleted events, without
+the first. The caller sets the thread variables.
 """
 
 import argparse
@@ -37,7 +37,7 @@ NEVER = 10**9  # steps between evaluations and saves: the other side has none
 
 @dataclass(frozen=True)
 class Asked:
-    """What to run, on which models, for how many steps (the first is not timed), saving into `folder`."""
+    """The stage, its models and the number of steps (the first is not timed); saves to `folder`."""
 
     workload: Path
     policy: Path
@@ -100,7 +100,7 @@ def ppo(asked: Asked) -> Iterator[Event]:
 
 
 def generate(asked: Asked) -> Iterator[Event]:
-    """Batches of responses, each of all NEW_TOKENS: no token has the id that would end one."""
+    """Batches of responses of NEW_TOKENS each; no token ends them early."""
     policy, tokenizer = open_policy(asked.policy)
     endless = replace(tokenizer, eos_id=-1)
     prompts = [row.prompt for row in read_prompts(asked.workload / "prompts.jsonl").records]

@@ -1,7 +1,7 @@
-"""`python -m tests.bench.round RUN:STAGE`: a whole round by a simulated labeler, timed, and who wins by its own taste.
+"""`python -m tests.bench.round RUN:STAGE`: times a whole round by a simulated labeler and its win rate.
 
-Labels, reward model and PPO are done by the very commands that a person types; then the new policy and the old one
-answer the world's test prompts, and the persona judges without noise. Prints one JSON object.
+Runs the same commands as a user for labels, reward model and PPO; then the new and the old policy answer the test
+prompts of the pocket world, and the persona judges without noise. Prints one JSON object.
 """
 
 import argparse
@@ -25,14 +25,14 @@ SLMCTL = (sys.executable, "-c", "from slmctl.cli import main; main()")
 
 
 def slmctl(*words: str) -> dict[str, Any]:
-    """What a command with --json prints."""
+    """The result of a command with --json."""
     done = subprocess.run([*SLMCTL, *words, "--json"], stdout=subprocess.PIPE, check=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
 async def do_round(planned: Round, home: Path) -> dict[str, float]:
-    """Does a round, and gives the last metrics of both stages."""
+    """Runs a round and returns the last metrics of both stages."""
     metrics: dict[str, float] = {}
     async for progress in run_round(planned, home, os.environ):
         metrics |= progress.metrics
@@ -40,17 +40,17 @@ async def do_round(planned: Round, home: Path) -> dict[str, float]:
 
 
 def cpu_s() -> float:
-    """CPU seconds of this process's children that have ended."""
+    """CPU seconds of all ended children of this process."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def measured(given: argparse.Namespace, home: Path, labels: Path) -> dict[str, Any]:
-    """One round from nothing to a new policy, and how it does against the old one."""
+    """One round from no labels to a new policy, and its win rate against the old one."""
     began, used = time.perf_counter(), cpu_s()
     options = ["--simulate", given.persona, "--max-labels", str(given.labels), "--seed", str(given.seed)]
     said = slmctl("label", given.model, *options, "--db", str(labels))
-    labelled_s = time.perf_counter() - began
+    labeled_s = time.perf_counter() - began
     planned = plan_round(given.model, "", labels, len(read_labels(labels)), home)
     metrics = asyncio.run(do_round(planned, home))
     seconds, cpu = time.perf_counter() - began, cpu_s() - used
@@ -63,7 +63,7 @@ def measured(given: argparse.Namespace, home: Path, labels: Path) -> dict[str, A
         "persona": given.persona,
         "labels": given.labels,
         "seed": given.seed,
-        "label_s": labelled_s,
+        "label_s": labeled_s,
         "round_s": seconds,
         "round_cpu_s": cpu,
         "scorer_agreement_before": said["scorer_agreement"],
@@ -75,7 +75,7 @@ def measured(given: argparse.Namespace, home: Path, labels: Path) -> dict[str, A
 def main(typed: Sequence[str] | None = None) -> None:
     """Measures one round."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.round", description=__doc__)
-    parser.add_argument("model", help="the policy that is labelled, such as tiny:sft")
+    parser.add_argument("model", help="the policy to label, such as tiny:sft")
     parser.add_argument("--persona", default="concise")
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=500)

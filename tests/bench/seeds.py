@@ -1,7 +1,6 @@
-"""`python -m tests.bench.seeds`: the whole `tiny` pipeline on ten seeds, one table, and what each seed fell short of.
+"""`python -m tests.bench.seeds`: the whole `tiny` pipeline on ten seeds, with a table and missed targets.
 
-Not run by the checks: it takes the better part of an hour. Each seed is a run of its own, by the command that a person
-types; one that is finished already is only read again.
+Takes most of an hour. Each seed is its own run, started with the same command as a user; finished runs are only read.
 """
 
 import argparse
@@ -35,7 +34,7 @@ COLUMNS = (
 
 
 def run_seed(seed: int, folder: Path, preset: str, threads: int) -> dict[str, Any]:
-    """The result of one seed's run in `folder`. Raises: RuntimeError with what the command said where it failed."""
+    """The result of the run of one seed in `folder`. Raises: RuntimeError with the output of a failed command."""
     arguments = ("run", "--preset", preset, "--run", f"seed{seed}", "--seed", str(seed), "--threads", str(threads))
     command = [sys.executable, "-c", "from slmctl.cli import main; main()", *arguments, "--quiet", "--json"]
     environ = {**os.environ, "SLMCTL_RUNS": str(folder)}
@@ -47,7 +46,7 @@ def run_seed(seed: int, folder: Path, preset: str, threads: int) -> dict[str, An
 
 
 def shortcomings(result: Mapping[str, Any]) -> Iterator[str]:
-    """What a seed's result lacks, a sentence each."""
+    """The targets that a result misses, one sentence each."""
     if result["win_rate_low"] <= LOWEST_WIN_RATE:
         yield f"seed {result['seed']}: the lower end of the win rate is {result['win_rate_low']:.3f}"
     if result["correct_ppo"] < result["correct_sft"] - CORRECTNESS_LOST:
@@ -60,13 +59,13 @@ def line(result: Mapping[str, Any]) -> str:
 
 
 def main() -> int:
-    """Runs the seeds, prints the table, and returns 1 where a seed lacks something."""
+    """Runs the seeds, prints the table, and returns 1 if a seed misses a target."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--at-once", type=int, default=2, help="runs side by side")
+    parser.add_argument("--at-once", type=int, default=2, help="runs at once")
     parser.add_argument("--threads", type=int, default=1, help="threads of each run")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where the runs go")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="folder of the runs")
     given = parser.parse_args()
     print(" | ".join(title for title, _, _ in COLUMNS), flush=True)
     lacking: list[str] = []

@@ -1,4 +1,4 @@
-"""A module of ours as a program in a pseudo-terminal of its own."""
+"""Runs a module as a program in its own pseudo-terminal."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ import termios
 
 
 def in_terminal(columns: int, rows: int, module: str, *words: str) -> tuple[int, int]:
-    """Runs `python -m MODULE WORDS` in a terminal of this size: its process and the terminal's handle."""
+    """Runs `python -m MODULE WORDS` in a terminal of this size; returns its process and the terminal's descriptor."""
     pid, screen = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

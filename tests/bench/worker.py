@@ -1,8 +1,8 @@
-"""How fast the sampler child is.
+"""Measures the speed of the sampler process.
 
     python -m tests.bench.worker tiny:ppo tiny:sft tiny:base tiny:ppo@40 --scorer tiny:rm --busy
 
-Prints one JSON line a measurement, on prompts of the pocket world. Rates are shown beside those of
+Prints one JSON line per measurement on prompts of the pocket world. Rates are shown beside those of
 `engine.run.inference` in this process, with as many threads. With --busy, labeling is measured once more while a run of
 the tiny preset trains with its default threads.
 """
@@ -47,7 +47,7 @@ def prompts() -> list[str]:
 async def loading(sampler: ChildSampler, models: Sequence[str], scorer: str) -> None:
     started = time.monotonic()
     await sampler.load(models[0])
-    say("first load, the child's start included", seconds=time.monotonic() - started)
+    say("first load, with the start of the process", seconds=time.monotonic() - started)
     for name in [*models[1:], scorer]:
         started = time.monotonic()
         await sampler.load(name, scorer=name == scorer)
@@ -55,7 +55,7 @@ async def loading(sampler: ChildSampler, models: Sequence[str], scorer: str) -> 
 
 
 async def speed(sampler: ChildSampler, models: Sequence[str]) -> None:
-    """Tokens a second, all `models` at a time, streamed; and the time until the first text of all is there."""
+    """Tokens per second, streamed from all `models` at once; and the time until each has some text."""
     tokens, first = 0, []
     begun = time.monotonic()
     for step, prompt in enumerate(prompts()):
@@ -73,7 +73,7 @@ async def speed(sampler: ChildSampler, models: Sequence[str]) -> None:
 
 
 def in_process(models: Sequence[str], home: Path) -> None:
-    """Tokens a second of the same draws by respond, one model after the other."""
+    """Tokens per second of the same draws by respond, one model after the other."""
     from engine.model.sampling import Sampling
     from engine.run.inference import ModelLoader
 
@@ -85,8 +85,8 @@ def in_process(models: Sequence[str], home: Path) -> None:
     say(f"{len(models)} by respond", tokens_a_second=tokens / (time.monotonic() - begun))
 
 
-async def labelling(sampler: ChildSampler, model: str, scorer: str, where: str) -> None:
-    """Pairs a second in the background, AHEAD of them asked for at any time, and the wait for the first of them."""
+async def labeling(sampler: ChildSampler, model: str, scorer: str, where: str) -> None:
+    """Pairs per second in the background with AHEAD requests at a time, and the wait for the first pair."""
     gate = asyncio.Semaphore(AHEAD)
     arrivals: list[float] = []
     begun = time.monotonic()
@@ -100,12 +100,12 @@ async def labelling(sampler: ChildSampler, model: str, scorer: str, where: str) 
 
     asked = prompts()
     await asyncio.gather(*(pair(step, asked[step % len(asked)]) for step in range(PAIRS)))
-    say(f"labelling {where}", pairs_a_second=PAIRS / arrivals[-1], first_pair_s=arrivals[0])
+    say(f"labeling {where}", pairs_a_second=PAIRS / arrivals[-1], first_pair_s=arrivals[0])
 
 
 @contextmanager
 def training() -> Iterator[None]:
-    """A run of the tiny preset that trains while the block lasts."""
+    """Trains a run of the tiny preset during the block."""
     with tempfile.TemporaryDirectory() as folder:
         environ = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
         command = [sys.executable, "-c", "from slmctl.cli import main; main()", "run", "--preset", "tiny", "--quiet"]
@@ -127,10 +127,10 @@ async def measure(models: Sequence[str], scorer: str, count: int, busy: bool) ->
     for together in (models[:1], models):
         await speed(sampler, together)
         in_process(together, runs_home(os.environ))
-    await labelling(sampler, models[0], scorer, "alone")
+    await labeling(sampler, models[0], scorer, "alone")
     if busy:
         with training():
-            await labelling(sampler, models[0], scorer, "beside a training run")
+            await labeling(sampler, models[0], scorer, "beside a training run")
             await speed(sampler, models[:1])
     await sampler.close()
 
