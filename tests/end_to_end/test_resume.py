@@ -184,7 +184,7 @@ def test_ctrl_c_finishes_the_step_and_the_same_command_goes_on(
     os.kill(pid, signal.SIGINT)
     outcome = nursery.finish()
     assert (outcome.code, outcome.out) == (130, "")
-    assert "type the same command again" in outcome.err
+    assert "rerun the same command to resume" in outcome.err
     stopped = run.read_events()[-1]
     assert isinstance(stopped, RunPaused)
     assert (stopped.stage, stopped.reason) == (stage, "by a signal")
