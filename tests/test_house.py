@@ -34,7 +34,6 @@ print(*sys.modules)
 SHARED_MODULES = {
     *("chat", "data", "eval", "export", "guide", "label", "run", "runs", "stages", "watch"),  # a command, and its topic
     *("dialogs", "messages", "screen"),  # those of each mode of the playground
-    "session",  # still to be renamed
 }
 
 

@@ -145,9 +145,7 @@ def test_twenty_labels_train_a_reward_model_and_edits_a_policy(
     assert refused.code == 2 and "labels.db@28; use --run NEW" in refused.err and refused.err.count("\n") == 1
 
 
-def test_too_few_updates_on_comparisons_warn_before_the_first_step(
-    nursery: Nursery, reference: Reference, tmp_path: Path
-) -> None:
+def test_too_few_updates_on_comparisons_warn_beforehand(nursery: Nursery, reference: Reference, tmp_path: Path) -> None:
     labels = tmp_path / "labels.db"
     stored(labels, *[judged("yes", "it is said", prompt=f"say {i}") for i in range(20)])
     run = RunDir(nursery.home / "few")

@@ -156,7 +156,7 @@ def given_to(
 
 
 @pytest.mark.parametrize("given", ["rm", "sft"])
-def test_a_reward_model_keeps_its_head_and_a_policy_gets_a_new_one(
+def test_a_reward_model_keeps_its_head_unlike_a_policy(
     given: str, run_of_parents: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = {"rm": {"init": Input("model", str(run_of_parents.final(given)))}}

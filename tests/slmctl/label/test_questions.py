@@ -74,14 +74,14 @@ def texts(question: Question) -> list[str]:
     return [candidate.text for candidate in question.candidates]
 
 
-def test_each_prompt_gives_a_question_of_different_responses_in_order() -> None:
+def test_each_prompt_gives_a_question_with_distinct_responses() -> None:
     found, _ = collected(ONE, FakeSampler())
     assert [question.prompt for question in found] == PROMPTS
     assert all(len(set(texts(question))) == 2 for question in found)
     assert {question.selection for question in found} == {"random"}
 
 
-def test_the_same_seed_gives_the_same_questions_and_another_one_others() -> None:
+def test_questions_follow_from_the_seed() -> None:
     first, _ = collected(TWO, FakeSampler())
     assert collected(TWO, FakeSampler())[0] == first
     assert [texts(question) for question in collected(replace(TWO, seed=1), FakeSampler())[0]] != list(
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_questions_and_another_one_others() -> None
     )
 
 
-def test_what_was_answered_is_passed_over_and_changes_no_other_question() -> None:
+def test_answered_prompts_are_skipped_without_changing_others() -> None:
     everything, _ = collected(ONE, FakeSampler())
     rest, _ = collected(ONE, FakeSampler(), answered=[*PROMPTS[:5], PROMPTS[9].upper()])
     assert rest == [question for place, question in enumerate(everything) if place >= 5 and place != 9]
@@ -112,7 +112,7 @@ def test_a_response_says_how_to_draw_it_again() -> None:
         assert (how["temperature"], candidate.checkpoint) == (0.5, "hash of a:sft")
 
 
-def test_responses_that_are_alike_are_drawn_again_twice_as_often_each_time() -> None:
+def test_equal_responses_are_redrawn_with_doubled_counts() -> None:
     sampler = FakeSampler()
     sampler.say("a:sft", "p", "same", " same", "same ", "other")
     found, queue = collected(ONE, sampler, ["p"])
@@ -121,7 +121,7 @@ def test_responses_that_are_alike_are_drawn_again_twice_as_often_each_time() -> 
     assert queue.left_out[IDENTICAL] == 0
 
 
-def test_a_prompt_with_one_answer_alone_is_passed_over_and_counted() -> None:
+def test_a_prompt_with_a_single_answer_is_skipped_and_counted() -> None:
     sampler = FakeSampler()
     sampler.say("a:sft", "p", "same")
     found, queue = collected(ONE, sampler, ["p", "q"])
@@ -139,14 +139,14 @@ def test_two_models_that_agree_give_their_next_draws() -> None:
     assert texts(found[0]) == ["same", "other"]
 
 
-def test_fewer_different_responses_than_asked_for_are_still_a_question() -> None:
+def test_fewer_distinct_responses_still_make_a_question() -> None:
     sampler = FakeSampler()
     sampler.say("a:sft", "p", "x", "y", "x")
     found, _ = collected(replace(ONE, k=4), sampler, ["p"])
     assert texts(found[0]) == ["x", "y"]
 
 
-def test_uncertainty_shows_the_pair_that_the_scorer_can_tell_apart_least() -> None:
+def test_uncertainty_shows_the_pair_with_the_closest_scores() -> None:
     sampler = FakeSampler(scores={"u": 0.0, "v": 3.0, "w": 1.0, "x": 1.2, "y": 9.0, "z": 5.0})
     for prompt in PROMPTS:
         sampler.say("a:sft", prompt, *"uvwxyz" * 8)  # rows are counted through all prompts of a draw
@@ -171,7 +171,7 @@ def test_uncertainty_of_two_models_takes_one_of_each() -> None:
     assert [candidate.model for candidate in found[0].candidates] == ["a:sft", "b:ppo"]
 
 
-def test_a_prompt_that_cannot_be_asked_is_passed_over_and_counted() -> None:
+def test_an_unusable_prompt_is_skipped_and_counted() -> None:
     prompts = ["p", "long one", *PROMPTS, "long two"]
     found, queue = collected(ONE, Picky(), prompts)
     assert [question.prompt for question in found] == ["p", *PROMPTS]
@@ -185,7 +185,7 @@ def test_where_no_prompt_can_be_asked_the_reason_is_told() -> None:
     assert str(queue.error) == "too long"
 
 
-def test_a_model_that_cannot_be_opened_is_told_and_tried_again_when_asked() -> None:
+def test_a_model_that_cannot_be_opened_is_reported_and_retried() -> None:
     sampler = FakeSampler()
     sampler.fail("a:sft", "it is torn")
 
@@ -197,7 +197,7 @@ def test_a_model_that_cannot_be_opened_is_told_and_tried_again_when_asked() -> N
     assert len(collected(ONE, sampler, after=mended)[0]) == len(PROMPTS)
 
 
-def test_a_sampler_that_dies_is_started_again_and_no_question_is_lost() -> None:
+def test_a_dead_sampler_is_restarted_without_losing_questions() -> None:
     async def main() -> None:
         sampler = FakeSampler()
         held = sampler.hold("a:sft")

@@ -158,7 +158,7 @@ def test_a_round_from_a_model_of_the_hub_is_a_run_of_its_name(tmp_path: Path) ->
     )
 
 
-def test_the_new_policy_is_compared_on_the_worlds_prompts_else_on_those_that_were_labelled(tmp_path: Path) -> None:
+def test_the_new_policy_is_compared_on_world_or_labeled_prompts(tmp_path: Path) -> None:
     run = prepare(RunRequest("run"), tmp_path, ENVIRON).rundir
     run.final("sft").mkdir(parents=True)
     words = ("eval", "tiny:sft", "tiny-2:ppo")

@@ -101,7 +101,7 @@ def test_only_a_choice_can_be_made_stronger(tmp_path: Path) -> None:
     assert [one.strength for one in session.labels] == [1, 1]
 
 
-def test_undo_goes_back_to_the_first_judgement_and_asks_the_same_again(tmp_path: Path) -> None:
+def test_undo_reaches_the_first_label_and_asks_it_again(tmp_path: Path) -> None:
     async def main() -> None:
         session = await opened(tmp_path / "l.db")
         questions = []
@@ -135,7 +135,7 @@ def test_undo_reaches_behind_a_restart(tmp_path: Path) -> None:
     assert session.question is not None and session.question.prompt == PROMPTS[0]
 
 
-def test_votes_of_a_chat_are_not_undone_here_but_their_prompts_are_known(tmp_path: Path) -> None:
+def test_chat_votes_are_not_undone_here_but_count_as_asked(tmp_path: Path) -> None:
     stored(tmp_path / "l.db", judged(annotator="ann", prompt=PROMPTS[0], selection="chat"))
     session = lived(tmp_path / "l.db", undone, first)
     assert [one.prompt for one in session.labels] == [PROMPTS[1]]
@@ -149,7 +149,7 @@ def test_an_edit_leaves_the_pair_to_be_compared(tmp_path: Path) -> None:
     assert (one.ranks, two.edited) == (None, None)
 
 
-def test_other_responses_take_the_place_of_the_pair_and_keep_its_marks(tmp_path: Path) -> None:
+def test_other_responses_replace_the_pair_and_keep_its_marks(tmp_path: Path) -> None:
     plain = lived(tmp_path / "a.db")
     session = lived(tmp_path / "b.db", marked, other)
     assert plain.question is not None and session.question is not None
@@ -250,14 +250,14 @@ def test_no_pair_comes_back_twice_nor_one_that_has_come_back(tmp_path: Path, mon
     assert not set(again) & {one.id for one in session.labels if one.repeats is not None}
 
 
-def test_two_labelers_are_asked_the_same_and_their_agreement_is_known(tmp_path: Path) -> None:
+def test_two_labelers_get_the_same_pairs_and_an_agreement(tmp_path: Path) -> None:
     lived(tmp_path / "l.db", *[first] * 8, annotator="ann")
     lived(tmp_path / "l.db", *[first] * 6, *[second] * 2, annotator="bob")
     (found,) = annotator_agreements(read_labels(tmp_path / "l.db"))
     assert (found.agreed.count, found.agreed.cases) == (6, 8)
 
 
-def test_when_every_prompt_was_asked_they_are_asked_again_with_other_responses(tmp_path: Path) -> None:
+def test_after_all_prompts_they_return_with_other_responses(tmp_path: Path) -> None:
     session = lived(tmp_path / "l.db", first, second, first, undone, first, prompts=PROMPTS[:3])
     again = session.question
     assert again is not None and again.prompt == PROMPTS[0]
@@ -268,7 +268,7 @@ def test_when_every_prompt_was_asked_they_are_asked_again_with_other_responses(t
     assert later.question is not None and later.question.prompt == PROMPTS[1], "the third turn"
 
 
-def test_where_no_prompt_gives_different_responses_any_more_the_session_says_so(tmp_path: Path) -> None:
+def test_a_session_reports_when_no_prompt_has_distinct_responses(tmp_path: Path) -> None:
     async def main() -> None:
         fake = FakeSampler()
         session = await opened(tmp_path / "l.db", prompts=PROMPTS[:3], sampler=fake)
@@ -331,7 +331,7 @@ DEEDS: list[Deed] = [first, second, tied, skipped, edited, marked, undone, undon
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(DEEDS), max_size=25), st.integers(0, 25))
-def test_after_any_deeds_and_a_restart_the_database_gives_the_session(
+def test_a_restarted_session_equals_the_one_before(
     tmp_path_factory: pytest.TempPathFactory, deeds: list[Deed], cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("any") / "l.db"

@@ -22,7 +22,7 @@ def make(home: Path, name: str, request: RunRequest | None = None) -> RunDir:
     return run
 
 
-def test_a_run_of_the_world_is_asked_its_train_split_and_scored_by_its_own(tmp_path: Path) -> None:
+def test_a_pocket_run_uses_its_train_split_and_reward_model(tmp_path: Path) -> None:
     run = make(tmp_path, "tiny")
     setup = resolve_setup(LabelOptions(("tiny:sft",)), tmp_path)
     assert len(set(setup.prompts)) == POCKET_PROMPTS

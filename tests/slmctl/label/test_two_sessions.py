@@ -49,7 +49,7 @@ def test_two_sessions_of_one_labeler_rarely_ask_the_same(tmp_path: Path) -> None
     assert {file.name for file in tmp_path.iterdir()} == {"l.db"}, "nothing is left beside the database"
 
 
-def test_two_sessions_of_one_labeler_ask_different_prompts_until_all_are_asked(tmp_path: Path) -> None:
+def test_two_sessions_of_one_labeler_ask_different_prompts(tmp_path: Path) -> None:
     async def script(one: LabelSession, two: LabelSession) -> None:
         while {label.prompt for label in (*one.labels, *two.labels)} != set(PROMPTS):
             for session in (one, two):
@@ -62,7 +62,7 @@ def test_two_sessions_of_one_labeler_ask_different_prompts_until_all_are_asked(t
     assert len(judged) <= len(PROMPTS) + TWICE
 
 
-def test_two_names_are_asked_the_same_so_that_their_agreement_is_known(tmp_path: Path) -> None:
+def test_two_labelers_get_the_same_prompts(tmp_path: Path) -> None:
     async def script(one: LabelSession, two: LabelSession) -> None:
         for _ in range(3):
             assert one.question == two.question
@@ -85,7 +85,7 @@ def test_each_session_knows_what_was_judged_in_the_other(tmp_path: Path) -> None
     together(tmp_path / "l.db", script)
 
 
-def test_what_was_judged_in_the_other_session_is_not_taken_back_here(tmp_path: Path) -> None:
+def test_labels_of_the_other_session_are_not_undone_here(tmp_path: Path) -> None:
     async def script(one: LabelSession, two: LabelSession) -> None:
         await first(two)
         await asked(two)
@@ -118,9 +118,7 @@ def test_what_stood_before_is_taken_back_in_one_session_alone(tmp_path: Path) ->
     assert (len(database.standing), len(database.withdrawn), database.newest) == (0, 2, 4)
 
 
-def test_what_could_not_be_read_of_the_other_session_is_read_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_other_session_is_read_later_if_it_was_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def torn(*_: object) -> int:
         raise FileError("it cannot be read")
 

@@ -96,7 +96,7 @@ def test_a_failed_write_raises_and_lets_the_next_one_through() -> None:
     run(script)
 
 
-def test_closing_gives_up_on_a_lock_and_says_what_was_not_written() -> None:
+def test_closing_reports_what_a_lock_kept_from_being_written() -> None:
     async def script(queue: WriteQueue) -> None:
         waits = asyncio.Event()
 
