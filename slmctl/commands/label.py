@@ -158,8 +158,7 @@ def simulate_labels(params: Mapping[str, Any]) -> None:
     home, typed = runs_home(os.environ), typed_options(params)
     labeler = SimulatedLabeler(params["simulate"], typed.seed, params["agreement"])
     setup = resolve_setup(replace(typed, annotator=typed.annotator or f"simulated-{params['simulate']}"), home)
-    given = {"template": params["template"] or "auto", "dtype": params["dtype"] or "float32"}
-    sampler = ChildSampler(home, threads=params["threads"], device=params["device"] or "auto", **given)
+    sampler = ChildSampler(home, params)
     try:
         labels = asyncio.run(simulate(setup, labeler, params["max_labels"], sampler, ProgressLines()))
     except KeyboardInterrupt:

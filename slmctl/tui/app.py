@@ -228,14 +228,7 @@ class Playground(App[None]):
         if self._sampler is None:
             from slmctl.worker.client import ChildSampler
 
-            threads = self.start.options.get("threads")
-            self._sampler = ChildSampler(
-                self.start.home,
-                threads=threads if isinstance(threads, int) else None,
-                template=str(self.start.options.get("template") or "auto"),
-                dtype=str(self.start.options.get("dtype") or "float32"),
-                device=str(self.start.options.get("device") or "auto"),
-            )
+            self._sampler = ChildSampler(self.start.home, self.start.options)
         return self._sampler
 
     def key_of(self, binding: str) -> str:

@@ -4,7 +4,7 @@ child.py manages one child process; protocol.py defines the messages.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,27 +22,21 @@ from slmctl.worker.protocol import (
 )
 from slmctl.worker.sampler import OnText
 
+OPTIONS = ("threads", "template", "dtype", "device")
 VALUE = "/value"  # suffix of a policy's name that means its value network
 
 
 class ChildSampler:
     """A Sampler (sampler.py) whose models live in a child process.
 
-    `home` is the runs folder for names such as tiny:ppo; the other arguments are those of `slmctl sample`.
+    `home` is the runs folder for names such as tiny:ppo; of the options of a command, `options` may hold the four that
+    OPTIONS names, None for the default.
     """
 
-    def __init__(
-        self,
-        home: Path,
-        threads: int | None = None,
-        template: str = "auto",
-        dtype: str = "float32",
-        device: str = "auto",
-    ) -> None:
+    def __init__(self, home: Path, options: Mapping[str, object] | None = None) -> None:
         self._home = home
-        self._options = [f"--template={template}", f"--dtype={dtype}", f"--device={device}"]
-        if threads is not None:
-            self._options.append(f"--threads={threads}")
+        given = {name: (options or {}).get(name) for name in OPTIONS}
+        self._options = [f"--{name}={value}" for name, value in given.items() if value is not None]
         self._child: Child | None = None
         self._starting = asyncio.Lock()
         self._loaded: dict[tuple[str, bool], tuple[LoadRequest, object]] = {}  # to load again in another child

@@ -122,7 +122,7 @@ def training() -> Iterator[None]:
 
 
 async def measure(models: Sequence[str], scorer: str, count: int, busy: bool) -> None:
-    sampler = ChildSampler(runs_home(os.environ), threads=count)
+    sampler = ChildSampler(runs_home(os.environ), {"threads": count})
     await loading(sampler, models, scorer)
     for together in (models[:1], models):
         await speed(sampler, together)

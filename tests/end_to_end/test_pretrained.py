@@ -88,7 +88,7 @@ OPENINGS = ("Once upon a time", "One day, Lily", "The sun was", "Tom had a dog",
 
 async def rank(labels: Path, home: Path, count: int) -> None:
     """Judges pairs of the model's continuations as a person would who likes commas."""
-    sampler, news = ChildSampler(home, threads=1), asyncio.Event()
+    sampler, news = ChildSampler(home, {"threads": 1}), asyncio.Event()
     recipe = Recipe((str(STORIES),), sampling={"temperature": 1.0, "max_new_tokens": 24})
     session = LabelSession(recipe, OPENINGS, LabelStore(labels), "ann", lambda: sampler, news.set)
     await session.open()

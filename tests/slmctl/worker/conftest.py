@@ -52,7 +52,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(models: Path) -> Iterator[Desk]:
     """A sampler whose child has `a`, `b`, `bytes`, the value network of `a` and the scorers `rm` and pocket:judge."""
-    sampler = ChildSampler(models, threads=1)
+    sampler = ChildSampler(models, {"threads": 1})
     with asyncio.Runner() as runner:
         desk = Desk(sampler, models, runner.run)
 

@@ -193,7 +193,7 @@ def test_a_killed_child_is_reported_and_replaced(desk: Desk) -> None:
 
 def test_the_stderr_of_a_failed_child_is_reported(models: Path) -> None:
     async def drive() -> None:
-        sampler = ChildSampler(models, threads=0)
+        sampler = ChildSampler(models, {"threads": 0})
         for _ in range(2):
             with pytest.raises(SamplerGone, match=r"\(exit code 2\): threads must be at least 1, got 0"):
                 await sampler.load(str(models / "a"))

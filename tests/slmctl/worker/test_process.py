@@ -45,7 +45,7 @@ from slmctl.worker.client import ChildSampler
 from slmctl.worker.protocol import SampleRequest
 
 async def main():
-    sampler = ChildSampler(Path("."), threads=1)
+    sampler = ChildSampler(Path("."), {"threads": 1})
     if sys.argv[2] == "loading":
         asyncio.get_running_loop().call_later(0.05, lambda: print(sampler._child.pid, flush=True))
     await sampler.load(sys.argv[1])
