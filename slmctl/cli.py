@@ -34,7 +34,7 @@ from slmctl.commands import (
 from slmctl.console.crash import keep_traceback
 from slmctl.console.printing import say
 from slmctl.console.safe import clean
-from slmctl.tui.playground import can_draw, open_playground
+from slmctl.tui.playground import Start, can_draw, open_playground
 
 INTERNAL_ERROR = 70
 DRAWING = ("chat", "label", "watch")  # commands that take --ascii, before their name or after it
@@ -133,8 +133,6 @@ def root(
     if not can_draw(os.environ):
         print(ctx.get_help())
         return
-    from slmctl.tui.start import Start
-
     open_playground(Start(runs_home(os.environ), ascii=ascii))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.paths import ROOT
 
 PICTURE = ROOT / "tests" / "playground.svg"

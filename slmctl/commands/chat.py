@@ -13,7 +13,7 @@ from engine.core.errors import ConfigError
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
 from slmctl.console.safe import clean
-from slmctl.tui.playground import can_draw, open_playground
+from slmctl.tui.playground import Start, can_draw, open_playground
 
 if TYPE_CHECKING:
     from engine.data.records import Prompt
@@ -71,7 +71,6 @@ def open_chat(params: Mapping[str, Any]) -> None:
     from slmctl.chat.conversation import check_models
     from slmctl.chat.sessions import SessionFiles, check_session_name
     from slmctl.label.setup import labels_path, login_name
-    from slmctl.tui.start import Start
 
     if params["reward"] and is_function(params["reward"]):
         raise ConfigError(

@@ -18,7 +18,7 @@ from slmctl.commands import options
 from slmctl.console.printing import say
 from slmctl.console.progress import LINE_EVERY_S
 from slmctl.console.safe import one_line
-from slmctl.tui.playground import can_draw, open_playground
+from slmctl.tui.playground import Start, can_draw, open_playground
 
 if TYPE_CHECKING:
     from slmctl.label.setup import LabelOptions, SessionSetup
@@ -121,7 +121,6 @@ def open_labels(params: Mapping[str, Any]) -> None:
     from engine.core.errors import LockedError
     from engine.data.labels.store import LabelStore
     from slmctl.label.setup import resolve_setup
-    from slmctl.tui.start import Start
 
     home, typed = runs_home(os.environ), typed_options(params)
     with suppress(LockedError):  # the screen waits for the lock

@@ -162,7 +162,7 @@ def _facts(run: "RunSummary", details: "RunDetails") -> list[tuple[str, str]]:
         "seed": "-" if run.seed is None else str(run.seed),
         "state": run.state,
         "error": details.failure,
-        "alert": details.alarm,
+        "alert": details.alert,
         "at": _at(run),
         "finished": ", ".join(run.finished) or "-",
         "shared from": ", ".join(run.parents),

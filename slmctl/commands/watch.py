@@ -15,7 +15,7 @@ from engine.core.errors import ConfigError
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
 from slmctl.console.safe import clean
-from slmctl.tui.playground import can_draw, open_playground
+from slmctl.tui.playground import Start, can_draw, open_playground
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,6 @@ def _draws_braille() -> bool:
 
 def _open(names: tuple[str, ...], home: "Path", ascii: bool) -> None:
     from engine.rundir.heartbeat import ACTIVE
-    from slmctl.tui.start import Start
     from slmctl.watch.follower import Follower, runs_to_watch
 
     if not can_draw(os.environ):

@@ -14,10 +14,10 @@ COMMAND = ": slmctl "
 def say(text: str, stream: IO[str] | None = None) -> None:
     """Prints a sentence on a stream, stderr unless told."""
     stream = sys.stderr if stream is None else stream
-    print(fitted(text, _columns(stream)), file=stream, flush=True)
+    print(wrap_sentence(text, _columns(stream)), file=stream, flush=True)
 
 
-def fitted(text: str, columns: int) -> str:
+def wrap_sentence(text: str, columns: int) -> str:
     """The text in lines of no more than `columns`, broken between words alone; 0 for no limit."""
     if len(text) <= columns or columns <= 0:
         return text

@@ -1,4 +1,4 @@
-"""A command that is being made up, as the form that starts a stage holds it: its words, its settings, what it would do.
+"""A command under construction in the form that starts a stage: its words, its settings, what it would do.
 
 Torch-free and screen-free. engine.core.settings and engine.run.planning decide what is allowed; nothing is written
 here.
@@ -21,28 +21,28 @@ from engine.rundir.directory import RunDir, check_name
 from engine.rundir.runtoml import RunRecord, read_run_toml
 
 TARGETS = {
-    "run": "everything, from base model to evaluation",
+    "run": "a whole run, from base model to evaluation",
     "pretrain": "the base model",
     "sft": "fine-tuning on demonstrations",
     "rm": "the reward model",
-    "ppo": "the policy, by PPO",
+    "ppo": "PPO",
 }
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 TAKES: dict[str, tuple[str, ...]] = {"run": ("reward", "judge"), **INPUTS}
-INPUT_WORDS = {
+INPUT_HELP = {
     "data": "your own rows: .jsonl, .json, .csv, .parquet, .gz, or hf:ORG/NAME",
-    "map": "names of fields in your rows, such as prompt=question",
-    "prompts": "your own prompts: a file of rows, or .txt with one a line",
-    "init": "model to start from, in place of the run's: a folder or NAME:sft",
-    "ref": "reference policy, in place of the start",
+    "map": "field names in your rows, such as prompt=question",
+    "prompts": "your own prompts: a file of rows, or .txt with one per line",
+    "init": "initial model, in place of the previous stage: a folder or NAME:sft",
+    "ref": "reference policy for KL, in place of the initial policy",
     "reward": "scorer, in place of the run's reward model: NAME:rm, pocket:judge, FILE.py:FUNCTION",
-    "judge": "scorer that only watches, and gives the alarm where it falls while the reward rises",
+    "judge": "held-out judge: raises an alert when its score falls while the reward rises",
 }
 
 
 @dataclass(frozen=True)
-class Draft:
-    """What has been chosen so far; "" is nothing chosen. `settings` are texts by dotted name, as they were typed."""
+class CommandDraft:
+    """The choices so far, "" for none. `settings` are texts by dotted name, as typed."""
 
     target: str = "run"
     preset: str = ""
@@ -58,7 +58,7 @@ class Draft:
         return self.run or Path(self.preset).stem or DEFAULT_PRESET
 
     def request(self) -> RunRequest:
-        """What the command would ask for."""
+        """The request of the command."""
         common = {name: parse_value(text) for name, text in self.settings.items() if name in COMMON}
         others = {name: text for name, text in self.settings.items() if name not in COMMON}
         return RunRequest(
@@ -82,13 +82,13 @@ class Draft:
         return (*words, "--fresh") if self.fresh else tuple(words)
 
     def _inputs(self) -> dict[str, str]:
-        """What is handed over, of what the target takes."""
+        """The chosen inputs that the target takes."""
         return {name: self.inputs[name] for name in TAKES[self.target] if self.inputs.get(name)}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its value as text, where that came from, what it means, what is allowed."""
+    """One setting: its value as text, its origin, its meaning and what is allowed."""
 
     name: str
     text: str
@@ -98,8 +98,8 @@ class Setting:
     choices: tuple[str, ...]
 
 
-def settings_of(draft: Draft, home: Path, environ: Mapping[str, str]) -> list[Setting]:
-    """Every setting as the command would have it, those that matter most to its target first.
+def settings_of(draft: CommandDraft, home: Path, environ: Mapping[str, str]) -> list[Setting]:
+    """Every setting as the command would resolve it, the most relevant to its target first.
 
     Raises: ConfigError, FileError as engine.core.settings and engine.rundir.runtoml do.
     """
@@ -112,7 +112,7 @@ def settings_of(draft: Draft, home: Path, environ: Mapping[str, str]) -> list[Se
     return [
         Setting(
             name,
-            text_of(values[name]),
+            setting_text(values[name]),
             resolved.origins[name],
             known[name].description or "",
             _allowed(known[name]),
@@ -122,10 +122,10 @@ def settings_of(draft: Draft, home: Path, environ: Mapping[str, str]) -> list[Se
     ]
 
 
-def record_of(draft: Draft, home: Path) -> RunRecord | None:
-    """What the settings start from: the run that there is already, else its parent; None for a preset.
+def record_of(draft: CommandDraft, home: Path) -> RunRecord | None:
+    """The record that the settings start from: the existing run's, else its parent's; None for a preset.
 
-    Raises: ConfigError for a name that no run can have; FileError where run.toml cannot be read.
+    Raises: ConfigError for a name that no run can have; FileError if run.toml cannot be read.
     """
     for name in (draft.name, draft.parent):
         run = RunDir(home / check_name(name)) if name else None
@@ -134,8 +134,8 @@ def record_of(draft: Draft, home: Path) -> RunRecord | None:
     return None
 
 
-def fitted(draft: Draft, home: Path) -> Draft:
-    """The same without a preset where a run or parent has one of its own, and without what the target does not take."""
+def effective_draft(draft: CommandDraft, home: Path) -> CommandDraft:
+    """The draft without its preset if its run or parent has recorded one."""
     try:
         record = record_of(draft, home)
     except ConfigError:
@@ -143,11 +143,11 @@ def fitted(draft: Draft, home: Path) -> Draft:
     return replace(draft, preset="") if record is not None and draft.run else draft
 
 
-def outlook(draft: Draft, home: Path, environ: Mapping[str, str]) -> str:
+def preview(draft: CommandDraft, home: Path, environ: Mapping[str, str]) -> str:
     """What the command would do, in sentences; nothing is written.
 
-    Raises: EngineError with the command's own sentence, where it would refuse. Rows are not read, and datasets are not
-    loaded: what is wrong with those, the command says itself.
+    Raises: EngineError with the command's own sentence, if it would refuse. Rows are not read and datasets not loaded;
+    the command itself reports what is wrong with them.
     """
     record = record_of(draft, home)
     typed = [draft.inputs[option] for option in ("data", "prompts") if draft.inputs.get(option)]
@@ -161,21 +161,21 @@ def _sentences(planned: Plan) -> str:
     prepared, dropped = planned.prepared, planned.prepared.dropped
     run = prepared.rundir.name
     if not prepared.stages:
-        return f"Nothing is left to do: {prepared.target} of {run} is finished."
-    first = f"Makes the run {run}" if planned.before is None else f"Goes on with the run {run}"
+        return f"Nothing to do: {prepared.target} of {run} is finished."
+    first = f"Creates run {run}" if planned.before is None else f"Resumes run {run}"
     shared = ", ".join(NAMES[stage] for stage in prepared.record.shared)
     gone = ", ".join(NAMES[stage] for stage in dropped if stage in prepared.rundir.started())
     done = ", ".join(NAMES[stage] for stage in prepared.stages)
     return (
         first
-        + (f", which shares {shared} with {' and '.join(prepared.record.parents)}" if shared else "")
-        + f". Does: {done}."
+        + (f", sharing {shared} with {' and '.join(prepared.record.parents)}" if shared else "")
+        + f". Stages: {done}."
         + (f" Deletes first: {gone}." if gone else "")
     )
 
 
-def text_of(value: Any) -> str:
-    """A value as it would be typed."""
+def setting_text(value: Any) -> str:
+    """A value as typed."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -184,7 +184,7 @@ def text_of(value: Any) -> str:
 
 
 def _rank(name: str, target: str) -> int:
-    """Where a setting stands: the target's own, then common ones, then those of what it works from."""
+    """The rank of a setting: the target's own first, then common ones, then those of earlier stages."""
     section = name.partition(".")[0] if "." in name else ""
     if target not in SECTIONS or not section:
         return 1

@@ -1,6 +1,6 @@
-"""What is worth knowing of one run beside how it stands: the models it offers, its last alarm, why it ended.
+"""Details of one run beside its state: its models, its last alert, why it failed.
 
-Read from its events, of which only those that matter are looked at. How it stands is overview.py's business.
+Read from those of its events that matter here. The state of a run is overview.py's job.
 """
 
 import re
@@ -13,47 +13,47 @@ from engine.rundir.directory import STAGES, RunDir, effective
 from engine.rundir.references import reference_to
 from slmctl.runs.overview import RunSummary
 
-TELLING = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
+RELEVANT = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
 SAVING = ("pretrain", "sft", "rm", "ppo")
 LOG_BYTES = 4000
-PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alert at ")  # begins a line of a run that is well
+PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alert at ")  # start of a line that is no error
 
 
 @dataclass(frozen=True)
 class RunDetails:
-    """Of one run: models as they are named, the last alarm that holds and how many there are, why it ended badly."""
+    """The names of a run's models, its last alert and the number of alerts, and why it failed."""
 
     run: str
     models: tuple[str, ...] = ()
-    alarm: str = ""
-    alarms: int = 0
+    alert: str = ""
+    alerts: int = 0
     failure: str = ""
 
 
 def read_details(run: RunDir, summary: RunSummary) -> RunDetails:
-    """What there is to say of a run that stands so."""
-    said = effective(_telling(run))
-    alarms = [event for event in said if isinstance(event, AlarmRaised)]
-    failures = [event.error for event in said if isinstance(event, RunFailed)]
-    last = alarms[-1] if alarms else None
+    """The details of a run in the given state."""
+    events = effective(_relevant_events(run))
+    alerts = [event for event in events if isinstance(event, AlarmRaised)]
+    failures = [event.error for event in events if isinstance(event, RunFailed)]
+    last = alerts[-1] if alerts else None
     failure = summary.error
     if summary.state in ("failed", "dead", "ended"):
-        failure = failures[-1] if failures and summary.state == "failed" else _last_words(run)
+        failure = failures[-1] if failures and summary.state == "failed" else _last_log_line(run)
     return RunDetails(
         run.name,
         tuple(_models(run, summary)),
         f"{last.stage} step {last.step}: {last.message}" if last else "",
-        len(alarms),
+        len(alerts),
         failure,
     )
 
 
-def _telling(run: RunDir) -> Iterator[Event]:
+def _relevant_events(run: RunDir) -> Iterator[Event]:
     try:
         text = run.events.read_bytes()
     except OSError:
         return
-    for match in TELLING.finditer(text):
+    for match in RELEVANT.finditer(text):
         try:
             event = from_json(match.group().decode(errors="replace"))
         except ValueError:
@@ -63,7 +63,7 @@ def _telling(run: RunDir) -> Iterator[Event]:
 
 
 def _models(run: RunDir, summary: RunSummary) -> Iterator[str]:
-    """References to the models of a run, in the order of work: what is final, and the steps that are kept."""
+    """References to the models of a run in the order of stages: final models and saved steps."""
     for stage in SAVING:
         name = reference_to(run.name, stage)
         if stage in summary.models:
@@ -74,8 +74,8 @@ def _models(run: RunDir, summary: RunSummary) -> Iterator[str]:
             continue
 
 
-def _last_words(run: RunDir) -> str:
-    """The last line of log.txt; nothing where that tells of progress, since what ended the run had no words."""
+def _last_log_line(run: RunDir) -> str:
+    """The last line of log.txt; "" for a line of progress, after which the run ended without a message."""
     try:
         with run.log.open("rb") as file:
             file.seek(max(0, run.log.stat().st_size - LOG_BYTES))

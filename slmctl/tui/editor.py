@@ -1,4 +1,4 @@
-"""A text in the person's own editor, the screen put aside meanwhile."""
+"""Editing a text in the person's own editor, with the screen suspended meanwhile."""
 
 import os
 import shlex
@@ -14,21 +14,21 @@ from engine.core.errors import EngineError
 
 
 class EditorError(EngineError):
-    """An editor that is not there, or that did not do its work."""
+    """An editor that is missing or that failed."""
 
 
-def edited_outside(app: App[Any], text: str, environ: Mapping[str, str]) -> str:
-    """The text as it is once $VISUAL, else $EDITOR, has ended.
+def edit_in_editor(app: App[Any], text: str, environ: Mapping[str, str]) -> str:
+    """The text after it was edited in $VISUAL or $EDITOR.
 
-    Raises: EditorError where neither is set, cannot be started or ends with an error.
+    Raises: EditorError if neither is set, or the editor cannot be started or fails.
     """
     command = environ.get("VISUAL") or environ.get("EDITOR") or ""
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise EditorError(f"$EDITOR is {command!r}, which is no command: {error}") from error
+        raise EditorError(f"$EDITOR is {command!r}, which is not a command: {error}") from error
     if not words:
-        raise EditorError("no editor is chosen; set $EDITOR, for example by: export EDITOR=nano")
+        raise EditorError("no editor is set; set $EDITOR, for example: export EDITOR=nano")
     handle, name = tempfile.mkstemp(suffix=".txt", prefix="slmctl-")
     file = Path(name)
     try:

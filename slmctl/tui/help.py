@@ -1,4 +1,4 @@
-"""What can be done now: a sentence on the mode, and every key that works, from the focused widget up to the app."""
+"""The help screen: a sentence on the mode, and every key that works now, from the focused widget up to the app."""
 
 import re
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from textual.widgets import Static
 from slmctl.console.safe import clean
 
 MODES = {
-    "runs": "Runs: every run in the folder, how it stands, and what can be done with it. New ones are started here. "
-    "Ctrl+p finds what can be done with each of its models.",
-    "train": "Train: the numbers of one or more runs as they move, the samples of each step, alarms, and controls.",
-    "chat": "Chat: talk to one policy, or to several side by side on the same prompt and seed.",
-    "label": "Label: say which of two responses is better; a reward model learns from the labels.",
+    "runs": "Runs: all runs with their states. Start, resume, stop, rename or delete one here. Ctrl+p lists commands "
+    "for each of their models.",
+    "train": "Train: live charts of one or more runs, the samples of each step, alerts, and controls.",
+    "chat": "Chat: chat with one policy, or with several side by side on the same prompt and seed.",
+    "label": "Label: choose the better of two responses; a reward model is trained on the labels.",
 }
 KEYS_WIDTH, WORDS_WIDTH = 16, 34
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys that are active on `below`, the screen that was shown when help was asked for."""
+    """The keys that are active on `below`, the screen under the help."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", id="help.close"),
@@ -39,7 +39,7 @@ class HelpScreen(ModalScreen[None]):
         self.text = Content("\n").join(help_lines(below, mode))
 
     def compose(self) -> ComposeResult:
-        """One text in a frame, which scrolls."""
+        """One text in a frame that scrolls."""
         with VerticalScroll(id="help-frame") as frame:
             frame.border_title = Content("Help")
             frame.border_subtitle = Content("g opens the guide, esc closes")
@@ -85,7 +85,7 @@ def _title(node: DOMNode) -> str:
 
 
 def _binding_lines(app: App[Any], bindings: list[ActiveBinding]) -> Iterator[Content]:
-    """A line an action: its keys, what it does, the name to remap it by, if any."""
+    """A line per action: its keys, what it does, the id to remap it by, if any."""
     keys: dict[tuple[str, str, str], list[str]] = {}
     for active in bindings:
         binding = active.binding

@@ -1,7 +1,7 @@
-"""Keys in turn: the next key is handed on once the last one has been acted on.
+"""Keys one by one: the next key is delivered once the previous one has taken effect.
 
-Textual puts a key into the queue of the widget that has the focus, whence it climbs to the app, and takes the next key
-meanwhile. On a busy machine what is typed into a line that a key opens would so go to the list below it, as commands.
+Textual posts a key to the focused widget, from which it bubbles to the app, and accepts the next key meanwhile. On a
+busy machine, text typed right after a key that opens a line would reach the list below the line, as commands.
 """
 
 import asyncio
@@ -13,56 +13,56 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.events import Event, Key
 
-CLIMBS = 3  # of the key itself, of what its action says, and of what is said to that
-LONGEST_S = 0.5  # a widget that goes away takes its queue with it
+ROUNDS = 3  # for the key itself, the message that its action posts, and the message posted in response
+LONGEST_S = 0.5  # a widget that is removed takes its queue with it
 
 
-class KeysInTurn:
-    """`hand_on` gives a key to the widget that has the focus."""
+class KeyQueue:
+    """Delivers keys in order; `deliver` passes one to the focused widget."""
 
-    def __init__(self, app: App[Any], hand_on: Callable[[Event], Awaitable[None]]) -> None:
-        self._app, self._hand_on = app, hand_on
+    def __init__(self, app: App[Any], deliver: Callable[[Event], Awaitable[None]]) -> None:
+        self._app, self._deliver = app, deliver
         self._waiting: deque[Event] = deque()
-        self._handed = 0  # keys so far
-        self._under_way = False
-        self._late: asyncio.TimerHandle | None = None
+        self._delivered = 0
+        self._busy = False
+        self._timeout: asyncio.TimerHandle | None = None
 
     async def take(self, event: Event) -> None:
-        """Hands a key on, at once or when its turn comes."""
+        """Delivers a key, at once or when its turn comes."""
         self._waiting.append(event)
-        if not self._under_way:
-            await self._next(self._handed)
+        if not self._busy:
+            await self._next(self._delivered)
 
-    async def _next(self, handed: int) -> None:
-        """Hands the next key on, unless that has been done since the key of this number."""
-        if handed != self._handed:
+    async def _next(self, delivered: int) -> None:
+        """Delivers the next key, unless one was delivered since the call was scheduled."""
+        if delivered != self._delivered:
             return
-        if self._late is not None:
-            self._late.cancel()
-        self._under_way = False
-        while self._waiting and not self._under_way:
-            if not self._app.screen.is_mounted:  # its handlers count on widgets that are not there yet
-                self._under_way = True
+        if self._timeout is not None:
+            self._timeout.cancel()
+        self._busy = False
+        while self._waiting and not self._busy:
+            if not self._app.screen.is_mounted:  # its handlers need widgets that do not exist yet
+                self._busy = True
                 self._wait_for(self._app.screen)
                 return
             event, start = self._waiting.popleft(), self._app.focused or self._app.screen
-            self._under_way = not _typed(event, start)
-            await self._hand_on(event)
-            if self._under_way:
+            self._busy = not _typed(event, start)
+            await self._deliver(event)
+            if self._busy:
                 self._wait_for(start)
 
     def _wait_for(self, start: DOMNode) -> None:
-        """Lets the next key go once messages have gone the way from `start` to the app, or it has taken too long."""
-        self._handed += 1
+        """Schedules the next key for when messages have gone from `start` up to the app, or that takes too long."""
+        self._delivered += 1
         again = self._app.call_later
-        self._late = asyncio.get_running_loop().call_later(LONGEST_S, again, self._next, self._handed)
-        self._climb(iter([*start.ancestors_with_self] * CLIMBS), self._handed)
+        self._timeout = asyncio.get_running_loop().call_later(LONGEST_S, again, self._next, self._delivered)
+        self._follow(iter([*start.ancestors_with_self] * ROUNDS), self._delivered)
 
-    def _climb(self, route: Iterator[DOMNode], handed: int) -> None:
-        """Goes behind the key through the queues of the widgets on its way, then lets the next go."""
+    def _follow(self, route: Iterator[DOMNode], delivered: int) -> None:
+        """Queues behind the key at each widget on its route, then lets the next key go."""
         node = next(route, None)
-        if node is None or not node.call_later(self._climb, route, handed):
-            self._app.call_later(self._next, handed)
+        if node is None or not node.call_later(self._follow, route, delivered):
+            self._app.call_later(self._next, delivered)
 
 
 def _typed(event: Event, start: DOMNode) -> bool:

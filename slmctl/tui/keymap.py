@@ -1,9 +1,9 @@
-"""Which bindings there are to remap, and what a key may be called."""
+"""The bindings that a person can remap, clashes between them, and the names of keys."""
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual.app import App
@@ -15,59 +15,54 @@ import slmctl.tui
 from slmctl.guide.pages import table
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
-BEYOND_KEYBOARDS = 0x10000  # the first character of which no keyboard has a key
-_NAMED = {str(key.value) for key in Keys} | set(FUNCTIONAL_KEYS.values())
-_OTHERWISE = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY_ALIASES.items()}
+_NAMES = {str(key.value) for key in Keys} | set(FUNCTIONAL_KEYS.values())
+_ALIASES = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY_ALIASES.items()}
 
 
 def binding_ids() -> set[str]:
-    """The ids of every binding of ours, those of screens and widgets that are not shown yet too."""
+    """The ids of all bindings, also of screens and widgets that have not been shown yet."""
     for module in pkgutil.walk_packages(slmctl.tui.__path__, "slmctl.tui."):
         importlib.import_module(module.name)
     return {binding.id for kind in _kinds(DOMNode) for binding in _bindings(kind) if binding.id is not None}
 
 
 def clashes(keys: Mapping[str, str]) -> list[str]:
-    """A sentence for each binding that meets another's key in the same place, where it has the keys of a person's own;
-    those that share a key anyway are never there at once. A key that holds in every place must be no character."""
+    """A sentence for each customized key that another binding of the same widget has, too, or that text fields need.
+
+    Bindings that share a key by default are never active at once. Textual itself reports a clash only when it meets
+    one on the screen, without the binding that caused it (App.handle_bindings_clash).
+    """
     found: dict[str, None] = {}
-    for name, own in _everywhere(keys):
-        if own not in _NAMED and _is_character(own):
-            found[f"{own} is the key of {name} in every mode, so it could not be typed; take one such as f7"] = None
+    everywhere = {binding.id for kind in _kinds(App) for binding in _bindings(kind) if binding.priority}
+    for name in filter(everywhere.__contains__, keys):
+        for key in keys[name].split(","):
+            if key not in _NAMES and _is_character(key):
+                found[f"{key} is the key of {name} in every mode, so it could not be typed; use one such as f7"] = None
     for kind in _kinds(DOMNode) if keys else ():
-        usual = [(binding.id, binding.key) for binding in _bindings(kind) if binding.id is not None]
-        now = {(name, own) for name, key in usual for own in keys.get(name, key).split(",")}
-        for name, own in sorted(now):
-            for other, same in sorted(now):
-                ours = name in keys and (other not in keys or name < other)
-                if ours and own == same and name != other and not _share(usual, name, other):
-                    found[f"{own} is the key of both {name} and {other}; give one of them another"] = None
+        default: dict[str, set[str]] = {}
+        for binding in _bindings(kind):
+            if binding.id is not None:
+                default.setdefault(binding.id, set()).add(binding.key)
+        now = {name: set(keys[name].split(",")) if name in keys else default[name] for name in default}
+        for name, other in combinations(sorted(now, key=lambda name: (name not in keys, name)), 2):
+            if name in keys and not default[name] & default[other]:
+                for key in sorted(now[name] & now[other]):
+                    found[f"{key} is the key of both {name} and {other}; give one of them another"] = None
     return list(found)
 
 
-def _everywhere(keys: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each key of a person's own for what is heard before anything else, with the binding's id."""
-    own = {binding.id for kind in _kinds(App) for binding in _bindings(kind) if binding.priority}
-    return ((name, key) for name, typed in keys.items() if name in own for key in typed.split(","))
-
-
-def _share(usual: Sequence[tuple[str, str]], name: str, other: str) -> bool:
-    mine, theirs = ({key for whose, key in usual if whose == which} for which in (name, other))
-    return bool(mine & theirs)
-
-
-def key_named(typed: str) -> str | None:
-    """The name by which Textual delivers the key that a person calls so, such as "x", "?", "f7", "ctrl+r", "slash", or
-    as help and footer show it, "esc" or "^r"; None where no key is called so."""
+def key_name(typed: str) -> str | None:
+    """Textual's name of a key that a person calls "x", "?", "f7", "ctrl+r" or "slash", or as help shows it, "esc" or
+    "^r"; None if there is no such key."""
     typed = typed.strip()
-    if typed in _NAMED:
+    if typed in _NAMES:
         return typed
     if len(typed) > 1 and typed.startswith("^"):
         typed = f"ctrl+{typed[1:]}"
     head, mark, key = typed.rpartition("+") if typed[-1:] != "+" else (typed[:-2], typed[-2:-1], "+")
     modifiers = head.lower().split("+") if mark else []
-    key = _OTHERWISE.get(key, key) if len(key) == 1 else _OTHERWISE.get(key.lower(), key.lower())
-    if not set(modifiers) <= MODIFIERS or not (key in _NAMED or _is_character(key)):
+    key = _ALIASES.get(key, key) if len(key) == 1 else _ALIASES.get(key.lower(), key.lower())
+    if not set(modifiers) <= MODIFIERS or not (key in _NAMES or _is_character(key)):
         return None
     if modifiers == ["shift"] and len(key) == 1 and key.isalpha():  # a terminal sends the letter itself
         return key.upper()
@@ -77,14 +72,9 @@ def key_named(typed: str) -> str | None:
 
 
 def _is_character(key: str) -> bool:
-    """Whether a key is one character, or what Textual makes of the name of one."""
-    return key.isprintable() if len(key) == 1 else key in _characters()
-
-
-@cache
-def _characters() -> frozenset[str]:
-    """What Textual makes of the names of characters; a hyphen of a name is lost in it, so no look-up leads back."""
-    return frozenset(_character_to_key(chr(code)) for code in range(BEYOND_KEYBOARDS))
+    """Whether a key is one character, or Textual's name of one."""
+    named = key in KEY_NAME_REPLACEMENTS.values() or key_to_character(key) is not None
+    return key.isprintable() if len(key) == 1 else named
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:

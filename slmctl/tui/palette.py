@@ -1,6 +1,6 @@
-"""The command palette's commands: every mode, what can be done with each run, starting a stage, themes, help, leaving.
+"""The command palette: modes, stages to start, actions on each run, themes, help, the manual.
 
-A run's name is anybody's text: displays are Content and never markup.
+Names of runs are untrusted text: displays are Content, never markup.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from slmctl.console.safe import one_line
 from slmctl.guide.pages import TOPICS
 from slmctl.runs.command_form import TARGETS
 from slmctl.runs.overview import RunSummary
-from slmctl.tui.start import MODES
+from slmctl.tui.playground import MODES
 from slmctl.tui.widgets.mode_bar import TITLES
 
 if TYPE_CHECKING:
@@ -31,26 +31,26 @@ WIDTH = 70
 
 @dataclass(frozen=True)
 class Command:
-    """What is shown, and what is done when it is chosen."""
+    """A text, and the action when it is chosen."""
 
     text: str
     do: Callable[[], Awaitable[None] | None]
 
 
 class Palette(CommandPalette):
-    """The palette; a page further in a list that has just come is no key."""
+    """The palette; ignores page keys before its list is drawn."""
 
     def _action_command_list(self, action: str) -> None:
-        with suppress(KeyError, IndexError):  # Textual knows the list's lines only once it is drawn
+        with suppress(KeyError, IndexError):  # raised by Textual before the list is drawn
             super()._action_command_list(action)
 
 
 class Commands(Provider):
-    """Everything that can be asked of the playground."""
+    """Every command of the playground."""
 
     async def startup(self) -> None:
-        """Begins to look which runs there are. It is not waited for here: Textual ends a start that is under way when
-        more is typed, and the palette would stay empty."""
+        """Starts to list the runs. Not awaited: Textual cancels a startup when more is typed, which would leave the
+        palette empty."""
         self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> list[Command]:
@@ -67,10 +67,10 @@ class Commands(Provider):
             yield DiscoveryHit(Content(command.text), command.do, text=command.text)
 
     async def search(self, query: str) -> Hits:
-        """The commands that hold every word that is typed, the words marked."""
+        """The commands that contain every typed word, with the words marked."""
         style = self.match_style or Style(reverse=True)
         for command in await asyncio.shield(self._looking):
-            places = found_at(query, command.text)
+            places = word_spans(query, command.text)
             if places:
                 score = sum(2.0 if start == 0 or command.text[start - 1] in " :" else 1.0 for start, _ in places)
                 shown = Content(command.text)
@@ -79,25 +79,25 @@ class Commands(Provider):
                 yield Hit(score, shown, command.do, text=command.text)
 
 
-def found_at(query: str, text: str) -> list[tuple[int, int]]:
-    """Where each word of a query stands in a text, start and end; nothing where one of them does not.
+def word_spans(query: str, text: str) -> list[tuple[int, int]]:
+    """The start and end of each word of a query in a text; empty if a word is missing.
 
-    Textual's own fuzzy search tries every way to place the letters, which a long run name makes too many to wait for.
+    Textual's own fuzzy search tries every way to place the letters, which takes too long for long run names.
     """
     words, lowered = query.lower().split(), text.lower()
-    if len(lowered) != len(text):  # a letter whose small form is longer would shift the marks
+    if len(lowered) != len(text):  # a letter with a longer lower case would shift the marks
         lowered = text
     starts = [lowered.find(word) for word in words]
     return [] if -1 in starts else [(start, start + len(word)) for start, word in zip(starts, words, strict=True)]
 
 
 def commands(app: "Playground", runs: list[RunSummary]) -> list[Command]:
-    """What can be asked now: the playground's own, then each run's."""
+    """The commands available now: the playground's own, then each run's."""
     found = [Command(f"Go to {TITLES[mode]}", partial(app.open_mode, mode)) for mode in MODES]
     found += [Command(f"Start {text}", partial(app.open_form, target)) for target, text in TARGETS.items()]
     found += [
         Command("Choose a theme", app.search_themes),
-        Command("Help: what can be done here", app.action_help),
+        Command("Help: the keys that work here", app.action_help),
         *(Command(f"Guide: {topic}", partial(app.open_guide, topic)) for topic in TOPICS),
         Command("Quit", app.exit),
     ]

@@ -1,7 +1,7 @@
-"""What is pasted stays one text, whatever is in it.
+"""Pastes arrive as one text, whatever they contain.
 
-Textual's parser takes an escape sequence inside a bracketed paste for keys, and may so miss where the paste ends: from
-then on it hears no key at all. Terminal output that is copied with its colours is such a text.
+Textual's parser reads an escape sequence inside a bracketed paste as keys, and may then miss the end of the paste and
+ignore every later key. Terminal output copied with its colors is such a text.
 """
 
 from collections.abc import Iterable
@@ -15,16 +15,16 @@ START, END = "\x1b[200~", "\x1b[201~"
 
 
 class PasteParser(XTermParser):
-    """The parser, given pastes in which a picture stands in place of each escape character."""
+    """The parser, with each escape character inside a paste replaced by a control picture."""
 
     def __init__(self, debug: bool = False) -> None:
         super().__init__(debug)
         self._pasting = False
-        self._before = ""  # the last characters outside a paste, in which its start may have begun
-        self._held = ""  # the last ones inside, in which its end may have begun
+        self._before = ""  # the last characters outside a paste, which may begin its start mark
+        self._held = ""  # the last characters inside, which may begin its end mark
 
     def feed(self, data: str) -> Iterable[Message]:
-        """The messages of more input; of none, those of its end."""
+        """The messages of more input; an empty string ends the input."""
         harmless = self._harmless(data)
         return super().feed(harmless) if harmless or not data else ()
 
@@ -45,10 +45,10 @@ class PasteParser(XTermParser):
 
 
 def guard_pastes() -> None:
-    """Has the terminal read by that parser."""
+    """Makes Textual read the terminal with this parser."""
     vars(linux_driver)["XTermParser"] = PasteParser
 
 
 def _beginning_of(mark: str, text: str) -> str:
-    """The longest end of a text with which a mark begins."""
+    """The longest end of a text that is a beginning of a mark."""
     return next((mark[:size] for size in range(len(mark) - 1, 0, -1) if text.endswith(mark[:size])), "")

@@ -1,51 +1,66 @@
-"""Opening the playground: whether there is a terminal to draw on, and what becomes of an error inside.
+"""Opening the playground: what it starts with, whether there is a terminal to draw on, errors inside it.
 
-The commands that open a mode (`slmctl`, `watch`, `chat`, `label`) end here. Textual is loaded here and not before.
+`slmctl`, `watch`, `chat` and `label` end here. Textual is loaded here and not before.
 """
 
 import gc
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from engine.rundir.directory import check_home
 from slmctl.console.signals import broken_pipes_raise
 
-if TYPE_CHECKING:
-    from slmctl.tui.start import Start
-
+MODES = ("runs", "train", "chat", "label")
 STREAMS = ("stdin", "stdout", "stderr")
 DUMB = (None, "", "dumb")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the command line asked for.
+
+    `home` is the folder of the runs; `runs` are those to watch, `models` those to chat with or to label, as typed;
+    `sampling` the sampling settings that were typed; `options` what only one mode takes, by name.
+    """
+
+    home: Path
+    mode: str = "runs"
+    runs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    ascii: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def can_draw(environ: Mapping[str, str]) -> bool:
     """Whether the playground can be shown here.
 
-    It reads keys from stdin, asks stdout for the size and draws on stderr, so each must be a terminal; and one that is
-    dumb, or does not say what it is, obeys no escape sequence.
+    It reads keys from stdin, takes its size from stdout and draws on stderr, so each must be a terminal; a dumb or
+    unknown terminal obeys no escape sequence.
     """
     streams = [getattr(sys, name) for name in STREAMS]
     return environ.get("TERM") not in DUMB and all(stream is not None and stream.isatty() for stream in streams)
 
 
-def open_playground(start: "Start") -> None:
+def open_playground(start: Start) -> None:
     """Shows the playground until the person leaves it.
 
-    Raises: FileError where there cannot be runs; whatever went wrong inside, once the terminal is as it was.
+    Raises: FileError if there cannot be a folder of runs; any error inside, once the terminal is restored.
     """
     check_home(start.home)
-    from dataclasses import replace
-
     from slmctl.tui.app import Playground
     from slmctl.tui.pasting import guard_pastes
-    from slmctl.tui.preferences import choices_file
+    from slmctl.tui.preferences import preferences_file
 
-    narrow = "utf" not in (sys.stderr.encoding or "").lower()  # such a terminal knows no braille and no blocks
-    app = Playground(replace(start, ascii=start.ascii or narrow), choices=choices_file(os.environ))
+    narrow = "utf" not in (sys.stderr.encoding or "").lower()  # such a terminal has no braille and no blocks
+    app = Playground(replace(start, ascii=start.ascii or narrow), preferences=preferences_file(os.environ))
     guard_pastes()
-    gc.freeze()  # what is imported stays: searching it for garbage costs 40 ms whenever a long run is read
-    with broken_pipes_raise():  # a sampler child that has died must not take the screen with it
+    gc.freeze()  # imported modules stay; collecting them costs 40 ms whenever a long run is read
+    with broken_pipes_raise():  # a sampler child that has died must not end the playground
         app.run()
     if app.fault is not None:
         raise app.fault

@@ -26,7 +26,7 @@ from engine.core.events import StepCompleted
 from engine.rundir.directory import RunDir
 from slmctl.runs.launch import launch
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.bench.terminal import in_terminal
 
 ROWS, COLUMNS = 45, 140

@@ -28,8 +28,7 @@ from engine.core.events import (
     rounded,
 )
 from engine.rundir.directory import RunDir
-from slmctl.tui.playground import open_playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start, open_playground
 from slmctl.watch.follower import Follower, Update
 from tests.bench.terminal import in_terminal
 from tests.support.recorded_runs import make_run, sample, say

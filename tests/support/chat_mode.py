@@ -14,7 +14,7 @@ from engine.rundir.directory import RunDir, write_text
 from slmctl.tui.app import Playground
 from slmctl.tui.chat.reply_pane import ReplyPane
 from slmctl.tui.chat.screen import ChatScreen
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.fake_sampler import FakeSampler
 
 TURNS_OF_LOOP = 400

@@ -10,7 +10,7 @@ from engine.run.planning import RunRequest, prepare
 from slmctl.label.setup import LabelOptions
 from slmctl.tui.app import Playground
 from slmctl.tui.label.screen import LabelScreen
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.fake_sampler import FakeSampler
 from tests.support.pilot import Script, played, screen_text, until
 

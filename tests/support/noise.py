@@ -14,7 +14,7 @@ from engine.data.labels.store import Candidate, Label, LabelStore
 from engine.data.records import Prompt
 from slmctl.label.setup import LabelOptions
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.worker.protocol import SampledResponse
 from tests.support.fake_sampler import FakeSampler
 from tests.support.recorded_runs import begin_ppo, drawn, make_run, ppo_step, sample, say

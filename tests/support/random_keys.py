@@ -19,9 +19,9 @@ from textual.pilot import Pilot
 from engine.core.events import RunFinished, StageFinished, StageStarted
 from engine.rundir.directory import RunDir
 from slmctl.label.rounds import Round, RoundProgress
-from slmctl.runs.launch import Launched
+from slmctl.runs.launch import LaunchedCommand
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.fake_sampler import FakeSampler
 from tests.support.heartbeats import make
 from tests.support.pilot import typed_at_once, until
@@ -115,10 +115,10 @@ def grow(run: RunDir, step: int) -> None:
 def without_real_commands(patch: pytest.MonkeyPatch) -> None:
     """Has every command that a screen starts end at once, and no editor opened."""
 
-    def launch(words: Sequence[str], run: RunDir, environ: object, following: object = ()) -> Launched:
+    def launch(words: Sequence[str], run: RunDir, environ: object, following: object = ()) -> LaunchedCommand:
         log = run.path.parent / f".launch-{time.time_ns()}.txt"
         log.touch()
-        return Launched(tuple(words), run, subprocess.Popen(["true"]), log)
+        return LaunchedCommand(tuple(words), run, subprocess.Popen(["true"]), log)
 
     async def run_round(planned: Round, home: Path, environ: Mapping[str, str]) -> Any:
         for step in range(3):

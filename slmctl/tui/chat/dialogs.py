@@ -18,7 +18,7 @@ from engine.core.errors import EngineError
 from slmctl.chat.sessions import SessionSummary
 from slmctl.console.safe import clean, one_line
 from slmctl.tui.chat.status_lines import NoteLine
-from slmctl.tui.editor import edited_outside
+from slmctl.tui.editor import edit_in_editor
 from slmctl.tui.widgets.clean_area import CleanArea
 from slmctl.tui.widgets.option_list import SafeOptionList
 from slmctl.worker.sampling_settings import SETTINGS
@@ -89,7 +89,7 @@ class EditScreen(ModalScreen[str | None]):
         """Opens the text in $EDITOR."""
         area = self.query_one(EditArea)
         try:
-            area.load_text(edited_outside(self.app, area.text, os.environ))
+            area.load_text(edit_in_editor(self.app, area.text, os.environ))
         except EngineError as error:
             self.query_one(NoteLine).show(str(error), problem=True)
 

@@ -37,9 +37,9 @@ from slmctl.tui.chat.reply_streams import ReplyStreams
 from slmctl.tui.chat.session_saver import SessionSaver, first_session, new_session
 from slmctl.tui.chat.status_lines import HELP, NoteLine, key_hint, settings_line, welcome
 from slmctl.tui.chat.turns import Turns
-from slmctl.tui.editor import edited_outside
+from slmctl.tui.editor import edit_in_editor
 from slmctl.tui.messages import OpenChat
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.worker.sampler import Sampler
 from slmctl.worker.sampling_settings import LIMITS
 
@@ -387,7 +387,7 @@ class ChatScreen(Screen[None]):
     def action_editor(self) -> None:
         """Opens the prompt in $EDITOR."""
         with self._reporting():
-            self.box.fill(edited_outside(self.app, self.box.text, os.environ))
+            self.box.fill(edit_in_editor(self.app, self.box.text, os.environ))
 
     # what the commands need (slash_commands.ChatActions)
 

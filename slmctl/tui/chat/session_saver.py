@@ -12,7 +12,7 @@ from engine.core.errors import EngineError
 from slmctl.chat.conversation import check_models
 from slmctl.chat.sessions import Session, SessionFiles
 from slmctl.tui.chat.messages import SessionSaved
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.worker.sampling_settings import with_defaults
 
 P = ParamSpec("P")

@@ -17,7 +17,8 @@ from textual.widgets import Static
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import ACTIVE
 from slmctl.console.safe import clean, one_line
-from slmctl.tui.messages import FilterChanged, LaunchBegun, LaunchRefused, OpenRuns
+from slmctl.tui.messages import FilterChanged, OpenRuns
+from slmctl.tui.runs.messages import LaunchBegun, LaunchRefused
 from slmctl.tui.watch.body import WatchBody
 from slmctl.tui.watch.follow import FollowLoop
 from slmctl.tui.watch.messages import (
@@ -225,7 +226,7 @@ class WatchScreen(Screen[None]):
 
     def action_all_samples(self) -> None:
         """Clears the filter."""
-        self.query_one(FilterLine).action_drop()
+        self.query_one(FilterLine).action_clear()
 
     def on_filter_changed(self, message: FilterChanged) -> None:
         """Lists the samples that contain the typed text."""
@@ -353,15 +354,15 @@ class WatchScreen(Screen[None]):
                 self.action_send("resume")
             else:
                 directory = RunDir(self._playground.start.home / run.name)
-                await self._playground.launches.go_on(directory, run.process.last_stage, self)
+                await self._playground.launches.resume(directory, run.process.last_stage, self)
 
     def on_launch_begun(self, message: LaunchBegun) -> None:
         """Polls at once."""
         self._loop.poll_now()
 
     def on_launch_refused(self, message: LaunchRefused) -> None:
-        """Shows why the run does not resume."""
-        self._playground.say(f"{message.run} cannot resume: {message.error}", "error")
+        """Shows why the run did not start."""
+        self._playground.say(f"{message.run} did not start: {message.error}", "error")
 
     async def action_leave(self) -> None:
         """Leaves the runs to themselves: exits if the playground was opened to watch, otherwise goes back."""

@@ -1,4 +1,4 @@
-"""A line to type in that narrows a list down; it is there only while it is wanted."""
+"""A line that filters a list; shown only while it is used."""
 
 from typing import ClassVar
 
@@ -9,10 +9,10 @@ from slmctl.tui.messages import FilterChanged
 
 
 class FilterLine(Input):
-    """Opens with /, keeps what was typed on enter, drops it on escape."""
+    """Opens with /; enter keeps the filter, escape clears it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "drop", "Drop the filter", id="filter.drop"),
+        Binding("escape", "clear", "Clear filter", id="filter.clear"),
         Binding("down", "keep", "To the list", show=False),
     ]
 
@@ -23,34 +23,34 @@ class FilterLine(Input):
     def open(self) -> None:
         """Shows the line and takes the focus."""
         self.display = True
-        self.screen.set_focus(self)  # at once, not after the next round of the loop: the next key is typed already
+        self.screen.set_focus(self)  # at once: the next key may be typed already
 
     def on_blur(self) -> None:
-        """Goes where nothing was typed."""
+        """Hides the line if it is empty."""
         self.display = bool(self.value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Says what is typed."""
+        """Posts what is typed."""
         event.stop()
         self.post_message(FilterChanged(self.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Goes back to the list, which stays as narrow as it is."""
+        """Returns to the filtered list."""
         event.stop()
         self.action_keep()
 
     def action_keep(self) -> None:
-        """Goes back to the list."""
+        """Returns to the list."""
         self.display = bool(self.value)
         self.post_message(FilterChanged(self.value, done=True))
 
     def empty(self) -> None:
-        """Takes the text away and goes, and says nothing of it."""
+        """Removes the text and hides the line, without a message."""
         with self.prevent(Input.Changed):
             self.value = ""
         self.display = False
 
-    def action_drop(self) -> None:
-        """Drops the filter."""
+    def action_clear(self) -> None:
+        """Clears the filter."""
         self.empty()
         self.action_keep()

@@ -1,6 +1,6 @@
-"""The line at the bottom of every screen: what the keys do now; a click presses one.
+"""The line at the bottom of every screen: the keys that work now; a click presses one.
 
-In place of Textual's Footer, which makes a widget of each key anew whenever the focus moves: 15 ms at every move.
+It replaces Textual's Footer, which rebuilds a widget per key whenever the focus moves: 15 ms each time.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,18 @@ from slmctl.plots.styled_rows import Row, cell_width
 from slmctl.tui.widgets.rows_view import RowsView
 
 AT_THE_END = ("help", "palette")
-THEIR_SHARE = 3  # of the width they take at most a third
+END_FRACTION = 3  # they take at most a third of the width
 
 
 class KeyLine(RowsView):
-    """As many keys as fit whole, in the order of their bindings; at the right end Help, and the palette, have room."""
+    """As many keys as fit, in the order of their bindings; help and palette are at the right end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._spans: list[tuple[int, int, str]] = []  # its first column, the column after its last, the key
+        self._spans: list[tuple[int, int, str]] = []  # first column, column after the last, key
 
     def on_mount(self) -> None:
-        """Shows the keys, and again when they change."""
+        """Shows the keys and follows their changes."""
         self.screen.bindings_updated_signal.subscribe(self, self._change)
         self.paint(self._draw)
 
@@ -39,7 +39,7 @@ class KeyLine(RowsView):
                 self.app.simulate_key(key)
 
     def _change(self, screen: Screen[Any]) -> None:
-        if self.app.app_focus and screen is self.screen:  # a window without the focus keeps what it showed
+        if self.app.app_focus and screen is self.screen:  # a terminal without the focus keeps what it showed
             self.repaint()
 
     def _draw(self, width: int, height: int) -> list[Row]:
@@ -48,7 +48,7 @@ class KeyLine(RowsView):
             if item.binding.show or item.binding.id in AT_THE_END:
                 shown.setdefault(item.binding.action, item)
         ends = [item for name in AT_THE_END for item in shown.values() if item.binding.id == name]
-        while ends and sum(cell_width(self._parts(item)) for item in ends) > width // THEIR_SHARE:
+        while ends and sum(cell_width(self._parts(item)) for item in ends) > width // END_FRACTION:
             ends.pop()
         room = width - sum(cell_width(self._parts(item)) for item in ends)
         row: Row = []
@@ -76,8 +76,7 @@ class KeyLine(RowsView):
 
 
 def in_order(active: Iterable[ActiveBinding]) -> list[ActiveBinding]:
-    """Bindings as their widgets declare them, widget by widget: a key of a person's own, or one that is heard first,
-    would stand elsewhere."""
+    """Bindings in the order in which their widgets declare them; customized and priority keys would move otherwise."""
     nodes: dict[DOMNode, list[ActiveBinding]] = {}
     for item in active:
         nodes.setdefault(item.node, []).append(item)

@@ -1,4 +1,4 @@
-"""A widget of rows: what they say is made by a painter for the size there is; what a role looks like follows the theme.
+"""A widget of text rows: a painter makes them for the current size, the theme gives each role its look.
 
 Roles are not component classes: forty of them in a dozen widgets cost Textual 40 ms at every change of the focus.
 """
@@ -52,14 +52,14 @@ LOOKS = {
     **{f"state-{word}": "bold reverse $text-warning" for word in ("paused", "slow", "stopped")},
     **{f"state-{word}": "bold reverse $text-error" for word in ("dead", "failed")},
 }
-"""What the parts of a role look like; a role may have several, later ones on top."""
+"""The style of each part of a role; a role may have several parts, later ones on top."""
 
 Painter = Callable[[int, int], list[Row]]
 """From a width and a height in cells to rows."""
 
 
 class RowsView(Widget):
-    """Shows what its painter paints; paints when it is seen, and again when it is told or has another size."""
+    """Shows what its painter returns; paints when it is visible, and again on request or at another size."""
 
     ALLOW_SELECT = False
 
@@ -72,17 +72,17 @@ class RowsView(Widget):
         self._styles_for: object = None
 
     def paint(self, painter: Painter) -> None:
-        """Takes another painter, or the same with other things to say."""
+        """Sets the painter and paints."""
         self._painter = painter
         self.repaint()
 
     def repaint(self) -> None:
-        """Paints again what the same painter has to say now."""
+        """Paints again with the same painter."""
         self._painted_for = (-1, -1)
         self.refresh()
 
     def rows(self) -> list[Row]:
-        """The rows for the size there is."""
+        """The rows for the current size."""
         size = self.content_size.width, self.content_size.height
         if size != self._painted_for:
             self._painted = self._painter(*size) if self._painter is not None and min(size) > 0 else []
@@ -90,7 +90,7 @@ class RowsView(Widget):
         return self._painted
 
     def render_line(self, y: int) -> Strip:
-        """One row; text that others wrote is made harmless here once more, whoever painted it."""
+        """One row; all text is cleaned here once more, whoever painted it."""
         rows = self.rows()
         base = self.visual_style
         if self._styles_for != (self.app.theme, base):

@@ -5,20 +5,20 @@ import pty
 
 import pytest
 
-from slmctl.console.printing import fitted, say
+from slmctl.console.printing import say, wrap_sentence
 
 LONG = "the label database /a/folder/with-a-name/labels.db cannot be used: nothing can be written there"
 
 
 @pytest.mark.parametrize("columns", [1, 20, 40, 80])
 def test_a_line_ends_between_words(columns: int) -> None:
-    lines = fitted(LONG, columns).split("\n")
+    lines = wrap_sentence(LONG, columns).split("\n")
     assert " ".join(lines) == LONG
     assert all(len(line) <= columns or " " not in line for line in lines)
 
 
 def test_without_a_width_nothing_changes() -> None:
-    assert fitted(LONG, 0) == LONG
+    assert wrap_sentence(LONG, 0) == LONG
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_without_a_width_nothing_changes() -> None:
     ],
 )  # fmt: skip
 def test_a_command_is_not_broken(text: str, shown: str) -> None:
-    assert fitted(text, 32) == shown
+    assert wrap_sentence(text, 32) == shown
 
 
 def test_a_terminal_of_unknown_width_gets_the_whole_line() -> None:

@@ -11,7 +11,7 @@ from engine.core.errors import ConfigError, EngineError, FileError
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import liveness, read_status
-from slmctl.runs.command_form import TAKES, Draft, fitted, outlook, settings_of
+from slmctl.runs.command_form import TAKES, CommandDraft, effective_draft, preview, settings_of
 from slmctl.runs.launch import command_line, launch
 from tests.end_to_end.conftest import PRESET, wait_for
 
@@ -21,25 +21,25 @@ THREADS = {"OMP_NUM_THREADS": "1"}
 @pytest.mark.parametrize(
     ("draft", "command"),
     [
-        (Draft(), "slmctl run"),
-        (Draft(preset="tiny"), "slmctl run --preset tiny"),
-        (Draft("ppo", run="b", parent="a"), "slmctl ppo --run b --from a"),
-        (Draft("ppo", inputs={"reward": "a:rm", "data": "not taken"}), "slmctl ppo --reward a:rm"),
-        (Draft("rm", inputs={"data": "my file.jsonl"}, fresh=True), "slmctl rm --data 'my file.jsonl' --fresh"),
+        (CommandDraft(), "slmctl run"),
+        (CommandDraft(preset="tiny"), "slmctl run --preset tiny"),
+        (CommandDraft("ppo", run="b", parent="a"), "slmctl ppo --run b --from a"),
+        (CommandDraft("ppo", inputs={"reward": "a:rm", "data": "not taken"}), "slmctl ppo --reward a:rm"),
+        (CommandDraft("rm", inputs={"data": "my file.jsonl"}, fresh=True), "slmctl rm --data 'my file.jsonl' --fresh"),
         (
-            Draft(settings={"seed": "1", "max_steps": "3", "ppo.kl_coef": "0.1"}),
+            CommandDraft(settings={"seed": "1", "max_steps": "3", "ppo.kl_coef": "0.1"}),
             "slmctl run --seed 1 --max-steps 3 --set ppo.kl_coef=0.1",
         ),
-        (Draft(settings={"comparisons.persona": "a b"}), "slmctl run --set 'comparisons.persona=a b'"),
+        (CommandDraft(settings={"comparisons.persona": "a b"}), "slmctl run --set 'comparisons.persona=a b'"),
     ],
 )
-def test_a_draft_is_the_command_that_a_person_would_type(draft: Draft, command: str) -> None:
+def test_a_draft_is_the_command_that_a_person_would_type(draft: CommandDraft, command: str) -> None:
     assert command_line(draft.words()) == command
     assert tuple(shlex.split(command)[1:]) == draft.words()
 
 
 def test_settings_of_the_target_come_first_with_origin_meaning_and_bounds(tmp_path: Path) -> None:
-    draft = Draft("ppo", preset="tiny", settings={"ppo.kl_coef": "0.1", "seed": "4"})
+    draft = CommandDraft("ppo", preset="tiny", settings={"ppo.kl_coef": "0.1", "seed": "4"})
     found = settings_of(draft, tmp_path, {"SLMCTL_PPO_GAMMA": "0.9"})
     assert found[0].name.startswith("ppo.")
     by_name = {setting.name: setting for setting in found}
@@ -56,57 +56,73 @@ def test_settings_of_the_target_come_first_with_origin_meaning_and_bounds(tmp_pa
 
 
 def test_every_value_of_a_preset_can_be_typed_again(tmp_path: Path) -> None:
-    plain = settings_of(Draft(), tmp_path, {})
+    plain = settings_of(CommandDraft(), tmp_path, {})
     typed = {setting.name: setting.text for setting in plain if setting.text}
-    again = settings_of(Draft(settings=typed), tmp_path, {})
+    again = settings_of(CommandDraft(settings=typed), tmp_path, {})
     assert [setting.text for setting in again] == [setting.text for setting in plain]
 
 
 def test_settings_follow_the_run_that_there_is(tmp_path: Path) -> None:
     prepare(RunRequest("run", run="a", overrides={"ppo.steps": "7"}), tmp_path, THREADS)
-    for draft in (Draft("run", run="a"), Draft("ppo", run="b", parent="a")):
+    for draft in (CommandDraft("run", run="a"), CommandDraft("ppo", run="b", parent="a")):
         assert {x.name: x.text for x in settings_of(draft, tmp_path, {})}["ppo.steps"] == "7"
-    assert fitted(Draft("ppo", "tiny", "b", "a"), tmp_path).words() == ("ppo", "--run", "b", "--from", "a")
-    assert fitted(Draft("ppo", "tiny", "c"), tmp_path).words() == ("ppo", "--preset", "tiny", "--run", "c")
+    assert effective_draft(CommandDraft("ppo", "tiny", "b", "a"), tmp_path).words() == (
+        "ppo",
+        "--run",
+        "b",
+        "--from",
+        "a",
+    )
+    assert effective_draft(CommandDraft("ppo", "tiny", "c"), tmp_path).words() == (
+        "ppo",
+        "--preset",
+        "tiny",
+        "--run",
+        "c",
+    )
 
 
 @pytest.mark.parametrize(
     ("draft", "error", "words"),
     [
-        (Draft(preset="tniy"), ConfigError, "did you mean 'tiny'"),
-        (Draft(preset="none.toml"), FileError, "preset file none.toml not found"),
+        (CommandDraft(preset="tniy"), ConfigError, "did you mean 'tiny'"),
+        (CommandDraft(preset="none.toml"), FileError, "preset file none.toml not found"),
         (
-            Draft(settings={"ppo.kl_coef": "much"}),
+            CommandDraft(settings={"ppo.kl_coef": "much"}),
             ConfigError,
             "ppo.kl_coef (from --set) must be a valid number, got 'much'",
         ),
-        (Draft(settings={"seed": "-1"}), ConfigError, "seed (from --seed) must be greater than or equal to 0, got -1"),
-        (Draft(run="a/b"), ConfigError, "cannot name a run"),
-        (Draft("ppo", parent="a"), ConfigError, "name it with --run"),
-        (Draft("sft", inputs={"data": "none.jsonl"}), FileError, "there is no file none.jsonl"),
-        (Draft("sft", preset="slm-25m", run="x"), FileError, "type: slmctl pretrain"),
+        (
+            CommandDraft(settings={"seed": "-1"}),
+            ConfigError,
+            "seed (from --seed) must be greater than or equal to 0",
+        ),
+        (CommandDraft(run="a/b"), ConfigError, "cannot name a run"),
+        (CommandDraft("ppo", parent="a"), ConfigError, "name it with --run"),
+        (CommandDraft("sft", inputs={"data": "none.jsonl"}), FileError, "there is no file none.jsonl"),
+        (CommandDraft("sft", preset="slm-25m", run="x"), FileError, "type: slmctl pretrain"),
     ],
 )
 def test_what_the_command_would_refuse_is_said_beforehand(
-    tmp_path: Path, draft: Draft, error: type[EngineError], words: str
+    tmp_path: Path, draft: CommandDraft, error: type[EngineError], words: str
 ) -> None:
     with pytest.raises(error, match=words.replace("(", "\\(").replace(")", "\\)")):
-        outlook(draft, tmp_path / "runs", THREADS)
+        preview(draft, tmp_path / "runs", THREADS)
     assert not (tmp_path / "runs").exists()
 
 
 def test_what_the_command_would_do_is_said_and_nothing_is_written(tmp_path: Path) -> None:
-    said = outlook(Draft("sft", run="x"), tmp_path / "runs", THREADS)
-    assert said == "Makes the run x. Does: base model, SFT policy."
+    said = preview(CommandDraft("sft", run="x"), tmp_path / "runs", THREADS)
+    assert said == "Creates run x. Stages: base model, SFT policy."
     assert not (tmp_path / "runs").exists()
     run = prepare(RunRequest("run", run="a"), tmp_path, THREADS).rundir
     run.final("pretrain").mkdir(parents=True)
-    assert outlook(Draft("sft", run="a"), tmp_path, THREADS) == "Goes on with the run a. Does: SFT policy."
-    assert outlook(Draft("pretrain", run="a"), tmp_path, THREADS) == "Nothing is left to do: pretrain of a is finished."
-    fresh = outlook(Draft("pretrain", run="a", fresh=True), tmp_path, THREADS)
-    assert fresh == "Goes on with the run a. Does: base model. Deletes first: base model."
-    child = outlook(Draft("sft", run="b", parent="a"), tmp_path, THREADS)
-    assert child == "Makes the run b, which shares base model with a. Does: SFT policy."
+    assert preview(CommandDraft("sft", run="a"), tmp_path, THREADS) == "Resumes run a. Stages: SFT policy."
+    assert preview(CommandDraft("pretrain", run="a"), tmp_path, THREADS) == "Nothing to do: pretrain of a is finished."
+    fresh = preview(CommandDraft("pretrain", run="a", fresh=True), tmp_path, THREADS)
+    assert fresh == "Resumes run a. Stages: base model. Deletes first: base model."
+    child = preview(CommandDraft("sft", run="b", parent="a"), tmp_path, THREADS)
+    assert child == "Creates run b, sharing base model with a. Stages: SFT policy."
 
 
 def test_every_input_of_a_target_is_an_option_of_its_command() -> None:
@@ -128,7 +144,7 @@ def test_a_command_that_is_refused_says_so_and_leaves_nothing(tmp_path: Path) ->
     launched.settle()
     assert (launched.ended(), launched.begun()) == (2, False)
     assert launched.output().startswith("error: unknown preset 'tniy'")
-    launched.forget()
+    launched.discard_log()
     assert list((tmp_path / "runs").iterdir()) == []
 
 

@@ -14,7 +14,7 @@ from slmctl.console.safe import clean
 from slmctl.runs.details import RunDetails, read_details
 from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.runs.run_detail import detail_rows
-from slmctl.tui.runs.runs_table import COLUMNS, ago, arranged, bar, cell_of
+from slmctl.tui.runs.runs_table import COLUMNS, ago, bar, cell_of, sorted_runs
 from slmctl.watch.follower import Follower
 from tests.support.heartbeats import GONE, NOW, make, summaries
 
@@ -74,11 +74,11 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
     overview = Overview(tmp_path)
     before = overview.rows(NOW)
     read: list[Path] = []
-    text_of = Path.read_text
+    setting_text = Path.read_text
 
     def noted(path: Path, encoding: str | None = None) -> str:
         read.append(path)
-        return text_of(path, encoding)
+        return setting_text(path, encoding)
 
     monkeypatch.setattr(Path, "read_text", noted)
     assert overview.rows(NOW) == before
@@ -92,7 +92,7 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
 
 def test_the_runs_at_work_stand_first_and_no_heartbeat_moves_a_row() -> None:
     runs = [RunSummary("z", "running", at=1.0), RunSummary("a", "slow", at=9.0), RunSummary("n", "finished", at=8.0)]
-    assert [run.run for run in arranged([RunSummary("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
+    assert [run.run for run in sorted_runs([RunSummary("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
 
 
 def test_small_words() -> None:
@@ -119,7 +119,7 @@ def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> No
     with run.events.open("a") as file:
         file.write('{"event":"AlarmRaised", torn\n')
     found = read_details(run, summaries(tmp_path)["a"])
-    assert (found.alarm, found.alarms, found.failure) == ("ppo step 3: KL is 9", 1, "a loss is no number")
+    assert (found.alert, found.alerts, found.failure) == ("ppo step 3: KL is 9", 1, "a loss is no number")
     assert found.models == ("a:sft", "a:ppo@20")
 
 

@@ -18,8 +18,8 @@ from slmctl.tui.app import Playground
 from slmctl.tui.chat.dialogs import EditScreen
 from slmctl.tui.help import HelpScreen
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
+from slmctl.tui.playground import MODES, Start
 from slmctl.tui.runs.runs_table import RunsTable
-from slmctl.tui.start import MODES, Start
 from slmctl.tui.widgets.dialogs import LineDialog
 from slmctl.tui.widgets.mode_bar import ModeBar, ModeTab
 from tests.support.fake_sampler import FakeSampler
@@ -106,10 +106,10 @@ import asyncio, sys
 from pathlib import Path
 from slmctl.tui.app import Playground
 from slmctl.tui.widgets.dialogs import LineDialog
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 
 async def main():
-    app = Playground(Start(Path({str(tmp_path)!r})), choices=Path({str(tmp_path / "c.toml")!r}))
+    app = Playground(Start(Path({str(tmp_path)!r})), preferences=Path({str(tmp_path / "c.toml")!r}))
     async with app.run_test() as pilot:
         await pilot.press("n", "right", "escape", "question_mark", "escape", "ctrl+p")
         await pilot.pause()

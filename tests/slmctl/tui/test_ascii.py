@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from engine.rundir.directory import RunDir
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.label_mode import make_run
 from tests.support.pilot import played, screen_text
 from tests.support.recorded_runs import begin_ppo, drawn, ppo_step, sample, say

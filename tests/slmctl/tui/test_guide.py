@@ -8,7 +8,7 @@ from textual.widgets import OptionList
 
 from slmctl.tui.app import Playground
 from slmctl.tui.guide import GuideScreen
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.pilot import played, screen_text, until
 
 

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from slmctl.tui.app import Playground
 from slmctl.tui.help import HelpScreen
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.tui.widgets.key_line import KeyLine
 from tests.support.pilot import played, screen_text
 from tests.support.recorded_runs import make_run
@@ -66,4 +66,4 @@ def test_keys_of_ones_own_are_the_ones_that_stand_there(tmp_path: Path) -> None:
         assert last_line(app).endswith(f"f9 Help{PALETTE}")
         assert " ⏎ Watch  k Chat  l Label " in last_line(app), "where it stood"
 
-    played(Playground(Start(tmp_path), choices=choices), script)
+    played(Playground(Start(tmp_path), preferences=choices), script)

@@ -8,16 +8,16 @@ from textual.widgets import Input, OptionList
 
 from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.app import Playground
-from slmctl.tui.palette import Palette, commands, found_at
+from slmctl.tui.palette import Palette, commands, word_spans
+from slmctl.tui.playground import Start
 from slmctl.tui.runs.form import FormScreen
-from slmctl.tui.start import Start
 from tests.support.pilot import PATIENCE_S, played, until
 
 
 def test_commands_are_found_by_words_in_any_order() -> None:
-    assert found_at("ppo chat", "Chat with tiny:ppo") == [(15, 18), (0, 4)]
-    assert found_at("x", "Chat") == []
-    assert found_at("a" * 9, "a" * 8) == []
+    assert word_spans("ppo chat", "Chat with tiny:ppo") == [(15, 18), (0, 4)]
+    assert word_spans("x", "Chat") == []
+    assert word_spans("a" * 9, "a" * 8) == []
 
 
 def test_commands_of_a_run_with_a_hostile_name_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_commands_do_what_they_say(tmp_path: Path) -> None:
         await ask(app, pilot, "quit")
         await until(pilot, lambda: not app.is_running, "the end")
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)
     assert file.read_text() == 'theme = "gruvbox"\n'
 
 

@@ -8,10 +8,10 @@ from textual.keys import Keys, _character_to_key
 from textual.pilot import Pilot
 
 from slmctl.tui.app import Playground
-from slmctl.tui.keymap import binding_ids, key_named
-from slmctl.tui.preferences import Choices, choices_file, keep_theme, read_choices
+from slmctl.tui.keymap import binding_ids, key_name
+from slmctl.tui.playground import Start
+from slmctl.tui.preferences import Preferences, preferences_file, read_preferences, save_theme
 from slmctl.tui.runs.form import FormScreen
-from slmctl.tui.start import Start
 from tests.support.paths import ROOT
 from tests.support.pilot import bar, played
 
@@ -30,7 +30,7 @@ def test_keys_of_ones_own_hold_and_stand_in_the_bar(tmp_path: Path) -> None:
         await pilot.press("f2", "ctrl+y")
         assert app.current_mode == "chat"
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)
 
 
 def test_a_damaged_file_of_choices_is_named_and_the_playground_opens(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_damaged_file_of_choices_is_named_and_the_playground_opens(tmp_path: P
         await pilot.press("f5")
         assert app.current_mode == "chat"
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)
     assert file.read_text() == "theme = [\x1b]0;x"
 
 
@@ -55,7 +55,7 @@ def test_a_theme_that_is_chosen_stays(tmp_path: Path) -> None:
         app.theme = "gruvbox"
         await pilot.pause()
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)
     assert file.read_text() == 'theme = "gruvbox"\n'
 
 
@@ -64,12 +64,12 @@ def test_a_theme_that_is_chosen_stays(tmp_path: Path) -> None:
     [
         ("", None, {}, ""),
         ('theme = "nord"', "nord", {}, ""),
-        ('theme = "nrod"', None, {}, "there is no theme 'nrod'; did you mean 'nord'?"),
-        ("theme = 3", None, {}, "there is no theme 3"),
-        ('them = "nord"', None, {}, "there is no 'them'; did you mean 'theme'?"),
+        ('theme = "nrod"', None, {}, "unknown theme 'nrod'; did you mean 'nord'?"),
+        ("theme = 3", None, {}, "unknown theme 3"),
+        ('them = "nord"', None, {}, "unknown entry 'them'; did you mean 'theme'?"),
         ('[keys]\n"mode.chat" = "f7"', None, {"mode.chat": "f7"}, ""),
         ('[keys]\nmode.chat = "f7"', None, {"mode.chat": "f7"}, ""),
-        ('[keys]\n"mode.caht" = "f7"', None, {}, "there is no binding 'mode.caht'; did you mean 'mode.chat'?"),
+        ('[keys]\n"mode.caht" = "f7"', None, {}, "unknown binding 'mode.caht'; did you mean 'mode.chat'?"),
         ('[keys]\n"mode.chat" = "seven"', None, {}, "mode.chat is 'seven'; a key looks like"),
         ('[keys]\n"mode.chat" = 7', None, {}, "mode.chat is 7; a key looks like"),
         ("keys = 7", None, {}, "keys is a table"),
@@ -80,14 +80,14 @@ def test_what_a_file_of_choices_may_say(
 ) -> None:
     file = tmp_path / "playground.toml"
     file.write_text(text)
-    choices = read_choices(file, ("nord", "gruvbox"), binding_ids, key_named)
+    choices = read_preferences(file, ("nord", "gruvbox"))
     assert (choices.theme, choices.keys) == (theme, keys)
     assert len(choices.problems) == bool(problem)
     assert all(problem in found for found in choices.problems)
 
 
 def test_no_file_is_no_choice(tmp_path: Path) -> None:
-    assert read_choices(tmp_path / "none.toml", (), binding_ids, key_named) == Choices()
+    assert read_preferences(tmp_path / "none.toml", ()) == Preferences()
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_no_file_is_no_choice(tmp_path: Path) -> None:
 def test_keeping_a_theme_leaves_the_rest_of_the_file(tmp_path: Path, before: str, after: str) -> None:
     file = tmp_path / "playground.toml"
     file.write_text(before)
-    keep_theme(file, "nord")
+    save_theme(file, "nord")
     assert file.read_text() == after
 
 
 def test_the_file_of_choices_lies_where_the_system_says(tmp_path: Path) -> None:
-    assert choices_file({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "slmctl" / "playground.toml"
-    assert choices_file({"XDG_CONFIG_HOME": "here"}) == choices_file({})
-    assert choices_file({}).parts[-3:] == (".config", "slmctl", "playground.toml")
+    assert preferences_file({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "slmctl" / "playground.toml"
+    assert preferences_file({"XDG_CONFIG_HOME": "here"}) == preferences_file({})
+    assert preferences_file({}).parts[-3:] == (".config", "slmctl", "playground.toml")
 
 
 @pytest.mark.parametrize(
@@ -125,19 +125,19 @@ def test_the_file_of_choices_lies_where_the_system_says(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_key_may_be_called_as_textual_delivers_or_shows_it(typed: str, key: str) -> None:
-    assert key_named(typed) == key
+    assert key_name(typed) == key
 
 
 @pytest.mark.parametrize(
     "typed", ["", " ", "seven", "ctrl+", "f99x", "strg+r", "\x1b", "slashes", "ctrl+seven", "^seven"]
 )
 def test_what_no_key_is_called(typed: str) -> None:
-    assert key_named(typed) is None
+    assert key_name(typed) is None
 
 
 def test_every_key_that_textual_can_deliver_keeps_its_name() -> None:
     delivered = [_character_to_key(chr(code)) for code in range(33, 127)] + [str(key.value) for key in Keys]
-    assert [key for key in delivered if key_named(key) != key] == []
+    assert [key for key in delivered if key_name(key) != key] == []
 
 
 def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
         await pilot.press("-")
         assert isinstance(app.screen, FormScreen)
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,10 @@ def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
         ('"label.tie" = "1"', "1 is the key of both label.tie and label.choose_1; give one of them another"),
         ('"runs.chat" = "f9"\n"runs.new" = "f9,x"', "f9 is the key of both runs.chat and runs.new; give one of them"),
         ('"runs.chat" = "l"\n"runs.label" = "c"', ""),
-        ('"mode.chat" = "c"', "c is the key of mode.chat in every mode, so it could not be typed; take one such as f7"),
+        (
+            '"mode.chat" = "c"',
+            "c is the key of mode.chat in every mode, so it could not be typed; use one such as f7",
+        ),
         ('"palette" = "slash"', "slash is the key of palette in every mode, so it could not be typed"),
         ('"mode.chat" = "f7,ctrl+y"\n"quit" = "ctrl+x"', ""),
         ('"label.tie" = "t"\n"train.pause" = "k"\n"train.resume" = "k"\n"chat.newline" = "f9"', ""),
@@ -174,7 +177,7 @@ def test_two_bindings_that_have_one_key_in_one_place_are_told_at_the_start(
         notes = [note.message for note in app._notifications]
         assert len(notes) == bool(told) and all(note.startswith(f"{file}:\n") and told in note for note in notes)
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)
 
 
 def test_the_readme_names_bindings_that_there_are() -> None:
@@ -195,4 +198,4 @@ def test_the_readme_shows_choices_that_hold(tmp_path: Path) -> None:
         await pilot.press("f7")
         assert app.current_mode == "chat"
 
-    played(Playground(Start(tmp_path), choices=file), script)
+    played(Playground(Start(tmp_path), preferences=file), script)

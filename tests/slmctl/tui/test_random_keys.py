@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from engine.rundir.directory import RunDir
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.tui.watch.screen import WatchScreen
 from tests.end_to_end.conftest import PRESET, wait_for
 from tests.slmctl.tui.conftest import SLMCTL, Open

@@ -81,15 +81,15 @@ def test_a_run_started_from_the_form_is_seen_live_and_outlives_the_screen(termin
     screen = terminal(columns=100, rows=30)
     screen.wait("run tiny")
     screen.press("n")
-    screen.wait("Makes the run tiny")
+    screen.wait("Creates run tiny")
     fill_in(screen, "settings to start", PRESET)
     fill_in(screen, "new run", "mine")
     fill_in(screen, "ppo.steps", "200")
-    screen.wait("--set ppo.steps=200", "Makes the run mine.")
+    screen.wait("--set ppo.steps=200", "Creates run mine.")
     screen.press("C-r")
     screen.wait("[F3 Train]")
     screen.press("F2")
-    screen.wait("running", "1 at work", "mine")
+    screen.wait("running", "1 active", "mine")
     os.kill(screen.pid(), signal.SIGKILL)
     screen.ended()
     said = len(run.read_events())
@@ -99,7 +99,7 @@ def test_a_run_started_from_the_form_is_seen_live_and_outlives_the_screen(termin
     again = terminal()
     again.wait("running", "mine")
     os.kill(status["pid"], signal.SIGKILL)
-    again.wait("dead", "0 at work", "g goes on after its last save")
+    again.wait("dead", "0 active", "g resumes from the last checkpoint")
 
 
 def test_another_size_and_back_leaves_everything_in_place(terminal: Open, home: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from textual.app import App
 
 from slmctl.tui.chat.checkpoint_bar import CheckpointBar, visible_range
-from slmctl.tui.editor import EditorError, edited_outside
+from slmctl.tui.editor import EditorError, edit_in_editor
 from tests.support.chat_mode import MODELS, Talk, labels, make_run, talk
 from tests.support.pilot import screen_text
 
@@ -97,21 +97,21 @@ class Suspended(App[None]):
 
 def test_a_missing_or_failing_editor_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Suspended()
-    with pytest.raises(EditorError, match="no editor is chosen"):
-        edited_outside(app, "x", {})
-    with pytest.raises(EditorError, match="which is no command"):
-        edited_outside(app, "x", {"EDITOR": "'"})
+    with pytest.raises(EditorError, match="no editor is set"):
+        edit_in_editor(app, "x", {})
+    with pytest.raises(EditorError, match="which is not a command"):
+        edit_in_editor(app, "x", {"EDITOR": "'"})
     with pytest.raises(EditorError, match="cannot be started: No such file"):
-        edited_outside(app, "x", {"EDITOR": "/no/such/editor"})
+        edit_in_editor(app, "x", {"EDITOR": "/no/such/editor"})
     with pytest.raises(EditorError, match="false ended with exit code 1"):
-        edited_outside(app, "x", {"EDITOR": "false"})
-    assert edited_outside(app, "a\x00b", {"VISUAL": "true", "EDITOR": "false"}) == "a\x00b"
-    assert edited_outside(app, "ab", {"EDITOR": "sed -i s/a/c/"}) == "cb"
+        edit_in_editor(app, "x", {"EDITOR": "false"})
+    assert edit_in_editor(app, "a\x00b", {"VISUAL": "true", "EDITOR": "false"}) == "a\x00b"
+    assert edit_in_editor(app, "ab", {"EDITOR": "sed -i s/a/c/"}) == "cb"
 
     async def script(chat: Talk) -> None:
         monkeypatch.delenv("VISUAL", raising=False)
         monkeypatch.setitem(os.environ, "EDITOR", "")
         await chat.press("f4")
-        assert "no editor is chosen" in chat.note()
+        assert "no editor is set" in chat.note()
 
     talk(home, script, models=MODELS[:1])

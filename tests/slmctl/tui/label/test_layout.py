@@ -14,7 +14,7 @@ from slmctl.chat.votes import SELECTION
 from slmctl.tui.app import Playground
 from slmctl.tui.label.question_view import ResponsePanel
 from slmctl.tui.messages import OpenLabel
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.worker.protocol import SampleRequest
 from tests.support.fake_sampler import FakeSampler
 from tests.support.label_mode import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words

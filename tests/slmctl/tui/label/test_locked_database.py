@@ -14,7 +14,7 @@ from slmctl.label.setup import LabelOptions
 from slmctl.tui.app import Playground
 from slmctl.tui.label import screen
 from slmctl.tui.messages import OpenLabel
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from tests.support.fake_sampler import FakeSampler
 from tests.support.label_databases import locked
 from tests.support.label_mode import by_place, make_run, pair, play, screen_of, words

@@ -10,13 +10,13 @@ from textual.widgets import Input, Static
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import Heartbeat
-from slmctl.runs.command_form import INPUT_WORDS, TAKES, TARGETS, Draft, settings_of
+from slmctl.runs.command_form import INPUT_HELP, TAKES, TARGETS, CommandDraft, settings_of
 from slmctl.runs.overview import RunSummary
 from slmctl.tui.app import Playground
-from slmctl.tui.runs.field_table import FieldTable
+from slmctl.tui.playground import Start
 from slmctl.tui.runs.form import FormScreen
-from slmctl.tui.runs.form_rows import Row, changed, fits, next_choice, rows_of
-from slmctl.tui.start import Start
+from slmctl.tui.runs.form_fields import FieldTable
+from slmctl.tui.runs.form_rows import FormRow, matches, next_choice, rows_of, with_choice
 from tests.end_to_end.conftest import PRESET
 from tests.support.pilot import played, screen_text, typed_at_once, until
 
@@ -24,38 +24,41 @@ from tests.support.pilot import played, screen_text, typed_at_once, until
 def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path) -> None:
     standing = RunSummary("a", "finished", models={"sft": "x", "rm": "y"})
     for target in TARGETS:
-        draft = Draft(target)
+        draft = CommandDraft(target)
         rows = rows_of(draft, settings_of(draft, tmp_path, {}), [standing], "tiny")
         keys = [row.key for row in rows]
         assert keys[:4] == ["what", "preset", "run", "from"]
         assert keys[4 : keys.index("fresh")] == list(TAKES[target])
-        assert {key for key in keys if key in INPUT_WORDS} == set(TAKES[target])
+        assert {key for key in keys if key in INPUT_HELP} == set(TAKES[target])
         assert len(keys) == len(set(keys)) > 90
-    by_key = {row.key: row for row in rows_of(Draft("ppo"), [], [standing], "tiny")}
+    by_key = {row.key: row for row in rows_of(CommandDraft("ppo"), [], [standing], "tiny")}
     assert by_key["reward"].choices == ("", "a:rm", "pocket:judge")
     assert by_key["init"].choices == ("", "a:sft")
     assert by_key["from"].choices == ("", "a")
-    draft = Draft("ppo", preset="tiny", run="b", parent="tiny", fresh=True, inputs={"reward": "a:rm"})
+    draft = CommandDraft("ppo", preset="tiny", run="b", parent="tiny", fresh=True, inputs={"reward": "a:rm"})
     assert [row.key for row in rows_of(draft, [], [], "tiny") if row.changed] == ["run", "from", "reward", "fresh"]
-    assert [row.key for row in rows_of(Draft(preset="slm-25m"), [], [], "tiny") if row.changed] == ["preset"]
+    assert [row.key for row in rows_of(CommandDraft(preset="slm-25m"), [], [], "tiny") if row.changed] == ["preset"]
 
 
 def test_a_choice_changes_the_draft_and_the_value_that_there_was_is_no_choice(tmp_path: Path) -> None:
-    draft = Draft("ppo")
+    draft = CommandDraft("ppo")
     rows = {row.key: row for row in rows_of(draft, settings_of(draft, tmp_path, {}), [], "tiny")}
-    draft = changed(draft, rows["ppo.kl_coef"], " 0.1 ", "0.33")
+    draft = with_choice(draft, rows["ppo.kl_coef"], " 0.1 ", "0.33")
     assert draft.settings == {"ppo.kl_coef": "0.1"}
-    assert changed(draft, rows["ppo.kl_coef"], "0.33", "0.33").settings == {}
-    assert changed(draft, rows["ppo.kl_coef"], "", "0.33").settings == {}
-    assert changed(draft, rows["reward"], "a:rm", "").inputs == {"reward": "a:rm"}
-    assert (changed(draft, rows["fresh"], "yes", "").fresh, changed(draft, rows["run"], "b", "").run) == (True, "b")
+    assert with_choice(draft, rows["ppo.kl_coef"], "0.33", "0.33").settings == {}
+    assert with_choice(draft, rows["ppo.kl_coef"], "", "0.33").settings == {}
+    assert with_choice(draft, rows["reward"], "a:rm", "").inputs == {"reward": "a:rm"}
+    assert (with_choice(draft, rows["fresh"], "yes", "").fresh, with_choice(draft, rows["run"], "b", "").run) == (
+        True,
+        "b",
+    )
 
 
 def test_choices_go_round_and_words_narrow_down() -> None:
-    row = Row("k", "b", "meaning of it", choices=("a", "b"))
-    assert (next_choice(row, 1), next_choice(row, -1), next_choice(Row("k", "x", ""), 1)) == ("a", "a", "x")
-    assert next_choice(Row("k", "other", "", choices=("a", "b")), 1) == "a"
-    assert fits(row, "K mean") and not fits(row, "k x")
+    row = FormRow("k", "b", "meaning of it", choices=("a", "b"))
+    assert (next_choice(row, 1), next_choice(row, -1), next_choice(FormRow("k", "x", ""), 1)) == ("a", "a", "x")
+    assert next_choice(FormRow("k", "other", "", choices=("a", "b")), 1) == "a"
+    assert matches(row, "K mean") and not matches(row, "k x")
 
 
 def command(app: Playground) -> str:
@@ -65,7 +68,7 @@ def command(app: Playground) -> str:
 
 def said(app: Playground) -> str:
     """What the form says of the command."""
-    return str(app.screen.query_one("#form-outlook", Static).render())
+    return str(app.screen.query_one("#form-preview", Static).render())
 
 
 def form(home: Path) -> Playground:
@@ -84,7 +87,7 @@ async def choose(pilot: Pilot[None], words: str, text: str) -> None:
 def test_the_form_shows_the_command_and_what_it_would_do(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pilot.press("n")
-        await until(pilot, lambda: "Makes the run tiny. Does: base model" in said(app), "the outlook")
+        await until(pilot, lambda: "Creates run tiny. Stages: base model" in said(app), "the preview")
         assert command(app) == "slmctl run --preset tiny"
         await pilot.press("right", "right")
         assert "Start fine-tuning on demonstrations" in screen_text(app)
@@ -92,7 +95,7 @@ def test_the_form_shows_the_command_and_what_it_would_do(tmp_path: Path) -> None
         await choose(pilot, "sft.epochs", "1.5")
         assert command(app) == "slmctl sft --preset tiny --run mine --set sft.epochs=1.5"
         await until(
-            pilot, lambda: "Makes the run mine. Does: base model, SFT policy." in screen_text(app), "the outlook"
+            pilot, lambda: "Creates run mine. Stages: base model, SFT policy." in screen_text(app), "the preview"
         )
         assert "* sft.epochs" in screen_text(app) and "; 2 changed (*)" in screen_text(app)
         await pilot.press("y")
@@ -148,7 +151,7 @@ def test_what_is_wrong_is_said_and_nothing_is_started_or_lost(tmp_path: Path) ->
         await pilot.press("ctrl+r")
         assert isinstance(app.screen, FormScreen) and list(tmp_path.iterdir()) == []
         await choose(pilot, "ppo.minibatch", "128")
-        await until(pilot, lambda: "Makes the run tiny" in said(app), "the outlook")
+        await until(pilot, lambda: "Creates run tiny" in said(app), "the preview")
         assert command(app) == "slmctl run --preset tiny --set ppo.minibatch=128"
         await pilot.press("escape", "n")
         assert command(app) == "slmctl run --preset tiny --set ppo.minibatch=128"
@@ -199,7 +202,7 @@ def test_a_value_that_was_refused_is_told_until_its_row_is_changed_and_nothing_s
         await pilot.press("n")
         await choose(pilot, "dtype of matrix", "half")
         await choose(pilot, "seed", "3")
-        await until(pilot, lambda: "Makes the run tiny" in said(app), "the outlook")
+        await until(pilot, lambda: "Creates run tiny" in said(app), "the preview")
         assert refusal in said(app) and command(app) == "slmctl run --preset tiny --seed 3"
         await pilot.press("ctrl+r")
         assert refusal in [note.message for note in app._notifications][-1] and list(tmp_path.iterdir()) == []
@@ -223,7 +226,7 @@ def test_g_opens_the_form_for_what_is_left_of_a_run_of_which_all_that_was_asked_
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "a" in screen_text(app).splitlines()[3], "the run")
         await pilot.press("g")
-        await until(pilot, lambda: "Goes on with the run a. Does: SFT policy" in said(app), "the outlook")
+        await until(pilot, lambda: "Resumes run a. Stages: SFT policy" in said(app), "the preview")
         assert command(app) == "slmctl run --run a"
         await pilot.press("slash", *"ppo.steps")
         assert " 7 " in screen_text(app)
@@ -238,7 +241,7 @@ def test_a_command_that_refuses_itself_is_heard_and_the_form_stays(tmp_path: Pat
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pilot.press("n", "right", "right")
         await choose(pilot, "your own rows", str(bad))
-        await until(pilot, lambda: "Does: base model, SFT policy" in said(app), "the outlook")
+        await until(pilot, lambda: "Stages: base model, SFT policy" in said(app), "the preview")
         await pilot.press("ctrl+r")
         await until(pilot, lambda: "line 1: prompt must be a string, got 3" in said(app), "its own sentence")
         assert isinstance(app.screen, FormScreen) and f"--data {bad}" in command(app)
@@ -254,7 +257,7 @@ def test_a_run_is_started_and_then_watched(tmp_path: Path, size: tuple[int, int]
         await choose(pilot, "settings to start", PRESET)
         await choose(pilot, "new run", "x")
         await choose(pilot, "max_steps", "1")
-        await until(pilot, lambda: "Makes the run x. Does: base model." in said(app), "the outlook")
+        await until(pilot, lambda: "Creates run x. Stages: base model." in said(app), "the preview")
         await pilot.click("#form-start")
         await until(pilot, lambda: app.current_mode == "train", "the run at work")
         run = RunDir(tmp_path / "x")

@@ -15,13 +15,13 @@ from textual.widgets import OptionList
 from engine.core.events import RunFailed
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import pending_requests, read_status
-from slmctl.runs.launch import Launched
+from slmctl.runs.launch import LaunchedCommand
 from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
+from slmctl.tui.playground import Start
 from slmctl.tui.runs.form import FormScreen
 from slmctl.tui.runs.runs_table import RunsTable
-from slmctl.tui.start import Start
 from tests.support.heartbeats import NOW, make, summaries
 from tests.support.pilot import played, screen_text, until
 
@@ -29,13 +29,13 @@ from tests.support.pilot import played, screen_text, until
 def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make(tmp_path, "a", "stopped")
 
-    def kills_itself(words: tuple[str, ...], run: RunDir, environ: object) -> Launched:
+    def kills_itself(words: tuple[str, ...], run: RunDir, environ: object) -> LaunchedCommand:
         code = "import os; os.kill(os.getpid(), 9)"
-        return Launched(words, run, subprocess.Popen([sys.executable, "-c", code]), run.log)
+        return LaunchedCommand(words, run, subprocess.Popen([sys.executable, "-c", code]), run.log)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         monkeypatch.setattr("slmctl.tui.runs.launches.launch", kills_itself)
-        monkeypatch.setattr(Launched, "begun", lambda _: True)
+        monkeypatch.setattr(LaunchedCommand, "begun", lambda _: True)
         run.log.write_text("ppo 66/200  score 0.4\n")
         await app.launches.start(("ppo",), run, app)
         await until(pilot, lambda: bool(app._notifications), "the note")
@@ -55,7 +55,7 @@ def test_a_glance_tells_how_the_runs_stand_and_follows_them(tmp_path: Path) -> N
     failed.append(RunFailed("ppo", "a loss is no number"))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "2 runs, 1 at work" in screen_text(app), "the runs")
+        await until(pilot, lambda: "2 runs, 1 active" in screen_text(app), "the runs")
         await until(pilot, lambda: "going:sft" in screen_text(app), "the models")
         text = screen_text(app)
         for words in ("running", "ppo 3/12", "██░░", "failed", "1:00 min left", "going:base"):
@@ -66,7 +66,7 @@ def test_a_glance_tells_how_the_runs_stand_and_follows_them(tmp_path: Path) -> N
         await until(pilot, lambda: "a loss is no number" in screen_text(app), "the error")
         make(tmp_path, "third", "finished")
         await until(pilot, lambda: "3 runs" in screen_text(app), "another run")
-        assert app.screen.query_one(RunsTable).chosen() == "broken"
+        assert app.screen.query_one(RunsTable).selected() == "broken"
 
     played(playground(tmp_path), script)
 
@@ -79,7 +79,7 @@ def test_enter_c_and_l_open_the_chosen_run_in_another_mode(tmp_path: Path, monke
         async def keep(mode: str, note: object = None) -> None:
             said.append(note)
 
-        await until(pilot, lambda: app.screen.query_one(RunsTable).chosen() == "a", "the run")
+        await until(pilot, lambda: app.screen.query_one(RunsTable).selected() == "a", "the run")
         monkeypatch.setattr(app, "open_mode", keep)
         await pilot.press("enter", "c", "l", "y")
         assert app.clipboard == "a"
@@ -115,9 +115,9 @@ def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
         await until(pilot, lambda: bool(pending_requests(run, 0)), "the request")
         assert [request.request for request in pending_requests(run, 0)] == ["resume"]
         make(tmp_path, "a", "running", **at)
-        assert await presses_g("running") == "nothing to go on with in a: it is running"
+        assert await presses_g("running") == "nothing to resume in a: it is running"
         make(tmp_path, "a", "finished", last="eval")
-        assert await presses_g("finished") == "nothing to go on with in a: it is finished"
+        assert await presses_g("finished") == "nothing to resume in a: it is finished"
 
     played(playground(tmp_path), script)
     assert begun == [("ppo", "--run", "a"), ("run", "--run", "a")]
@@ -129,14 +129,14 @@ def test_the_cursor_comes_back_on_the_run_that_was_watched(tmp_path: Path) -> No
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         table = app.screen.query_one(RunsTable)
-        await until(pilot, lambda: table.chosen() == "old", "the runs")
+        await until(pilot, lambda: table.selected() == "old", "the runs")
         await app.open_train(("new",))
         await until(pilot, lambda: " new  " in screen_text(app), "the watched run")
         await pilot.press("q")
-        await until(pilot, lambda: app.current_mode == "runs" and table.chosen() == "new", "the cursor")
+        await until(pilot, lambda: app.current_mode == "runs" and table.selected() == "new", "the cursor")
         await pilot.press("up", "f5", "f2")
         await pilot.pause(1.2)
-        assert table.chosen() == "old"
+        assert table.selected() == "old"
 
     played(playground(tmp_path), script)
 
@@ -223,7 +223,7 @@ def test_hundreds_of_runs_do_not_stall_the_loop(tmp_path: Path) -> None:
         table = app.screen.query_one(RunsTable)
         await until(pilot, lambda: table.row_count == 200, "the runs")
         await pilot.press("end")
-        assert table.chosen() is not None
+        assert table.selected() is not None
 
     app = playground(tmp_path)
     app.overview = Watched(tmp_path)
@@ -275,13 +275,13 @@ def test_a_run_is_renamed_and_deleted_after_asking(tmp_path: Path) -> None:
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         table = app.screen.query_one(RunsTable)
-        await until(pilot, lambda: table.chosen() == "a", "the runs")
+        await until(pilot, lambda: table.selected() == "a", "the runs")
         await pilot.press("r")
         await until(pilot, lambda: "Rename a" in screen_text(app), "the line")
         await pilot.press("slash", "enter")
         await until(pilot, lambda: "cannot name a run" in screen_text(app), "why not")
         await pilot.press("backspace", "backspace", *"new", "enter")
-        await until(pilot, lambda: table.chosen() == "new", "the new name under the cursor")
+        await until(pilot, lambda: table.selected() == "new", "the new name under the cursor")
         assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b", "new"]
         await pilot.press("d")
         await until(pilot, lambda: "Delete new?" in screen_text(app), "the question")
@@ -298,7 +298,7 @@ def test_a_running_run_is_stopped_and_not_deleted(tmp_path: Path) -> None:
     run = make(tmp_path, "a", "running", at=time.time() + 3600)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "1 at work" in screen_text(app), "the run")
+        await until(pilot, lambda: "1 active" in screen_text(app), "the run")
         await pilot.press("d", "r")
         await pilot.pause()
         assert len(app.screen_stack) == 1

@@ -22,7 +22,7 @@ from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import pending_requests
 from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
-from slmctl.tui.start import Start
+from slmctl.tui.playground import Start
 from slmctl.tui.watch.charts import Chart
 from slmctl.tui.watch.run_header import StageStrip
 from slmctl.tui.widgets.rows_view import RowsView
@@ -157,7 +157,7 @@ def test_a_remapped_control_says_too_why_it_would_do_nothing(run: RunDir, tmp_pa
         await pilot.press("f9")
         assert last_note(app) == "nothing to pause in tiny: it is finished"
 
-    played(Playground(Start(run.path.parent, "train"), choices=choices), script)
+    played(Playground(Start(run.path.parent, "train"), preferences=choices), script)
 
 
 def test_requests_reach_the_run_and_their_answers_the_screen(run: RunDir) -> None:
