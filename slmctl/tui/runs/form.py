@@ -137,7 +137,7 @@ class FormScreen(Screen[None]):
             text, refused = str(error), True
         self.post_message(CommandChecked(draft, text, refused))
 
-    def on_draft_checked(self, message: CommandChecked) -> None:
+    def on_command_checked(self, message: CommandChecked) -> None:
         """Shows what the command would do, or why it would be refused."""
         if message.draft == self._command():
             self._problem = message.preview if message.refused else ""

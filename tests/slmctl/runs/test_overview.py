@@ -100,7 +100,7 @@ def test_small_words() -> None:
         "0 s",
         "0 s",
         "59 s",
-        "1 m",
+        "1 min",
         "1 h",
         "2 h",
         "3 d",

@@ -164,7 +164,7 @@ def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
         ),
         ('"palette" = "slash"', "slash is the key of palette in every mode, so it could not be typed"),
         ('"mode.chat" = "f7,ctrl+y"\n"quit" = "ctrl+x"', ""),
-        ('"label.tie" = "t"\n"train.pause" = "k"\n"train.resume" = "k"\n"chat.newline" = "f9"', ""),
+        ('"label.tie" = "t"\n"train.pause" = "k"\n"train.unpause" = "k"\n"chat.newline" = "f9"', ""),
     ],
 )
 def test_two_bindings_that_have_one_key_in_one_place_are_told_at_the_start(

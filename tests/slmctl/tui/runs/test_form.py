@@ -116,9 +116,9 @@ def test_what_was_changed_is_told_by_the_names_of_presets_show_and_each_can_be_r
         await pilot.press("n")
         assert "*" not in screen_text(app)
         await choose(pilot, "ppo.kl_coef", "0.1")
-        assert "from --set; yours, in place of 0.33 (preset tiny); backspace resets it" in about(app)
+        assert "from --set; changed from 0.33 (preset tiny); backspace resets it" in about(app)
         await choose(pilot, "seed", "3")
-        assert "from --seed; yours, in place of 0 (default); backspace resets it" in about(app)
+        assert "from --seed; changed from 0 (default); backspace resets it" in about(app)
         await pilot.press("slash", *"*", "enter")
         lines = screen_text(app).splitlines()
         assert [line.split()[1:4:2] for line in lines if line.startswith(" * ")] == [
@@ -166,9 +166,9 @@ def test_escape_leaves_the_edited_line_and_then_the_form(tmp_path: Path) -> None
         await pilot.press("n", "down", "enter")
         assert isinstance(app.focused, Input)
         footer = screen_text(app).splitlines()[-1]
-        assert "Take" in footer and "Drop" in footer and "Filter" not in footer
+        assert "Apply" in footer and "Cancel" in footer and "Filter" not in footer
         await pilot.press("ctrl+r")
-        assert [note.message for note in app._notifications][-1].startswith("first take what is being typed")
+        assert [note.message for note in app._notifications][-1].startswith("apply the edited value first")
         assert list(tmp_path.iterdir()) == []
         await pilot.press("x", "escape")
         assert isinstance(app.focused, FieldTable) and command(app) == "slmctl run --preset tiny"
