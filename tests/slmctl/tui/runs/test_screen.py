@@ -196,7 +196,7 @@ def test_one_key_starts_the_first_run_and_shows_it(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "run tiny" in screen_text(app), "the welcome")
         await pilot.press("t")
-        await until(pilot, lambda: "starting: its process is loading" in screen_text(app), "the start")
+        await until(pilot, lambda: "starting: loading" in screen_text(app), "the start")
         await until(pilot, lambda: app.current_mode == "train", "the run at work")
 
     try:
