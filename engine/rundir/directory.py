@@ -183,8 +183,8 @@ class RunDir:
 
     def lacks_ending(self, stage: str) -> bool:
         """Whether a finished `stage` was killed before it reported that the run is finished."""
-        said = self.read_events()
-        return bool(said) and getattr(said[-1], "stage", None) == stage and not isinstance(said[-1], RunFinished)
+        last = self.read_events()[-1:]
+        return any(getattr(event, "stage", None) == stage and not isinstance(event, RunFinished) for event in last)
 
     def _write(self, path: Path, line: bytes, sync: bool) -> None:
         if path not in self._healed:

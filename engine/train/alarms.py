@@ -74,8 +74,9 @@ class Alarms:
         if score - score_then <= score_chance or best - judge <= judge_chance:
             return None
         return (
-            f"Since step {self.numbers['best_step']:.0f} the score rose from {score_then:.3g} to {score:.3g} while the "
-            f"judge's fell from {best:.3g} to {judge:.3g}, both smoothed: it exploits the reward; raise kl_coef."
+            f"Since step {self.numbers['best_step']:.0f} the reward rose from {score_then:.3g} to {score:.3g} while "
+            f"the judge score fell from {best:.3g} to {judge:.3g} (means over recent steps, not the values in the "
+            "charts): the policy exploits the reward model; raise kl_coef."
         )
 
     def _followed(self, name: str, mean: float, variance: float, count: int) -> tuple[float, float]:

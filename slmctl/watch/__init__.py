@@ -1,1 +1,1 @@
-"""FollowLoop runs and draw_panel them as text, with no screen."""
+"""Follows runs and draws them as text, without a screen."""

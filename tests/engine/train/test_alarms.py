@@ -111,7 +111,7 @@ def test_over_optimization_names_the_step_where_it_began() -> None:
     # chance, three errors of a difference: sqrt(2 x .25 / 100) x 3 = .212 for the score, .085 for the judge
     assert len(said) == 1
     assert said[0].startswith(
-        "Since step 3 the score rose from 0.444 to 0.796 while the judge's fell from 0.656 to 0.537"
+        "Since step 3 the reward rose from 0.444 to 0.796 while the judge score fell from 0.656 to 0.537"
     )
 
 
