@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import INTERRUPTED, EngineError
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS
-from slmctl.console.crash import Bug
+from slmctl.console.crash import UnexpectedError
 from slmctl.console.printing import say
 from slmctl.console.progress import OutputOptions, UntilPipeCloses, reporter
 from slmctl.console.safe import one_line
@@ -107,7 +107,7 @@ def _drive(prepared: "Prepared", view: OutputOptions) -> None:
         except EngineError:
             raise
         except Exception as error:  # the edge of the process writes the details to the run's log
-            raise Bug(prepared.rundir.log) from error
+            raise UnexpectedError(prepared.rundir.log) from error
         finally:
             show.close()
     if not done:

@@ -1,4 +1,4 @@
-"""Mistakes of ours: where their details are kept, so that a person sees one sentence and no traceback."""
+"""Internal errors: their traceback goes to a file, so that a person sees one sentence."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ import traceback
 from pathlib import Path
 
 
-class Bug(Exception):
-    """An error that no command expects, met while a run was driven; its cause is the error, `log` the run's log.txt."""
+class UnexpectedError(Exception):
+    """An internal error during a run; its cause is the error, `log` the run's log.txt."""
 
     def __init__(self, log: Path) -> None:
         super().__init__(str(log))
@@ -16,9 +16,9 @@ class Bug(Exception):
 
 
 def keep_traceback(error: Exception) -> tuple[Exception, Path]:
-    """The error itself, and the file that now holds its traceback: the run's log, else a new file of its own."""
+    """The error itself, and the file with its traceback: the run's log, else a new file."""
     log = None
-    if isinstance(error, Bug) and isinstance(error.__cause__, Exception):
+    if isinstance(error, UnexpectedError) and isinstance(error.__cause__, Exception):
         log, error = error.log, error.__cause__
     text = f"slmctl {' '.join(sys.argv[1:])}\n{''.join(traceback.format_exception(error))}"
     try:
@@ -29,5 +29,5 @@ def keep_traceback(error: Exception) -> tuple[Exception, Path]:
         with log.open("a", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except OSError:
-        log = Path(os.devnull)  # nowhere to keep it
+        log = Path(os.devnull)  # it cannot be saved anywhere
     return error, log

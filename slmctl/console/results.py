@@ -26,20 +26,17 @@ ROWS = (
     ("harmless", "harmless"),
     ("courteous", "courteous"),
     ("concise", "concise"),
-    ("correct", "right answers"),
-    ("win_rate", "wins against SFT"),
-    ("kl_nats", "KL to SFT, nats"),
-    ("tokens", "tokens a response"),
+    ("correct", "correct answers"),
+    ("win_rate", "win rate against SFT"),
+    ("kl_nats", "KL from SFT, nats"),
+    ("tokens", "tokens per response"),
     ("distinct_2", "distinct-2"),
     ("reward", "reward"),
 )
 
 
 def run_result(rundir: RunDir) -> dict[str, Any]:
-    """The object that a finished run ends with.
-
-    Raises: FileError where the run has no result yet.
-    """
+    """The result of a finished run. Raises: FileError if it has none yet."""
     try:
         result = json.loads(rundir.result.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -50,12 +47,12 @@ def run_result(rundir: RunDir) -> dict[str, Any]:
 
 
 def stage_result(rundir: RunDir, stage: str) -> dict[str, Any]:
-    """What is known of a finished stage: where its model lies and the metrics it ended with."""
-    said = rundir.read_events()
-    ended = [event for event in said if isinstance(event, StageFinished) and event.stage == stage]
+    """The result of a finished stage: the path of its model and its last metrics."""
+    events = rundir.read_events()
+    ended = [event for event in events if isinstance(event, StageFinished) and event.stage == stage]
     metrics = {name: value for name, value in ended[-1].metrics.items() if math.isfinite(value)} if ended else {}
     step = ended[-1].step if ended else None
-    curve = bits_by_tokens(said) if stage == "pretrain" else []
+    curve = bits_by_tokens(events) if stage == "pretrain" else []
     return {
         "run": rundir.name,
         "stage": stage,
@@ -67,7 +64,7 @@ def stage_result(rundir: RunDir, stage: str) -> dict[str, Any]:
 
 
 def bits_by_tokens(events: Sequence[Event]) -> list[dict[str, float]]:
-    """Bits a byte of held-out text, and the tokens that the base model had learnt from by then."""
+    """Held-out bits per byte by the number of tokens seen."""
     names = ("pretrain/tokens", "pretrain/bits_per_byte")
     measured = [event.metrics for event in events if isinstance(event, EvalCompleted) and event.stage == "pretrain"]
     points = [[metrics.get(name, math.nan) for name in names] for metrics in measured]
@@ -75,14 +72,14 @@ def bits_by_tokens(events: Sequence[Event]) -> list[dict[str, float]]:
 
 
 def finite(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with null in place of numbers that JSON has no word for."""
+    """The result with null for infinite numbers and NaN, which JSON does not have."""
     bad = [name for name, value in result.items() if isinstance(value, float) and not math.isfinite(value)]
     return {**result, **dict.fromkeys(bad)}
 
 
 def print_stage(result: Mapping[str, Any], rundir: RunDir, world: str) -> None:
-    """Prints a stage's result and what to type next; without a world, as with data of one's own, that needs data."""
-    print(f"{result['stage']} of run {result['run']!r} is in {clean(result['path'])}")
+    """Prints a stage's result and the next command, which needs --data if there is no world."""
+    print(f"{result['stage']} of run {result['run']!r} is saved in {clean(result['path'])}")
     for name, value in result["metrics"].items():
         print(f"  {name:<28} {value:,.0f}" if value >= 1000 else f"  {name:<28} {value:.4g}")
     if "curve" in result:
@@ -91,14 +88,14 @@ def print_stage(result: Mapping[str, Any], rundir: RunDir, world: str) -> None:
 
 
 def _print_curve(points: Sequence[Mapping[str, float]]) -> None:
-    """Prints about CURVE_LINES of the points, evenly spaced, the last among them."""
-    print("  tokens seen   bits a byte of held-out text")
+    """Prints about CURVE_LINES of the points, evenly spaced, including the last."""
+    print("  tokens seen   held-out bits/byte")
     for point in points[:: -math.ceil(len(points) / CURVE_LINES)][::-1]:
         print(f"  {point['tokens']:>11,.0f}   {point['bits_per_byte']:.3f}")
 
 
 def print_run(result: Mapping[str, Any], plain: bool, new: str) -> None:
-    """Prints a run's table, its examples and what to type next; `new` is a name for another run."""
+    """Prints a run's table, its examples and the next commands; `new` is a name for another run."""
     console = Console(no_color=plain or None, highlight=False, soft_wrap=False)
     run = result["run"]
     following = (
@@ -115,21 +112,21 @@ def print_run(result: Mapping[str, Any], plain: bool, new: str) -> None:
         console.print(Text(f"{mark} {command_line(words)}"), soft_wrap=True)
 
 
-def players(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The contestants of a result with their titles; n of best-of-n is the run's own setting."""
+def result_policies(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The policies of a result with their titles; n of best-of-n is the run's setting."""
     best = [name.removeprefix("utility_") for name in result if name.startswith("utility_best_of_")]
     return [("base", "base"), ("sft", "SFT"), *((name, name.replace("_", " ")) for name in best), ("ppo", "PPO")]
 
 
 def comparison_table(result: Mapping[str, Any], plain: bool = False) -> Table:
-    """Base, SFT, best-of-n and PPO side by side; what was not measured is a dash."""
+    """Base, SFT, best-of-n and PPO side by side, a dash for what was not measured."""
     table = Table(box=box.ASCII if plain else box.SIMPLE_HEAD, title=None)
     table.add_column("")
-    shown = players(result)
+    shown = result_policies(result)
     for _, title in shown:
         table.add_column(title, justify="right")
     for quantity, title in ROWS:
-        cells = [_cell(result, quantity, player) for player, _ in shown]
+        cells = [_cell(result, quantity, policy) for policy, _ in shown]
         if any(cell != "-" for cell in cells):
             table.add_row(title, *cells)
     return table
@@ -144,35 +141,35 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     ]
     if (longer := result.get("tokens_difference")) is not None:
         low, high = (_number(result.get(f"tokens_difference_{end}")) for end in ("low", "high"))
-        lines.append(f"tokens a response, PPO's less SFT's: {longer:+.3f} ({low} to {high}, 95 %)")
+        lines.append(f"response length, PPO - SFT: {longer:+.3f} ({low} to {high}, 95 %) tokens")
     names = ("accuracy", "ceiling", "longer_baseline", "correctness_accuracy", "calibration_error")
     right, ceiling, longer, correctness, error = (_number(result.get(f"rm_{name}")) for name in names)
     lines += [
-        f"reward model on held-out pairs: {right} right (ceiling {ceiling}, longer wins {longer})",
-        f"reward model on correctness alone: {correctness} right; calibration error {error}",
+        f"reward model accuracy on held-out pairs: {right} (ceiling {ceiling}, length baseline {longer})",
+        f"reward model accuracy on correctness alone: {correctness}; calibration error {error}",
     ]
     if result.get("curve"):
         lines.append(_curve_line(result["curve"]))
     alarms = ", ".join(result["alarms"]) or "none"
     lines.append(
-        f"alarms: {one_line(alarms)}; {result['parameters'] or 0:,} parameters; {duration(result['elapsed_s'])}, "
+        f"alerts: {one_line(alarms)}; {result['parameters'] or 0:,} parameters; {duration(result['elapsed_s'])}, "
         f"{result['peak_rss_mb']:.0f} MB"
     )
     return lines
 
 
 def _curve_line(curve: Sequence[Mapping[str, float]]) -> str:
-    """How PPO's own samples went from the first to the last, and when the judge liked them best."""
+    """How reward and judge utility of PPO's samples changed, and the step with the best utility."""
     first, last, best = curve[0], curve[-1], max(curve, key=lambda point: point["utility"])
     return (
-        f"while PPO trained: reward {first['reward']:.2f} to {last['reward']:.2f}, "
+        f"during PPO: reward {first['reward']:.2f} to {last['reward']:.2f}, "
         f"judge utility {first['utility']:.2f} to {last['utility']:.2f} "
         f"(best {best['utility']:.2f} at step {best['step']})"
     )
 
 
 def examples_table(examples: Sequence[Mapping[str, str]], plain: bool = False) -> Table:
-    """Prompts with the SFT and the PPO answer side by side."""
+    """Prompts with the SFT and the PPO response side by side."""
     table = Table(box=box.ASCII if plain else box.SIMPLE_HEAD, show_lines=True)
     for title in ("prompt", "SFT", "PPO"):
         table.add_column(title, ratio=1, overflow="fold")
@@ -181,11 +178,11 @@ def examples_table(examples: Sequence[Mapping[str, str]], plain: bool = False) -
     return table
 
 
-def _cell(result: Mapping[str, Any], quantity: str, player: str) -> str:
+def _cell(result: Mapping[str, Any], quantity: str, policy: str) -> str:
     if quantity == "win_rate":
-        value = result.get({"ppo": "win_rate"}.get(player, f"{player}_win_rate"))
+        value = result.get({"ppo": "win_rate"}.get(policy, f"{policy}_win_rate"))
         return "-" if value is None else f"{value:.1%}"
-    name = "kl_nats" if (quantity, player) == ("kl_nats", "ppo") else f"{quantity}_{player}"
+    name = "kl_nats" if (quantity, policy) == ("kl_nats", "ppo") else f"{quantity}_{policy}"
     return _number(result.get(name))
 
 

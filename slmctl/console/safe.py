@@ -1,6 +1,6 @@
-"""The only door for text that we did not write: what models, files and people say, made harmless for a terminal.
+"""Text of models, files and people, made harmless for a terminal.
 
-A sampled escape sequence can rename a window or hide a line. The raw text stays in the files.
+A sampled escape sequence can rename a window or hide a line. Files keep the raw text.
 """
 
 TAB = "    "
@@ -18,7 +18,7 @@ _TABLE = _table()
 
 
 def clean(text: str) -> str:
-    """The text with nothing in it that a terminal obeys.
+    """The text without anything that a terminal would obey.
 
     Newlines stay, tabs become spaces, other C0 controls become control pictures; DEL, C1 controls, direction overrides
     and lone surrogates become U+FFFD.
@@ -27,6 +27,6 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str, width: int | None = None) -> str:
-    """The same on one line, cut to `width` characters with an ellipsis where one is given."""
+    """The cleaned text on one line, cut to `width` characters with an ellipsis."""
     line = " ".join(clean(text).split())
     return line if width is None or len(line) <= width else line[: max(0, width - 1)] + "…"

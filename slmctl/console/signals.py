@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks the run to finish its step and save, the second leaves at once. And readers who go away."""
+"""Ctrl-C, which stops a run after its step, the second time at once; and readers that close their pipe."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from engine.core.errors import INTERRUPTED
 
 
 class StopFlag:
-    """Becomes true at the first SIGINT or SIGTERM; call it to ask."""
+    """Returns, when called, whether SIGINT or SIGTERM was received."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -19,7 +19,7 @@ class StopFlag:
         return self.requested
 
     def install(self) -> "StopFlag":
-        """Takes over SIGINT and SIGTERM for this process, and returns itself."""
+        """Handles SIGINT and SIGTERM of this process, and returns itself."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         return self
@@ -28,13 +28,13 @@ class StopFlag:
         if self.requested:
             os._exit(INTERRUPTED)
         self.requested = True
-        message = "\nfinishing this step and saving; once more to leave at once\n"
+        message = "\nSaving after this step. Press Ctrl-C again to quit now.\n"
         os.write(2, message.encode())
 
 
 @contextmanager
 def broken_pipes_raise() -> Iterator[None]:
-    """Inside, writing to a reader who went away raises BrokenPipeError; outside, it ends the process without a word."""
+    """Inside, writing to a closed pipe raises BrokenPipeError; outside, it ends the process silently."""
     if not hasattr(signal, "SIGPIPE"):
         yield
         return

@@ -68,7 +68,7 @@ def test_eval_says_nothing_of_right_answers_where_no_prompt_has_one(cli: Cli, ru
     )
     command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", str(tmp_path / "l.db"), "-n", "3", "--max-new-tokens", "4")
     text = cli(*command).out
-    assert "helpful" in text and "right answers" not in text and "nan" not in text
+    assert "helpful" in text and "correct answers" not in text and "nan" not in text
     assert not [name for name in json.loads(cli(*command, "--json").out) if name.startswith("correct")]
 
 
@@ -85,7 +85,7 @@ def test_eval_says_how_sure_a_difference_is_in_length_and_in_what_the_judge_says
         assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
     assert result["tokens_difference"] == pytest.approx(result["tokens_b"] - result["tokens_a"])
     text = cli(*command).out
-    for name, title in (("tokens", "tokens a response"), ("concise", "concise"), ("utility", "judge utility")):
+    for name, title in (("tokens", "tokens per response"), ("concise", "concise"), ("utility", "judge utility")):
         wanted = [result[f"{name}_{part}"] for part in ("a", "b", "difference", "difference_low", "difference_high")]
         assert row_of(text, title) == pytest.approx(wanted, abs=0.0005)
 

@@ -70,8 +70,8 @@ def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_
         "0.800",
         "82.0%",
         "78.4% to 85.1%",
-        "tokens a response, PPO's less SFT's: +0.500 (-0.250 to 1.250, 95 %)",
-        "alarms: kl",
+        "response length, PPO - SFT: +0.500 (-0.250 to 1.250, 95 %) tokens",
+        "alerts: kl",
         "5:12 min",
         "slmctl chat tiny:sft tiny:ppo",
     ):
