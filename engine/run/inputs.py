@@ -51,15 +51,18 @@ class InputReader:
             self._inputs[key] = self._read_rows(stage, option, value, fields) if rows else self._read_model(*key[:3])
         return self._inputs[key]
 
-    def records(self, stage: str, given: Input) -> LoadedRecords[Any]:
-        """The records of an input that holds rows, parsed at the first call. Raises: FileError, DataError."""
+    def records(self, stage: str, given: Input, last: bool = False) -> LoadedRecords[Any]:
+        """The records of an input that holds rows, parsed at the first call and freed at the `last` one.
+
+        Raises: FileError, DataError.
+        """
         kind = READS[stage][1]
         key = (given, kind)
         if key not in self._records:
             source = source_of(given)
             rows = self._rows.pop(key) if key in self._rows else read_hashed(source, kind)[0]
             self._records[key] = parse_rows(rows, str(source), kind, parser_of(kind))
-        return self._records[key]
+        return self._records.pop(key) if last else self._records[key]
 
     def _read_rows(self, stage: str, option: str, value: str, fields: str) -> Input:
         kind = READS[stage][1]

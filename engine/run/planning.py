@@ -97,10 +97,10 @@ class Prepared:
         """What a stage was given, by option: data, prompts, init, ref, reward, judge."""
         return self.record.inputs.get(stage, {})
 
-    def records(self, stage: str, option: str) -> LoadedRecords[Any] | None:
-        """The rows that a stage was given as data or prompts, parsed; None where it was given none."""
+    def records(self, stage: str, option: str, last: bool = False) -> LoadedRecords[Any] | None:
+        """The rows that a stage was given as data or prompts, parsed, and freed at the `last` use; None without any."""
         given = self.record.input(stage, option)
-        return None if given is None else self.reader.records(stage, given)
+        return None if given is None else self.reader.records(stage, given, last)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
 def open_pretrain(context: StageContext) -> Iterator[Event]:
     """The base model from scratch."""
     config, m = context.config, context.config.model
-    data = context.prepared.records("pretrain", "data")
+    data = context.prepared.records("pretrain", "data", last=True)
     documents = sources.base_documents(config, data)
     tokenizer = sources.base_tokenizer(documents.train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
@@ -153,7 +153,7 @@ def open_comparisons(context: StageContext) -> Iterator[Event]:
 
 def open_rm(context: StageContext) -> Iterator[Event]:
     """The reward model from the SFT policy, or from the model given as --init."""
-    config, given = context.config, context.prepared.records("rm", "data")
+    config, given = context.config, context.prepared.records("rm", "data", last=True)
     model, tokenizer = reward_start(context)
     drawn = context.prepared.rundir.finished("comparisons")
     rankings = sources.rm_rankings(config, given, drawn, tokenizer, model.architecture.context)
@@ -194,7 +194,7 @@ def open_ppo(context: StageContext) -> Iterator[Event]:
     scorer, judge = ppo_scorer(context), ppo_judge(context)
     value = context.computing(value_start(scorer, policy, tokenizer))
     actors = Actors(policy, reference_policy(context, policy, tokenizer), value, scorer, tokenizer, judge)
-    given = (context.prepared.records("ppo", "prompts"), context.prepared.records("sft", "data"))
+    given = (context.prepared.records("ppo", "prompts", last=True), context.prepared.records("sft", "data"))
     prompts, left_out = sources.ppo_prompts(config, *given, tokenizer, policy.architecture.context)
     return train_ppo(actors, prompts, config.ppo, context.loop(config.ppo.steps), left_out)
 
