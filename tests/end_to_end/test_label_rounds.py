@@ -1,4 +1,4 @@
-"""Labelling with real sampler children, killed and side by side, and a round from labels to a new policy."""
+"""Labeling with real sampler children, killed and side by side, and a round from labels to a new policy."""
 
 import asyncio
 import json

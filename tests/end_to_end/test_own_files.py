@@ -128,7 +128,7 @@ def test_twenty_labels_train_a_reward_model_and_edits_a_policy(
     labels = tmp_path / "labels.db"
     edits = [judged("no", "yes", None, prompt=f"say {word}", verdict="edit", edited=word) for word in WORDS[:6]]
     stored(labels, *[judged("yes", "it is said", prompt=f"say {i}", seconds=2.0) for i in range(20)], *edits)
-    run = cut_before(reference.run, nursery.home / "labelled", "sft")
+    run = cut_before(reference.run, nursery.home / "labeled", "sft")
     done(nursery, *arguments(run.name, "sft", "--data", str(labels), "--max-steps", "2"))
     assert (about(run, "sft")["demonstrations"], about(run, "sft")["validation"]) == (5, 1)
     stored(labels, judged(ranks=None, verdict="edit", edited="later"))  # what SFT had is still there

@@ -114,7 +114,7 @@ def test_eval_by_another_judge_on_prompts_of_ones_own(
     assert refused.code == 2 and "needs --judge" in refused.err
 
 
-def test_eval_asks_what_was_labelled(cli: Cli, run: RunDir) -> None:
+def test_eval_asks_what_was_labeled(cli: Cli, run: RunDir) -> None:
     known = [judged(prompt=PROMPT), judged(prompt="What is the capital of Italy?"), judged(prompt=PROMPT)]
     stored(run.labels, *known)
     command = ("eval", "tiny:sft", "tiny:ppo", "--prompts", str(run.labels), "--max-new-tokens", "4", "--json")

@@ -100,7 +100,7 @@ def test_a_simulated_labeler_fills_the_database_of_the_run(cli: Cli, tiny: Path)
     assert read_labels(tiny / "labels.db") == judged, "nothing is added where there are enough"
 
 
-def test_ctrl_c_says_how_many_labels_are_kept_and_where(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_reports_the_saved_labels(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Varied):
         def sample(self, wanted: SampleRequest, on_text: OnText | None = None) -> FakeSampleTask:
             if wanted.step > 60:

@@ -22,12 +22,12 @@ WEAK = st.lists(st.integers(0, 8), min_size=2, max_size=9).map(
         ("1 = 3 > 2", (0, 1, 0)),
     ],
 )
-def test_what_orders_mean(text: str, ranks: tuple[int, ...]) -> None:
+def test_rankings_are_parsed(text: str, ranks: tuple[int, ...]) -> None:
     assert parse_ranking(text, 3) == ranks
 
 
 @given(WEAK, st.sampled_from([">", " > ", ",", " "]), st.sampled_from(["=", " = "]))
-def test_any_order_is_read_as_it_is_written(ranks: tuple[int, ...], better: str, tie: str) -> None:
+def test_any_ranking_survives_a_round_trip(ranks: tuple[int, ...], better: str, tie: str) -> None:
     text = ranking_text(ranks).replace("=", "\0").replace(">", better).replace("\0", tie)
     assert parse_ranking(text, len(ranks)) == ranks
 
@@ -49,13 +49,13 @@ def test_any_order_is_read_as_it_is_written(ranks: tuple[int, ...], better: str,
         ("1\x1b[2J2", "is not allowed in a ranking"),
     ],
 )
-def test_what_is_said_of_no_order(text: str, said: str) -> None:
+def test_invalid_rankings_are_explained(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("[", r"\[").replace("(", r"\(")):
         parse_ranking(text, 3)
 
 
 @given(st.text(max_size=12), st.integers(2, 9))
-def test_any_text_is_an_order_of_all_responses_or_an_error(text: str, count: int) -> None:
+def test_any_text_is_a_full_ranking_or_an_error(text: str, count: int) -> None:
     try:
         ranks = parse_ranking(text, count)
     except ConfigError:

@@ -179,7 +179,7 @@ def test_an_unusable_prompt_is_skipped_and_counted() -> None:
     assert queue.error is None
 
 
-def test_where_no_prompt_can_be_asked_the_reason_is_told() -> None:
+def test_without_a_usable_prompt_the_reason_is_reported() -> None:
     found, queue = collected(ONE, Picky(word="prompt"))
     assert found == []
     assert str(queue.error) == "too long"
@@ -213,7 +213,7 @@ def test_a_dead_sampler_is_restarted_without_losing_questions() -> None:
     asyncio.run(main())
 
 
-def test_samplers_that_die_and_die_are_told_of() -> None:
+def test_repeatedly_dying_samplers_are_reported() -> None:
     def revived(queue: QuestionQueue) -> None:
         assert "has ended" in str(queue.error)
         sampler.dead, queue.error = False, None

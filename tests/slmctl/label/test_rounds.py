@@ -62,7 +62,7 @@ def test_few_labels_are_seen_more_often(home: Path, labels: int, epochs: float) 
     assert settings(plan_round("tiny:sft", "", Path("l.db"), labels, home).commands[0])["rm.epochs"] == epochs
 
 
-def test_a_round_goes_on_from_what_was_labelled(home: Path) -> None:
+def test_a_round_goes_on_from_what_was_labeled(home: Path) -> None:
     rm, ppo = plan_round("tiny:ppo", "tiny:rm", Path("l.db"), 50, home).commands
     assert (options(rm)["--init"], options(ppo)["--init"]) == ("tiny:rm", "tiny:ppo")
     rm, ppo = plan_round("tiny:ppo", "pocket:judge", Path("l.db"), 50, home).commands
@@ -122,7 +122,7 @@ def test_the_next_free_name(tmp_path: Path, taken: tuple[str, ...], name: str, f
     assert first_name(tmp_path, "free") == "free"
 
 
-def test_how_a_stage_stands_is_read_from_its_events(home: Path) -> None:
+def test_progress_of_a_stage_is_read_from_its_events(home: Path) -> None:
     run = RunDir(home / "tiny")
     assert progress_of(run, "rm").steps == 0
     run.append(StageStarted("rm", 9, {"rankings": 85, "validation": 15}))
@@ -167,7 +167,7 @@ def test_the_new_policy_is_compared_on_world_or_labeled_prompts(tmp_path: Path) 
     assert plan_round("tiny:sft", "", Path("l.db"), 50, tmp_path, Source("mine.txt")).comparison == own
 
 
-def test_a_command_that_fails_is_told_in_its_own_words(home: Path) -> None:
+def test_a_failed_command_reports_its_last_line(home: Path) -> None:
     async def main() -> None:
         planned = Round("new", "tiny:sft", "", 50, (("rm", "--run", "new", "--from", "nobody"),))
         with pytest.raises(EngineError, match=r"slmctl rm --run new --from nobody: no run named 'nobody'"):

@@ -1,4 +1,4 @@
-"""A labeling session: what is kept, what is taken back, what comes again, and that the database alone says it all."""
+"""A labeling session: labels, undo, repeated pairs, and that its state follows from the database."""
 
 import asyncio
 import threading

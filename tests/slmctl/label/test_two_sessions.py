@@ -101,7 +101,7 @@ def test_labels_of_the_other_session_are_not_undone_here(tmp_path: Path) -> None
     assert len(database.standing) == 3 and len(database.withdrawn) == 2, "the weaker one was not taken back"
 
 
-def test_what_stood_before_is_taken_back_in_one_session_alone(tmp_path: Path) -> None:
+def test_an_earlier_label_is_undone_in_one_session_only(tmp_path: Path) -> None:
     async def script(one: LabelSession, two: LabelSession) -> None:
         assert await one.undo() is not None
         with pytest.raises(WithdrawnError, match="label 2 was withdrawn already"):

@@ -140,7 +140,7 @@ def test_closing_waits_for_a_write_whose_caller_was_cancelled(outcome: object, r
     run(script)
 
 
-def test_whoever_is_told_of_a_lock_can_give_up() -> None:
+def test_a_reported_lock_can_be_given_up() -> None:
     def give_up(error: LockedError) -> None:
         raise error
 

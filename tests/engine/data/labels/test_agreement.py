@@ -39,13 +39,13 @@ def test_counts_and_pace() -> None:
     assert labels_per_minute([judged()]) is None
 
 
-def test_what_nobody_can_have_read_has_no_pace() -> None:
+def test_labels_faster_than_reading_have_no_pace() -> None:
     programs = [judged(seconds=0.0001 * number, annotator="simulated-warm") for number in range(1, 50)]
     assert labels_per_minute(programs) is None
     assert labels_per_minute([*programs, judged(seconds=6.0)]) == 10.0
 
 
-def test_agreement_with_oneself_whichever_side_a_text_is_on() -> None:
+def test_self_agreement_ignores_the_position() -> None:
     first = [judged(f"a{i}", f"b{i}", ranks, id=i) for i, ranks in enumerate([A, A, TIE, None, B], start=1)]
     again = [
         judged("b1", "a1", B, id=11, repeats=1),  # the same text won
@@ -92,7 +92,7 @@ def test_kappa_is_cohens_with_every_pair_counted_both_ways_round(both: list[tupl
         assert found == pytest.approx((sum(a == b for a, b in doubled) / n - chance) / (1 - chance))
 
 
-def test_the_place_on_the_screen() -> None:
+def test_position_bias() -> None:
     made = [
         judged(ranks=A, shown=(0, 1)),
         judged(ranks=A, shown=(1, 0)),
@@ -124,7 +124,7 @@ def scored(selection: str, scores: tuple[float | None, float | None], ranks: Ran
     return replace(made, candidates=tuple(Candidate(f"{score}", score=score) for score in scores))
 
 
-def test_what_each_way_of_choosing_taught() -> None:
+def test_disagreement_by_selection() -> None:
     made = [
         *[scored("random", (1.0, 0.0), ranks) for ranks in (A, A, B, TIE, None)],
         scored("random", (1.0, None), B),

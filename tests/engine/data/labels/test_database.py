@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same() -> None:
             folder.chmod(0o755)
 
 
-def test_a_file_that_cannot_be_written_is_said_to_be_one() -> None:
+def test_a_read_only_file_is_reported() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)

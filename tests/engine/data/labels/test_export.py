@@ -99,7 +99,7 @@ def test_edits_for_sft() -> None:
     assert rows_of("sft", judged(), again) == [{"prompt": TURNS, "completion": said("better")}]
 
 
-def test_rankings_are_told_as_they_are() -> None:
+def test_rankings_are_exported_unchanged() -> None:
     plain = {"strength": 1, "flagged": False, "note": ""}
     marked: dict[str, Any] = {"strength": 2, "flagged": True, "note": "rude"}
     assert rows_of("rankings", judged(ranks=TIE, prompt=TALK), replace(THREE, **marked)) == [

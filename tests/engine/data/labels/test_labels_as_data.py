@@ -65,7 +65,7 @@ def test_a_database_as_it_was(tmp_path: Path) -> None:
     assert winners(f"{path}@3") == ["x", "y", "z"] and winners(f"{path}@1") == ["x"]
 
 
-def test_nothing_of_a_kind_is_a_sentence_that_says_what_there_is(tmp_path: Path) -> None:
+def test_a_missing_kind_of_label_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "labels.db"
     with LabelStore(path):
         pass

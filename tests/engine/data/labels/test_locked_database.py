@@ -17,7 +17,7 @@ from tests.support.label_sessions import PROMPTS, TWO, Clock, asked, opened
 BUSY_S = 0.05
 
 
-def test_nothing_is_written_and_that_is_told(tmp_path: Path) -> None:
+def test_a_locked_database_is_reported_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "labels.db"
     with LabelStore(path, BUSY_S) as store:
         number = store.add(judged())
@@ -33,7 +33,7 @@ def test_nothing_is_written_and_that_is_told(tmp_path: Path) -> None:
         assert (store.newest("ann"), store.newest("ann", before=3), store.newest("bob")) == (3, 2, 0)
 
 
-def test_a_file_that_is_just_being_made_is_told_too(tmp_path: Path) -> None:
+def test_a_file_that_is_being_created_is_reported(tmp_path: Path) -> None:
     with locked(tmp_path / "labels.db"), pytest.raises(LockedError):
         LabelStore(tmp_path / "labels.db", BUSY_S)
 

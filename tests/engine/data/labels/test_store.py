@@ -60,7 +60,7 @@ def labels(draw: st.DrawFn) -> Label:
 
 @given(st.lists(labels(), min_size=1, max_size=3))
 @settings(max_examples=25)
-def test_any_judgement_comes_back_as_it_was(made: list[Label]) -> None:
+def test_any_label_survives_a_round_trip(made: list[Label]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.db"
         numbers = stored(path, *made)
@@ -92,14 +92,14 @@ HALF = "\ud83d"
      {"note": HALF}, {"edited": HALF}, {"selection": HALF}],
     ids=str,
 )  # fmt: skip
-def test_half_of_a_surrogate_pair_is_no_text_and_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_a_lone_surrogate_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     with LabelStore(tmp_path / "labels.db") as store:
         with pytest.raises(DataError, match=r"labels\.db: a label contains a lone surrogate"):
             store.add(judged(**fields))
         assert (store.add(judged()), len(store.standing())) == (1, 1)
 
 
-def test_taking_back_and_asking_for_some(tmp_path: Path) -> None:
+def test_withdrawing_and_selecting(tmp_path: Path) -> None:
     path = tmp_path / "new" / "labels.db"
     with LabelStore(path) as store:
         for annotator in ("ann", "bob", "ann"):
@@ -120,7 +120,7 @@ def test_taking_back_and_asking_for_some(tmp_path: Path) -> None:
                 raw.execute(change)
 
 
-def test_what_stands_no_longer_is_taken_back_by_one_alone(tmp_path: Path) -> None:
+def test_a_label_is_withdrawn_only_once(tmp_path: Path) -> None:
     path = tmp_path / "labels.db"
     with LabelStore(path) as one, LabelStore(path) as two:
         number = one.add(judged())

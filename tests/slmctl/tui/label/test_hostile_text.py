@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 45)])
-def test_nothing_is_obeyed_that_models_or_people_say(home: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_hostile_text_has_no_effect(home: Path, tmp_path: Path, size: tuple[int, int]) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"{HOSTILE} {number}"}) + "\n" for number in range(20)))
 

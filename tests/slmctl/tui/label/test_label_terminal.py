@@ -81,7 +81,7 @@ def test_killed_in_the_middle_every_acknowledged_label_is_there(
 
 
 @pytest.mark.parametrize("mode", ["label", "chat"])
-def test_a_model_that_cannot_answer_is_told_before_the_screen_opens(terminal: Open, tmp_path: Path, mode: str) -> None:
+def test_a_model_without_text_is_reported_before_the_screen(terminal: Open, tmp_path: Path, mode: str) -> None:
     save_model(tmp_path / "scores", scalar_model(), word_tokenizer(), {})
     refused = terminal(mode, str(tmp_path / "scores"), program=("sh", "-c", '"$0" "$@"; echo "code $?"', *SLMCTL))
     screen = refused.wait("code 3")

@@ -1,4 +1,4 @@
-"""The Label screen: its layout, what it says while it waits or cannot go on, guidelines, figures, goal."""
+"""The Label screen: layout, placeholders, errors, guidelines, statistics, goal."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("k", [2, 3, 9])
-def test_responses_stand_side_by_side_where_there_is_room(home: Path, k: int) -> None:
+def test_responses_are_side_by_side_where_there_is_room(home: Path, k: int) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         for size, beside in (((80, 24), False), ((140, 45), True), ((40, 10), False), ((200, 60), True)):
@@ -56,7 +56,7 @@ def test_fewer_responses_than_were_asked_for_are_explained(home: Path, answers: 
     play(home, script, "tiny:sft", sampler=sampler, k=4, prompts=str(home / "prompts.txt"))
 
 
-def test_what_is_loaded_is_said_until_the_first_pair_is_there(home: Path) -> None:
+def test_loading_is_shown_until_the_first_pair(home: Path) -> None:
     sampler = FakeSampler()
     held = sampler.hold("tiny:sft")
 
@@ -69,7 +69,7 @@ def test_what_is_loaded_is_said_until_the_first_pair_is_there(home: Path) -> Non
     assert play(home, script, sampler=sampler) == []
 
 
-def test_a_model_that_cannot_be_opened_is_told_and_tried_again(home: Path) -> None:
+def test_a_model_that_fails_to_load_is_reported_and_retried(home: Path) -> None:
     sampler = FakeSampler()
     sampler.fail("tiny:sft", f"it is torn {HOSTILE}")
 
@@ -83,7 +83,7 @@ def test_a_model_that_cannot_be_opened_is_told_and_tried_again(home: Path) -> No
     play(home, script, sampler=sampler)
 
 
-def test_a_sampler_that_dies_does_not_end_the_labelling(home: Path) -> None:
+def test_a_sampler_that_dies_does_not_end_the_labeling(home: Path) -> None:
     sampler = FakeSampler()
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -96,7 +96,7 @@ def test_a_sampler_that_dies_does_not_end_the_labelling(home: Path) -> None:
     assert len(play(home, script, sampler=sampler)) == 30
 
 
-def test_a_model_that_is_not_there_is_told(home: Path) -> None:
+def test_a_missing_model_is_reported(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "has no saved step 7" in screen_text(app), "the reason")
 
@@ -188,7 +188,7 @@ def test_another_mode_hands_over_other_models(home: Path) -> None:
     assert {candidate.model for candidate in second.candidates} == {"tiny:ppo"}
 
 
-def test_why_other_models_cannot_be_asked_is_told_above_the_pair(home: Path) -> None:
+def test_other_models_that_fail_are_reported_above_the_pair(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await app.open_mode("label", OpenLabel(("tiny:ppo@7",)))
@@ -199,7 +199,7 @@ def test_why_other_models_cannot_be_asked_is_told_above_the_pair(home: Path) -> 
     assert len(play(home, script)) == 1
 
 
-def test_guidelines_and_figures_can_be_read(home: Path, tmp_path: Path) -> None:
+def test_guidelines_and_statistics_can_be_read(home: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.txt").write_text(f"Short is good. {HOSTILE}")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -227,7 +227,7 @@ class Short(FakeSampler):
         await super().check(wanted)
 
 
-def test_that_prompts_cannot_be_asked_is_told_and_the_figures_say_why(home: Path, tmp_path: Path) -> None:
+def test_skipped_prompts_are_reported_with_the_reason(home: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("short\nfar too long a prompt to ask\nbrief\n")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -240,7 +240,7 @@ def test_that_prompts_cannot_be_asked_is_told_and_the_figures_say_why(home: Path
     play(home, script, sampler=Short(), prompts=str(tmp_path / "prompts.txt"))
 
 
-def test_votes_in_chat_are_told_beside_the_labels(home: Path) -> None:
+def test_votes_in_chat_are_shown_beside_the_labels(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await pilot.press("1")

@@ -1,4 +1,4 @@
-"""The Label mode on a database that another process holds: nothing that was pressed is lost without a word."""
+"""The Label mode with a locked database: no key press is lost without a message."""
 
 import threading
 from contextlib import ExitStack
@@ -37,7 +37,7 @@ async def vote_that_waits(app: Playground, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: WAITS in words(app), "what it waits for")
 
 
-def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
+def test_a_waiting_answer_is_reported_and_then_saved(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         with locked(home / "tiny" / "labels.db"):
@@ -56,7 +56,7 @@ def test_an_answer_is_said_to_wait_and_is_then_written(home: Path) -> None:
     assert [one.verdict for one in play(home, script)] == ["choice", "choice"]
 
 
-def test_a_database_that_is_held_is_waited_for_when_it_is_opened(home: Path) -> None:
+def test_opening_waits_for_a_locked_database(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await until(
             pilot, lambda: "locked by another process; it will be opened once it is unlocked" in words(app), "why"
@@ -69,7 +69,7 @@ def test_a_database_that_is_held_is_waited_for_when_it_is_opened(home: Path) -> 
         assert play(home, script) == []
 
 
-def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
+def test_leaving_before_it_is_saved_is_reported(home: Path) -> None:
     labels = home / "tiny" / "labels.db"
     app = Playground(
         Start(home, "label", options={"label": LabelOptions(("tiny:sft", "tiny:ppo"), annotator="ann")}), FakeSampler()
@@ -88,7 +88,7 @@ def test_whoever_leaves_before_it_is_written_is_told(home: Path) -> None:
     assert read_labels(labels) == []
 
 
-def test_an_answer_that_waits_is_written_before_other_models_are_asked(home: Path) -> None:
+def test_a_waiting_answer_is_saved_before_models_change(home: Path) -> None:
     sampler = FakeSampler()
     make_run(home, "other")
 
@@ -109,7 +109,7 @@ def test_an_answer_that_waits_is_written_before_other_models_are_asked(home: Pat
     assert not list(home.glob("*/labels.db-*")), "all sessions are closed"
 
 
-def test_of_other_models_that_wait_the_latest_are_asked(home: Path) -> None:
+def test_the_latest_of_several_waiting_models_is_labeled(home: Path) -> None:
     sampler = FakeSampler()
     make_run(home, "other")
 
@@ -126,9 +126,7 @@ def test_of_other_models_that_wait_the_latest_are_asked(home: Path) -> None:
     assert not list(home.glob("*/labels.db-*")), "all sessions are closed"
 
 
-def test_what_the_disk_does_not_take_is_told_though_other_models_are_asked(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_when_models_change(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler, full = FakeSampler(), threading.Event()
 
     def refuse(*_: object) -> int:
@@ -150,9 +148,7 @@ def test_what_the_disk_does_not_take_is_told_though_other_models_are_asked(
     assert play(home, script, sampler=sampler) == []
 
 
-def test_pressed_twice_before_other_models_are_asked_makes_its_own_label_much_better(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_pressed_twice_keeps_its_label_when_models_change(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "AGAIN_S", 1e9)
     sampler, writable, add = FakeSampler(), threading.Event(), LabelStore.add
 
@@ -177,7 +173,7 @@ def test_pressed_twice_before_other_models_are_asked_makes_its_own_label_much_be
     assert [(one.strength, by_place(one)) for one in kept] == [(1, [0, 1]), (2, [1, 0])]
 
 
-def test_whoever_leaves_a_full_disk_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_with_a_full_disk_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leaving = threading.Event()
     options = LabelOptions(("tiny:sft", "tiny:ppo"), annotator="ann")
     app = Playground(Start(home, "label", options={"label": options}), FakeSampler())

@@ -52,7 +52,7 @@ def told(app: Playground) -> str:
     return " ".join(" ".join(str(part.render()) for part in app.screen.query(Static)).split())
 
 
-async def labelled(app: Playground, pilot: Pilot[None], count: int) -> None:
+async def labeled(app: Playground, pilot: Pilot[None], count: int) -> None:
     """So many labels, by turns."""
     for judged in range(count):
         await pair(app, pilot, judged)
@@ -88,7 +88,7 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
     )
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await labelled(app, pilot, 12)
+        await labeled(app, pilot, 12)
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.pause()
@@ -129,9 +129,7 @@ def test_a_round_goes_from_labels_to_pairs_of_the_new_policy(
     assert len(play(home, script, "tiny:sft", size=size)) == 13
 
 
-def test_how_far_a_round_is_stands_above_the_pair_and_its_end_is_told_in_other_modes(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_of_a_round_is_shown_and_its_end_in_other_modes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = asyncio.Event()
 
     async def run_round(planned: Round, home: Path, environ: Mapping[str, str]) -> AsyncIterator[RoundProgress]:
@@ -142,7 +140,7 @@ def test_how_far_a_round_is_stands_above_the_pair_and_its_end_is_told_in_other_m
     monkeypatch.setattr(round_line, "run_round", run_round)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await labelled(app, pilot, 10)
+        await labeled(app, pilot, 10)
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.press("enter")
@@ -160,7 +158,7 @@ def test_labels_that_came_after_a_round_make_another_one(home: Path, monkeypatch
     monkeypatch.setattr(round_line, "run_round", fake_round(RM, PPO))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await labelled(app, pilot, 10)
+        await labeled(app, pilot, 10)
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.press("enter")
@@ -191,7 +189,7 @@ def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypa
     )
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await labelled(app, pilot, 10)
+        await labeled(app, pilot, 10)
         await pilot.press("N")
         await until(pilot, lambda: isinstance(app.screen, RoundScreen), "the round")
         await pilot.press("enter")
@@ -207,9 +205,9 @@ def test_a_round_that_fails_says_why_and_can_be_tried_again(home: Path, monkeypa
     play(home, script, "tiny:sft")
 
 
-def test_too_few_labels_for_a_round_are_told(home: Path) -> None:
+def test_too_few_labels_for_a_round_are_reported(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await labelled(app, pilot, 2)
+        await labeled(app, pilot, 2)
         await pilot.press("N")
         await until(pilot, lambda: "needs at least 10 labels" in words(app), "the reason")
 

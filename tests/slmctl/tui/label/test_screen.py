@@ -1,4 +1,4 @@
-"""The Label mode: one key an answer, blind until it is kept, and every answer can be taken back."""
+"""The Label mode: one key an answer, blind until it is saved, and every answer can be undone."""
 
 import threading
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_one_key_an_answer(home: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 45)])
-def test_whose_responses_they_are_is_told_once_the_vote_is_kept(home: Path, size: tuple[int, int]) -> None:
+def test_models_are_shown_once_the_vote_is_saved(home: Path, size: tuple[int, int]) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         before = screen_text(app)
@@ -112,7 +112,7 @@ def test_a_number_that_is_held_down_is_one_vote(home: Path, monkeypatch: pytest.
     assert (kept.strength, by_place(kept)) == (2, [1, 0])
 
 
-def test_until_an_answer_is_on_the_disk_no_other_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer_is_taken_before_the_last_is_on_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "AGAIN_S", 1e9)
     writable, add = threading.Event(), LabelStore.add
 
@@ -233,7 +233,7 @@ def test_other_responses_are_drawn(home: Path) -> None:
     play(home, script)
 
 
-def test_a_better_text_does_not_tell_whose_the_responses_are(home: Path) -> None:
+def test_an_edit_does_not_reveal_the_models(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await pilot.press("e", "1")
@@ -250,7 +250,7 @@ def test_a_better_text_does_not_tell_whose_the_responses_are(home: Path) -> None
     play(home, script)
 
 
-def test_backspace_held_down_takes_one_judgement_back_after_the_other(home: Path) -> None:
+def test_holding_backspace_undoes_label_after_label(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         for judged in range(5):
             await pair(app, pilot, judged)
@@ -262,7 +262,7 @@ def test_backspace_held_down_takes_one_judgement_back_after_the_other(home: Path
     assert len(play(home, script)) == 1
 
 
-def test_a_vote_is_for_the_responses_that_stood_on_the_screen(home: Path) -> None:
+def test_a_vote_counts_only_for_the_responses_shown(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         screen = screen_of(app)
@@ -295,7 +295,7 @@ def test_the_next_pair_is_there_though_the_sampler_is_busy(home: Path) -> None:
     assert len(play(home, script, sampler=sampler)) == 4
 
 
-def test_several_responses_are_ranked_and_a_number_beyond_them_means_nothing(home: Path) -> None:
+def test_several_responses_can_be_ranked(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await pilot.press("5", "4")
