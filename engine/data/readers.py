@@ -9,10 +9,12 @@ such noise. A `margin` is checked and not used. files.py reads files, model/toke
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from engine.core.errors import ConfigError, DataError
+from engine.data.fields import FIELDS
 from engine.data.files import RawRow, Source, read_rows
 from engine.data.records import ASSISTANT, HUMAN, Demonstration, Message, Prompt, PromptRow, Ranking, Text
 
@@ -292,7 +294,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _found(table: Mapping[str, Any]) -> str:
-    return f"(found: {', '.join(sorted(map(str, table))) or 'no fields'})"
+    """The fields of a row for error messages, with a suggestion if one of them looks misspelled."""
+    names = sorted(map(str, table))
+    meant = [close[0] for name in names if name not in FIELDS and (close := get_close_matches(name, FIELDS, 1, 0.8))]
+    return f"(found: {', '.join(names) or 'no fields'})" + (f'; did you mean "{meant[0]}"?' if meant else "")
 
 
 def _shown(value: Any) -> str:

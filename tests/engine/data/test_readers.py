@@ -166,6 +166,7 @@ BAD_ROWS: list[tuple[str, Any, str]] = [
     ("demonstrations", ["Hi"], "expected an object with named fields, got ['Hi']"),
     ("comparisons", {"prompt": "Hi", "chosen": "Yo"}, "expected chosen and rejected, or responses and ranking"),
     ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": None}, "expected chosen and rejected"),
+    ("comparisons", {"chosen": "Yo", "rejectd": "Go"}, '(found: chosen, rejectd); did you mean "rejected"?'),
     ("comparisons", {"prompt": "Hi", "chosen": "Yo", "rejected": 7}, "rejected must be a string, got 7"),
     (
         "comparisons",

@@ -21,7 +21,7 @@ def trees(tmp_path: Path) -> Path:
     return file
 
 
-def test_what_is_written_can_be_read_and_what_is_left_out_is_said(cli: Cli, trees: Path, tmp_path: Path) -> None:
+def test_written_rows_can_be_read_and_skipped_ones_are_counted(cli: Cli, trees: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "c.jsonl"
     outcome = cli("data", "convert", str(trees), "--out", str(out))
     assert (outcome.code, outcome.out) == (0, "")

@@ -94,7 +94,7 @@ def test_score_adds_score_and_logit(cli: Cli, run: RunDir) -> None:
         assert row["logit"] - row["score"] == pytest.approx(0.25, abs=1e-6)
 
 
-def test_scores_in_another_number_format_are_near_and_not_the_same(cli: Cli, run: RunDir) -> None:
+def test_scores_in_another_dtype_are_close_but_not_equal(cli: Cli, run: RunDir) -> None:
     stdin = json.dumps({"prompt": PROMPT, "response": "Paris."})
     words = ("score", "tiny:rm", "--jsonl")
     exact, rough = (json.loads(cli(*words, *more, stdin=stdin).out)["score"] for more in ((), ("--dtype", "bfloat16")))

@@ -194,9 +194,7 @@ def test_what_to_type_next_quotes_the_name_of_a_run(cli: Cli, engine_says: Insta
     )
 
 
-def test_after_data_of_ones_own_the_next_stage_is_not_of_the_world(
-    cli: Cli, engine_says: Install, tmp_path: Path
-) -> None:
+def test_after_own_data_the_next_stage_needs_own_data(cli: Cli, engine_says: Install, tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_text("".join(json.dumps({"prompt": text, "completion": "b"}) + "\n" for text in "ab"))
     engine_says(whole)

@@ -44,9 +44,7 @@ def test_one_frame(cli: Cli, home: Path) -> None:
     assert cli("watch", "tiny", "--once").out.splitlines()[1:] == lines[1:]
 
 
-def test_the_frame_is_as_wide_as_it_is_told_and_ascii_where_asked(
-    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_frame_follows_width_and_ascii_options(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(home)
     begin_ppo(run)
     say(run, ppo_step(1), ppo_step(2))
@@ -81,7 +79,7 @@ def test_one_object_for_scripts(cli: Cli, home: Path) -> None:
     assert (row["state"], row["error"], row["metrics"]["ppo/score"]) == ("failed", "out of memory", None)
 
 
-def test_without_a_name_it_is_the_run_that_goes_on_else_the_newest(cli: Cli, home: Path) -> None:
+def test_the_default_run_is_the_active_one_or_the_newest(cli: Cli, home: Path) -> None:
     def shown() -> str:
         return str(json.loads(cli("watch", "--json").out)["runs"][0]["run"])
 

@@ -29,7 +29,7 @@ def names(home: Path) -> list[str]:
     return sorted(entry.name for entry in home.iterdir())
 
 
-def test_a_running_run_is_asked_to_stop_and_is_not_deleted_or_renamed(cli: Cli, home: Path) -> None:
+def test_a_running_run_can_be_stopped_but_not_deleted_or_renamed(cli: Cli, home: Path) -> None:
     run = make_run(home, "a")
     with run.lock(), Heartbeat(run):
         stopped = cli("stop", "a")
@@ -56,7 +56,7 @@ def test_what_does_not_run_cannot_be_stopped(cli: Cli, home: Path) -> None:
     assert cli("stop", "b").code == 3
 
 
-def test_deleting_removes_the_folder_and_nothing_that_it_links_to(cli: Cli, home: Path, tmp_path: Path) -> None:
+def test_deleting_removes_the_folder_but_not_linked_files(cli: Cli, home: Path, tmp_path: Path) -> None:
     run = make_run(home, "a")
     make_run(home, "b")
     write_text(tmp_path / "outside" / "precious.txt", "kept")

@@ -38,7 +38,7 @@ def test_a_draft_is_the_command_that_a_person_would_type(draft: CommandDraft, co
     assert tuple(shlex.split(command)[1:]) == draft.words()
 
 
-def test_settings_of_the_target_come_first_with_origin_meaning_and_bounds(tmp_path: Path) -> None:
+def test_settings_have_origin_meaning_and_bounds(tmp_path: Path) -> None:
     draft = CommandDraft("ppo", preset="tiny", settings={"ppo.kl_coef": "0.1", "seed": "4"})
     found = settings_of(draft, tmp_path, {"SLMCTL_PPO_GAMMA": "0.9"})
     assert found[0].name.startswith("ppo.")
@@ -111,7 +111,7 @@ def test_what_the_command_would_refuse_is_said_beforehand(
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_the_command_would_do_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+def test_the_plan_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
     said = preview(CommandDraft("sft", run="x"), tmp_path / "runs", THREADS)
     assert said == "Creates run x. Stages: base model, SFT policy."
     assert not (tmp_path / "runs").exists()

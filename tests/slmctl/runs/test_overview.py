@@ -90,7 +90,7 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
     assert {path.parent.name for path in read} == {"b", "c"}
 
 
-def test_the_runs_at_work_stand_first_and_no_heartbeat_moves_a_row() -> None:
+def test_active_runs_come_first_and_heartbeats_move_no_row() -> None:
     runs = [RunSummary("z", "running", at=1.0), RunSummary("a", "slow", at=9.0), RunSummary("n", "finished", at=8.0)]
     assert [run.run for run in sorted_runs([RunSummary("o", "failed", at=5.0), *runs])] == ["a", "z", "n", "o"]
 

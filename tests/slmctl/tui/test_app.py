@@ -84,7 +84,7 @@ def test_help_names_the_mode_and_every_key_that_works_now(tmp_path: Path) -> Non
     played(Playground(Start(tmp_path)), script)
 
 
-def test_help_names_what_a_mode_can_do_before_how_one_moves_about(tmp_path: Path) -> None:
+def test_help_lists_actions_before_navigation(tmp_path: Path) -> None:
     make_run(tmp_path)
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -195,7 +195,7 @@ def test_no_note_lies_over_what_is_typed_on_top(
 
 
 @pytest.mark.parametrize("name", BURSTS)
-def test_keys_that_come_all_at_once_are_each_acted_on_before_the_next(tmp_path: Path, name: str) -> None:
+def test_keys_in_one_burst_are_handled_one_by_one(tmp_path: Path, name: str) -> None:
     keys, mode, field = BURSTS[name]
     make_run(tmp_path)
 
@@ -221,7 +221,7 @@ def test_a_key_waits_for_what_the_one_before_it_says(tmp_path: Path) -> None:
     played(Playground(Start(tmp_path), FakeSampler()), script)
 
 
-def test_an_error_inside_is_kept_for_whoever_opened_the_playground(tmp_path: Path) -> None:
+def test_an_internal_error_is_kept_for_the_caller(tmp_path: Path) -> None:
     app = Playground(Start(tmp_path))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -261,7 +261,7 @@ def test_what_one_mode_hands_to_another_reaches_its_screen(
     played(Playground(Start(tmp_path)), script)
 
 
-def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(tmp_path: Path) -> None:
+def test_mode_keys_work_in_text_fields_but_not_under_dialogs(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         field = TextArea()
         await app.screen.mount(field)
@@ -275,9 +275,7 @@ def test_the_keys_of_modes_are_not_lost_in_a_text_field_and_rest_below_a_modal(t
     played(Playground(Start(tmp_path)), script)
 
 
-def test_without_colour_there_is_none_and_what_stood_out_is_reversed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_color_highlights_are_reversed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:

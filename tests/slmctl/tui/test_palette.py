@@ -20,7 +20,7 @@ def test_commands_are_found_by_words_in_any_order() -> None:
     assert word_spans("a" * 9, "a" * 8) == []
 
 
-def test_commands_of_a_run_with_a_hostile_name_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_commands_of_a_run_with_a_hostile_name_are_shown_as_is(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         run = RunSummary("[@click=app.quit()]x[/]\x1b[2J", "finished", models={"sft": "", "ppo": ""})
         texts = [command.text for command in commands(app, [run])]

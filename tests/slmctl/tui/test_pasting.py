@@ -48,7 +48,7 @@ def test_the_terminal_is_read_by_that_parser() -> None:
     assert vars(linux_driver)["XTermParser"] is PasteParser
 
 
-def test_a_coloured_paste_into_a_chat_is_there_and_the_keys_go_on(terminal: Open, home: Path) -> None:
+def test_a_colored_paste_arrives_and_keys_still_work(terminal: Open, home: Path) -> None:
     SessionFiles(home).save(Session("talk", ("a",), turns=(Turn("Hi", ("a",)),)))
     screen = terminal("chat", "--session", "talk")
     screen.wait("enter: send")

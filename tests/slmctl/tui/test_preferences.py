@@ -33,7 +33,7 @@ def test_keys_of_ones_own_hold_and_stand_in_the_bar(tmp_path: Path) -> None:
     played(Playground(Start(tmp_path), preferences=file), script)
 
 
-def test_a_damaged_file_of_choices_is_named_and_the_playground_opens(tmp_path: Path) -> None:
+def test_a_damaged_preferences_file_is_named_and_ignored(tmp_path: Path) -> None:
     file = tmp_path / "playground.toml"
     file.write_text("theme = [\x1b]0;x")
 
@@ -167,9 +167,7 @@ def test_a_remapped_key_is_pressed_by_its_character(tmp_path: Path) -> None:
         ('"label.tie" = "t"\n"train.pause" = "k"\n"train.unpause" = "k"\n"chat.newline" = "f9"', ""),
     ],
 )
-def test_two_bindings_that_have_one_key_in_one_place_are_told_at_the_start(
-    tmp_path: Path, keys: str, told: str
-) -> None:
+def test_two_bindings_on_one_key_are_reported_at_start(tmp_path: Path, keys: str, told: str) -> None:
     file = tmp_path / "playground.toml"
     file.write_text(f"[keys]\n{keys}\n")
 

@@ -32,7 +32,7 @@ def test_where_one_stream_is_no_terminal_there_is_help(terminal: Open, stream: s
     assert ("slmctl run --preset tiny" in screen.screen()) == (stream != ">")
 
 
-def test_it_opens_on_an_empty_folder_and_leaves_the_terminal_as_it_was(terminal: Open, home: Path) -> None:
+def test_it_opens_on_an_empty_folder_and_restores_the_terminal(terminal: Open, home: Path) -> None:
     screen = terminal()
     text = screen.wait("[F2 Runs]", "run tiny", "about five minutes, no download", "^p Commands")
     assert len(text.splitlines()) == 24
@@ -76,7 +76,7 @@ def fill_in(screen: Terminal, words: str, text: str) -> None:
     screen.wait("⏎ Edit")
 
 
-def test_a_run_started_from_the_form_is_seen_live_and_outlives_the_screen(terminal: Open, home: Path) -> None:
+def test_a_run_started_from_the_form_outlives_the_screen(terminal: Open, home: Path) -> None:
     run = RunDir(home / "mine")
     screen = terminal(columns=100, rows=30)
     screen.wait("run tiny")

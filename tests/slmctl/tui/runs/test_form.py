@@ -21,7 +21,7 @@ from tests.end_to_end.conftest import PRESET
 from tests.support.pilot import played, screen_text, typed_at_once, until
 
 
-def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path) -> None:
+def test_the_rows_are_inputs_of_the_target_then_its_settings(tmp_path: Path) -> None:
     standing = RunSummary("a", "finished", models={"sft": "x", "rm": "y"})
     for target in TARGETS:
         draft = CommandDraft(target)
@@ -40,7 +40,7 @@ def test_the_rows_are_what_the_target_takes_and_then_its_settings(tmp_path: Path
     assert [row.key for row in rows_of(CommandDraft(preset="slm-25m"), [], [], "tiny") if row.changed] == ["preset"]
 
 
-def test_a_choice_changes_the_draft_and_the_value_that_there_was_is_no_choice(tmp_path: Path) -> None:
+def test_a_choice_changes_the_draft_and_hides_the_old_value(tmp_path: Path) -> None:
     draft = CommandDraft("ppo")
     rows = {row.key: row for row in rows_of(draft, settings_of(draft, tmp_path, {}), [], "tiny")}
     draft = with_choice(draft, rows["ppo.kl_coef"], " 0.1 ", "0.33")
@@ -111,7 +111,7 @@ def about(app: Playground) -> str:
     return str(app.screen.query_one("#form-about", Static).render())
 
 
-def test_what_was_changed_is_told_by_the_names_of_presets_show_and_each_can_be_reset(tmp_path: Path) -> None:
+def test_changes_are_listed_by_name_and_can_be_reset(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pilot.press("n")
         assert "*" not in screen_text(app)
@@ -180,7 +180,7 @@ def test_escape_leaves_the_edited_line_and_then_the_form(tmp_path: Path) -> None
     played(form(tmp_path), script)
 
 
-def test_escape_first_takes_the_filter_off_and_the_next_form_has_none(tmp_path: Path) -> None:
+def test_escape_clears_the_filter_first(tmp_path: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pilot.press("n", "slash", *"kl_coef", "enter")
         assert "sft.epochs" not in screen_text(app) and "preset" not in screen_text(app).splitlines()[4]
@@ -195,7 +195,7 @@ def test_escape_first_takes_the_filter_off_and_the_next_form_has_none(tmp_path: 
     played(form(tmp_path), script)
 
 
-def test_a_value_that_was_refused_is_told_until_its_row_is_changed_and_nothing_starts_before(tmp_path: Path) -> None:
+def test_a_refused_value_blocks_the_start_until_changed(tmp_path: Path) -> None:
     refusal = "dtype is 'half'; it must be one of"
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
@@ -216,7 +216,7 @@ def test_a_value_that_was_refused_is_told_until_its_row_is_changed_and_nothing_s
     played(form(tmp_path), script)
 
 
-def test_g_opens_the_form_for_what_is_left_of_a_run_of_which_all_that_was_asked_is_done(tmp_path: Path) -> None:
+def test_g_opens_the_form_for_the_remaining_stages(tmp_path: Path) -> None:
     run = prepare(RunRequest("sft", run="a", overrides={"ppo.steps": "7"}), tmp_path, {"OMP_NUM_THREADS": "1"}).rundir
     run.final("pretrain").mkdir(parents=True)
     pulse = Heartbeat(run, "sft")
@@ -234,7 +234,7 @@ def test_g_opens_the_form_for_what_is_left_of_a_run_of_which_all_that_was_asked_
     played(form(tmp_path), script)
 
 
-def test_a_command_that_refuses_itself_is_heard_and_the_form_stays(tmp_path: Path) -> None:
+def test_a_refused_command_is_shown_and_the_form_stays(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": 3, "completion": "\\u001b]0;x\\u0007"}\n')
 

@@ -88,9 +88,7 @@ def test_enter_c_and_l_open_the_chosen_run_in_another_mode(tmp_path: Path, monke
     assert said == [OpenRuns(("a",)), OpenChat(("a:sft", "a:ppo")), OpenLabel(("a:ppo",))]
 
 
-def test_g_goes_on_with_what_was_asked_for_ends_a_pause_and_else_says_why_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_g_resumes_a_run_or_explains_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, at = make(tmp_path, "a", "stopped", last="ppo"), {"at": time.time() + 3600}
     begun: list[tuple[str, ...]] = []
 
@@ -231,7 +229,7 @@ def test_hundreds_of_runs_do_not_stall_the_loop(tmp_path: Path) -> None:
     assert threads and "MainThread" not in threads
 
 
-def test_what_files_say_of_a_run_is_harmless_in_the_table_and_the_detail(tmp_path: Path) -> None:
+def test_hostile_run_files_are_harmless_in_table_and_detail(tmp_path: Path) -> None:
     evil = "\x1b]0;pwned\x07[@click=app.quit()]x[/]"
     named = make(tmp_path, "red", "failed", stage=evil)
     run = RunDir(named.path.rename(tmp_path / "[bold]\x1b[31mred"))  # no run of ours has such a name
@@ -250,9 +248,7 @@ def test_what_files_say_of_a_run_is_harmless_in_the_table_and_the_detail(tmp_pat
     played(playground(tmp_path), script, (140, 45))
 
 
-def test_keys_that_come_before_the_runs_are_known_go_to_no_hidden_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_early_keys_select_no_hidden_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app, known = Playground(Start(tmp_path)), threading.Event()
     rows = app.overview.rows
     monkeypatch.setattr(app.overview, "rows", lambda now: rows(now) if known.wait() else [])
