@@ -250,7 +250,10 @@ def test_votes_in_chat_are_shown_beside_the_labels(home: Path) -> None:
         with closing(LabelStore(labels)) as store:
             store.add(replace(label, selection=SELECTION))
         await pilot.press("s")
-        await until(pilot, lambda: "votes in Chat 1, not counted above" in words(app), "the figures")
+        await until(pilot, lambda: "votes in Chat 1, not counted above" in words(app), "the statistics")
+        await pilot.press("escape", "2")
+        await pair(app, pilot, 2)
+        assert "2 labels +1 from Chat" in words(app), "read with the next label"
 
     play(home, script)
 

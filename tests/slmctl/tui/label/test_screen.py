@@ -89,7 +89,7 @@ def test_the_same_number_at_once_means_much_better(home: Path, monkeypatch: pyte
         await pilot.press("1")
         await pair(app, pilot, 1)
         await pilot.press("1")
-        await until(pilot, lambda: "much better" in screen_text(app), "much better")
+        await until(pilot, lambda: "pressed twice, changed to: 1 is much better" in screen_text(app), "much better")
         await pilot.press("1", "1")
         await pilot.pause(0.05)
         await pair(app, pilot, 1)
