@@ -93,8 +93,6 @@ class InputReader:
             file, _, function = value.rpartition(":")
             path = Path(file).expanduser().resolve()
             return Input("function", f"{path}:{function}", hash_path(path))
-        if scorer and value.endswith(".py"):
-            raise ConfigError(f"--{option} {value} names no function; write --{option} {value}:FUNCTION")
         value = pinned(value) if is_hub(value) else value
         resolve = resolve_scorer if scorer else resolve_reference if stage == "rm" else resolve_policy
         directory, path = resolve(value, self.home), Path(value).expanduser().resolve()

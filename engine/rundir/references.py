@@ -80,7 +80,12 @@ def resolve_policy(reference: str, home: Path) -> Path:
 
 
 def resolve_scorer(reference: str, home: Path) -> Path:
-    """The directory of a reward model. Raises: as `resolve_reference`; CheckpointError for a policy."""
+    """The directory of a reward model.
+
+    Raises: as `resolve_reference`; CheckpointError for a policy; ConfigError for Python code without a function's name.
+    """
+    if reference.endswith(".py"):
+        raise ConfigError(f"{reference} names no function; write {reference}:FUNCTION")
     directory = resolve_reference(reference, home)
     if _is_reward_model(directory) is False:
         raise CheckpointError(f"{reference} is a policy, which cannot score responses; pass a reward model")

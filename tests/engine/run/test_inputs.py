@@ -262,7 +262,7 @@ def test_a_file_is_read_once_for_its_hash_and_its_rows(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("option", ["reward", "judge"])
 def test_code_without_a_function_is_a_sentence(tmp_path: Path, option: str) -> None:
     file = written(tmp_path / "mine.py", "def f(p, r): ...")
-    with pytest.raises(ConfigError, match=rf"--{option} .*mine\.py names no function; write .*mine\.py:FUNCTION"):
+    with pytest.raises(ConfigError, match=r"mine\.py names no function; write .*mine\.py:FUNCTION"):
         plan(tmp_path, "ppo", inputs={option: file})
 
 
