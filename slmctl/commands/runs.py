@@ -154,6 +154,7 @@ def _win_rate(run: "RunSummary") -> str:
 
 def _facts(run: "RunSummary", details: "RunDetails") -> list[tuple[str, str]]:
     """What one run consists of; the command that resumes it, if it has not finished what it was started for."""
+    from engine.rundir.references import reference_to
     from slmctl.runs.launch import command_line, resume_words
 
     facts = {
@@ -168,6 +169,6 @@ def _facts(run: "RunSummary", details: "RunDetails") -> list[tuple[str, str]]:
         "shared from": ", ".join(run.parents),
         "win rate": _win_rate(run),
         "resume": command_line(resume_words(run.run, run.last)) if run.state in UNFINISHED else "",
-        **{f"{run.run}:{stage}": path for stage, path in run.models.items()},
+        **{reference_to(run.run, stage): path for stage, path in run.models.items()},
     }
     return [(one_line(name), one_line(text)) for name, text in facts.items() if text]
