@@ -36,9 +36,9 @@ def score(
 ) -> None:
     """Prints each row of stdin with its score, or without --jsonl the scores alone."""
     from engine.core import threads
-    from engine.rundir.references import is_model, resolve_reference
+    from engine.rundir.references import is_model, resolve_scorer
 
-    directory = resolve_reference(model, runs_home(os.environ)) if is_model(model) else None
+    directory = resolve_scorer(model, runs_home(os.environ)) if is_model(model) else None
     threads.apply(settings["threads"], shared=True)
     from engine.data.readers import parse_exchange
     from engine.run.inference import ModelLoader

@@ -118,7 +118,12 @@ def test_the_judge_scores_from_outside(cli: Cli, home: Path) -> None:
         (["pocket:judg"], "", 2, "did you mean 'judge'"),
         (["tiny:rm"], "", 3, "stdin is empty; score reads rows {prompt, response}, one per line"),
         (["tiny:rm"], '{"prompt": "Hi"}\n', 3, 'stdin, line 1: field "response" is missing'),
-        (["tiny:sft"], '{"prompt": "Hi", "response": "Yo"}\n', 3, "is a policy, but a reward model is needed here"),
+        (
+            ["tiny:sft"],
+            '{"prompt": "Hi", "response": "Yo"}\n',
+            3,
+            "is a policy, which cannot score responses; pass a reward model",
+        ),
     ],
 )
 def test_score_mistakes_are_sentences(
