@@ -212,7 +212,8 @@ def test_alarms_are_loud_and_listed(run: RunDir) -> None:
         axis = to_lines(charts(app)[0].rows())[-2]
         assert axis.count("!") == 2
         await pilot.press("a")
-        await see(app, pilot, "ppo step 2: KL is 9.0 nats per response, above 8: raise kl_coef or lower lr.")
+        text = await see(app, pilot, "ppo step 2: KL is 9.0 nats per response, above 8: raise kl_coef or lower")
+        assert "│ lr." in text, "the rest of the alert is wrapped"
         await pilot.press("escape")
         await see(app, pilot, "▸reward")
 
