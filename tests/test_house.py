@@ -1,6 +1,7 @@
-"""Rules of the house that no other tool checks: every module has its layer, no heavy import, no name used twice."""
+"""Rules that no other tool checks: every module has a layer, no heavy imports, no shared or long names."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ for name in sys.argv[1:]:
 print(*sys.modules)
 """
 
+LONGEST_TEST_NAME = 65
 # Modules may share a name where it has one meaning:
 SHARED_MODULES = {
     *("chat", "data", "eval", "export", "guide", "label", "run", "runs", "stages", "watch"),  # a command, and its topic
@@ -87,6 +89,11 @@ def test_no_two_public_classes_share_a_name() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not used_twice(classes)
+
+
+def test_names_of_tests_are_short() -> None:
+    names = re.findall(r"def (test_\w+)", "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")))
+    assert not [name for name in names if len(name) > LONGEST_TEST_NAME]
 
 
 def test_lines_are_counted_without_docstrings_and_comments() -> None:

@@ -62,7 +62,7 @@ def test_eval_says_where_both_are_one_checkpoint(cli: Cli, run: RunDir, tmp_path
     assert "same checkpoint" not in cli("eval", "tiny:sft", "tiny:ppo", *more).out
 
 
-def test_eval_says_nothing_of_right_answers_where_no_prompt_has_one(cli: Cli, run: RunDir, tmp_path: Path) -> None:
+def test_eval_reports_no_correctness_without_answerable_prompts(cli: Cli, run: RunDir, tmp_path: Path) -> None:
     stored(
         tmp_path / "l.db", *[judged(prompt=request.text) for request in all_requests("test") if request.kind == "gift"]
     )
@@ -78,7 +78,7 @@ def row_of(text: str, title: str) -> list[float]:
     return [float(number) for number in re.findall(r"[-+]?\d+\.\d+", row)]
 
 
-def test_eval_says_how_sure_a_difference_is_in_length_and_in_what_the_judge_says(cli: Cli, run: RunDir) -> None:
+def test_eval_gives_intervals_for_length_and_judge_scores(cli: Cli, run: RunDir) -> None:
     command = ("eval", "tiny:sft", "tiny:ppo", "-n", "24", "--max-new-tokens", "30")
     result = json.loads(cli(*command, "--json").out)
     for name in ("tokens_a", "tokens_b", "tokens_difference"):

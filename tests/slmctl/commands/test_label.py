@@ -115,7 +115,7 @@ def test_ctrl_c_reports_the_saved_labels(cli: Cli, tiny: Path, monkeypatch: pyte
     assert stopped.err.splitlines()[-1] == said
 
 
-def test_the_same_seed_gives_the_same_labels_and_another_one_others(cli: Cli, tiny: Path, tmp_path: Path) -> None:
+def test_labels_follow_from_the_seed(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     def labels(name: str, *more: str) -> list[object]:
         path = tmp_path / name
         outcome = cli("label", "tiny:sft", "--simulate", "warm", "--max-labels", "45", "--db", str(path), *more)
