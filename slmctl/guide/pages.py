@@ -1,7 +1,7 @@
 """The topics of the manual and the text of each page.
 
-A page is the Markdown file of its topic beside this one. Tables that would drift are generated when a page is read: a
-line `{{settings}}` becomes the table of all settings, `{{metrics}}` that of all metrics, `{{keys}}` what the caller
+A page is the Markdown file of its topic beside this one. What would drift is generated when a page is read: a line
+`{{settings}}` becomes the table of all settings, `{{metrics}}` the list of all metrics, `{{keys}}` what the caller
 passes, since the key bindings belong to the playground, which this package does not import.
 """
 
@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from engine.core.config import Config
 from engine.core.errors import ConfigError, did_you_mean
-from engine.core.metrics import REGISTRY, Metric
+from engine.core.metrics import REGISTRY
 from engine.core.settings import all_settings, flatten
 
 TOPICS = {
@@ -37,7 +37,7 @@ def page(topic: str, keys: str) -> str:
     if topic not in TOPICS:
         raise ConfigError(f"no guide page {topic!r}{did_you_mean(topic, TOPICS)} (topics: {', '.join(TOPICS)})")
     text = (files(__package__) / f"{topic}.md").read_text(encoding="utf-8")
-    for name, table in (("settings", settings_tables), ("metrics", metric_tables)):
+    for name, table in (("settings", settings_tables), ("metrics", metric_lists)):
         if (placeholder := f"{{{{{name}}}}}") in text:
             text = text.replace(placeholder, table())
     return text.replace("{{keys}}", keys)
@@ -56,27 +56,22 @@ def settings_tables() -> str:
     )
 
 
-def metric_tables() -> str:
-    """All metrics with their units and meanings, one Markdown table a stage."""
-    stages = dict[str, list[Metric]]()
-    for name, metric in REGISTRY.items():
-        stages.setdefault(name.partition("/")[0], []).append(metric)
-    return "\n\n".join(
-        f"### {stage}\n\n{table(('metric', 'unit', 'better', 'meaning'), map(_metric_row, metrics))}"
-        for stage, metrics in stages.items()
-    )
+def metric_lists() -> str:
+    """All metrics, one Markdown list a stage: title, meaning, unit, formula, and what good values look like."""
+    stages = dict[str, list[str]]()
+    for metric in REGISTRY.values():
+        unit = f" ({metric.unit})" if metric.unit else ""
+        formula = f" Formula: `{metric.formula}`." if metric.formula else ""
+        healthy = f" {metric.healthy}" if metric.healthy else ""
+        line = f"- `{metric.name}`, **{metric.title}**{unit}: {metric.meaning}.{formula}{healthy}"
+        stages.setdefault(metric.stage, []).append(line)
+    return "\n\n".join(f"### {stage}\n\n" + "\n".join(lines) for stage, lines in stages.items())
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A Markdown table; a vertical bar inside a cell is escaped."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _metric_row(metric: Metric) -> tuple[str, ...]:
-    better = {"up": "higher", "down": "lower"}.get(metric.better, "")
-    formula = f" (`{metric.formula}`)" if metric.formula else ""
-    return (f"`{metric.name}`", metric.unit, better, metric.meaning + formula)
 
 
 def _toml(value: object) -> str:
