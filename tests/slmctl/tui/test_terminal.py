@@ -65,12 +65,12 @@ def without_age(text: str) -> str:
 def fill_in(screen: Terminal, words: str, text: str) -> None:
     """Finds a row of the form by words and types into it."""
     screen.press("/")
-    screen.wait("Drop the filter")
+    screen.wait("Clear filter")
     screen.type(words)
     screen.press("Enter")
     screen.wait("⏎ Edit")
     screen.press("Enter")
-    screen.wait(" = ", "esc Drop")
+    screen.wait(" = ", "esc Cancel")
     screen.type(text)
     screen.press("Enter")
     screen.wait("⏎ Edit")
@@ -106,7 +106,7 @@ def test_another_size_and_back_leaves_everything_in_place(terminal: Open, home: 
     for name in ("one", "two"):
         prepare(RunRequest("run", run=name), home, {"OMP_NUM_THREADS": "1"})
     screen = terminal(columns=200, rows=60)
-    wide = screen.wait("one", "two", "preset", "from", "nothing yet")
+    wide = screen.wait("one", "two", "preset", "from", "no stage yet")
     for keys, seen in (((), "one"), (("n",), "what"), (("?",), "Everywhere")):
         screen.press(*keys)
         screen.wait(seen)
@@ -139,7 +139,7 @@ def test_nothing_that_files_say_is_obeyed(terminal: Open, home: Path) -> None:
     title = screen.title()
     screen.wait("damaged", "␛]0;pwned␇␛[31m")
     screen.press("Down")
-    screen.wait("alarm", "[@click=app.qui")
+    screen.wait("alert", "[@click=app.qui")
     screen.press("c", "g")
     screen.wait("$ slmctl run --run")
     screen.press("C-p")
