@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.core.errors import EngineError
     from engine.core.events import (
-        AlarmRaised,
+        AlertRaised,
         CheckpointSaved,
         EvalCompleted,
         Event,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from engine.run.notebook import compare, open_policy, open_scorer, sample, score, train_stage
 
 __all__ = [
-    "AlarmRaised",
+    "AlertRaised",
     "CheckpointSaved",
     "EngineError",
     "EvalCompleted",

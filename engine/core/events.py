@@ -131,12 +131,12 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
-class AlarmRaised:
-    """An alert: something looks wrong. `alarm` is a short name, `message` one sentence with the value seen."""
+class AlertRaised:
+    """An alert: something looks wrong. `alert` is a short name, `message` one sentence with the value seen."""
 
     stage: str
     step: int
-    alarm: str
+    alert: str
     message: str
     at: float = 0.0
 
@@ -172,7 +172,7 @@ Event = (
     | SamplesDrawn
     | EvalCompleted
     | CheckpointSaved
-    | AlarmRaised
+    | AlertRaised
     | StageFinished
     | ControlAcknowledged
 )

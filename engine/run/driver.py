@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.core.errors import DivergedError, EngineError, FileError, disk_error
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     ControlAcknowledged,
     Event,
     PhaseProgress,
@@ -125,7 +125,7 @@ class Driver:
             sentence = str(explained) if isinstance(explained, EngineError) else f"internal error: {error!r}"
             with suppress(OSError, FileError):  # on a full disk nothing can be recorded
                 if isinstance(error, DivergedError):  # for other processes; the caller gets the error itself
-                    self.write(AlarmRaised(self.stage, self.step + 1, "nan", str(error)))
+                    self.write(AlertRaised(self.stage, self.step + 1, "nan", str(error)))
                 self.record(RunFailed(self.stage or self.prepared.last, sentence))
             if explained is error:
                 raise
@@ -250,7 +250,7 @@ def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
         "run": rundir.name,
         "seed": prepared.config.seed,
         **numbers,
-        "alarms": sorted(set(alarms_of(rundir))),
+        "alerts": sorted(set(alerts_of(rundir))),
         "stage_s": seconds,
         "elapsed_s": sum(seconds.values()),
         "peak_rss_mb": max(peaks_of(rundir), default=0.0),
@@ -260,13 +260,13 @@ def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
     write_text(rundir.result, json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def alarms_of(rundir: RunDir) -> Iterator[str]:
-    """The alarms of every stage, including those shared with another run."""
+def alerts_of(rundir: RunDir) -> Iterator[str]:
+    """The alerts of every stage, including those shared with another run."""
     for stage in STAGES:
         path = rundir.finished(stage)
         trained = rundir if path is None else RunDir(path.parents[1])
-        raised = (event for event in trained.read_events() if isinstance(event, AlarmRaised))
-        yield from (event.alarm for event in raised if event.stage == stage)
+        raised = (event for event in trained.read_events() if isinstance(event, AlertRaised))
+        yield from (event.alert for event in raised if event.stage == stage)
 
 
 def peaks_of(rundir: RunDir) -> Iterator[float]:

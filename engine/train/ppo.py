@@ -19,12 +19,12 @@ from engine.algorithms.kl import AdaptiveKL, FixedKL, KLController, k2, sequence
 from engine.algorithms.losses import policy_clipped, policy_loss, ratios, value_clipped, value_loss
 from engine.algorithms.masked import masked_mean, masked_var, whiten
 from engine.core.config import PpoConfig
-from engine.core.events import AlarmRaised, Event, SamplesDrawn, StageStarted, StepCompleted
+from engine.core.events import AlertRaised, Event, SamplesDrawn, StageStarted, StepCompleted
 from engine.data.records import Prompt, prompt_text
 from engine.model.heads import ScalarModel
 from engine.model.sampling import Sampling, generator
 from engine.model.transformer import LanguageModel
-from engine.train.alarms import Alarms
+from engine.train.alerts import Alerts
 from engine.train.optimizer import apply_gradients, check_finite, optimizers_for, schedule
 from engine.train.rollout import Actors, Rollout, draw_episodes, measure, response_logprobs, response_values
 from engine.train.saver import StageLoop, Trained
@@ -75,10 +75,10 @@ def train_ppo(
     """
     c, policy, value, kl = config, actors.policy, actors.value, kl_controller(config)
     learners = Learners(policy, value, optimizers_for(policy, c), optimizers_for(value, c, c.value_lr))
-    numbers: dict[str, Any] = {"alarms": {}, "kl": kl.coef}
+    numbers: dict[str, Any] = {"alerts": {}, "kl": kl.coef}
     remaining = loop.resume(Trained(policy, actors.tokenizer, learners.optimizers(), value), numbers)
     kl.coef = numbers["kl"]
-    alarms = Alarms(c.alert_kl_nats, c.stop_kl_nats, numbers["alarms"])
+    alerts = Alerts(c.alert_kl_nats, c.stop_kl_nats, numbers["alerts"])
     sampling = Sampling(c.temperature, max_new_tokens=c.max_new_tokens)
     yield StageStarted(
         "ppo", loop.steps, {"prompts": len(prompts), **left_out, "episodes": loop.steps * c.rollout_batch}
@@ -109,10 +109,10 @@ def train_ppo(
             metrics["ppo/tokens_per_s"] = float(rollout.mask.sum()) / (time.perf_counter() - began)
         metrics["ppo/step_s"] = time.perf_counter() - began
         yield StepCompleted("ppo", step, metrics)
-        raised = alarms.check(step, metrics, rollout.texts, rollout.judge_scores)
+        raised = alerts.check(step, metrics, rollout.texts, rollout.judge_scores)
         if raised or step % c.samples_every == 0 or step in (1, loop.steps):
             yield SamplesDrawn("ppo", step, samples(asked, rollout, c.samples_shown))
-        yield from (AlarmRaised("ppo", step, *alarm) for alarm in raised)
+        yield from (AlertRaised("ppo", step, *alert) for alert in raised)
         if ran_away:
             break
         if (yield from loop.end_step(step)):

@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 
 from engine.algorithms.losses import pairwise_loss
 from engine.core.config import RmConfig
-from engine.core.events import AlarmRaised, EvalCompleted, Event, PhaseProgress, StageStarted, StepCompleted
+from engine.core.events import AlertRaised, EvalCompleted, Event, PhaseProgress, StageStarted, StepCompleted
 from engine.data.records import Demonstration, Ranking, TrainingRows
 from engine.model.batching import EpochBatches, pack_groups, shared_prefix_length
 from engine.model.heads import ScalarModel
@@ -72,7 +72,7 @@ def train_rm(
     counts = {"rankings": len(rankings.train), "pretraining_pairs": len(data.pretraining)}
     yield StageStarted("rm", loop.steps, counts | {"validation": len(rankings.validation), **rankings.left_out})
     if warning and remaining.start == 1:
-        yield AlarmRaised("rm", 1, "few_passes", warning)
+        yield AlertRaised("rm", 1, "few_passes", warning)
     for step in remaining:
         began = time.perf_counter()
         items = pairs.at(step) if step <= first else batches.at(step - first)

@@ -62,7 +62,7 @@ def story_row(story: "RunHistory", now: float) -> dict[str, Any]:
     stage = story.current
     told = story.stage(stage)
     numbers = {name: value if math.isfinite(value) else None for name, value in told.latest().items()}
-    names = ("stage", "step", "alarm", "message")
+    names = ("stage", "step", "alert", "message")
     return {
         "run": story.name,
         "state": story.process.state,
@@ -72,7 +72,7 @@ def story_row(story: "RunHistory", now: float) -> dict[str, Any]:
         "eta_s": story.eta_s(now),
         "finished": [name for name in story.stage_names if story.stage(name).finished],
         "metrics": numbers,
-        "alarms": [{name: getattr(alarm, name) for name in names} for alarm in story.alerts],
+        "alerts": [{name: getattr(alert, name) for name in names} for alert in story.alerts],
         "error": getattr(story.ending, "error", None),
     }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Protocol
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     ControlAcknowledged,
     EvalCompleted,
     Event,
@@ -60,7 +60,7 @@ class AlertReporter:
 
     def show(self, event: Event) -> None:
         """Writes an alert as one line."""
-        if isinstance(event, AlarmRaised):
+        if isinstance(event, AlertRaised):
             self._out.write(note(event) + "\n")
             self._out.flush()
 
@@ -201,8 +201,8 @@ def note(event: Event) -> str:
     if isinstance(event, StageStarted):
         about = ", ".join(f"{name} {_formatted(value)}" for name, value in event.about.items())
         return one_line(f"{event.stage}: {event.steps} steps" + (f" ({about})" if about else ""))
-    if isinstance(event, AlarmRaised):
-        return one_line(f"alert at {event.stage} step {event.step}: {event.message} [{event.alarm}]")
+    if isinstance(event, AlertRaised):
+        return one_line(f"alert at {event.stage} step {event.step}: {event.message} [{event.alert}]")
     if isinstance(event, RunResumed):
         return f"{event.stage}: resuming after step {event.from_step}" if event.from_step else ""
     if isinstance(event, RunPaused):

@@ -150,9 +150,9 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     ]
     if result.get("curve"):
         lines.append(_curve_line(result["curve"]))
-    alarms = ", ".join(result["alarms"]) or "none"
+    alerts = ", ".join(result["alerts"]) or "none"
     lines.append(
-        f"alerts: {one_line(alarms)}; {result['parameters'] or 0:,} parameters; {duration(result['elapsed_s'])}, "
+        f"alerts: {one_line(alerts)}; {result['parameters'] or 0:,} parameters; {duration(result['elapsed_s'])}, "
         f"{result['peak_rss_mb']:.0f} MB"
     )
     return lines

@@ -223,7 +223,7 @@ class Axes:
         line = "".join(tick if column in places else flat for column in range(self.canvas.columns))
         row: Row = [(" " * self._margin + (corner if self._bar else ""), "axis"), (line, "axis")]
         for cell in {self.cell(step) for step in alerts if 0 <= self.across.share(step) <= 1}:
-            row = set_cell(row, self.left + cell, "!", "alarm")
+            row = set_cell(row, self.left + cell, "!", "alert")
         return row
 
     def _labels(self, places: dict[int, str]) -> Row:

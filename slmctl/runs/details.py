@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.core.errors import FileError
-from engine.core.events import AlarmRaised, Event, RunFailed, from_json
+from engine.core.events import AlertRaised, Event, RunFailed, from_json
 from engine.rundir.directory import STAGES, RunDir, effective
 from engine.rundir.references import reference_to
 from slmctl.runs.overview import RunSummary
 
-RELEVANT = re.compile(rb'^.*"event":"(?:AlarmRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
+RELEVANT = re.compile(rb'^.*"event":"(?:AlertRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
 SAVING = ("pretrain", "sft", "rm", "ppo")
 LOG_BYTES = 4000
 PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alert at ")  # start of a line that is no error
@@ -33,7 +33,7 @@ class RunDetails:
 def read_details(run: RunDir, summary: RunSummary) -> RunDetails:
     """The details of a run in the given state."""
     events = effective(_relevant_events(run))
-    alerts = [event for event in events if isinstance(event, AlarmRaised)]
+    alerts = [event for event in events if isinstance(event, AlertRaised)]
     failures = [event.error for event in events if isinstance(event, RunFailed)]
     last = alerts[-1] if alerts else None
     failure = summary.error

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     CheckpointSaved,
     ControlAcknowledged,
     EvalCompleted,
@@ -32,7 +32,7 @@ BEFORE_ALL = -1  # a step before the first
 
 _VERSIONS = count()
 
-Stepped = TypeVar("Stepped", EvalCompleted, AlarmRaised, CheckpointSaved, StepSamples)
+Stepped = TypeVar("Stepped", EvalCompleted, AlertRaised, CheckpointSaved, StepSamples)
 
 
 @dataclass
@@ -45,7 +45,7 @@ class StageHistory:
     began_at: float | None = None
     steps: list[int] = field(default_factory=list)
     evals: list[EvalCompleted] = field(default_factory=list)
-    alerts: list[AlarmRaised] = field(default_factory=list)
+    alerts: list[AlertRaised] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     samples: list[StepSamples] = field(default_factory=list)
     finished: StageFinished | None = None
@@ -77,7 +77,7 @@ class StageHistory:
             self.finished = item
         elif isinstance(item, EvalCompleted):
             self.evals.append(item)
-        elif isinstance(item, AlarmRaised):
+        elif isinstance(item, AlertRaised):
             self.alerts.append(item)
         elif isinstance(item, CheckpointSaved):
             self.checkpoints.append(item)
@@ -178,7 +178,7 @@ class RunHistory:
         return self.process.stage if self.process.state in ACTIVE and self.process.stage else self._last_stage
 
     @property
-    def alerts(self) -> list[AlarmRaised]:
+    def alerts(self) -> list[AlertRaised]:
         """All alerts that were not superseded, oldest first."""
         return sorted((alert for stage in self.stages.values() for alert in stage.alerts), key=lambda alert: alert.at)
 

@@ -27,7 +27,7 @@ COLUMNS = (
     ("length", "length_ratio", "{:.2f}"),
     ("rm", "rm_accuracy", "{:.3f}"),
     ("ceiling", "rm_ceiling", "{:.3f}"),
-    ("alarms", "alarms", "{}"),
+    ("alerts", "alerts", "{}"),
     ("seconds", "elapsed_s", "{:.0f}"),
     ("MB", "peak_rss_mb", "{:.0f}"),
 )

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import pytest
 
-from engine.core.events import AlarmRaised, SamplesDrawn, StageStarted, StepCompleted
+from engine.core.events import AlertRaised, SamplesDrawn, StageStarted, StepCompleted
 from engine.rundir.directory import RunDir
 from tests.end_to_end.conftest import Kill, Nursery, Reference, arguments, cut_before
 from tests.support.label_databases import judged, stored
@@ -152,12 +152,12 @@ def test_too_few_updates_on_comparisons_warn_beforehand(nursery: Nursery, refere
     started = nursery.run("rm", "--run", "few", "--from", reference.run.name, "--data", str(labels))
     assert started.code == 0, started.err
     begun, warned = [type(event) for event in run.read_events()][1:3]
-    assert (begun, warned) == (StageStarted, AlarmRaised)
+    assert (begun, warned) == (StageStarted, AlertRaised)
     command = started.err.partition("to train longer: slmctl ")[2].partition(" [")[0]
     assert command.startswith(f"rm --run few --fresh --init {reference.run.name}:rm --set rm.epochs=10")
     again = nursery.run(*command.split())
     assert again.code == 0 and "few_passes" not in again.err
-    assert not [event for event in run.read_events() if isinstance(event, AlarmRaised)]
+    assert not [event for event in run.read_events() if isinstance(event, AlertRaised)]
 
 
 @pytest.mark.parametrize(

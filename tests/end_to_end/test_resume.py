@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     CheckpointSaved,
     ControlAcknowledged,
     Event,
@@ -134,7 +134,7 @@ def test_an_early_stop_of_ppo_is_found_again_after_kill_nine(nursery: Nursery, r
     assert_same_stage(runs[0], runs[1], "ppo")
     finished = [event for event in runs[0].read_events() if isinstance(event, StageFinished)][-1]
     assert 1 < finished.step < 8
-    assert any(isinstance(event, AlarmRaised) for event in runs[0].read_events())
+    assert any(isinstance(event, AlertRaised) for event in runs[0].read_events())
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -317,10 +317,10 @@ def assert_diverged(code: int, err: str, run: RunDir, stage: str) -> None:
     assert code == 4, err
     assert err.count("\n") == 1
     assert "the last good checkpoint is kept" in err
-    alarm, last = run.read_events()[-2:]
-    assert isinstance(last, RunFailed) and isinstance(alarm, AlarmRaised)
+    alert, last = run.read_events()[-2:]
+    assert isinstance(last, RunFailed) and isinstance(alert, AlertRaised)
     assert (last.stage, f"error: {last.error}\n") == (stage, err)
-    assert (alarm.stage, alarm.alarm) == (stage, "nan")
+    assert (alert.stage, alert.alert) == (stage, "nan")
 
 
 def poisoned(model: Path, target: Path) -> Path:

@@ -33,7 +33,7 @@ CONTRACT = (
     "run", "seed", "parameters", "prompts", "wins", "ties", "losses", "win_rate", "win_rate_low",
     "win_rate_high", "best_of_4_win_rate", "kl_nats", "length_ratio", "distinct_2_sft", "distinct_2_ppo",
     "rm_accuracy", "rm_ceiling", "rm_longer_baseline", "rm_correctness_accuracy", "correct_base", "correct_sft",
-    "correct_ppo", "agreement", "alarms", "stage_s", "elapsed_s", "peak_rss_mb",
+    "correct_ppo", "agreement", "alerts", "stage_s", "elapsed_s", "peak_rss_mb",
 )  # fmt: skip
 COMPONENTS = ("utility", "helpful", "honest", "harmless", "courteous", "concise")
 ABSENT = "cuda" if sys.platform == "darwin" else "mps"
@@ -51,7 +51,7 @@ def test_json_is_one_object_with_every_key_of_the_contract(reference: Reference)
     assert 0 <= result["win_rate_low"] < result["win_rate"] < result["win_rate_high"] <= 1
     assert set(result["stage_s"]) == set(STAGES)
     assert result["elapsed_s"] == pytest.approx(sum(result["stage_s"].values()))
-    assert all(isinstance(word, str) for word in result["alarms"])
+    assert all(isinstance(word, str) for word in result["alerts"])
     assert reference.ended.err == ""
 
 

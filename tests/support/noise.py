@@ -1,6 +1,6 @@
 """A playground full of hostile text, for a real terminal: `python -m tests.support.noise HOME SEED`.
 
-Models, prompts, samples, alarms, names and labels are random characters with escape sequences and markup between them.
+Models, prompts, samples, alerts, names and labels are random characters with escape sequences and markup between them.
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.core.events import AlarmRaised, RunFailed
+from engine.core.events import AlertRaised, RunFailed
 from engine.data.labels.store import Candidate, Label, LabelStore
 from engine.data.records import Prompt
 from slmctl.label.setup import LabelOptions
@@ -55,7 +55,7 @@ def main() -> None:
     begin_ppo(run)
     for step in range(1, 6):
         rows = [sample(noise(rng), noise(rng)) for _ in range(5)]
-        say(run, ppo_step(step), drawn(step, *rows), AlarmRaised("ppo", step, noise(rng), noise(rng)))
+        say(run, ppo_step(step), drawn(step, *rows), AlertRaised("ppo", step, noise(rng), noise(rng)))
     say(run, RunFailed("ppo", noise(rng)))
     for stage in ("sft", "ppo"):
         run.final(stage).mkdir(parents=True)

@@ -25,7 +25,7 @@ from slmctl.tui.playground import Start
 from tests.support.fake_sampler import FakeSampler
 from tests.support.heartbeats import make
 from tests.support.pilot import typed_at_once, until
-from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, ppo_step, sample, say
+from tests.support.recorded_runs import alert, beat, begin_ppo, drawn, ppo_step, sample, say
 
 MODE_KEYS = ("f2", "f3", "f5", "f6")
 MOVES = ("up", "down", "left", "right", "tab", "shift+tab", "home", "end", "pageup", "pagedown")
@@ -89,7 +89,7 @@ def make_world(home: Path) -> RunDir:
     """A run at work, which is returned, a finished one, a paused one and a dead one."""
     old = make(home, "old", "finished", "pretrain", "sft", "rm", "ppo")
     begin_ppo(old)
-    say(old, *(ppo_step(step) for step in range(1, 9)), drawn(4, sample("A?", "a"), sample("B?", "b")), alarm(5))
+    say(old, *(ppo_step(step) for step in range(1, 9)), drawn(4, sample("A?", "a"), sample("B?", "b")), alert(5))
     say(old, StageFinished("ppo", 8, {"ppo/score": 0.8}), RunFinished())
     old.step_dir("ppo", 4).mkdir(parents=True)
     make(home, "rests", "paused", "pretrain", "sft")
@@ -106,7 +106,7 @@ def grow(run: RunDir, step: int) -> None:
     if step % 10 == 0:
         say(run, drawn(step, *(sample(f"Prompt {row}?", f"response {row} of {step}\nmore") for row in range(3))))
     if step % 15 == 0:
-        say(run, alarm(step))
+        say(run, alert(step))
     if step % 40 == 0:
         say(run, StageFinished("ppo", step, {"ppo/score": 1.0}), StageStarted("ppo" if step % 80 else "eval", 500))
     beat(run, step=step, steps=500)

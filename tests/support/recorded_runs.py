@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     Event,
     RunStarted,
     SamplesDrawn,
@@ -68,9 +68,9 @@ def beat(run: RunDir, stage: str = "ppo", step: int = 0, steps: int = 50, state:
     pulse._write()
 
 
-def alarm(step: int, message: str = "KL is 9.0 nats per response, above 8: raise kl_coef or lower lr.") -> AlarmRaised:
+def alert(step: int, message: str = "KL is 9.0 nats per response, above 8: raise kl_coef or lower lr.") -> AlertRaised:
     """An alert of PPO."""
-    return AlarmRaised("ppo", step, "kl_runaway", message, at=100.5 + step)
+    return AlertRaised("ppo", step, "kl_runaway", message, at=100.5 + step)
 
 
 def lines_of(*events: Event) -> bytes:

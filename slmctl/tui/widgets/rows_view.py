@@ -24,7 +24,7 @@ LOOKS = {
     "axis": "$foreground 75%",
     "target": "$text-error",
     "cursor": "bold $foreground",
-    "alarm": "bold reverse $text-error",
+    "alert": "bold reverse $text-error",
     "name": "bold",
     "letter": "bold",
     "eta": "bold",

@@ -24,7 +24,7 @@ EXAMPLES: list[Event] = [
     events.SamplesDrawn("ppo", 5, [{"prompt": "a\u2028b", "response": "\x1b[0m", "score": 1.0}], 8.0),
     events.EvalCompleted("rm", 25, {"rm/validation_accuracy": 0.75}, 9.0),
     events.CheckpointSaved("rm", 25, "rm/step-000025", 10.0),
-    events.AlarmRaised("ppo", 9, "kl", "KL is 12 nats", 11.0),
+    events.AlertRaised("ppo", 9, "kl", "KL is 12 nats", 11.0),
     events.StageFinished("ppo", 40, {"ppo/kl_nats": 2.0}, 12.0),
     events.ControlAcknowledged(3, "save", 13.0),
 ]

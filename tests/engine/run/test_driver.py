@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     CheckpointSaved,
     ControlAcknowledged,
     Event,
@@ -13,7 +13,7 @@ from engine.core.events import (
     StageStarted,
     StepCompleted,
 )
-from engine.run.driver import alarms_of, stage_seconds
+from engine.run.driver import alerts_of, stage_seconds
 from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import STAGES
 
@@ -48,11 +48,11 @@ def test_time_before_a_restart_does_not_count() -> None:
     assert stage_seconds(said) == {"sft": 4.0}
 
 
-def test_the_alarms_of_a_shared_stage_are_the_runs_too(tmp_path: Path) -> None:
+def test_the_alerts_of_a_shared_stage_are_the_runs_too(tmp_path: Path) -> None:
     parent = prepare(RunRequest("run"), tmp_path, {}).rundir
     for stage in STAGES:
         parent.final(stage).mkdir(parents=True)
-        parent.append(AlarmRaised(stage, 1, f"{stage}_alarm", "."))
+        parent.append(AlertRaised(stage, 1, f"{stage}_alert", "."))
     child = prepare(RunRequest("run", run="b", parent="tiny", overrides={"rm.lr": "0.5"}), tmp_path, {}).rundir
-    child.append(AlarmRaised("ppo", 1, "of_its_own", "."))
-    assert sorted(alarms_of(child)) == ["comparisons_alarm", "of_its_own", "pretrain_alarm", "sft_alarm"]
+    child.append(AlertRaised("ppo", 1, "of_its_own", "."))
+    assert sorted(alerts_of(child)) == ["comparisons_alert", "of_its_own", "pretrain_alert", "sft_alert"]

@@ -11,7 +11,7 @@ import pytest
 
 from engine.core.errors import ConfigError, FileError, RunConflictError
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     CheckpointSaved,
     EvalCompleted,
     Event,
@@ -92,7 +92,7 @@ def test_a_resume_takes_back_what_lay_past_it(run: RunDir) -> None:
     dropped: list[Event] = [
         step("rm", 3),
         EvalCompleted("rm", 3, {}),
-        AlarmRaised("rm", 3, "nan", "x"),
+        AlertRaised("rm", 3, "nan", "x"),
         CheckpointSaved("rm", 3, "y"),
         StageFinished("rm", 3, {}),
     ]

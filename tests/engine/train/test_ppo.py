@@ -15,7 +15,7 @@ from engine.algorithms.kl import AdaptiveKL, FixedKL
 from engine.core.config import PpoConfig
 from engine.core.errors import DivergedError
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     CheckpointSaved,
     SamplesDrawn,
     StageFinished,
@@ -268,7 +268,7 @@ def test_runaway_kl_stops_training_before_the_update(tmp_path: Path) -> None:
     assert len(run.metrics) == 1 and run.metrics[0]["ppo/kl_nats"] > 1
     assert changed(weights(language_model()), run.policy) == changed(weights(scalar_model()), run.value) == set()
     assert [type(event) for event in run.events[-2:]] == [CheckpointSaved, StageFinished]
-    assert [event.alarm for event in run.events if isinstance(event, AlarmRaised)] == ["kl_runaway", "stopped_early"]
+    assert [event.alert for event in run.events if isinstance(event, AlertRaised)] == ["kl_runaway", "stopped_early"]
 
 
 def test_an_early_stop_has_samples_and_only_its_metrics(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_an_early_stop_has_samples_and_only_its_metrics(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("every", "expected"), [(100, [1, 2, 7]), (3, [1, 2, 3, 6, 7])])
 def test_samples_of_first_last_and_alert_steps_are_kept(every: int, expected: list[int], tmp_path: Path) -> None:
     run = train(config(samples_every=every, alert_kl_nats=1e-9), tmp_path, steps=7)
-    assert [event.step for event in run.events if isinstance(event, AlarmRaised)] == [2]  # KL is 0 before an update
+    assert [event.step for event in run.events if isinstance(event, AlertRaised)] == [2]  # KL is 0 before an update
     assert [event.step for event in run.events if isinstance(event, SamplesDrawn)] == expected
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from engine.core.errors import DivergedError, EngineError
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     EvalCompleted,
     Event,
     RunFinished,
@@ -36,7 +36,7 @@ RESULT = {
     "rm_accuracy": 0.76, "rm_ceiling": 0.82, "rm_longer_baseline": 0.52, "rm_correctness_accuracy": 0.75,
     "utility_base": 0.3, "utility_sft": 0.6, "utility_best_of_8": 0.7, "utility_ppo": 0.8,
     "tokens_difference": 0.5, "tokens_difference_low": -0.25, "tokens_difference_high": 1.25,
-    "distinct_2_sft": 0.5, "alarms": ["kl"], "elapsed_s": 312.0, "peak_rss_mb": 900.0,
+    "distinct_2_sft": 0.5, "alerts": ["kl"], "elapsed_s": 312.0, "peak_rss_mb": 900.0,
     "examples": [{"prompt": "Say \x1b]0;hacked\x07 hi", "sft": "[bold]Hi[/nope]", "ppo": "Hello!"}],
 }  # fmt: skip
 
@@ -337,12 +337,12 @@ def test_ctrl_c_asks_the_engine_to_stop_and_exits_130(cli: Cli, engine_says: Ins
     assert "rerun the same command to resume" in outcome.err
 
 
-def test_alarms_are_heard_even_when_quiet(cli: Cli, engine_says: Install) -> None:
-    def alarming(prepared: Prepared, stop: Callable[[], bool]) -> Iterator[Event]:
-        yield AlarmRaised("ppo", 3, "kl", "KL is 12 nats, above 10", 1.0)
+def test_alerts_are_heard_even_when_quiet(cli: Cli, engine_says: Install) -> None:
+    def alerting(prepared: Prepared, stop: Callable[[], bool]) -> Iterator[Event]:
+        yield AlertRaised("ppo", 3, "kl", "KL is 12 nats, above 10", 1.0)
         yield from whole(prepared, stop)
 
-    engine_says(alarming)
+    engine_says(alerting)
     assert cli("run", "--quiet").err == "alert at ppo step 3: KL is 12 nats, above 10 [kl]\n"
 
 

@@ -11,7 +11,7 @@ from engine.core.errors import ConfigError
 from engine.core.events import RunFailed, StageFinished, StageStarted
 from slmctl.commands.watch import watch
 from tests.slmctl.conftest import Cli
-from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
 
 NASTY = "[@click=app.quit()]x[/]\x1b]0;owned\x07\n\u202eevil"
 
@@ -24,7 +24,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_frame(cli: Cli, home: Path) -> None:
     run = make_run(home)
     begin_ppo(run)
-    say(run, *(ppo_step(step) for step in (1, 2, 3)), alarm(3), drawn(3, sample("Who?", "Me.", score=0.25)))
+    say(run, *(ppo_step(step) for step in (1, 2, 3)), alert(3), drawn(3, sample("Who?", "Me.", score=0.25)))
     beat(run, step=3)
     outcome = cli("watch", "--once")
     assert (outcome.code, outcome.err) == (0, "")
@@ -62,7 +62,7 @@ def test_one_object_for_scripts(cli: Cli, home: Path) -> None:
     run = make_run(home)
     say(run, StageStarted("sft", 9, at=1.0), StageFinished("sft", 9, {"sft/validation_loss": 0.5}, at=2.0))
     begin_ppo(run)
-    say(run, ppo_step(1, score=float("nan")), ppo_step(2, kl_nats=9.0), alarm(2))
+    say(run, ppo_step(1, score=float("nan")), ppo_step(2, kl_nats=9.0), alert(2))
     beat(run, step=2)
     told = json.loads(cli("watch", "--json").out)
     assert told["home"] == str(home)
@@ -72,7 +72,7 @@ def test_one_object_for_scripts(cli: Cli, home: Path) -> None:
     }  # fmt: skip
     assert 0 < row["eta_s"] <= 48
     assert (row["metrics"]["ppo/kl_nats"], row["metrics"]["ppo/score"]) == (9.0, 0.2)
-    assert row["alarms"] == [{"stage": "ppo", "step": 2, "alarm": "kl_runaway", "message": alarm(2).message}]
+    assert row["alerts"] == [{"stage": "ppo", "step": 2, "alert": "kl_runaway", "message": alert(2).message}]
     say(run, ppo_step(3, score=float("inf")), RunFailed("ppo", "out of memory", at=9.0))
     beat(run, state="failed")
     (row,) = json.loads(cli("watch", "tiny", "--json").out)["runs"]
@@ -140,7 +140,7 @@ def test_a_terminal_that_obeys_nothing_is_refused(home: Path, monkeypatch: pytes
 def test_what_models_and_files_say_does_no_harm(cli: Cli, home: Path) -> None:
     run = make_run(home, "a[@click=app.quit()]b")
     begin_ppo(run)
-    say(run, ppo_step(1), alarm(1, NASTY), drawn(1, sample(NASTY, NASTY)), RunFailed("ppo", NASTY))
+    say(run, ppo_step(1), alert(1, NASTY), drawn(1, sample(NASTY, NASTY)), RunFailed("ppo", NASTY))
     beat(run, state="failed")
     out = cli("watch", "--once").out
     assert not set(out) & {"\x1b", "\x07", "\u202e", "\r"}

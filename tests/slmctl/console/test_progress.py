@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     ControlAcknowledged,
     EvalCompleted,
     Event,
@@ -73,7 +73,7 @@ def test_notes_are_lines_of_their_own() -> None:
     for event in (
         RunResumed("rm", 0, 1.0),
         RunResumed("ppo", 20, 1.0),
-        AlarmRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
+        AlertRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
     ):
         LineReporter(out, "tiny").show(event)
     assert out.getvalue() == "ppo: resuming after step 20\nalert at ppo step 21: KL is␛[2J 12 nats [kl]\n"
@@ -117,10 +117,10 @@ def test_bars_show_a_pause_and_leave_it_out_of_the_pace() -> None:
     assert "p in slmctl watch tiny" in out.getvalue()
 
 
-def test_bars_show_the_stage_and_alarms_without_markup() -> None:
+def test_bars_show_the_stage_and_alerts_without_markup() -> None:
     out = io.StringIO()
     bars = BarReporter("tiny", Console(file=out, force_terminal=True, width=120, color_system=None))
-    for event in [*EVENTS[:5], AlarmRaised("ppo", 4, "kl", "[/nope] 12 nats", 110.0), *EVENTS[5:]]:
+    for event in [*EVENTS[:5], AlertRaised("ppo", 4, "kl", "[/nope] 12 nats", 110.0), *EVENTS[5:]]:
         bars.show(event)
     bars.close()
     text = out.getvalue()

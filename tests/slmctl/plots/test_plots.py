@@ -122,7 +122,7 @@ def test_a_log_scale_leaves_out_what_has_no_logarithm() -> None:
     assert chart(line(-1, 0, 1), log=True) == chart(line(-1, 0, 1)), "too few are positive: linear"
 
 
-def test_the_cursor_and_alarms_stand_at_their_step() -> None:
+def test_the_cursor_and_alerts_stand_at_their_step() -> None:
     rows = to_lines(draw_chart([line(0, 0, 0)], PlotOptions(23, 6, ascii=True), alerts=[1, 99]).rows_at(2))
     assert [row[-1] for row in rows[:4]] == ["|", "|", "|", "*"]
     assert rows[4] == "   ++--------!--------+"
@@ -149,17 +149,17 @@ def test_held_out_points_are_marked() -> None:
 
 def test_the_plane_marks_the_newest_point_and_the_cursor() -> None:
     path = PlanePath([1, 2, 3], [0.0, 1.0, 4.0], [0.0, 1.0, 2.0])
-    assert to_lines(draw_plane([path], PlotOptions(23, 7, ascii=True), TargetLine(9, "alarm 9")).rows_at(2)) == [
+    assert to_lines(draw_plane([path], PlotOptions(23, 7, ascii=True), TargetLine(9, "alert 9")).rows_at(2)) == [
         "2+            *@      :",
         " |         ***        :",
         "1+      *+*           :",
         " |  ****              :",
-        "0+o*          alarm 9 :",
+        "0+o*          alert 9 :",
         " ++------------+-------",
         "  0            2       ",
     ]
-    far = to_lines(draw_plane([path], PlotOptions(40, 7, ascii=True), TargetLine(900, "alarm 900")).rows)
-    assert far[4].endswith("alarm 900 > ") and "sqrt KL" in far[-1]
+    far = to_lines(draw_plane([path], PlotOptions(40, 7, ascii=True), TargetLine(900, "alert 900")).rows)
+    assert far[4].endswith("alert 900 > ") and "sqrt KL" in far[-1]
     both = draw_plane([path, PlanePath([1], [-0.2], [1.0], 1, "B")], PlotOptions(23, 7)).rows
     assert "B" in "".join(to_lines(both)) and "●" in "".join(to_lines(both)), "KL below 0 is noise around 0"
 
@@ -212,9 +212,9 @@ def check_size(rows: list[Row], look: PlotOptions) -> None:
     st.lists(FLOATS, max_size=3),
 )
 def test_any_numbers_fit_any_size(
-    lines: list[Curve], look: PlotOptions, cursor: float | None, aims: list[float], alarms: list[float]
+    lines: list[Curve], look: PlotOptions, cursor: float | None, aims: list[float], alerts: list[float]
 ) -> None:
-    sketch = draw_chart(lines, look, [TargetLine(aim, "aim") for aim in aims], alarms)
+    sketch = draw_chart(lines, look, [TargetLine(aim, "aim") for aim in aims], alerts)
     check_size(sketch.rows_at(cursor), look)
     step = sketch.step_at(look.width - 1)
     assert step is None or math.isfinite(step)
@@ -231,7 +231,7 @@ def paths(draw: st.DrawFn) -> PlanePath:
 def test_any_plane_fits_any_size(
     routes: list[PlanePath], look: PlotOptions, cursor: float | None, limit: float | None
 ) -> None:
-    check_size(draw_plane(routes, look, None if limit is None else TargetLine(limit, "alarm")).rows_at(cursor), look)
+    check_size(draw_plane(routes, look, None if limit is None else TargetLine(limit, "alert")).rows_at(cursor), look)
 
 
 @given(st.lists(st.tuples(st.text(max_size=9), st.just("")), max_size=4), st.integers(0, 20))

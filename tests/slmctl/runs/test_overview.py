@@ -1,4 +1,4 @@
-"""How runs stand, as far as their files tell: a word for each state, alarms and errors, and what is shown of them."""
+"""How runs stand, as far as their files tell: a word for each state, alerts and errors, and what is shown of them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.core.events import AlarmRaised, Event, RunFailed, RunFinished, RunResumed, StageStarted, StepCompleted
+from engine.core.events import AlertRaised, Event, RunFailed, RunFinished, RunResumed, StageStarted, StepCompleted
 from engine.rundir.directory import RunDir, write_text
 from slmctl.console.progress import LineReporter
 from slmctl.console.safe import clean
@@ -109,15 +109,15 @@ def test_small_words() -> None:
     assert (bar(0.5, 4), bar(0.99, 4), bar(7.0, 4)) == ("██░░", "███░", "████")
 
 
-def test_the_last_alarm_that_holds_and_the_error_are_found(tmp_path: Path) -> None:
+def test_the_last_alert_that_holds_and_the_error_are_found(tmp_path: Path) -> None:
     run = make(tmp_path, "a", "failed", "sft")
     run.step_dir("ppo", 20).mkdir(parents=True)
-    run.append(AlarmRaised("ppo", 3, "kl", "KL is 9"))
-    run.append(AlarmRaised("ppo", 9, "kl", "KL is 12"))
+    run.append(AlertRaised("ppo", 3, "kl", "KL is 9"))
+    run.append(AlertRaised("ppo", 9, "kl", "KL is 12"))
     run.append(RunResumed("ppo", 5))
     run.append(RunFailed("ppo", "a loss is no number"))
     with run.events.open("a") as file:
-        file.write('{"event":"AlarmRaised", torn\n')
+        file.write('{"event":"AlertRaised", torn\n')
     found = read_details(run, summaries(tmp_path)["a"])
     assert (found.alert, found.alerts, found.failure) == ("ppo step 3: KL is 9", 1, "a loss is no number")
     assert found.models == ("a:sft", "a:ppo@20")
@@ -132,7 +132,7 @@ def test_of_a_dead_run_the_log_has_the_last_word(tmp_path: Path) -> None:
 def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -> None:
     run = make(tmp_path, "a", "running", pid=GONE)
     said: list[Event] = [StageStarted("ppo", 200, at=1.0), StepCompleted("ppo", 66, {"ppo/score": 0.4}, at=9.0)]
-    said += [AlarmRaised("ppo", 66, "kl", "KL is 9", at=9.5), RunResumed("ppo", 60)]
+    said += [AlertRaised("ppo", 66, "kl", "KL is 9", at=9.5), RunResumed("ppo", 60)]
     for number in range(1, len(said) + 1):
         with run.log.open("w") as file:
             lines = LineReporter(file, "a")

@@ -14,7 +14,7 @@ from tests.support.fake_sampler import FakeSampler
 from tests.support.frames import assert_frame
 from tests.support.heartbeats import make
 from tests.support.pilot import played, screen_text, until
-from tests.support.recorded_runs import alarm, begin_ppo, drawn, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, begin_ppo, drawn, make_run, ppo_step, sample, say
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 45)], ids=["small", "wide"])
 TRAIN_FRAMES = [("train", "", "step"), ("samples", "v", "Paris"), ("zoom", "z", "step")]
@@ -48,7 +48,7 @@ def trained(home: Path) -> None:
     for step in range(1, 51):
         say(run, ppo_step(step, score=step**0.5 / 5, entropy=1 / step))
     rows = [sample(f"{PROMPT} ({number})", answer, score=number / 2) for number, answer in enumerate(ANSWERS)]
-    say(run, alarm(30), drawn(50, *rows), StageFinished("ppo", 50, {}, at=151.0), RunFinished("ppo", at=152.0))
+    say(run, alert(30), drawn(50, *rows), StageFinished("ppo", 50, {}, at=151.0), RunFinished("ppo", at=152.0))
 
 
 @SIZES

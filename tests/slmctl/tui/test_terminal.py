@@ -127,7 +127,7 @@ def test_nothing_that_files_say_is_obeyed(terminal: Open, home: Path) -> None:
     text = json.dumps(EVIL)
     run = prepare(RunRequest("run", run="run"), home, {"OMP_NUM_THREADS": "1"}).rundir
     run.run_toml.write_text(run.run_toml.read_text().replace('preset = "tiny"', f"preset = {text}"))
-    event = {"schema": 1, "event": "AlarmRaised", "stage": EVIL, "step": 1, "alarm": "", "message": EVIL}
+    event = {"schema": 1, "event": "AlertRaised", "stage": EVIL, "step": 1, "alert": "", "message": EVIL}
     run.events.write_text(json.dumps(event, separators=(",", ":")) + "\n")
     pulse = Heartbeat(run, "sft")
     pulse.update(stage="sft", state="finished")

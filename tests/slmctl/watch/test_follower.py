@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.core.events import AlarmRaised, StageStarted
+from engine.core.events import AlertRaised, StageStarted
 from engine.rundir.directory import RunDir
 from slmctl.watch.follower import Follower, Steps, Update
 from slmctl.watch.history import RunHistory
-from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, beat, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 AIMS = 'kl_controller = "adaptive"\nkl_target = 2.0\nkl_horizon = 9999\n'
 
@@ -31,9 +31,9 @@ def test_each_poll_says_only_what_is_new(run: RunDir) -> None:
     follower = Follower(run)
     assert follower.poll().events == []
     begin_ppo(run)
-    say(run, ppo_step(1), ppo_step(2), alarm(2))
+    say(run, ppo_step(1), ppo_step(2), alert(2))
     news = follower.poll()
-    assert [type(item).__name__ for item in news.events] == ["RunStarted", "StageStarted", "Steps", "AlarmRaised"]
+    assert [type(item).__name__ for item in news.events] == ["RunStarted", "StageStarted", "Steps", "AlertRaised"]
     assert (steps_in(news), news.restarted) == ([1, 2], False)
     assert follower.poll().events == []
     say(run, ppo_step(3))
@@ -90,8 +90,8 @@ def test_damaged_lines_and_unknown_kinds_are_skipped(run: RunDir) -> None:
         b'{"schema":9,"event":"StepCompleted","stage":"ppo","step":8,"metrics":{},"at":1.0}',
         b'{"schema":1,"event":"StepCompleted","stage":"ppo","step":8,"metrics":{"a":1,{"schema":1,"event":"x"}},"at":1.0}',
         b'{"schema":1,"event":"StepCompleted","stage":"ppo","step":"8","metrics":{},"at":1.0}',
-        b'{"schema":1,"event":"AlarmRaised","stage":["ppo"],"step":1,"alarm":"a","message":"b","at":1.0}',
-        b'{"schema":1,"event":"AlarmRaised","stage":"ppo"}',
+        b'{"schema":1,"event":"AlertRaised","stage":["ppo"],"step":1,"alert":"a","message":"b","at":1.0}',
+        b'{"schema":1,"event":"AlertRaised","stage":"ppo"}',
         b'{"schema":1,"event":"StepCompleted","stage":"ppo","step":8,"metrics":[],"at":1.0}',
         b"\x00\x00\xff\xfe",
         b"[1]",
@@ -101,7 +101,7 @@ def test_damaged_lines_and_unknown_kinds_are_skipped(run: RunDir) -> None:
     run.events.write_bytes(b"\n".join([lines_of(ppo_step(1)).strip(), *bad, lines_of(ppo_step(2))]))
     news = Follower(run).poll()
     assert steps_in(news) == [1, 2]
-    assert all(getattr(item, "stage", "ppo") == "ppo" and not isinstance(item, AlarmRaised) for item in news.events)
+    assert all(getattr(item, "stage", "ppo") == "ppo" and not isinstance(item, AlertRaised) for item in news.events)
 
 
 def test_a_line_in_another_spelling_is_read_as_well(run: RunDir) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.core.events import (
-    AlarmRaised,
+    AlertRaised,
     CheckpointSaved,
     ControlAcknowledged,
     EvalCompleted,
@@ -29,7 +29,7 @@ from engine.core.events import (
 from engine.rundir.directory import RunDir, effective
 from slmctl.watch.follower import Follower, ProcessState, RunInfo, Steps, Update, read_events, read_samples
 from slmctl.watch.history import RunHistory, StageHistory
-from tests.support.recorded_runs import alarm, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, begin_ppo, drawn, lines_of, make_run, ppo_step, sample, say
 
 
 def told(*events: Event, process: ProcessState | None = None) -> RunHistory:
@@ -45,7 +45,7 @@ NUMBERS = st.integers(0, 9)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """What runs say: steps that go on by one, with saves, alarms, measurements, samples and resumes in between."""
+    """What runs say: steps that go on by one, with saves, alerts, measurements, samples and resumes in between."""
     at: dict[str, int] = {"sft": 0, "ppo": 0}
     said: list[Event] = []
     for _ in range(draw(st.integers(0, 40))):
@@ -62,7 +62,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
             made: dict[str, Event] = {
                 "s": StageStarted(stage, 9, at=2.0),
                 "e": EvalCompleted(stage, step, {f"{stage}/b": 1.0}),
-                "a": AlarmRaised(stage, step, "x", "y"),
+                "a": AlertRaised(stage, step, "x", "y"),
                 "c": CheckpointSaved(stage, step, "p"),
                 "d": SamplesDrawn(stage, step, [{"prompt": "p"}]),
                 "f": StageFinished(stage, step, {f"{stage}/c": 2.0}),
@@ -93,7 +93,7 @@ def slow_truth(events: Sequence[Event], name: str) -> dict[str, Any]:
         "steps": [event.step for event in steps],
         "a": [str(event.metrics[f"{name}/a"]) for event in steps],
         "evals": [event for event in mine if isinstance(event, EvalCompleted)],
-        "alerts": [event for event in mine if isinstance(event, AlarmRaised)],
+        "alerts": [event for event in mine if isinstance(event, AlertRaised)],
         "checkpoints": [event for event in mine if isinstance(event, CheckpointSaved)],
         "finished": ends[-1] if ends else None,
         "began": next((event.at for event in mine if isinstance(event, StageStarted)), None),
@@ -157,7 +157,7 @@ def test_columns_grow_and_are_cut_with_the_run(tmp_path: Path) -> None:
     follower, story = Follower(run), RunHistory("tiny")
     for part, expected in (
         ([ppo_step(1), ppo_step(2)], [0.1, 0.2]),
-        ([ppo_step(3), alarm(3)], [0.1, 0.2, 0.3]),
+        ([ppo_step(3), alert(3)], [0.1, 0.2, 0.3]),
         ([RunResumed("ppo", 1), ppo_step(2, score=7.0)], [0.1, 7.0]),
     ):
         say(run, *part)

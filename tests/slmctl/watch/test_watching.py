@@ -38,7 +38,7 @@ from slmctl.watch.samples import (
 )
 from slmctl.watch.state import WatchState
 from tests.slmctl.watch.test_history import told
-from tests.support.recorded_runs import alarm, drawn, lines_of, ppo_step, sample
+from tests.support.recorded_runs import alert, drawn, lines_of, ppo_step, sample
 
 STEPS = list(range(1, 101))
 
@@ -117,12 +117,12 @@ def test_the_chosen_sample_is_one_that_there_is() -> None:
     assert several.position == SamplePosition(1, 2)
 
 
-def test_an_alarm_past_the_last_whole_step_is_pointed_at_there() -> None:
-    alarmed = watching(ppo_step(1), ppo_step(2), ppo_step(3), alarm(2), alarm(4, "the loss is not finite"))
+def test_an_alert_past_the_last_whole_step_is_pointed_at_there() -> None:
+    alerted = watching(ppo_step(1), ppo_step(2), ppo_step(3), alert(2), alert(4, "the loss is not finite"))
     found = []
     for _ in range(3):
-        alarmed.to_alert()
-        found.append(alarmed.view.cursor)
+        alerted.to_alert()
+        found.append(alerted.view.cursor)
     assert found == [3, 2, 3]
 
 
@@ -201,7 +201,7 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
     over = told(EvalCompleted("eval", 5, rates), process=ProcessState("finished"))
     assert explanation(over, 0.0) == "PPO beats SFT on 82.5% of the test prompts (78.9% to 85.6%)."
-    assert alert_texts([told(alarm(2), alarm(1))])[0].startswith("ppo step 2: KL is 9.0")
+    assert alert_texts([told(alert(2), alert(1))])[0].startswith("ppo step 2: KL is 9.0")
 
 
 def test_nobody_is_asked_who_cannot_hear() -> None:

@@ -27,7 +27,7 @@ from slmctl.tui.watch.charts import Chart
 from slmctl.tui.watch.run_header import StageStrip
 from slmctl.tui.widgets.rows_view import RowsView
 from tests.support.pilot import played, screen_text
-from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
 from tests.support.train_mode import charts, heading, see, watch
 
 NASTY = "[@click=app.quit()]x[/]\x1b]0;owned\x07"
@@ -204,8 +204,8 @@ def test_a_run_is_stopped_only_by_one_who_is_sure(run: RunDir) -> None:
     watch(run.path.parent, script)
 
 
-def test_alarms_are_loud_and_listed(run: RunDir) -> None:
-    say(run, *(ppo_step(step) for step in (1, 2, 3)), alarm(2), alarm(3, "Responses average 40.0 tokens."))
+def test_alerts_are_loud_and_listed(run: RunDir) -> None:
+    say(run, *(ppo_step(step) for step in (1, 2, 3)), alert(2), alert(3, "Responses average 40.0 tokens."))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, " ALERT  ppo step 3: Responses average 40.0 tokens. (! goes there, a lists")
@@ -308,7 +308,7 @@ def test_rows_are_harmless_whoever_painted_them() -> None:
 def test_what_models_and_files_say_does_nothing_here(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a[@click=app.quit()]b")
     begin_ppo(run)
-    say(run, StepCompleted("ppo", 1, {"ppo/score": 1.0, f"ppo/{NASTY}": 2.0}, at=101.0), alarm(1, NASTY))
+    say(run, StepCompleted("ppo", 1, {"ppo/score": 1.0, f"ppo/{NASTY}": 2.0}, at=101.0), alert(1, NASTY))
     say(run, drawn(1, sample(NASTY, NASTY), sample("\x9b31m\u202e", "\r\n\x00\x7f")), RunFailed("ppo", NASTY))
     beat(run, state="failed")
 

@@ -19,7 +19,7 @@ from slmctl.tui.watch.sample_pane import SampleList
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.follower import Follower
 from tests.support.pilot import screen_text
-from tests.support.recorded_runs import alarm, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, beat, begin_ppo, drawn, make_run, ppo_step, sample, say
 from tests.support.train_mode import charts, heading, see, watch
 
 
@@ -183,7 +183,7 @@ def test_it_fits_every_size_and_ascii(run: RunDir) -> None:
     say(
         run,
         *(ppo_step(step) for step in range(1, 9)),
-        alarm(3),
+        alert(3),
         drawn(5, sample("東京 👍 prompt", "x" * 300, tokens=99)),
     )
 
@@ -260,8 +260,8 @@ def test_samples_of_all_steps_are_filtered_by_a_text(run: RunDir) -> None:
     watch(run.path.parent, script)
 
 
-def test_one_key_points_at_the_alarms_the_last_first(run: RunDir) -> None:
-    say(run, *(ppo_step(step) for step in range(1, 9)), alarm(3), alarm(6))
+def test_one_key_points_at_the_alerts_the_last_first(run: RunDir) -> None:
+    say(run, *(ppo_step(step) for step in range(1, 9)), alert(3), alert(6))
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await see(app, pilot, "! goes there, a lists all 2", "← → a step")

@@ -10,7 +10,7 @@ import pytest
 from engine.core.events import ControlAcknowledged
 from engine.rundir.directory import RunDir
 from tests.slmctl.tui.conftest import Open
-from tests.support.recorded_runs import alarm, begin_ppo, drawn, make_run, ppo_step, sample, say
+from tests.support.recorded_runs import alert, begin_ppo, drawn, make_run, ppo_step, sample, say
 from tests.support.tmux import colors_in
 
 NASTY = "[@click=app.quit()]x[/]\x1b]2;owned\x07\x1b[2J"
@@ -31,7 +31,7 @@ def run(home: Path) -> Iterator[RunDir]:
     """A run that another process works on, until the test ends."""
     run = make_run(home)
     begin_ppo(run)
-    say(run, ppo_step(1), ppo_step(2), alarm(2, NASTY), drawn(2, sample(NASTY, NASTY)))
+    say(run, ppo_step(1), ppo_step(2), alert(2, NASTY), drawn(2, sample(NASTY, NASTY)))
     with subprocess.Popen(
         [sys.executable, "-c", WORKER, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as worker:

@@ -1,4 +1,4 @@
-"""Each alarm goes off on the right thing, once a run of bad steps, and says what it saw."""
+"""Each alert goes off on the right thing, once a run of bad steps, and says what it saw."""
 
 import random
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from engine.train.alarms import Alarms, repetition
+from engine.train.alerts import Alerts, repetition
 
 FINE = "a plain good answer"
 LOOP = "very good very good very good"
 
 
 def told(
-    alarms: Alarms,
+    alerts: Alerts,
     kl: float = 1.0,
     length: float = 10.0,
     texts: tuple[str, ...] = (FINE,),
@@ -22,23 +22,23 @@ def told(
     judged: Sequence[float] | None = None,
 ) -> list[tuple[str, str]]:
     metrics = {"ppo/kl_nats": kl, "ppo/response_tokens": length, "ppo/score": score, "ppo/score_std": 0.5}
-    return alarms.check(step, metrics, texts, judged)
+    return alerts.check(step, metrics, texts, judged)
 
 
-def names(alarms: Alarms, **seen: Any) -> list[str]:
-    return [alarm for alarm, _ in told(alarms, **seen)]
+def names(alerts: Alerts, **seen: Any) -> list[str]:
+    return [alert for alert, _ in told(alerts, **seen)]
 
 
-def after_a_start() -> Alarms:
-    """A alarms whose baseline of 10 tokens is set."""
-    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
+def after_a_start() -> Alerts:
+    """Alerts whose baseline of 10 tokens is set."""
+    alerts = Alerts(alert_kl_nats=5.0, stop_kl_nats=30.0)
     for _ in range(3):
-        assert names(alarms) == []
-    return alarms
+        assert names(alerts) == []
+    return alerts
 
 
 @pytest.mark.parametrize(
-    ("alarm", "bad", "good", "said"),
+    ("alert", "bad", "good", "said"),
     [
         ("kl_runaway", {"kl": 5.1}, {"kl": 5.0}, "KL is 5.1 nats per response, above 5"),
         ("kl_negative", {"kl": -0.51}, {"kl": -0.49}, "KL is -0.51 nats"),
@@ -46,16 +46,16 @@ def after_a_start() -> Alarms:
         ("repetition", {"texts": (LOOP,)}, {"texts": (LOOP, FINE)}, "60% of the word pairs"),
     ],
 )
-def test_each_alarm_goes_off_once_and_on_the_right_thing(
-    alarm: str, bad: dict[str, Any], good: dict[str, Any], said: str
+def test_each_alert_goes_off_once_and_on_the_right_thing(
+    alert: str, bad: dict[str, Any], good: dict[str, Any], said: str
 ) -> None:
-    alarms = after_a_start()
-    assert names(alarms, **good) == []
-    ((first, message),) = told(alarms, **bad)
-    assert first == alarm and message.startswith(said)
-    assert names(alarms, **bad) == []
-    assert names(alarms) == []
-    assert names(alarms, **bad) == [alarm]
+    alerts = after_a_start()
+    assert names(alerts, **good) == []
+    ((first, message),) = told(alerts, **bad)
+    assert first == alert and message.startswith(said)
+    assert names(alerts, **bad) == []
+    assert names(alerts) == []
+    assert names(alerts, **bad) == [alert]
 
 
 def test_a_runaway_kl_alert_comes_before_the_one_that_stops() -> None:
@@ -69,17 +69,17 @@ def test_several_at_once_are_all_told() -> None:
 
 
 def test_the_usual_length_is_the_mean_of_the_first_three() -> None:
-    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    alerts = Alerts(alert_kl_nats=5.0, stop_kl_nats=30.0)
     for length in (4.0, 6.0, 8.0):
-        names(alarms, length=length)
-    assert names(alarms, length=8.9) == [] and names(alarms, length=9.1) == ["length_blowup"]
-    assert alarms.numbers["length_at_start"] == 6.0
+        names(alerts, length=length)
+    assert names(alerts, length=8.9) == [] and names(alerts, length=9.1) == ["length_blowup"]
+    assert alerts.numbers["length_at_start"] == 6.0
 
 
 def test_what_it_remembers_is_in_its_numbers() -> None:
-    alarms = after_a_start()
-    names(alarms, kl=9.0)
-    again = Alarms(5.0, 30.0, dict(alarms.numbers))
+    alerts = after_a_start()
+    names(alerts, kl=9.0)
+    again = Alerts(5.0, 30.0, dict(alerts.numbers))
     assert names(again, kl=9.0) == []
     assert names(again, length=15.1) == ["length_blowup"]
 
@@ -90,22 +90,22 @@ def judged_around(mean: float) -> list[float]:
 
 
 def drift(scores: Sequence[float], means: Sequence[float]) -> list[str]:
-    """The alarms of a training whose rollouts have these scores and means of the judge."""
-    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    """The alerts of a training whose rollouts have these scores and means of the judge."""
+    alerts = Alerts(alert_kl_nats=5.0, stop_kl_nats=30.0)
     steps = zip(scores, means, strict=True)
     return [
-        alarm
+        alert
         for step, (score, mean) in enumerate(steps, start=1)
-        for alarm in names(alarms, step=step, score=score, judged=judged_around(mean))
+        for alert in names(alerts, step=step, score=score, judged=judged_around(mean))
     ]
 
 
 def test_over_optimization_names_the_step_where_it_began() -> None:
-    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    alerts = Alerts(alert_kl_nats=5.0, stop_kl_nats=30.0)
     said = [
         message
         for step, (score, mean) in enumerate([(0.0, 0.7), (0.5, 0.8), (1.0, 0.5), (1.5, 0.3), (2.0, 0.1)], start=1)
-        for _, message in told(alarms, step=step, score=score, judged=judged_around(mean))
+        for _, message in told(alerts, step=step, score=score, judged=judged_around(mean))
     ]
     # means, a third of each new value: score 0, .167, .444, .796; judge .7, .733, .656, .537; three are a start
     # chance, three errors of a difference: sqrt(2 x .25 / 100) x 3 = .212 for the score, .085 for the judge
@@ -129,18 +129,18 @@ def test_no_over_optimization_alert_by_chance_or_in_agreement(scores: list[float
 
 
 @pytest.mark.parametrize(("responses", "steps"), [(16, 400), (256, 50)])
-def test_a_judge_that_only_wavers_gives_no_alarm(responses: int, steps: int) -> None:
+def test_a_judge_that_only_wavers_gives_no_alert(responses: int, steps: int) -> None:
     """Also where the score rises all the while: twenty trainings with scores that are normal noise."""
     for seed in range(20):
-        rng, alarms = random.Random(seed), Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
+        rng, alerts = random.Random(seed), Alerts(alert_kl_nats=5.0, stop_kl_nats=30.0)
         for step in range(1, steps + 1):
             judged = [rng.gauss(0, 1) for _ in range(responses)]
-            assert names(alarms, step=step, score=0.1 * step, judged=judged) == []
+            assert names(alerts, step=step, score=0.1 * step, judged=judged) == []
 
 
-def test_without_a_judge_there_is_no_such_alarm() -> None:
-    alarms = Alarms(alert_kl_nats=5.0, stop_kl_nats=30.0)
-    assert [alarm for step in range(1, 9) for alarm in names(alarms, step=step, score=float(step))] == []
+def test_without_a_judge_there_is_no_such_alert() -> None:
+    alerts = Alerts(alert_kl_nats=5.0, stop_kl_nats=30.0)
+    assert [alert for step in range(1, 9) for alert in names(alerts, step=step, score=float(step))] == []
 
 
 @pytest.mark.parametrize(

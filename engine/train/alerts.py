@@ -1,8 +1,8 @@
-"""Alarms while a policy trains: KL running away or negative, length blow-up, repetition, a score that rises while the
+"""Alerts while a policy trains: KL running away or negative, length blow-up, repetition, a score that rises while the
 judge's falls. Each is a sentence with its numbers.
 
-An alarm is raised once per run of bad steps, not at every step. A loss that is not finite is an error
-(optimizer.check_finite), which the driver records as the alarm "nan".
+An alert is raised once per run of bad steps, not at every step. A loss that is not finite is an error
+(optimizer.check_finite), which the driver records as the alert "nan".
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ NEGLIGIBLE = 1e-3  # share of a mean: smaller changes are not shown
 
 
 @dataclass
-class Alarms:
-    """What the alarms remember, as JSON values that are saved with the stage."""
+class Alerts:
+    """What the alerts remember, as JSON values that are saved with the stage."""
 
     alert_kl_nats: float
     stop_kl_nats: float
@@ -32,7 +32,7 @@ class Alarms:
     def check(
         self, step: int, metrics: Mapping[str, float], texts: Sequence[str], judged: Sequence[float] | None
     ) -> list[tuple[str, str]]:
-        """(alarm, message) for each thing that has gone wrong since the last step; `judged` are the judge's scores of
+        """(alert, message) for each thing that has gone wrong since the last step; `judged` are the judge's scores of
         `texts`, None without a judge."""
         kl_nats, length_mean = metrics["ppo/kl_nats"], metrics["ppo/response_tokens"]
         seen = self.numbers.get("steps_seen", 0.0)
@@ -55,8 +55,8 @@ class Alarms:
             "stopped_early": kl_nats > self.stop_kl_nats
             and f"KL passed {self.stop_kl_nats:g} nats: training ends here.",
         }
-        raised = [(alarm, message) for alarm, message in found.items() if message and not self.numbers.get(alarm)]
-        self.numbers |= {alarm: float(bool(message)) for alarm, message in found.items()}
+        raised = [(alert, message) for alert, message in found.items() if message and not self.numbers.get(alert)]
+        self.numbers |= {alert: float(bool(message)) for alert, message in found.items()}
         return raised
 
     def _over_optimized(self, step: int, metrics: Mapping[str, float], judged: Sequence[float]) -> str | None:
