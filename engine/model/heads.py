@@ -56,6 +56,7 @@ def scalar_from(backbone: Decoder, generator: torch.Generator | None) -> ScalarM
     """
     model = ScalarModel(backbone.architecture)
     model.model.load_state_dict(backbone.state_dict())
+    model.model.compute_dtype = backbone.compute_dtype
     with torch.no_grad():
         if generator is None:
             # values of 0 make the first advantages the rewards that follow, instead of those plus a random guess

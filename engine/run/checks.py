@@ -37,29 +37,17 @@ def refuse_settings(
             )
 
 
-def refuse_inputs(
-    run: str, stage: str, recorded: Mapping[str, Input], now: Mapping[str, Input], typed: Iterable[str]
-) -> None:
-    """Checks that the inputs `typed` for a stage that has started are the recorded ones. Raises: RunConflictError."""
-    for option in typed:
-        old, new = recorded.get(option), now.get(option)
+def refuse_inputs(run: str, stage: str, recorded: Mapping[str, Input], now: Mapping[str, Input | None]) -> None:
+    """Checks that the inputs of a stage that has started are `now` the recorded ones. Raises: RunConflictError."""
+    for option, new in now.items():
+        old = recorded.get(option)
         if old is new or (old is not None and old.same_content(new)):
             continue
         before, after = (f"no --{option}" if one is None else one.name for one in (old, new))
         if before == after and old is not None and new is not None and old.fields != new.fields:
             before, after = (f"--map {one.fields or 'none'}" for one in (old, new))
-        detail = "the file has changed since" if before == after else f"now it is {after}"
-        raise RunConflictError(f"run {run!r} has started {stage} with {before}, and {detail}; {ways_on(stage, run)}")
-
-
-def refuse_changed(run: str, stage: str, recorded: Mapping[str, Input], now: Mapping[str, Input]) -> None:
-    """Checks that the inputs of a stage are `now` what they were when it started. Raises: RunConflictError."""
-    for option, new in now.items():
-        if not recorded[option].same_content(new):
-            raise RunConflictError(
-                f"run {run!r} has started {stage} with {recorded[option].name}, which has changed since; "
-                f"{ways_on(stage, run)}"
-            )
+        detail = "which has changed since" if before == after else f"and now it is {after}"
+        raise RunConflictError(f"run {run!r} has started {stage} with {before}, {detail}; {ways_on(stage, run)}")
 
 
 def ways_on(stage: str, run: str) -> str:
@@ -95,39 +83,16 @@ def refuse_deleted(run: RunDir, todo: Iterable[str], inputs: StageInputs, droppe
 def check_settings(config: Config, inputs: StageInputs, typed: Collection[str], stages: Collection[str]) -> None:
     """Checks that the stages to do can have what settings and inputs ask for; `typed` are the options of this command.
 
-    Raises: ConfigError for more prompts than the world has, an unknown labeler or scorer, or code that was not typed in
-    this command.
+    Raises: ConfigError for responses that leave no room for a prompt (a model from outside has a context of its own),
+    more prompts than the world has, an unknown labeler or scorer, or code that was not typed in this command.
     """
     if not any("init" in inputs.get(stage, {}) for stage in ("sft", "ppo")):
-        check_context(config)
-    if config.world.name:
-        check_counts(config, {stage for stage in stages if "data" not in inputs.get(stage, {})})
-    if "comparisons" in stages:
-        persona_named(config.comparisons.persona)
-    for option, users in (("reward", {"ppo", "eval"}), ("judge", {"ppo"})):
-        scorer = inputs.get("ppo", {}).get(option)
-        if scorer is not None and users & set(stages):
-            check_scorer(option, scorer, option in typed)
-
-
-def check_context(config: Config) -> None:
-    """Checks that the model made by pretraining has room for a prompt beside the longest response.
-
-    Raises: ConfigError naming the setting; a model from outside has a context of its own.
-    """
-    for name in ("comparisons", "ppo", "eval"):
-        longest = getattr(config, name).max_new_tokens
-        if longest >= config.model.context:
-            raise ConfigError(
-                f"{name}.max_new_tokens {longest} leaves no room for a prompt in model.context {config.model.context}"
-            )
-
-
-def check_counts(config: Config, stages: Collection[str]) -> None:
-    """Checks that the world has as many prompts as the settings of these `stages`, which use it, ask for.
-
-    Raises: ConfigError naming the setting, its value and the maximum.
-    """
+        for section in ("comparisons", "ppo", "eval"):
+            longest, context = getattr(config, section).max_new_tokens, config.model.context
+            if longest >= context:
+                raise ConfigError(
+                    f"{section}.max_new_tokens {longest} leaves no room for a prompt in model.context {context}"
+                )
     held_out = round(config.comparisons.prompts * config.rm.validation_share)
     asked: list[tuple[str, str, int, Split]] = [
         ("sft", "sft.demonstrations", config.sft.demonstrations, "train"),
@@ -136,8 +101,15 @@ def check_counts(config: Config, stages: Collection[str]) -> None:
         ("eval", "eval.prompts", config.eval.prompts, "test"),
     ]
     for stage, name, count, part in asked:
-        if stage in stages and count > (most := len(all_requests(part))):
+        drawn = config.world.name and stage in stages and "data" not in inputs.get(stage, {})
+        if drawn and count > (most := len(all_requests(part))):
             raise ConfigError(f"{name} is {count}; the {part} split of {config.world.name} has {most} prompts")
+    if "comparisons" in stages:
+        persona_named(config.comparisons.persona)
+    for option, users in (("reward", {"ppo", "eval"}), ("judge", {"ppo"})):
+        scorer = inputs.get("ppo", {}).get(option)
+        if scorer is not None and users & set(stages):
+            check_scorer(option, scorer, option in typed)
 
 
 def check_supplies(todo: Iterable[str], run: str, record: RunRecord) -> None:

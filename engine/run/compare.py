@@ -1,18 +1,17 @@
 """Two policies on the same prompts: win rate, KL, lengths and judge scores, as `slmctl eval` prints them."""
 
 from collections.abc import Sequence
-from functools import partial
+from statistics import fmean
 from typing import Any
 
 from engine.core.errors import ConfigError
 from engine.core.intervals import mean_interval
 from engine.data.records import Prompt, prompt_text
-from engine.model.sampling import Sampling
 from engine.pocket.judge import judge as pocket_judge
 from engine.pocket.prompts import all_requests, draw_requests
-from engine.run.inference import BATCH, Policy
+from engine.run.inference import Policy
 from engine.train.scoring import Scorer
-from engine.train.win_rate import COMPONENTS, Answers, answer, distinct_2, win_rate
+from engine.train.win_rate import COMPONENTS, Answers, PromptSet, answer, distinct_2, win_rate
 
 JUDGE = "pocket:judge"
 
@@ -27,22 +26,19 @@ def pocket_test_prompts(n: int, seed: int) -> list[Prompt]:
 def compare(
     a: Policy,
     b: Policy,
-    prompts: Sequence[Prompt],
-    sampling: Sampling,
-    seed: int,
+    asked: PromptSet,
     tie_margin: float,
     judge: Scorer | None = None,
     scorer: Scorer | None = None,
 ) -> dict[str, Any]:
-    """Compares B with A on `prompts`, one response each, by the scores of `judge`.
+    """Compares B with A on the prompts of `asked`, one response each, by the scores of `judge`.
 
     The default is the pocket judge, with its components. The KL of B from A is included if both share a tokenizer,
     rewards if there is a `scorer`. All means and the differences B - A have 95 % intervals.
     """
-    shared = a.tokenizer.same_ids(b.tokenizer)
-    respond = partial(answer, prompts=prompts, sampling=sampling, seed=seed, batch=BATCH)
-    first = respond(a.model, a.tokenizer, stream="eval/a")
-    second = respond(b.model, b.tokenizer, stream="eval/b", reference=a.model if shared else None)
+    shared, prompts = a.tokenizer.same_ids(b.tokenizer), asked.prompts
+    first = answer(a.model, a.tokenizer, asked, "eval/a")
+    second = answer(b.model, b.tokenizer, asked, "eval/b", a.model if shared else None)
     if judge is None:
         scores, parts = _judged(prompts, first, second)
     else:
@@ -57,8 +53,8 @@ def compare(
         "kl_nats_high": high,
         "length_ratio": second.length_mean / first.length_mean,
         **means_with_intervals("tokens", first.tokens, second.tokens),
-        **_numbers("a", first),
-        **_numbers("b", second),
+        **{f"finished_{name}": fmean(side.finished) for name, side in (("a", first), ("b", second))},
+        **{f"distinct_2_{name}": distinct_2(side.texts) for name, side in (("a", first), ("b", second))},
         **parts,
         **(means_with_intervals("reward", *rewards) if rewards else {}),
     }
@@ -86,10 +82,3 @@ def _judged(prompts: Sequence[Prompt], *sides: Answers) -> tuple[list[list[float
         values = [[getattr(one, part) for one in own if getattr(one, part) is not None] for own in judged]
         parts |= means_with_intervals(part, *values) if all(values) else {}
     return [[one.utility for one in own] for own in judged], parts
-
-
-def _numbers(name: str, answers: Answers) -> dict[str, float]:
-    return {
-        f"finished_{name}": sum(answers.finished) / len(answers.finished),
-        f"distinct_2_{name}": distinct_2(answers.texts),
-    }

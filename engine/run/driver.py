@@ -14,6 +14,8 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
+import torch
+
 from engine.core.errors import DivergedError, EngineError, FileError, disk_error
 from engine.core.events import (
     AlertRaised,
@@ -32,9 +34,9 @@ from engine.core.events import (
     stamp,
 )
 from engine.core.pace import Pace
-from engine.run.machine import memory_error, peak_rss_mb, prepare_machine, versions
+from engine.run.machine import memory_error, peak_rss_mb, versions
 from engine.run.planning import Prepared, begin_fresh
-from engine.run.stages import OPENERS, StageContext, make_saver
+from engine.run.stages import open_stage
 from engine.rundir.directory import STAGES, RunDir, write_text
 from engine.rundir.heartbeat import Heartbeat, pending_requests
 from engine.train.saver import Saver
@@ -108,7 +110,11 @@ class Driver:
             self._begin()
             for stage in self.prepared.stages:
                 yield
-                yield from self._run_stage(stage, opened)
+                self.stage, self.step = stage, self._checkpoints(stage).latest()
+                self.heartbeat.update(stage=stage, step=self.step, steps=0, step_s=0.0)
+                for event in opened.get(stage) or self._open(stage):
+                    self.record(event)
+                    yield
                 ended = stage == self.prepared.stages[-1] and self.rundir.finished(stage) is not None
                 if self.stopping and not ended:
                     self.heartbeat.update(state="stopped")
@@ -137,19 +143,11 @@ class Driver:
 
     def _open(self, stage: str) -> Iterator[Event]:
         """A stage that has everything that it needs, and has not started."""
-        device = prepare_machine(self.prepared.config)
-        saver = make_saver(self.prepared, stage)
+        if self.prepared.config.threads is not None:
+            torch.set_num_threads(self.prepared.config.threads)
+        events, saver = open_stage(stage, self.prepared, self.should_stop, lambda row: publish(self.prepared, row))
         self.saver = None if stage == "eval" else saver
-        context = StageContext(self.prepared, device, saver, self.should_stop, lambda row: publish(self.prepared, row))
-        return OPENERS[stage](context)
-
-    def _run_stage(self, stage: str, opened: dict[str, Iterator[Event]]) -> Iterator[None]:
-        """Runs one stage from where it was to its end, or to the step after which it is asked to stop."""
-        self.stage, self.step = stage, self._checkpoints(stage).latest()
-        self.heartbeat.update(stage=stage, step=self.step, steps=0, step_s=0.0)
-        for event in opened.get(stage) or self._open(stage):
-            self.record(event)
-            yield
+        return events
 
     def _checkpoints(self, stage: str) -> Saver:
         """The saved steps of a stage, to be read only."""
@@ -165,7 +163,8 @@ class Driver:
         for stage in STAGES:
             finished = any(isinstance(event, StageFinished) and event.stage == stage for event in known)
             if self.rundir.final(stage).is_dir() and not finished:
-                self.record(RunResumed(stage, last_step(known, stage)))
+                steps = (event.step for event in known if isinstance(event, StepCompleted) and event.stage == stage)
+                self.record(RunResumed(stage, max(steps, default=0)))
                 for event in self._checkpoints(stage).final_events():
                     if event not in [stamp(old, event.at) for old in known]:
                         self.record(event)
@@ -195,7 +194,12 @@ class Driver:
             event = replace(event, metrics=event.metrics | {event.stage + PEAK: peak_rss_mb()})
         stamped = stamp(event, time.time())
         self.rundir.append(stamped)
-        self._beat(stamped)
+        self.pace.take(stamped)
+        if isinstance(stamped, StageStarted):
+            self.stage, self.steps = stamped.stage, stamped.steps
+        if isinstance(stamped, StepCompleted):
+            self.step = stamped.step
+            self.heartbeat.update(self.stage, self.step, self.steps, self.pace.step_s() or 0.0)
         return stamped
 
     def should_stop(self) -> bool:
@@ -228,24 +232,13 @@ class Driver:
                 return
             time.sleep(PAUSE_POLL_S)
 
-    def _beat(self, event: Event) -> None:
-        self.pace.take(event)
-        if isinstance(event, StageStarted):
-            self.stage, self.steps = event.stage, event.steps
-        if isinstance(event, StepCompleted):
-            self.step = event.step
-            self.heartbeat.update(self.stage, event.step, self.steps, self.pace.step_s() or 0.0)
-
-
-def last_step(events: list[Event], stage: str) -> int:
-    """The last step that a stage completed."""
-    return max((event.step for event in events if isinstance(event, StepCompleted) and event.stage == stage), default=0)
-
 
 def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
     """Writes result.json: the evaluation's numbers with the run's own; null for what is not finite."""
     rundir = prepared.rundir
     seconds = stage_seconds(rundir.all_events())
+    ends = [event.metrics.items() for event in rundir.read_events() if isinstance(event, StageFinished)]
+    peaks = [value for metrics in ends for name, value in metrics if name.endswith(PEAK)]
     result = {
         "run": rundir.name,
         "seed": prepared.config.seed,
@@ -253,7 +246,7 @@ def publish(prepared: Prepared, numbers: dict[str, Any]) -> None:
         "alerts": sorted(set(alerts_of(rundir))),
         "stage_s": seconds,
         "elapsed_s": sum(seconds.values()),
-        "peak_rss_mb": max(peaks_of(rundir), default=0.0),
+        "peak_rss_mb": max(peaks, default=0.0),
     }
     infinite = [name for name, value in result.items() if isinstance(value, float) and not isfinite(value)]
     result |= dict.fromkeys(infinite)
@@ -267,13 +260,6 @@ def alerts_of(rundir: RunDir) -> Iterator[str]:
         trained = rundir if path is None else RunDir(path.parents[1])
         raised = (event for event in trained.read_events() if isinstance(event, AlertRaised))
         yield from (event.alert for event in raised if event.stage == stage)
-
-
-def peaks_of(rundir: RunDir) -> Iterator[float]:
-    """The most memory of each process that ended a stage of this run, in MB."""
-    for event in rundir.read_events():
-        if isinstance(event, StageFinished):
-            yield from (value for name, value in event.metrics.items() if name.endswith(PEAK))
 
 
 def stage_seconds(events: list[Event]) -> dict[str, float]:

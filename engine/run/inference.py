@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from engine.core.errors import ConfigError
 from engine.data.records import Prompt
+from engine.model.heads import ScalarModel
 from engine.model.pretrained import open_policy, open_scalar
 from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
@@ -20,6 +22,7 @@ from engine.run.machine import choose_device
 from engine.train.rollout import draw_episodes, ended, response_texts
 from engine.train.scoring import RewardModelScorer, Scorer, named_scorer
 
+M = TypeVar("M", LanguageModel, ScalarModel)
 BATCH = 64  # responses that are generated together
 SHOWN = 60  # characters of a prompt in an error
 
@@ -83,25 +86,32 @@ class Policy:
 class ModelLoader:
     """Opens models on a device; `template` "none" ignores their chat templates, `dtype` is that of matrix products.
 
-    Raises: ConfigError for an unknown value, or a device that is not available.
+    `day` is the date that a chat template gets if its directory records none. Raises: ConfigError for an unknown value,
+    or a device that is not available.
     """
 
-    def __init__(self, device: str | None = None, template: str | None = None, dtype: str | None = None) -> None:
+    def __init__(
+        self, device: str | None = None, template: str | None = None, dtype: str | None = None, day: str = ""
+    ) -> None:
         self._template = _one_of("template", template, ("auto", "none"))
-        self._dtype: torch.dtype = getattr(torch, _one_of("dtype", dtype, ("float32", "bfloat16")))
-        self.device = choose_device(device or "auto")
+        self.dtype: torch.dtype = getattr(torch, _one_of("dtype", dtype, ("float32", "bfloat16")))
+        self.device, self._day = choose_device(device or "auto"), day
 
     def policy(self, name: str, directory: Path) -> Policy:
         """The policy in a directory. Raises: CheckpointError."""
-        model, tokenizer = open_policy(directory, self.device)
-        model.model.compute_dtype = self._dtype
-        return Policy(name, model, self._with_template(tokenizer))
+        return Policy(name, *self.language_model(directory))
 
     def reward_model(self, directory: Path) -> RewardModelScorer:
         """The reward model in a directory. Raises: CheckpointError."""
-        model, tokenizer = open_scalar(directory, self.device)
-        model.model.compute_dtype = self._dtype
-        return RewardModelScorer(model, self._with_template(tokenizer))
+        return RewardModelScorer(*self.scalar_model(directory))
+
+    def language_model(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
+        """The model and tokenizer of a policy. Raises: CheckpointError."""
+        return self._adapted(*open_policy(directory, self.device, self._day))
+
+    def scalar_model(self, directory: Path) -> tuple[ScalarModel, Tokenizer]:
+        """The model and tokenizer of a reward model. Raises: CheckpointError."""
+        return self._adapted(*open_scalar(directory, self.device, self._day))
 
     def scorer(self, name: str, directory: Path | None) -> Scorer:
         """The reward model in `directory`, or the scorer that the name alone defines, such as pocket:judge.
@@ -110,8 +120,9 @@ class ModelLoader:
         """
         return named_scorer(name) if directory is None else self.reward_model(directory)
 
-    def _with_template(self, tokenizer: Tokenizer) -> Tokenizer:
-        return tokenizer.without_template() if self._template == "none" else tokenizer
+    def _adapted(self, model: M, tokenizer: Tokenizer) -> tuple[M, Tokenizer]:
+        model.model.compute_dtype = self.dtype
+        return model, tokenizer.without_template() if self._template == "none" else tokenizer
 
 
 def _one_of(name: str, value: str | None, allowed: Sequence[str]) -> str:

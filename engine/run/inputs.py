@@ -133,26 +133,18 @@ def with_typed(
 def check_scorer(option: str, given: Input, typed: bool) -> None:
     """Checks that an input can score, as far as that is known before it is opened.
 
-    Raises: ConfigError for a scorer that the world does not have, or code that was not `typed` in this command;
-    FileError, ConfigError as `check_function`.
+    A function's file is read as Python, not run. Raises: ConfigError for a scorer that the world does not have, code
+    that was not `typed` in this command, or a file that does not define the function; FileError where it is not Python.
     """
     if given.kind == "pocket":
         pocket_scorer_name(given.reference)
-    if given.kind == "function":
-        if not typed:
-            raise ConfigError(
-                f"the {option} is code, which is never taken from a run directory: "
-                f"type --{option} {given.reference} again"
-            )
-        check_function(option, given.reference)
-
-
-def check_function(option: str, reference: str) -> None:
-    """Checks that the file of `path.py:function` is Python that defines such a name, without running it.
-
-    Raises: FileError for a file that is not Python; ConfigError where it does not define the name.
-    """
-    file, _, name = reference.rpartition(":")
+    if given.kind != "function":
+        return
+    if not typed:
+        raise ConfigError(
+            f"the {option} is code, which is never taken from a run directory: type --{option} {given.reference} again"
+        )
+    file, _, name = given.reference.rpartition(":")
     try:
         tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:

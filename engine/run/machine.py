@@ -38,13 +38,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare_machine(config: Config) -> torch.device:
-    """The device of a run, with torch set to its number of threads."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    return choose_device(config.device)
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, here or on a GPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY in str(error)

@@ -19,6 +19,7 @@ from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import runs_home
 from engine.rundir.references import is_model, resolve_policy, resolve_scorer
 from engine.train.scoring import FunctionScorer, Scorer
+from engine.train.win_rate import PromptSet
 
 TIE_MARGIN = 0.02
 ScoreFunction = Callable[[Sequence[Any], Sequence[str]], Sequence[float]]
@@ -69,7 +70,7 @@ def compare(
 ) -> dict[str, Any]:
     """How often B's responses beat A's by a judge's scores (default: the pocket judge), with 95 % intervals, as
     `slmctl eval` prints it. `sampling` are options of `sample`."""
-    return compare_policies(a, b, prompts, Sampling(**sampling), seed, TIE_MARGIN, judge)
+    return compare_policies(a, b, PromptSet(prompts, Sampling(**sampling), seed), TIE_MARGIN, judge)
 
 
 def train_stage(

@@ -72,6 +72,7 @@ class Prepared:
 
     `made` are those of `stages` that were not asked for but that the target needs; `typed` are the options of this
     command, in contrast to those of an earlier one. The results of `dropped` are deleted first, by `begin_fresh`.
+    `before` is the record that the directory holds, None for a new run.
     """
 
     rundir: RunDir
@@ -82,6 +83,7 @@ class Prepared:
     made: tuple[str, ...] = ()
     typed: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    before: RunRecord | None = None
 
     @property
     def last(self) -> str:
@@ -103,14 +105,6 @@ class Prepared:
         return None if given is None else self.reader.records(stage, given, last)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a request would do, and the run as it is `before`."""
-
-    prepared: Prepared
-    before: RunRecord | None
-
-
 def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prepared:
     """The run that a request means, its directory written or updated once everything is checked.
 
@@ -118,14 +112,13 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
 
     Raises: as `plan`; DataError for a row that cannot be used; RunConflictError where another process writes the run.
     """
-    planned = plan(request, home, environ, keep_rows=True)
-    prepared = planned.prepared
+    prepared = plan(request, home, environ, keep_rows=True)
     for stage in prepared.stages:
         if stage in READS:
             prepared.records(stage, READS[stage][0])
     if prepared.stages:
         _check_shared(prepared.rundir, prepared.record)
-    if prepared.record != planned.before and not prepared.dropped:
+    if prepared.record != prepared.before and not prepared.dropped:
         with prepared.rundir.lock():
             write_run_toml(prepared.rundir, prepared.record)
     return prepared
@@ -142,7 +135,7 @@ def begin_fresh(prepared: Prepared) -> None:
     write_run_toml(rundir, prepared.record)
 
 
-def plan(request: RunRequest, home: Path, environ: Mapping[str, str], *, keep_rows: bool = False) -> Plan:
+def plan(request: RunRequest, home: Path, environ: Mapping[str, str], *, keep_rows: bool = False) -> Prepared:
     """What a request would do; nothing is written, and rows are only read to be kept.
 
     Raises: ConfigError for a setting or usage that is not allowed; RunConflictError for a change to a stage that has
@@ -165,11 +158,10 @@ def plan(request: RunRequest, home: Path, environ: Mapping[str, str], *, keep_ro
     made = () if request.target == "run" else tuple(name for name in todo if name != request.target)
     started = rundir.started() - set(dropped) if before is not None else set()
     record = _with_current_inputs(record, todo, started, request, rundir.name, reader)
-    prepared = Prepared(rundir, record, reader, request.target, todo, made, request.inputs, dropped)
     checks.check_supplies(todo, rundir.name, record)
     checks.refuse_deleted(rundir, todo, record.inputs, dropped)
     checks.check_settings(record.config, record.inputs, request.inputs, todo)
-    return Plan(prepared, before)
+    return Prepared(rundir, record, reader, request.target, todo, made, request.inputs, dropped, before)
 
 
 def resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str]) -> Resolved:
@@ -194,11 +186,15 @@ def _run_name(request: RunRequest, preset: Preset | None) -> str:
 
 def _new_record(request: RunRequest, preset: Preset, reader: InputReader, environ: Mapping[str, str]) -> RunRecord:
     """A new run with the settings of a preset."""
-    resolved = _with_threads(resolve(preset, request.overrides, request.flags, environ), environ)
+    resolved = resolve(preset, request.overrides, request.flags, environ)
+    config, origins = resolved.config, resolved.origins
+    if config.threads is None:  # the number of threads changes sums, so a run keeps the one it started with
+        config = config.model_copy(update={"threads": decide(None, False, environ).threads})
+        origin = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in environ else "this machine's cores"
+        origins = {**origins, "threads": origin}
     file = str(preset.file) if preset.file else ""
     inputs = with_typed(request.receiver, request.inputs, {}, reader)
-    today = date.today().isoformat()
-    return RunRecord(preset.name, resolved.config, resolved.origins, file, inputs, day=today)
+    return RunRecord(preset.name, config, origins, file, inputs, day=date.today().isoformat())
 
 
 def _child_record(
@@ -231,15 +227,14 @@ def _child_record(
         if path is not None
     }
     link = {"path": os.path.relpath(parent.path, rundir.path), "sha256": hash_path(parent.run_toml)}
-    return RunRecord(
-        old.preset,
-        resolved.config,
-        resolved.origins,
-        old.preset_file,
-        with_typed(request.receiver, request.inputs, old.inputs, reader),
-        entries,
-        {parent.name: link},
-        date.today().isoformat(),
+    return replace(
+        old,
+        config=resolved.config,
+        origins=resolved.origins,
+        inputs=with_typed(request.receiver, request.inputs, old.inputs, reader),
+        shared=entries,
+        parents={parent.name: link},
+        day=date.today().isoformat(),
     )
 
 
@@ -271,8 +266,8 @@ def _changed_record(
     checks.refuse_settings(rundir.name, changes, resolved.origins, fixed, unfinished)
     receiver = request.receiver
     if receiver in fixed:
-        recorded, now = before.inputs.get(receiver, {}), given.get(receiver, {})
-        checks.refuse_inputs(rundir.name, receiver, recorded, now, request.options)
+        now = {option: given.get(receiver, {}).get(option) for option in request.options}
+        checks.refuse_inputs(rundir.name, receiver, before.inputs.get(receiver, {}), now)
     return replace(before, config=resolved.config, origins=resolved.origins, inputs=given), dropped
 
 
@@ -294,24 +289,13 @@ def _with_current_inputs(
             if option not in typed and not one.reference.startswith(f"{run}:")
         }
         if stage in started:
-            checks.refuse_changed(run, stage, given, now)
+            checks.refuse_inputs(run, stage, given, now)
         inputs[stage] = {**given, **now}
         for owner, option in borrowed(stage, inputs):
             if owner not in todo and (one := record.input(owner, option)) is not None:
-                checks.refuse_changed(
-                    run, owner, inputs[owner], {option: reader.read(owner, option, one.name, one.fields)}
-                )
+                now_given = {option: reader.read(owner, option, one.name, one.fields)}
+                checks.refuse_inputs(run, owner, inputs[owner], now_given)
     return replace(record, inputs={stage: given for stage, given in inputs.items() if given})
-
-
-def _with_threads(resolved: Resolved, environ: Mapping[str, str]) -> Resolved:
-    """The same with the number of threads filled in: it changes sums, so a run keeps the one it started with."""
-    if resolved.config.threads is not None:
-        return resolved
-    threads = decide(None, False, environ).threads
-    origin = "OMP_NUM_THREADS" if "OMP_NUM_THREADS" in environ else "this machine's cores"
-    config = resolved.config.model_copy(update={"threads": threads})
-    return Resolved(config, {**resolved.origins, "threads": origin})
 
 
 def _dropped(target: str, inputs: StageInputs, changes: Iterable[Change]) -> tuple[str, ...]:

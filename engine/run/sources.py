@@ -54,12 +54,6 @@ def base_tokenizer(train: Sequence[Document], config: Config, data: LoadedRecord
     return tokenizer.without_template() if config.template == "none" else tokenizer
 
 
-def document_examples(documents: TrainingRows[Document], tokenizer: Tokenizer, context: int) -> TrainingRows[Example]:
-    """The documents as rows of ids for pretraining."""
-    train, validation = (examples_of(side, tokenizer, context) for side in (documents.train, documents.validation))
-    return TrainingRows(train, validation)
-
-
 def examples_of(pieces: Sequence[Document], tokenizer: Tokenizer, context: int) -> list[Example]:
     """Rows of at most `context` ids with every token a target; a longer document makes several."""
     prompts = iter(tokenizer.encode_prompts([piece.prompt for piece in pieces if piece.prompt is not None]))
@@ -160,10 +154,11 @@ def split_prompts(rankings: Sequence[Ranking], share: float, seed: int) -> tuple
 def comparison_prompts(config: Config) -> tuple[list[str], list[str]]:
     """Prompts of the world to draw responses for: to learn from (train split) and to hold out (validation split)."""
     held_out = max(1, round(config.comparisons.prompts * config.rm.validation_share))
-    seed, stream = config.seed, "comparisons/prompts"
-    return world_prompts("train", config.comparisons.prompts, seed, stream), world_prompts(
-        "validation", held_out, seed, stream
+    counts: dict[Split, int] = {"train": config.comparisons.prompts, "validation": held_out}
+    train, validation = (
+        draw_requests(part, count, config.seed, "comparisons/prompts") for part, count in counts.items()
     )
+    return [request.text for request in train], [request.text for request in validation]
 
 
 def ppo_prompts(
@@ -187,17 +182,13 @@ def ppo_prompts(
         found = list(dict.fromkeys(row.prompt for row in sft_data.records))
     else:
         wanted = config.ppo.steps * config.ppo.rollout_batch
-        found = list(world_prompts("train", min(wanted, len(all_requests("train"))), config.seed, "ppo/prompts"))
+        count = min(wanted, len(all_requests("train")))
+        found = [request.text for request in draw_requests("train", count, config.seed, "ppo/prompts")]
     room, lengths = context - config.ppo.max_new_tokens, map(len, tokenizer.encode_prompts(found))
     fitting = [prompt for prompt, length in zip(found, lengths, strict=True) if 0 < length <= room]
     if not fitting:
         raise ConfigError(f"no prompt leaves room for ppo.max_new_tokens = {config.ppo.max_new_tokens}: lower it.")
     return fitting, {"empty": empty, "too long": len(found) - len(fitting)}
-
-
-def world_prompts(part: Split, count: int, seed: int, stream: str) -> list[str]:
-    """`count` different prompts from one split of the world."""
-    return [request.text for request in draw_requests(part, count, seed, stream)]
 
 
 def random_split(rows: Sequence[T], share: float, seed: int, stream: str) -> tuple[list[T], list[T]]:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch
+from typing import Any
 
 from engine.core.config import Config, ModelConfig
 from engine.core.errors import CheckpointError
@@ -18,12 +16,14 @@ from engine.core.events import Event
 from engine.core.few_comparisons import few_epochs_warning
 from engine.core.settings import TYPED
 from engine.core.untrusted_files import read_json
+from engine.data.records import TrainingRows
 from engine.model.heads import ScalarModel, scalar_from
-from engine.model.pretrained import is_reward_model, open_policy, open_scalar
+from engine.model.pretrained import is_reward_model
 from engine.model.sampling import generator
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import Architecture, LanguageModel, initialize
 from engine.run import sources
+from engine.run.inference import ModelLoader
 from engine.run.pipeline import needs
 from engine.run.planning import Prepared
 from engine.rundir.directory import RunDir
@@ -39,16 +39,15 @@ from engine.train.saver import Saver, StageLoop
 from engine.train.scoring import RewardModelScorer, Scorer, named_scorer, pocket_scorer
 from engine.train.sft import train_sft
 
-M = TypeVar("M", LanguageModel, ScalarModel)
 DEFAULT_SAVE_EVERY = 5  # steps between saves of a stage that has no save_every of its own
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What every stage is opened with: the run, the device, where to save, and when to stop."""
+    """What every stage is opened with: the run, how it opens models, where to save, and when to stop."""
 
     prepared: Prepared
-    device: torch.device
+    models: ModelLoader
     saver: Saver
     should_stop: Callable[[], bool]
     publish: Callable[[dict[str, Any]], None]
@@ -71,25 +70,17 @@ class StageContext:
         most = self.config.max_steps
         return StageLoop(self.config.seed, min(steps, most) if most else steps, self.saver, self.should_stop)
 
-    def policy(self, directory: Path) -> tuple[LanguageModel, Tokenizer]:
-        """The policy in `directory` on the run's device, with or without its template as the run is set."""
-        model, tokenizer = open_policy(directory, self.device, self.prepared.record.day)
-        return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
 
-    def reward_model(self, directory: Path) -> tuple[ScalarModel, Tokenizer]:
-        """The reward model in `directory`, in the same way."""
-        model, tokenizer = open_scalar(directory, self.device, self.prepared.record.day)
-        return self.computing(model), tokenizer.without_template() if self.config.template == "none" else tokenizer
+def open_stage(
+    stage: str, prepared: Prepared, should_stop: Callable[[], bool], publish: Callable[[dict[str, Any]], None]
+) -> tuple[Iterator[Event], Saver]:
+    """A stage that has everything it needs and has not started, with its saver.
 
-    def computing(self, model: M) -> M:
-        """`model`, its matrix products in the run's number format."""
-        model.model.compute_dtype = getattr(torch, self.config.dtype)
-        return model
-
-
-def make_saver(prepared: Prepared, stage: str) -> Saver:
-    """The saver of `stage`; slmctl.json will record parents and inputs with hashes, the seed and the settings."""
-    section = getattr(prepared.config, stage)
+    slmctl.json will record parents and inputs with hashes, the seed and the settings.
+    """
+    config = prepared.config
+    models = ModelLoader(config.device, config.template, config.dtype, prepared.record.day)
+    section = getattr(config, stage)
     every = getattr(section, "save_every", DEFAULT_SAVE_EVERY)
     parents = {
         parent: hash_path(path)
@@ -98,8 +89,9 @@ def make_saver(prepared: Prepared, stage: str) -> Saver:
     }
     inputs = {option: given.table() for option, given in prepared.inputs(stage).items()}
     settings = section.model_dump(mode="json")
-    about = {"seed": prepared.config.seed, "parents": parents, "inputs": inputs, "config": settings}
-    return Saver(stage, prepared.rundir.stage_dir(stage), every, about)
+    about = {"seed": config.seed, "parents": parents, "inputs": inputs, "config": settings}
+    saver = Saver(stage, prepared.rundir.stage_dir(stage), every, about)
+    return OPENERS[stage](StageContext(prepared, models, saver, should_stop, publish)), saver
 
 
 def open_pretrain(context: StageContext) -> Iterator[Event]:
@@ -110,35 +102,24 @@ def open_pretrain(context: StageContext) -> Iterator[Event]:
     tokenizer = sources.base_tokenizer(documents.train, config, data)
     model = LanguageModel(architecture_of(m, tokenizer.size))
     initialize(model, generator(config.seed, "pretrain/init"))
-    examples = sources.document_examples(documents, tokenizer, m.context)
+    model.model.compute_dtype = context.models.dtype
+    train, held_out = (
+        sources.examples_of(side, tokenizer, m.context) for side in (documents.train, documents.validation)
+    )
     loop = context.loop(config.pretrain.steps)
-    return train_base(context.computing(model.to(context.device)), tokenizer, examples, config.pretrain, loop)
+    return train_base(model.to(context.models.device), tokenizer, TrainingRows(train, held_out), config.pretrain, loop)
 
 
 def architecture_of(model: ModelConfig, vocab_size: int) -> Architecture:
     """The decoder that the settings describe, its embedding table as large as the tokenizer."""
-    m = model
-    return Architecture(
-        vocab_size=vocab_size,
-        width=m.width,
-        layers=m.layers,
-        heads=m.heads,
-        kv_heads=m.kv_heads,
-        head_width=m.head_width,
-        ffn=m.ffn,
-        context=m.context,
-        rope_theta=m.rope_theta,
-        norm_eps=m.norm_eps,
-        tied=m.tied,
-        qkv_bias=m.attention_bias,
-        output_bias=m.attention_bias,
-    )
+    same, bias = model.model_dump(exclude={"attention_bias"}), model.attention_bias
+    return Architecture(vocab_size, head_width=model.head_width, qkv_bias=bias, output_bias=bias, **same)
 
 
 def open_sft(context: StageContext) -> Iterator[Event]:
     """The SFT policy from the base model."""
     config = context.config
-    policy, tokenizer = context.policy(context.parent("sft", "pretrain"))
+    policy, tokenizer = context.models.language_model(context.parent("sft", "pretrain"))
     data = sources.sft_examples(config, context.prepared.records("sft", "data"), tokenizer, policy.architecture.context)
     steps = ceil(config.sft.epochs * len(data.train) / config.sft.batch)
     return train_sft(policy, tokenizer, data, config.sft, context.loop(steps))
@@ -146,7 +127,7 @@ def open_sft(context: StageContext) -> Iterator[Event]:
 
 def open_comparisons(context: StageContext) -> Iterator[Event]:
     """Responses of the SFT policy, ranked by the simulated labelers."""
-    policy, tokenizer = context.policy(context.parent("comparisons", "sft"))
+    policy, tokenizer = context.models.language_model(context.parent("comparisons", "sft"))
     prompts, held_out = sources.comparison_prompts(context.config)
     return draw_comparisons(policy, tokenizer, prompts, held_out, context.config.comparisons, context.loop(0))
 
@@ -170,10 +151,9 @@ def reward_start(context: StageContext) -> tuple[ScalarModel, Tokenizer]:
     """What the reward model is trained from: a given reward model as it is, or a policy with a new head."""
     directory = context.parent("rm", "sft")
     if is_reward_model(directory):
-        return context.reward_model(directory)
-    policy, tokenizer = context.policy(directory)
-    model = scalar_from(policy.model, generator(context.config.seed, "rm/head"))
-    return context.computing(model.to(context.device)), tokenizer
+        return context.models.scalar_model(directory)
+    policy, tokenizer = context.models.language_model(directory)
+    return scalar_from(policy.model, generator(context.config.seed, "rm/head")), tokenizer
 
 
 def few_comparisons(context: StageContext, comparisons: int, steps: int) -> str:
@@ -190,10 +170,15 @@ def few_comparisons(context: StageContext, comparisons: int, steps: int) -> str:
 def open_ppo(context: StageContext) -> Iterator[Event]:
     """The PPO policy from the SFT policy; that is also the reference, unless --ref names another."""
     config = context.config
-    policy, tokenizer = context.policy(context.parent("ppo", "sft"))
-    scorer, judge = ppo_scorer(context), ppo_judge(context)
-    value = context.computing(value_start(scorer, policy, tokenizer))
-    actors = Actors(policy, reference_policy(context, policy, tokenizer), value, scorer, tokenizer, judge)
+    policy, tokenizer = context.models.language_model(context.parent("ppo", "sft"))
+    reference, scorer = reference_policy(context, policy, tokenizer), ppo_scorer(context)
+    # The value network starts from the reward model, which already knows what makes a response good, if both read the
+    # same ids; else from the policy with a zero head.
+    if isinstance(scorer, RewardModelScorer) and scorer.tokenizer.same_ids(tokenizer):
+        value = copy.deepcopy(scorer.model).requires_grad_(True)
+    else:
+        value = scalar_from(policy.model, None)
+    actors = Actors(policy, reference, value, scorer, tokenizer, ppo_judge(context))
     given = (context.prepared.records("ppo", "prompts", last=True), context.prepared.records("sft", "data"))
     prompts, left_out = sources.ppo_prompts(config, *given, tokenizer, policy.architecture.context)
     return train_ppo(actors, prompts, config.ppo, context.loop(config.ppo.steps), left_out)
@@ -207,18 +192,10 @@ def reference_policy(context: StageContext, policy: LanguageModel, tokenizer: To
     given = context.prepared.record.input("ppo", "ref")
     if given is None:
         return copy.deepcopy(policy).requires_grad_(False)
-    reference, its_tokenizer = context.policy(context.parent("ppo", "sft", "ref"))
+    reference, its_tokenizer = context.models.language_model(context.parent("ppo", "sft", "ref"))
     if not its_tokenizer.same_ids(tokenizer):
         raise CheckpointError(f"--ref {given.name} has another tokenizer than the policy; KL needs the same one.")
     return reference.requires_grad_(False)
-
-
-def value_start(scorer: Scorer, policy: LanguageModel, tokenizer: Tokenizer) -> ScalarModel:
-    """The value network before training: a copy of the reward model where it has the policy's tokenizer, else of the
-    policy with a zero head."""
-    if isinstance(scorer, RewardModelScorer) and scorer.tokenizer.same_ids(tokenizer):
-        return copy.deepcopy(scorer.model).requires_grad_(True)
-    return scalar_from(policy.model, None)
 
 
 def ppo_scorer(context: StageContext, option: str = "reward") -> Scorer:
@@ -226,8 +203,9 @@ def ppo_scorer(context: StageContext, option: str = "reward") -> Scorer:
     given = context.prepared.record.input("ppo", option)
     if given is not None and given.kind != "model":
         return named_scorer(given.reference)
-    model, tokenizer = context.reward_model(context.parent("ppo", "rm", option))
-    return RewardModelScorer(model.requires_grad_(False), tokenizer)
+    scorer = context.models.reward_model(context.parent("ppo", "rm", option))
+    scorer.model.requires_grad_(False)
+    return scorer
 
 
 def ppo_judge(context: StageContext) -> Scorer | None:
@@ -256,9 +234,9 @@ def open_evaluation(context: StageContext) -> Iterator[Event]:
     """The evaluation of the whole run."""
     rundir, config = context.prepared.rundir, context.config
     policies = EvaluatedPolicies(
-        base=context.policy(context.parent("sft", "pretrain")),
-        sft=context.policy(context.parent("ppo", "sft")),
-        ppo=context.policy(context.parent("eval", "ppo")),
+        base=context.models.language_model(context.parent("sft", "pretrain")),
+        sft=context.models.language_model(context.parent("ppo", "sft")),
+        ppo=context.models.language_model(context.parent("eval", "ppo")),
         scorer=ppo_scorer(context),
         gain=reward_gain(context),
     )

@@ -43,57 +43,17 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = path.name
+        self.run_toml = path / "run.toml"  # the resolved configuration, its origins, inputs and parents
+        self.events = path / "events.jsonl"  # one event a line: the source of truth
+        self.samples = path / "samples.jsonl"  # prompts, responses and scores by step
+        self.eval = path / "eval.jsonl"  # every judged prompt of the evaluation
+        self.result = path / "result.json"  # the metrics of the finished run, as `slmctl run --json` prints them
+        self.status = path / "status.json"  # the heartbeat
+        self.control = path / "control.jsonl"  # numbered requests from a screen
+        self.labels = path / LABELS  # people's labels of this run's responses
+        self.log = path / "log.txt"  # stderr of a detached child, and tracebacks
         self._healed: set[Path] = set()
-
-    @property
-    def name(self) -> str:
-        """The name of the run, which is that of its directory."""
-        return self.path.name
-
-    @property
-    def run_toml(self) -> Path:
-        """The resolved configuration, its origins, inputs and parents."""
-        return self.path / "run.toml"
-
-    @property
-    def events(self) -> Path:
-        """One event a line: the source of truth."""
-        return self.path / "events.jsonl"
-
-    @property
-    def samples(self) -> Path:
-        """Prompts, responses and scores by step."""
-        return self.path / "samples.jsonl"
-
-    @property
-    def eval(self) -> Path:
-        """Every judged prompt of the evaluation."""
-        return self.path / "eval.jsonl"
-
-    @property
-    def result(self) -> Path:
-        """The metrics of the finished run, as `slmctl run --json` prints them."""
-        return self.path / "result.json"
-
-    @property
-    def status(self) -> Path:
-        """The heartbeat."""
-        return self.path / "status.json"
-
-    @property
-    def control(self) -> Path:
-        """Numbered requests from a screen."""
-        return self.path / "control.jsonl"
-
-    @property
-    def labels(self) -> Path:
-        """The label database: people's labels of this run's responses."""
-        return self.path / LABELS
-
-    @property
-    def log(self) -> Path:
-        """stderr of a detached child, and tracebacks."""
-        return self.path / "log.txt"
 
     def exists(self) -> bool:
         """Whether the run has been set up."""

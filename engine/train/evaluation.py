@@ -25,6 +25,7 @@ from engine.core.events import (
 )
 from engine.core.intervals import mean_interval
 from engine.core.untrusted_files import read_json
+from engine.data.records import prompt_text
 from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
@@ -38,6 +39,7 @@ from engine.train.saver import StageLoop
 from engine.train.scoring import RewardModelScorer, Scorer
 from engine.train.win_rate import (
     Answers,
+    PromptSet,
     answer,
     best_of,
     component_means,
@@ -103,14 +105,18 @@ def evaluate_run(
     evaluation starts over.
     """
     requests, judged = draw_requests("test", config.prompts, loop.seed, "eval/prompts"), dict[str, JudgedAnswers]()
+    sampling = Sampling(config.temperature, max_new_tokens=config.max_new_tokens)
+    asked = PromptSet([request.text for request in requests], sampling, loop.seed, config.batch)
     names = ("base", "sft", f"best_of_{config.best_of}", "ppo")
     yield StageStarted("eval", len(names) + 1, {"prompts": len(requests)})
     for step, name in enumerate(names, start=1):
         began = time.perf_counter()
-        answers = yield from answers_of(name, policies, requests, config, loop)
+        answers = yield from answers_of(name, policies, asked, config.best_of, loop)
         if answers is None:
             return
-        judged[name] = judge_answers(answers, requests, policies.scorer)
+        scored = zip(asked.prompts, answers.texts, strict=True)
+        judgements = [judge(prompt_text(prompt), text) for prompt, text in scored]
+        judged[name] = JudgedAnswers(answers, judgements, policies.scorer.score(asked.prompts, answers.texts))
         utility = fmean(one.utility for one in judged[name].judged)
         yield StepCompleted("eval", step, {"eval/utility": utility, "eval/step_s": time.perf_counter() - began})
         if loop.should_stop():
@@ -127,40 +133,25 @@ def evaluate_run(
 
 
 def answers_of(
-    name: str, policies: EvaluatedPolicies, requests: Sequence[PocketRequest], config: EvalConfig, loop: StageLoop
+    name: str, policies: EvaluatedPolicies, asked: PromptSet, best_of_n: int, loop: StageLoop
 ) -> Generator[Event, None, Answers | None]:
     """The answers of one policy, None where it is asked to stop; best-of-n takes n more samples of the SFT policy.
 
     Yields the progress of best-of-n, by far the longest.
     """
-    prompts = [request.text for request in requests]
-    sampling = Sampling(config.temperature, max_new_tokens=config.max_new_tokens)
-
-    def drawn(policy: Policy, stream: str, reference: LanguageModel | None = None) -> Answers:
-        return answer(
-            *policy, prompts, sampling, seed=loop.seed, stream=stream, batch=config.batch, reference=reference
-        )
-
     if not name.startswith("best_of"):
         policy = {"base": policies.base, "sft": policies.sft, "ppo": policies.ppo}[name]
         comparable = name == "ppo" and policy[1].same_ids(policies.sft[1])  # KL compares the same tokens
-        return drawn(policy, f"eval/{name}", policies.sft[0] if comparable else None)
+        return answer(*policy, asked, f"eval/{name}", policies.sft[0] if comparable else None)
     # Best-of-n is the simplest way to optimize against a scorer: it needs no training, and its KL is at most
     # log n - (n - 1) / n. PPO has to beat it.
     several = []
-    for k in range(config.best_of):
-        several.append(drawn(policies.sft, f"eval/best_of/{k}"))
-        yield PhaseProgress("eval", f"best of {config.best_of}", k + 1, config.best_of)
-        if k + 1 < config.best_of and loop.should_stop():
+    for k in range(best_of_n):
+        several.append(answer(*policies.sft, asked, f"eval/best_of/{k}"))
+        yield PhaseProgress("eval", f"best of {best_of_n}", k + 1, best_of_n)
+        if k + 1 < best_of_n and loop.should_stop():
             return None
-    return picked(several, best_of(policies.scorer, prompts, several))
-
-
-def judge_answers(answers: Answers, requests: Sequence[PocketRequest], scorer: Scorer) -> JudgedAnswers:
-    """The answers with what the judge and the scorer give each."""
-    prompts = [request.text for request in requests]
-    judged = [judge(prompt, text) for prompt, text in zip(prompts, answers.texts, strict=True)]
-    return JudgedAnswers(answers, judged, scorer.score(prompts, answers.texts))
+    return picked(several, best_of(policies.scorer, asked.prompts, several))
 
 
 def picked(several: Sequence[Answers], choice: Sequence[int]) -> Answers:

@@ -20,10 +20,21 @@ from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
 from engine.pocket.judge import JudgeScores
 from engine.pocket.labelers import accuracy_ceiling
+from engine.train.rm import share_right
 from engine.train.rollout import Episodes, draw_episodes, ended, response_logprobs, response_texts, without_gradient
 from engine.train.scoring import Scorer
 
 COMPONENTS = ("utility", "helpful", "honest", "harmless", "courteous", "concise")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts to answer, how responses to them are sampled, the seed of the draws, and how many are drawn at once."""
+
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+    seed: int
+    batch: int = 64
 
 
 @dataclass(frozen=True)
@@ -77,30 +88,21 @@ class WinRate:
 
 
 def answer(
-    policy: LanguageModel,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Prompt],
-    sampling: Sampling,
-    *,
-    seed: int,
-    stream: str,
-    batch: int,
-    reference: LanguageModel | None = None,
+    policy: LanguageModel, tokenizer: Tokenizer, asked: PromptSet, stream: str, reference: LanguageModel | None = None
 ) -> Answers:
-    """One sampled response per prompt, with the KL of each to `reference` if one is given (same tokenizer)."""
-    texts: list[str] = []
-    tokens: list[int] = []
-    finished: list[bool] = []
-    kl: list[float] = []
-    for start in range(0, len(prompts), batch):
-        block = prompts[start : start + batch]
-        episodes = draw_episodes(policy, tokenizer, block, sampling, seed, stream, start)
-        texts += response_texts(episodes, tokenizer)
-        tokens += episodes.response_mask.sum(1).tolist()
-        finished += ended(episodes, tokenizer.eos_id).tolist()
+    """One response per prompt, drawn from `stream`, with the KL of each to `reference` if one is given (same
+    tokenizer)."""
+    answers = Answers([], [], [], [])
+    for start in range(0, len(asked.prompts), asked.batch):
+        block = asked.prompts[start : start + asked.batch]
+        episodes = draw_episodes(policy, tokenizer, block, asked.sampling, asked.seed, stream, start)
+        answers.texts.extend(response_texts(episodes, tokenizer))
+        answers.tokens.extend(episodes.response_mask.sum(1).tolist())
+        answers.finished.extend(ended(episodes, tokenizer.eos_id).tolist())
         if reference is not None:
-            kl += episode_kl(policy, reference, episodes, sampling.temperature or 1.0).tolist()
-    return Answers(texts, tokens, finished, kl)
+            kl = episode_kl(policy, reference, episodes, asked.sampling.temperature or 1.0)
+            answers.kl_nats.extend(kl.tolist())
+    return answers
 
 
 def episode_kl(policy: LanguageModel, reference: LanguageModel, episodes: Episodes, temperature: float) -> Tensor:
@@ -162,7 +164,5 @@ def ranking_ceiling(
 
 def pair_accuracy(scorer: Scorer, pairs: Sequence[tuple[str, str, str]]) -> float:
     """Share of (prompt, right, wrong) that the scorer orders rightly; equal scores count half."""
-    prompts = [prompt for prompt, _, _ in pairs]
-    right = scorer.score(prompts, [good for _, good, _ in pairs])
-    wrong = scorer.score(prompts, [bad for _, _, bad in pairs])
-    return fmean(float(a > b) + 0.5 * (a == b) for a, b in zip(right, wrong, strict=True))
+    prompts, right, wrong = zip(*pairs, strict=True)
+    return share_right(list(zip(scorer.score(prompts, right), scorer.score(prompts, wrong), strict=True)))

@@ -80,6 +80,7 @@ def compare_policies(params: Mapping[str, Any]) -> dict[str, Any]:
     from engine.core.config import EvalConfig
     from engine.run.compare import JUDGE, compare, pocket_test_prompts
     from engine.run.inference import ModelLoader
+    from engine.train.win_rate import PromptSet
 
     if asked is None:
         asked = [(repr(prompt), prompt) for prompt in pocket_test_prompts(params["n"] or TEST_PROMPTS, seed)]
@@ -91,7 +92,7 @@ def compare_policies(params: Mapping[str, Any]) -> dict[str, Any]:
     scorer = None if reward is None else scorers[reward]
     usual = EvalConfig()
     sampling = options.sampling_of(params, max_new_tokens=usual.max_new_tokens)
-    numbers = compare(first, second, fit, sampling, seed, usual.tie_margin, judging, scorer)
+    numbers = compare(first, second, PromptSet(fit, sampling, seed), usual.tie_margin, judging, scorer)
     same = hash_path(directories[0]) == hash_path(directories[1])
     return {
         "a": a,

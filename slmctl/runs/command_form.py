@@ -16,7 +16,7 @@ from engine.core.settings import all_settings, flatten, load_preset, parse_value
 from engine.data.datasets import is_dataset
 from engine.pocket.labelers import PERSONAS
 from engine.run.pipeline import COMMON, INPUTS, NAMES, SECTIONS, needs
-from engine.run.planning import DEFAULT_PRESET, Plan, RunRequest, plan, resolve_on
+from engine.run.planning import DEFAULT_PRESET, Prepared, RunRequest, plan, resolve_on
 from engine.rundir.directory import RunDir, check_name
 from engine.rundir.runtoml import RunRecord, read_run_toml
 
@@ -157,14 +157,13 @@ def preview(draft: CommandDraft, home: Path, environ: Mapping[str, str]) -> str:
     return _sentences(plan(draft.request(), home, environ))
 
 
-def _sentences(planned: Plan) -> str:
-    prepared, dropped = planned.prepared, planned.prepared.dropped
+def _sentences(prepared: Prepared) -> str:
     run = prepared.rundir.name
     if not prepared.stages:
         return f"Nothing to do: {prepared.target} of {run} is finished."
-    first = f"Creates run {run}" if planned.before is None else f"Resumes run {run}"
+    first = f"Creates run {run}" if prepared.before is None else f"Resumes run {run}"
     shared = ", ".join(NAMES[stage] for stage in prepared.record.shared)
-    gone = ", ".join(NAMES[stage] for stage in dropped if stage in prepared.rundir.started())
+    gone = ", ".join(NAMES[stage] for stage in prepared.dropped if stage in prepared.rundir.started())
     done = ", ".join(NAMES[stage] for stage in prepared.stages)
     return (
         first

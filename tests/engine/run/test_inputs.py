@@ -29,7 +29,7 @@ def test_other_data_on_a_started_stage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunConflictError, match=r"started sft with .*d\.json, and now it is .*e\.json"):
         plan(tmp_path, "sft", inputs={"data": str(other)})
     data.write_text(OTHER_ROWS)
-    with pytest.raises(RunConflictError, match="the file has changed since"):
+    with pytest.raises(RunConflictError, match="which has changed since"):
         plan(tmp_path, "sft", inputs={"data": str(data)})
 
 

@@ -22,7 +22,6 @@ from engine.run import stages
 from engine.run.inputs import InputReader
 from engine.run.planning import Prepared
 from engine.run.sources import rm_rankings
-from engine.run.stages import OPENERS, StageContext, make_saver
 from engine.rundir.directory import RunDir
 from engine.rundir.runtoml import Input, RunRecord
 from engine.train.comparisons import write_comparisons
@@ -149,8 +148,7 @@ def given_to(
     monkeypatch.setattr(stages, TRAINERS[stage], trainer)
     record = RunRecord("small", config(changes), {}, inputs=inputs or {})
     prepared = Prepared(run, record, InputReader(run.path.parent), stage, (stage,))
-    context = StageContext(prepared, torch.device("cpu"), make_saver(prepared, stage), never, lambda row: None)
-    list(OPENERS[stage](context))
+    list(stages.open_stage(stage, prepared, never, lambda row: None)[0])
     (call,) = calls
     return list(call)
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from engine.pocket.judge import JudgeScores
 from engine.train.rollout import draw_episodes
 from engine.train.win_rate import (
     Answers,
+    PromptSet,
     WinRate,
     answer,
     best_of,
@@ -82,16 +82,8 @@ def test_distinct_2_by_hand(texts: list[str], expected: float) -> None:
 @pytest.mark.parametrize("batch", [1, 4, 100])
 def test_every_prompt_is_answered_and_measured(batch: int) -> None:
     policy, reference = language_model(), language_model(seed=8)
-    answers = answer(
-        policy,
-        word_tokenizer(),
-        PROMPTS,
-        Sampling(max_new_tokens=8),
-        seed=1,
-        stream="eval",
-        batch=batch,
-        reference=reference,
-    )
+    asked = PromptSet(PROMPTS, Sampling(max_new_tokens=8), seed=1, batch=batch)
+    answers = answer(policy, word_tokenizer(), asked, "eval", reference)
     assert len(answers.texts) == len(answers.tokens) == len(answers.finished) == len(answers.kl_nats) == len(PROMPTS)
     assert answers.length_mean == sum(answers.tokens) / len(PROMPTS)
     assert all(tokens == 8 for tokens, finished in zip(answers.tokens, answers.finished, strict=True) if not finished)
@@ -100,9 +92,8 @@ def test_every_prompt_is_answered_and_measured(batch: int) -> None:
 
 def test_no_kl_without_a_reference_and_none_to_oneself() -> None:
     def kl(reference: LanguageModel | None) -> list[float]:
-        policy, sampling = language_model(), Sampling(max_new_tokens=8)
-        given: dict[str, Any] = {"seed": 1, "stream": "eval", "batch": 3, "reference": reference}
-        return answer(policy, word_tokenizer(), PROMPTS, sampling, **given).kl_nats
+        asked = PromptSet(PROMPTS, Sampling(max_new_tokens=8), seed=1, batch=3)
+        return answer(language_model(), word_tokenizer(), asked, "eval", reference).kl_nats
 
     assert kl(None) == []
     assert kl(language_model()) == [0.0] * len(PROMPTS)
