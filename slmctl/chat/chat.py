@@ -5,6 +5,7 @@ has its own serial number, so that a late reply to an undone turn is recognized.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,6 +90,13 @@ class Chat:
         self.session = replace(self.session, turns=(*self.turns, self._new_turn(text, next_step(self.turns))))
         self.serials.append(self._next_serial())
         return self._all_models()
+
+    def set_sampling(self, values: Mapping[str, float]) -> None:
+        """Changes sampling settings and seed, from the next reply on."""
+        sampling = {name: value for name, value in values.items() if name != "seed"}
+        session = self.session
+        seed = int(values.get("seed", session.seed))
+        self.session = replace(session, sampling={**session.sampling, **sampling}, seed=seed)
 
     def single_turn_models(self) -> list[str]:
         """The models that were trained on single turns only, once the conversation has more than one."""

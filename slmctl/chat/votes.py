@@ -39,28 +39,16 @@ class Ballot:
         return Label(annotator, self.prompt, candidates, verdict, seconds=self.seconds, selection=SELECTION, **fields)
 
 
-@dataclass(frozen=True)
-class VoteResult:
-    """The vote on and the edit of a turn as the database has them now, and a sentence about the last change; with
-    `problem` it failed."""
-
-    serial: int
-    vote: SavedVote | None
-    edit: SavedVote | None
-    text: str
-    problem: bool = False
-
-
 class VoteRecorder:
-    """Saves votes on the replies of `chat`. `path_of` gives the label database for some models, `report` receives the
-    results."""
+    """Saves votes on the replies of `chat`. `path_of` gives the label database for some models; `report` is given the
+    serial number of a turn and a sentence about its last change, and whether that has failed."""
 
     def __init__(
         self,
         chat: Chat,
         annotator: str,
         path_of: Callable[[Sequence[str]], Path],
-        report: Callable[[VoteResult], object],
+        report: Callable[[int, str, bool], object],
     ) -> None:
         self._chat, self._annotator, self._path_of, self._report = chat, annotator, path_of, report
         self._stores: dict[Path, LabelStore] = {}
@@ -191,7 +179,8 @@ class VoteRecorder:
         self, serial: int, vote: SavedVote | None, edit: SavedVote | None, text: str, problem: bool = False
     ) -> None:
         self._saved[serial] = vote, edit
-        self._report(VoteResult(serial, vote, edit, text, problem))
+        self._chat.set_votes(serial, vote, edit)
+        self._report(serial, text, problem)
 
 
 def describe(vote: SavedVote) -> str:

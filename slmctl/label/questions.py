@@ -15,8 +15,7 @@ from engine.core.errors import ConfigError, EngineError
 from engine.core.seeding import derive_seed, python_rng
 from engine.data.labels.store import Candidate
 from engine.data.records import Prompt
-from slmctl.worker.protocol import LoadedModel, SampledResponse, SampleRequest
-from slmctl.worker.sampler import Sampler, SamplerGone
+from slmctl.worker.protocol import LoadedModel, SampledResponse, Sampler, SampleRequest, SamplerGone
 
 SELECTIONS = ("random", "uncertainty")
 LABEL_SELECTIONS = (*SELECTIONS, "control")  # of labels made here; votes in Chat have another one

@@ -21,7 +21,7 @@ from slmctl.label.decisions import Decision
 from slmctl.label.questions import DEPTH, LABEL_SELECTIONS, Question, QuestionQueue, Recipe
 from slmctl.label.statistics import COMPARING
 from slmctl.label.writes import WriteQueue
-from slmctl.worker.sampler import Sampler
+from slmctl.worker.protocol import Sampler
 
 REPEATED = 0.05  # fraction of questions that repeat an earlier pair with the positions swapped
 REPEATED_AFTER = 10  # labels that must lie in between

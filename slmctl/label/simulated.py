@@ -17,7 +17,7 @@ from slmctl.label.questions import Question
 from slmctl.label.session import LabelSession
 from slmctl.label.setup import SessionSetup
 from slmctl.label.statistics import scorer_agrees, statistics_of
-from slmctl.worker.sampler import Sampler
+from slmctl.worker.protocol import Sampler
 
 DEFAULTS = ComparisonsConfig()  # the noise of the pocket world's labelers
 CALIBRATION = 40  # questions that set the noise, collected before the first is answered

@@ -39,7 +39,7 @@ from slmctl.tui.runs.launches import LaunchedCommands
 from slmctl.tui.runs.run_changes import RunChanges
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
-from slmctl.worker.sampler import Sampler, SamplerGone
+from slmctl.worker.protocol import Sampler, SamplerGone
 
 SCREENS = {
     "runs": ("runs", "RunsScreen"),

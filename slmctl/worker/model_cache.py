@@ -47,14 +47,8 @@ class ModelCache:
         self._directories[key] = directory
         self._keep(key, model)
         if directory is None or not isinstance(model, Policy | RewardModelScorer):
-            return LoadedModel(request.name)
-        return LoadedModel(
-            request.name,
-            checkpoint=hash_path(directory),
-            context=model.model.architecture.context,
-            chat=model.tokenizer.chat_template is not None,
-            parameters=parameter_count(model.model),
-        )
+            return LoadedModel()
+        return LoadedModel(hash_path(directory), model.tokenizer.chat_template is not None)
 
     def policy(self, name: str) -> Policy:
         """The policy of a name. Raises: ConfigError if it was not loaded; CheckpointError."""

@@ -1,15 +1,19 @@
-"""Messages between a screen and its sampler child: one JSON object per line, on the child's stdin and stdout.
+"""A sampler as screens use it, and the messages to its child process: one JSON object per line, on stdin and stdout.
 
 Torch-free, since both sides import it. A request has a number, and each reply the number of its request. The last
-reply to a request is Done or Failed.
+reply to a request is Done or Failed. client.py and the fake of the tests implement Sampler.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Protocol, get_args
 
+from engine.core.errors import EngineError
 from engine.data.records import Message, Prompt
+
+OnText = Callable[[int, str], None]
+"""Called with the number of a response and the text by which it has grown."""
 
 
 @dataclass(frozen=True)
@@ -47,51 +51,11 @@ class SampleRequest:
 
 
 @dataclass(frozen=True)
-class ScoreRequest:
-    """Score pairs of prompt and response with a loaded scorer."""
-
-    scorer: str
-    exchanges: Sequence[tuple[Prompt, str]]
-    id: int = 0
-
-
-@dataclass(frozen=True)
 class CancelRequest:
     """End the request `target` now; its result is what has been generated so far."""
 
     target: int
     id: int = 0
-
-
-@dataclass(frozen=True)
-class TextChunk:
-    """Text by which response `row` of a streamed SampleRequest has grown."""
-
-    id: int
-    row: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """The end of a request; `result` is a LoadedModel, a list of SampledResponse, or a list of scores."""
-
-    id: int
-    result: Any = None
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A failed request; `error` is one sentence."""
-
-    id: int
-    error: str
-    exit_code: int = 1
-
-
-WorkerRequest = LoadRequest | SampleRequest | ScoreRequest | CancelRequest
-WorkerReply = TextChunk | Done | Failed
-_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(WorkerRequest), *get_args(WorkerReply))}
 
 
 class LensToken(NamedTuple):
@@ -105,13 +69,10 @@ class LensToken(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A loaded model: its hash, context in tokens, whether it has a chat template, and its parameter count."""
+    """A loaded model: its hash, and whether it has a chat template."""
 
-    name: str
     checkpoint: str = ""
-    context: int = 0
     chat: bool = True
-    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,6 +88,37 @@ class SampledResponse:
     lens: tuple[LensToken, ...] = ()
 
 
+@dataclass(frozen=True)
+class TextChunk:
+    """Text by which response `row` of a streamed SampleRequest has grown."""
+
+    id: int
+    row: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of a request; `result` is a LoadedModel or a list of SampledResponse."""
+
+    id: int
+    result: Any = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A failed request; `error` is one sentence."""
+
+    id: int
+    error: str
+    exit_code: int = 1
+
+
+WorkerRequest = LoadRequest | SampleRequest | CancelRequest
+WorkerReply = TextChunk | Done | Failed
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (*get_args(WorkerRequest), *get_args(WorkerReply))}
+
+
 def to_line(message: WorkerRequest | WorkerReply) -> str:
     """A message as one line of ASCII JSON."""
     return json.dumps({"kind": type(message).__name__, **asdict(message)}) + "\n"
@@ -134,18 +126,14 @@ def to_line(message: WorkerRequest | WorkerReply) -> str:
 
 def from_line(line: str) -> WorkerRequest | WorkerReply:
     """The message of a line. Raises: ValueError if it is not a message."""
-    row = json.loads(line)
-    kind = _KINDS.get(row.pop("kind", "")) if isinstance(row, dict) else None
-    if kind is None or not row.keys() <= {item.name for item in fields(kind)}:
-        raise ValueError(f"not a message: {line[:80]!r}")
     try:
+        row = json.loads(line)
+        kind = _KINDS[row.pop("kind")]
         if kind is SampleRequest:
             row["prompts"] = [_prompt(value) for value in row["prompts"]]
-        elif kind is ScoreRequest:
-            row["exchanges"] = [(_prompt(prompt), str(response)) for prompt, response in row["exchanges"]]
         message: WorkerRequest | WorkerReply = kind(**row)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"not a complete message: {line[:80]!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a message: {line[:80]!r}") from error
     return message
 
 
@@ -156,3 +144,36 @@ def response_from_json(row: Mapping[str, Any]) -> SampledResponse:
 
 def _prompt(value: Any) -> Prompt:
     return value if isinstance(value, str) else tuple(Message(turn["role"], turn["content"]) for turn in value)
+
+
+class SamplerGone(EngineError):
+    """The sampler child has ended; the next request starts another."""
+
+
+class SampleTask(Protocol):
+    """A SampleRequest in progress."""
+
+    async def responses(self) -> list[SampledResponse]:
+        """The responses, once all have ended. Cancelling the caller cancels the request.
+
+        Raises: EngineError if the request failed, also for a name that is not loaded; SamplerGone.
+        """
+
+    def stop(self) -> None:
+        """Ends it now; `responses` then returns what has been generated so far."""
+
+
+class Sampler(Protocol):
+    """Loads models by the names that users type, and generates responses with them."""
+
+    async def load(self, name: str, scorer: bool = False) -> LoadedModel:
+        """Opens a model or scorer, once as long as its files are the same.
+
+        Raises: EngineError for a name that cannot be opened; SamplerGone.
+        """
+
+    def sample(self, request: SampleRequest, on_text: OnText | None = None) -> SampleTask:
+        """Starts to generate responses; `on_text` receives their text as it grows."""
+
+    async def close(self) -> None:
+        """Ends the child."""

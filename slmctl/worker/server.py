@@ -29,14 +29,12 @@ from slmctl.worker.protocol import (
     LoadRequest,
     SampledResponse,
     SampleRequest,
-    ScoreRequest,
     TextChunk,
     WorkerReply,
     from_line,
 )
 
 BACKGROUND_ROWS = 32  # responses that are generated together in the background
-SCORED_AT_ONCE = 64
 INTERNAL_ERROR = 70
 
 Steps = Iterator[list[WorkerReply]]  # the replies of one piece of work after the other
@@ -98,8 +96,6 @@ class Server:
         match message:
             case LoadRequest():
                 self._foreground.append(Work(load(message, self.models), {message.id}))
-            case ScoreRequest():
-                self._foreground.append(Work(score(message, self.models, self._cancelled), {message.id}))
             case SampleRequest(background=True):
                 self._waiting.append(message)
             case SampleRequest():
@@ -147,19 +143,6 @@ class Server:
 def load(request: LoadRequest, models: ModelCache) -> Steps:
     """Opens a model."""
     yield [Done(request.id, models.load(request))]
-
-
-def score(request: ScoreRequest, models: ModelCache, cancelled: Collection[int]) -> Steps:
-    """Scores responses, some at a time; if cancelled, the result is the scores so far."""
-    scorer = models.scorer(request.scorer)
-    scores: list[float] = []
-    for start in range(0, len(request.exchanges), SCORED_AT_ONCE):
-        if request.id in cancelled:
-            break
-        prompts, responses = zip(*request.exchanges[start : start + SCORED_AT_ONCE], strict=True)
-        scores += scorer.score(prompts, responses)
-        yield []
-    yield [Done(request.id, scores)]
 
 
 def batch_key(request: SampleRequest) -> tuple[Any, ...]:

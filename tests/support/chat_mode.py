@@ -12,7 +12,7 @@ from textual.widgets import Static
 from engine.data.labels.store import Label, read_labels
 from engine.rundir.directory import RunDir, write_text
 from slmctl.tui.app import Playground
-from slmctl.tui.chat.reply_pane import ReplyPane
+from slmctl.tui.chat.replies import ReplyPane
 from slmctl.tui.chat.screen import ChatScreen
 from slmctl.tui.playground import Start
 from tests.support.fake_sampler import FakeSampler

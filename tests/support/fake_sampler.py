@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from engine.core.errors import CheckpointError, EngineError
 from engine.data.records import Prompt, prompt_text
-from slmctl.worker.protocol import LensToken, LoadedModel, SampledResponse, SampleRequest
-from slmctl.worker.sampler import OnText, Sampler, SamplerGone
+from slmctl.worker.protocol import LensToken, LoadedModel, OnText, SampledResponse, Sampler, SampleRequest, SamplerGone
 
-CONTEXT = 256
 BASES = ("base", "pretrain")
 
 
@@ -17,15 +15,14 @@ BASES = ("base", "pretrain")
 class FakeSampler:
     """Returns the scripted responses for (model, text of the prompt), one per row, the last for all further rows.
 
-    A response that is not scripted is made of model, prompt, seed and step, so that two requests differ. `loads`,
-    `draws` and `scored` are the requests, in order.
+    A response that is not scripted is made of model, prompt, seed and step, so that two requests differ. `loads`
+    and `draws` are the requests, in order.
     """
 
     script: dict[tuple[str, str], Sequence[str | SampledResponse]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)  # by response
     loads: list[tuple[str, bool]] = field(default_factory=list)
     draws: list[SampleRequest] = field(default_factory=list)
-    scored: list[tuple[str, list[tuple[Prompt, str]]]] = field(default_factory=list)
     closed: bool = False
     dead: bool = False  # whether every call raises SamplerGone
     _errors: dict[str, EngineError] = field(default_factory=dict)
@@ -57,7 +54,7 @@ class FakeSampler:
         self.loads.append((name, scorer))
         await self._pass(name)
         chat = name.rpartition(":")[2].partition("@")[0] not in BASES
-        return LoadedModel(name, checkpoint=f"hash of {name}", context=CONTEXT, chat=chat, parameters=1000)
+        return LoadedModel(f"hash of {name}", chat)
 
     def sample(self, request: SampleRequest, on_text: OnText | None = None) -> "FakeSampleTask":
         """Starts to stream the scripted response."""
@@ -65,12 +62,6 @@ class FakeSampler:
         task = FakeSampleTask(self, request, on_text)
         self._tasks.append(task)
         return task
-
-    async def score(self, scorer: str, exchanges: Sequence[tuple[Prompt, str]]) -> list[float]:
-        """The scripted scores, or a number that grows with the length."""
-        self.scored.append((scorer, list(exchanges)))
-        await self._pass(scorer)
-        return [self.score_of(response) for _, response in exchanges]
 
     async def close(self) -> None:
         """Records that it was closed."""

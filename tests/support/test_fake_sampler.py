@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from engine.core.errors import CheckpointError
-from slmctl.worker.protocol import SampleRequest
-from slmctl.worker.sampler import SamplerGone
+from slmctl.worker.protocol import SampleRequest, SamplerGone
 from tests.support.fake_sampler import FakeSampler, pieces
 
 
@@ -59,7 +58,9 @@ def test_it_fails_and_dies_on_demand() -> None:
         fake.die()
         with pytest.raises(SamplerGone):
             await drawing.responses()
-        assert await fake.score("b", [("hi", "abc")]) == [0.3]
+        fake.say("c", "hi", "abc")
+        [scored] = await fake.sample(SampleRequest("c", ["hi"], scorer="b")).responses()
+        assert scored.score == 0.3
         fake.dead = True
         with pytest.raises(SamplerGone):
             await fake.load("b")

@@ -1,4 +1,4 @@
-"""Samples replies, each in a task of its own, and posts a message when one has ended.
+"""Samples replies, each in a task of its own, and reports each that has ended.
 
 A measurement that fails (such as KL to a reference with another tokenizer) does not cost the reply: the reply is
 sampled without it and says why.
@@ -8,14 +8,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
-from textual.message import Message
-
 from engine.core.errors import EngineError
 from slmctl.chat.chat import ReplyKey, ReplyRequest
 from slmctl.chat.conversation import Reply, prompt_for
-from slmctl.tui.chat.messages import ModelOpened, ReplyEnded
-from slmctl.worker.protocol import LoadedModel, SampleRequest
-from slmctl.worker.sampler import Sampler, SamplerGone, SampleTask
+from slmctl.worker.protocol import LoadedModel, Sampler, SampleRequest, SamplerGone, SampleTask
 
 USAGE_EXIT_CODE = 2
 SHORTER = "; start a new conversation with /new, or send a shorter prompt"
@@ -39,15 +35,15 @@ class _Stream:
 
 class ReplyStreams:
     """All replies in progress. `sampler` returns the current sampler, `spawn` runs a task and returns a function that
-    cancels it, `post` posts a message to the screen."""
+    cancels it, `on_ended` is given each reply that has ended, complete or not, or has failed."""
 
     def __init__(
         self,
         sampler: Callable[[], Sampler],
         spawn: Callable[[Coroutine[None, None, None]], Callable[[], None]],
-        post: Callable[[Message], object],
+        on_ended: Callable[[ReplyRequest, Reply], object],
     ) -> None:
-        self._sampler, self._spawn, self._post = sampler, spawn, post
+        self._sampler, self._spawn, self._on_ended = sampler, spawn, on_ended
         self._streams: dict[ReplyKey, _Stream] = {}
 
     def start(self, request: ReplyRequest) -> None:
@@ -55,10 +51,6 @@ class ReplyStreams:
         if request.key not in self._streams:
             stream = self._streams[request.key] = _Stream()
             stream.cancel = self._spawn(self._run(request, stream))
-
-    def open_model(self, model: str) -> None:
-        """Opens a model before the first prompt."""
-        self._spawn(self._open(model))
 
     @property
     def active(self) -> bool:
@@ -88,14 +80,6 @@ class ReplyStreams:
             self._streams[key].grown = False
         return grown
 
-    async def _open(self, model: str) -> None:
-        try:
-            loaded = await self._sampler().load(model)
-        except EngineError as error:
-            self._post(ModelOpened(model, error=str(error)))
-        else:
-            self._post(ModelOpened(model, loaded.chat))
-
     async def _run(self, request: ReplyRequest, stream: _Stream) -> None:
         try:
             reply = await self._reply(request, stream)
@@ -109,7 +93,7 @@ class ReplyStreams:
             reply = Reply(stream.text, by=request.by, error=f"{error}{hint}{again}")
         finally:
             del self._streams[request.key]
-        self._post(ReplyEnded(request, reply))
+        self._on_ended(request, reply)
 
     async def _reply(self, request: ReplyRequest, stream: _Stream) -> Reply:
         """The reply with as many measurements as possible: all, those without KL and values, none."""

@@ -8,11 +8,12 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -20,49 +21,32 @@ from textual.screen import Screen
 from textual.widgets import Static, TextArea
 
 from engine.core.errors import EngineError
+from engine.run.inputs import NONE
 from slmctl.chat.chat import WAIT_FOR_REPLIES, Chat, ReplyRequest
-from slmctl.chat.conversation import ChatError, check_models
+from slmctl.chat.conversation import ChatError, Reply, check_models
 from slmctl.chat.related_models import label_database
 from slmctl.chat.sessions import Session, SessionFiles, SessionSummary
 from slmctl.chat.votes import NO_REPLY, VoteRecorder
 from slmctl.console.safe import clean
-from slmctl.tui.chat import slash_commands
-from slmctl.tui.chat.checkpoint_bar import CheckpointBar
+from slmctl.tui.app import Playground
+from slmctl.tui.chat import prompt_box
 from slmctl.tui.chat.dialogs import EditScreen, SamplingScreen, SessionsScreen
 from slmctl.tui.chat.lens import KINDS, OFF, lens_scale
-from slmctl.tui.chat.messages import CheckpointClicked, ModelOpened, PromptSent, ReplyEnded, SessionSaved, VoteRecorded
-from slmctl.tui.chat.prompt_box import PromptBox
-from slmctl.tui.chat.reply_pane import ReplyPane
+from slmctl.tui.chat.prompt_box import PromptBox, PromptSent
+from slmctl.tui.chat.replies import CheckpointBar, CheckpointClicked, ReplyPane, Turns
 from slmctl.tui.chat.reply_streams import ReplyStreams
-from slmctl.tui.chat.session_saver import SessionSaver, first_session, new_session
+from slmctl.tui.chat.slash_commands import CommandInterpreter
 from slmctl.tui.chat.status_lines import HELP, NoteLine, key_hint, settings_line, welcome
-from slmctl.tui.chat.turns import Turns
 from slmctl.tui.editor import edit_in_editor
 from slmctl.tui.messages import OpenChat
 from slmctl.tui.playground import Start
-from slmctl.worker.sampler import Sampler
-from slmctl.worker.sampling_settings import LIMITS
+from slmctl.worker.sampling_settings import with_defaults
 
 UPDATES_A_SECOND = 25  # of replies in progress
 SINGLE_TURN = "{}: trained on single turns only, so a second turn is new to it; /new starts a new conversation"
 JUST_ENDED_S = 1.0  # an Esc this soon after the replies ended was meant to stop them, and does not leave Chat
 ROOMY = 16  # rows; on a lower screen all lines but the replies and the box are hidden
-
-
-class ChatHost(Protocol):
-    """What the screen needs from the app."""
-
-    start: Start
-
-    @property
-    def sampler(self) -> Sampler:
-        """The current sampler."""
-
-    def copy(self, text: str) -> None:
-        """Copies a text to the clipboard."""
-
-    def end_with(self, fault: BaseException | None) -> None:
-        """Reports an error once the terminal is restored."""
+TYPED = {"system": "system", "ref": "ref", "scorer": "reward"}  # fields of a session, by options of the command line
 
 
 class ChatScreen(Screen[None]):
@@ -76,20 +60,26 @@ class ChatScreen(Screen[None]):
         Binding("f4", "editor", "$EDITOR", id="chat.editor"),
     ]
 
+    app = getters.app(Playground)
+    box = getters.query_one(PromptBox)
+    turns = getters.query_one(Turns)
+
     def __init__(self) -> None:
         super().__init__()
-        start = self.host.start
+        start = self.app.start
         self.chat = Chat(start.home, Session(""))
-        self.names = slash_commands.KnownNames()
-        self.saver = SessionSaver(SessionFiles(start.home), self.post_message)
-        self.streams = ReplyStreams(lambda: self.sampler, self._spawn, self.post_message)
+        self.files = SessionFiles(start.home)
+        self.names: Mapping[str, Sequence[str]] = {}  # that commands can be completed to
+        self._file_lock = asyncio.Lock()
+        self._saved: Session | None = None  # as it was saved or opened last
+        self._is_saved = True
+        self.streams = ReplyStreams(lambda: self.app.sampler, self._spawn, partial(self.call_later, self._reply_ended))
         self._label_database = partial(label_database, str(start.options.get("db") or "") or None, home=start.home)
         annotator = str(start.options.get("annotator") or "somebody")
         self._votes = VoteRecorder(
-            self.chat, annotator, self._label_database, lambda result: self.post_message(VoteRecorded(result))
+            self.chat, annotator, self._label_database, partial(self.call_later, self._vote_recorded)
         )
-        self._commands = slash_commands.CommandInterpreter(self)
-        self._is_saved = True
+        self._commands = CommandInterpreter(self, lambda: self.app.sampler)
 
     def compose(self) -> ComposeResult:
         """Settings, turns, lens legend, checkpoints, note, prompt box, key hint."""
@@ -98,28 +88,8 @@ class ChatScreen(Screen[None]):
         yield Static("", markup=False, id="chat-legend")
         yield CheckpointBar(id="chat-checkpoints")
         yield NoteLine("chat-note")
-        yield PromptBox(lambda text: slash_commands.completions(text, self.names), id="chat-box")
+        yield PromptBox(lambda text: prompt_box.completions(text, self.names), id="chat-box")
         yield Static("", markup=False, id="chat-hint")
-
-    @property
-    def host(self) -> ChatHost:
-        """The app."""
-        return cast(ChatHost, self.app)
-
-    @property
-    def sampler(self) -> Sampler:
-        """The current sampler."""
-        return self.host.sampler
-
-    @property
-    def box(self) -> PromptBox:
-        """The prompt box."""
-        return self.query_one(PromptBox)
-
-    @property
-    def turns(self) -> Turns:
-        """The widget that shows the turns."""
-        return self.query_one(Turns)
 
     @property
     def focused_pane(self) -> ReplyPane | None:
@@ -132,33 +102,40 @@ class ChatScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Opens the session given on the command line, or a new one with the given models."""
         self._clock = self.set_interval(1 / UPDATES_A_SECOND, self._show_partial, pause=True)
-        start, files = self.host.start, self.saver.files
+        start = self.app.start
         await self._find_names()
         try:
-            self.open_session(await self.saver.run(first_session, start, files))
+            self.open_session(await self.on_disk(first_session, start, self.files))
         except EngineError as error:
-            self.open_session(replace(new_session(start, files), models=()))
+            self.open_session(first_session(Start(start.home, sampling=start.sampling), self.files))
             self.tell(str(error), problem=True)
 
     async def on_unmount(self) -> None:
         """Saves what is not saved yet, and closes the label databases."""
-        self.saver.save_now(self.chat.session)
-        self.host.end_with(await self._votes.close())
+        if self._needs_saving():
+            with suppress(EngineError):  # an earlier attempt has reported it
+                self.files.save(self.chat.session)
+        self.app.end_with(await self._votes.close())
+
+    async def on_disk(self, job: Callable[..., Any], *args: Any) -> Any:
+        """The result of a job on files, run beside the event loop after all earlier ones. Raises: what it raises."""
+        async with self._file_lock:
+            return await asyncio.to_thread(job, *args)
 
     def on_open_chat(self, message: OpenChat) -> None:
         """Continues with the models that another mode passes, in a new conversation if they differ."""
         with self._reporting():
             models = check_models(message.models)
             if models != self.chat.session.models:
-                new = replace(self.chat.session, name=self.saver.files.new_name(), named=False, turns=())
+                new = replace(self.chat.session, name=self.files.new_name(), named=False, turns=())
                 self.open_session(replace(new, models=models))
 
     def open_session(self, session: Session) -> None:
         """Shows another session, and opens its models before the first prompt."""
         self.streams.stop()
         self.chat.open(session)
-        self.saver.opened(session)
-        self.box.sent = [slash_commands.escape_prompt(turn.prompt) for turn in session.turns if turn.prompt]
+        self._saved = session
+        self.box.sent = [prompt_box.escape_prompt(turn.prompt) for turn in session.turns if turn.prompt]
         self.tell("")
         self.set_models(session.models)
 
@@ -166,9 +143,18 @@ class ChatScreen(Screen[None]):
         """Continues with other models."""
         self.chat.session = replace(self.chat.session, models=tuple(models))
         for model in models:
-            self.streams.open_model(model)
+            self._spawn(self._open_model(model))
         self.refresh_all()
         self._spawn(self.update_related())
+
+    async def _open_model(self, model: str) -> None:
+        try:
+            loaded = await self.app.sampler.load(model)
+        except EngineError as error:
+            self.tell(str(error), problem=True)
+        else:
+            self.chat.has_template[model] = loaded.chat
+            self.refresh_all()
 
     async def update_related(self) -> None:
         """Finds the models related to those of the chat, and shows them."""
@@ -177,7 +163,7 @@ class ChatScreen(Screen[None]):
 
     async def _find_names(self) -> None:
         try:
-            self.names = await self.saver.run(slash_commands.find_names, self.host.start.home)
+            self.names = await self.on_disk(prompt_box.find_names, self.chat.home)
         except EngineError as error:
             self.tell(str(error), problem=True)
 
@@ -188,10 +174,10 @@ class ChatScreen(Screen[None]):
         text = message.text
         self.tell("")
         try:
-            command = slash_commands.parse(text)
+            command = prompt_box.parse(text)
             if command is None:
                 await self.update_related()
-                self._sample(self.chat.send(slash_commands.unescape_prompt(text)))
+                self._sample(self.chat.send(prompt_box.unescape_prompt(text)))
                 if single := self.chat.single_turn_models():
                     self.tell(SINGLE_TURN.format(" and ".join(single)))
             else:
@@ -218,28 +204,19 @@ class ChatScreen(Screen[None]):
         for key in self.streams.take_grown():
             self.turns.show_partial(key)
 
-    def on_reply_ended(self, message: ReplyEnded) -> None:
+    def _reply_ended(self, request: ReplyRequest, reply: Reply) -> None:
         """Shows a reply, and saves the conversation once all models have replied."""
-        request = message.request
         if not self.streams.active:
             self._clock.pause()
-        if not self.chat.add_reply(request, message.reply):
+        if not self.chat.add_reply(request, reply):
             return
         self.turns.refresh_turn(request.serial)
         if request.by == request.model and not self.chat.busy:
             self.query_one(NoteLine).clear_if(WAIT_FOR_REPLIES)
             self._save()
             if self.chat.turns[-1].failed and not self.box.text:
-                self.fill_prompt(slash_commands.escape_prompt(self.chat.turns[-1].prompt))
+                self.fill_prompt(prompt_box.escape_prompt(self.chat.turns[-1].prompt))
         self._refresh_lines()
-
-    def on_model_opened(self, message: ModelOpened) -> None:
-        """Records whether a model has a chat template, or shows why it cannot be opened."""
-        if message.error:
-            self.tell(message.error, problem=True)
-        else:
-            self.chat.has_template[message.model] = message.chat
-            self.refresh_all()
 
     def regenerate(self) -> None:
         """Replies to the last prompt again; if a reply is selected, the first new one is selected then."""
@@ -249,27 +226,37 @@ class ChatScreen(Screen[None]):
             self.call_after_refresh(self.action_focus_replies)
 
     def _save(self) -> None:
-        self._spawn(self.saver.save(self.chat.session))
+        self._spawn(self._save_changes())
 
-    def on_session_saved(self, message: SessionSaved) -> None:
-        """Records the name under which the conversation was saved, or shows why it was not."""
-        self._is_saved = not message.error
-        if message.error:
-            self.tell(message.error, problem=True)
-        elif message.was == self.chat.session.name != message.name:
-            self.chat.session = replace(self.chat.session, name=message.name)
-            self.tell(f"another chat writes to {message.was}, so this conversation is saved as {message.name}")
+    def _needs_saving(self) -> bool:
+        return bool(self.chat.turns) and self.chat.session != self._saved
+
+    async def _save_changes(self) -> None:
+        """Saves the conversation if it has changed; shows another name that it was saved under, or why it was not."""
+        if not self._needs_saving():
+            return
+        session = self._saved = self.chat.session
+        try:
+            name = (await self.on_disk(self.files.save, session)).name
+        except EngineError as error:
+            self._is_saved, self._saved = False, None
+            self.tell(str(error), problem=True)
+        else:
+            self._is_saved = True
+            if session.name == self.chat.session.name != name:
+                self.chat.session = replace(self.chat.session, name=name)
+                self.tell(f"another chat writes to {session.name}, so this conversation is saved as {name}")
         self._refresh_lines()
 
     # votes and edits
 
     def vote(self, verdict: str, number: int | None = None) -> None:
-        """Saves a vote on the selected turn: for reply `number`, or on all replies alike. Raises: ChatError."""
-        self._spawn(self._votes.vote(self._target()[0], verdict, number))
+        """Saves a vote on the selected turn: for reply `number`, or on all replies alike.
 
-    def withdraw_vote(self) -> None:
-        """Withdraws the last vote on or edit of the selected turn. Raises: ChatError without a turn."""
-        self._spawn(self._votes.withdraw(self._target()[0]))
+        With "none", withdraws the last vote on or edit of the turn. Raises: ChatError.
+        """
+        serial = self._target()[0]
+        self._spawn(self._votes.withdraw(serial) if verdict == NONE else self._votes.vote(serial, verdict, number))
 
     def edit_reply(self, number: int | None = None) -> None:
         """Opens a reply for editing, by default the selected one. Raises: ChatError without a reply."""
@@ -282,12 +269,10 @@ class ChatScreen(Screen[None]):
 
         self.app.push_screen(EditScreen(ballot.turn.prompt, reply.by, reply.text), save)
 
-    def on_vote_recorded(self, message: VoteRecorded) -> None:
+    def _vote_recorded(self, serial: int, sentence: str, problem: bool) -> None:
         """Shows the vote on a turn, now that it is on disk."""
-        result = message.result
-        self.chat.set_votes(result.serial, result.vote, result.edit)
-        self.turns.refresh_turn(result.serial)
-        self.tell(result.text, result.problem)
+        self.turns.refresh_turn(serial)
+        self.tell(sentence, problem)
         self._save()
 
     def _target(self) -> tuple[int, str]:
@@ -296,7 +281,7 @@ class ChatScreen(Screen[None]):
         Raises: ChatError without a turn.
         """
         pane = self.focused_pane
-        return (pane.serial, pane.view.model) if pane is not None else self.chat.default_target()
+        return (pane.serial, pane.model) if pane is not None else self.chat.default_target()
 
     def _reply_numbered(self, number: int | None) -> tuple[int, str]:
         """The turn and model of a reply, by default the selected one, else the first of the last turn."""
@@ -313,7 +298,7 @@ class ChatScreen(Screen[None]):
     async def action_stop(self) -> None:
         """Stops the selected reply, else all; if none is in progress, goes to the box, and from there back."""
         pane = self.focused_pane
-        selected = None if pane is None else (pane.serial, pane.view.model)
+        selected = None if pane is None else (pane.serial, pane.model)
         if self.streams.stop(lambda key: selected is None or key[:2] == selected):
             return
         if pane is not None:
@@ -322,14 +307,9 @@ class ChatScreen(Screen[None]):
             await self.app.run_action("back")
 
     def action_vote(self, verdict: str, number: int | None = None) -> None:
-        """Saves a vote."""
+        """Saves a vote, or withdraws the last one."""
         with self._reporting():
             self.vote(verdict, number)
-
-    def action_withdraw_vote(self) -> None:
-        """Withdraws the last vote or edit."""
-        with self._reporting():
-            self.withdraw_vote()
 
     def action_edit_reply(self) -> None:
         """Opens the selected reply for editing."""
@@ -342,7 +322,7 @@ class ChatScreen(Screen[None]):
             reply = self.chat.shown_reply(*self._reply_numbered(None))
             if reply is None or not reply.usable:
                 raise ChatError("there is no reply to copy yet")
-            self.host.copy(clean(reply.text))
+            self.app.copy(clean(reply.text))
 
     async def action_select_step(self, steps: int) -> None:
         """Shows the reply of an earlier or later checkpoint of the run."""
@@ -371,7 +351,7 @@ class ChatScreen(Screen[None]):
             at = self.chat.serials.index(pane.serial) + steps
             panes = self.turns.panes(self.chat.serials[at]) if 0 <= at < len(self.chat.serials) else []
             if panes:
-                panes[min(pane.view.number, len(panes)) - 1].focus()
+                panes[min(pane.number, len(panes)) - 1].focus()
 
     def action_focus_replies(self) -> None:
         """Selects the first reply of the last turn."""
@@ -396,20 +376,14 @@ class ChatScreen(Screen[None]):
         self.turns.lens = kind
         self.refresh_all()
 
-    def set_sampling(self, values: Mapping[str, float]) -> None:
-        """Changes sampling settings and seed, from the next reply on."""
-        session = self.chat.session
-        sampling = {**session.sampling, **{name: values[name] for name in LIMITS if name in values}}
-        self.chat.session = replace(session, sampling=sampling, seed=int(values.get("seed", session.seed)))
-        self._refresh_lines()
-
     def action_sampling(self) -> None:
         """Opens the sampling settings."""
         session = self.chat.session
 
         def apply(values: Mapping[str, float] | None) -> None:
             if values is not None:
-                self.set_sampling(values)
+                self.chat.set_sampling(values)
+                self._refresh_lines()
 
         self.app.push_screen(SamplingScreen({**session.sampling, "seed": session.seed}), apply)
 
@@ -448,7 +422,7 @@ class ChatScreen(Screen[None]):
 
     def refresh_all(self) -> None:
         """Updates turns and lines."""
-        self.turns.show(welcome(self.chat, self.names.models, self._label_database(self.chat.session.models)))
+        self.turns.show(welcome(self.chat, self.names.get("model", ()), self._label_database(self.chat.session.models)))
         self._refresh_lines()
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
@@ -477,3 +451,20 @@ class ChatScreen(Screen[None]):
         if lens != OFF and target is not None:
             legend.update(lens_scale(lens, chat.shown_replies(target[0]).values()).legend())
         self.query_one(CheckpointBar).show(chat, target)
+
+
+def first_session(start: Start, files: SessionFiles) -> Session:
+    """The session to open first: a new or a saved one, with the options of the command line.
+
+    Raises: EngineError for models that do not fit, or a session that cannot be read.
+    """
+    if start.models:
+        check_models(start.models)
+    typed: dict[str, Any] = {field: str(start.options.get(option) or "") for field, option in TYPED.items()}
+    typed |= {"models": start.models, "seed": start.seed}
+    name = str(start.options.get("session") or "")
+    if name not in files.names():
+        return Session(name or files.new_name(), sampling=with_defaults(start.sampling), named=bool(name), **typed)
+    saved = files.load(name)
+    changed = {field: value for field, value in typed.items() if value}
+    return replace(saved, sampling={**saved.sampling, **start.sampling}, **changed)

@@ -1,6 +1,6 @@
 """The lines around the turns of a chat: settings at the top, notes and key hints at the bottom, the welcome text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from slmctl.chat.chat import Chat
 from slmctl.console.safe import clean, one_line
-from slmctl.tui.chat.slash_commands import COMMANDS, Completion
+from slmctl.tui.chat.prompt_box import COMMANDS
 from slmctl.worker.sampling_settings import describe_sampling
 
 NAME_WIDTH = 30
@@ -57,7 +57,7 @@ def settings_line(chat: Chat, saved: bool, width: int) -> Content:
     return Content.styled(" · ".join(parts), "$foreground-muted")
 
 
-def key_hint(chat: Chat, completions: Sequence[Completion], typed: str, serial: int | None) -> str:
+def key_hint(chat: Chat, completions: Mapping[str, str], typed: str, serial: int | None) -> str:
     """What the keys do: on the selected reply to the turn `serial`, else in the prompt box."""
     if serial is not None:
         count = len(chat.turn(serial).models)
@@ -69,8 +69,8 @@ def key_hint(chat: Chat, completions: Sequence[Completion], typed: str, serial: 
         return f"{vote} · backspace: withdraw · esc: prompt box"
     if completions:
         if len(completions) == 1:
-            return clean(completions[0].help)
-        words = [completion.line.rpartition(" ")[2] for completion in completions]
+            return clean(*completions.values())
+        words = [line.rpartition(" ")[2] for line in completions]
         more = f" and {len(words) - MOST_COMPLETIONS} more" if len(words) > MOST_COMPLETIONS else ""
         return one_line(f"tab: {'  '.join(words[:MOST_COMPLETIONS])}{more}")
     if chat.busy:

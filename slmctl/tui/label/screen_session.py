@@ -30,7 +30,7 @@ from slmctl.tui.label.messages import (
     PoliciesFound,
     StatisticsRead,
 )
-from slmctl.worker.sampler import Sampler
+from slmctl.worker.protocol import Sampler
 
 CHANGED = "not saved: the responses had just changed; look again"
 NOT_WRITTEN = "your last answer was not saved"

@@ -12,8 +12,7 @@ from engine.pocket.judge import judge
 from engine.pocket.labelers import PERSONAS, persona_utility
 from engine.run.planning import RunRequest, prepare
 from slmctl.worker import client
-from slmctl.worker.protocol import SampleRequest
-from slmctl.worker.sampler import OnText
+from slmctl.worker.protocol import OnText, SampleRequest
 from tests.slmctl.conftest import Cli
 from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 

@@ -12,8 +12,7 @@ from engine.core.errors import CheckpointError, ConfigError, EngineError
 from engine.data.labels.store import Candidate
 from engine.data.records import Prompt, prompt_key
 from slmctl.label.questions import DEPTH, IDENTICAL, Question, QuestionQueue, Recipe
-from slmctl.worker.protocol import SampledResponse, SampleRequest
-from slmctl.worker.sampler import OnText
+from slmctl.worker.protocol import OnText, SampledResponse, SampleRequest
 from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 
 PROMPTS = [f"prompt {number}" for number in range(40)]

@@ -12,15 +12,15 @@ import pytest
 from engine.core.errors import CheckpointError, ConfigError, EngineError, FileError
 from engine.data.records import Message
 from engine.model.checkpoint import save_model
+from engine.model.pretrained import open_scalar
 from engine.model.sampling import Sampling
 from engine.run.inference import ModelLoader
 from engine.rundir.directory import RunDir, write_text
-from slmctl.worker.child import Child
-from slmctl.worker.client import ChildSampler
-from slmctl.worker.protocol import SampleRequest
-from slmctl.worker.sampler import Sampler, SamplerGone
+from engine.train.scoring import RewardModelScorer
+from slmctl.worker.client import Child, ChildSampler
+from slmctl.worker.protocol import Sampler, SampleRequest, SamplerGone
 from tests.slmctl.worker.conftest import Desk
-from tests.support.tiny import ARCHITECTURE, PROMPTS, language_model, scalar_model, word_tokenizer
+from tests.support.tiny import PROMPTS, language_model, scalar_model, word_tokenizer
 
 SAMPLING = Sampling(max_new_tokens=20)
 ENDLESS = {"temperature": 0.0, "max_new_tokens": 10**6}
@@ -50,8 +50,7 @@ def test_responses_equal_those_of_slmctl_sample(desk: Desk) -> None:
             (response.text, response.tokens, response.finished) for response in own
         ]
         assert list(texts.values()) == [response.text for response in own]
-        exchanges = [(prompt, response.text) for prompt, response in zip(PROMPTS, own, strict=True)]
-        scores = await desk.sampler.score(desk.name("rm"), exchanges)
+        scores = RewardModelScorer(*open_scalar(desk.models / "rm")).score(PROMPTS, [response.text for response in own])
         assert [response.score for response in responses] == pytest.approx(scores, abs=1e-5)
 
     desk.run(drive())
@@ -71,7 +70,7 @@ def test_lenses_messages_and_errors_are_passed_through(desk: Desk) -> None:
         with pytest.raises(EngineError, match="nobody is not loaded"):
             await desk.sampler.sample(SampleRequest("nobody", ["red"])).responses()
         with pytest.raises(EngineError, match="is not loaded"):
-            await desk.sampler.score("pocket:concise", [("red", "blue")])
+            await desk.sampler.sample(SampleRequest(desk.name("a"), ["red"], scorer="pocket:concise")).responses()
 
     desk.run(drive())
 
@@ -104,7 +103,7 @@ def test_a_name_is_loaded_again_when_its_files_change(desk: Desk, tmp_path: Path
         sent = child_of(desk.sampler)._count
         first, again = await asyncio.gather(*(desk.sampler.load(str(place)) for _ in range(2)))
         assert first == again == await desk.sampler.load(str(place))
-        assert (first.context, first.chat, len(first.checkpoint)) == (ARCHITECTURE.context, False, 64)
+        assert (first.chat, len(first.checkpoint)) == (False, 64)
         assert child_of(desk.sampler)._count == sent + 1
         save_model(place, language_model(seed=2), word_tokenizer(), {})
         assert (await desk.sampler.load(str(place))).checkpoint != first.checkpoint
@@ -139,7 +138,7 @@ def test_a_request_is_stopped_or_its_task_cancelled(desk: Desk) -> None:
         assert sum(response.tokens for response in await early.responses()) < sum(response.tokens for response in whole)
         waits: list[asyncio.Future[Any]] = [
             asyncio.create_task(desk.sampler.sample(replace(request, background=True)).responses()),
-            asyncio.create_task(desk.sampler.score("pocket:judge", [("red", "blue")] * 10_000)),
+            asyncio.create_task(desk.sampler.sample(request).responses()),
         ]
         while len(child_of(desk.sampler)._pending) < 2:
             await asyncio.sleep(0)
@@ -177,8 +176,7 @@ def test_a_killed_child_is_reported_and_replaced(desk: Desk) -> None:
         pid = child_of(desk.sampler).pid
         os.kill(pid, signal.SIGSTOP)
         waits: list[asyncio.Future[Any]] = [
-            asyncio.create_task(desk.sampler.score(desk.name("rm"), [("red", "blue")])),
-            *(asyncio.create_task(desk.sampler.sample(request).responses()) for _ in range(2)),
+            asyncio.create_task(desk.sampler.sample(request).responses()) for _ in range(3)
         ]
         await asyncio.sleep(0)
         os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model.tokenizer import load_tokenizer
-from slmctl.worker.incremental_text import IncrementalText, token_texts
+from slmctl.worker.generation import IncrementalText, token_texts
 from tests.slmctl.worker.conftest import byte_tokenizer
 from tests.support.tiny import STORIES, word_tokenizer
 

@@ -25,14 +25,13 @@ from slmctl.worker.protocol import (
     LoadRequest,
     SampledResponse,
     SampleRequest,
-    ScoreRequest,
     TextChunk,
     WorkerReply,
     WorkerRequest,
     to_line,
 )
 from slmctl.worker.server import Server
-from tests.support.tiny import ARCHITECTURE, PROMPTS
+from tests.support.tiny import PROMPTS
 
 TOLERANCE = 1e-5
 LONG = {"max_new_tokens": 24}
@@ -226,8 +225,6 @@ def test_cancelling_a_background_request_keeps_the_others(bench: Bench) -> None:
     assert done[1][0].tokens == 3 and alone[0][0].text.startswith(done[1][0].text)
     assert done[2][0].text == alone[1][0].text
     assert done[3] == [SampledResponse("", 0, False)] * 2
-    scores = bench.do(ScoreRequest("rm", [("why", "red")] * 200, id=7), CancelRequest(7, id=8))[0]
-    assert len(scores) == 0 or len(scores) % 64 == 0
 
 
 MESSAGES = (Message("user", "red"), Message("assistant", "blue"))
@@ -258,15 +255,14 @@ def test_an_error_fails_only_its_own_request(
 
 
 def test_messages_scores_and_empty_requests(bench: Bench) -> None:
-    conversation, none, scores, judged = bench.do(
-        SampleRequest("a", [MESSAGES], LONG, id=1),
+    conversation, none, judged = bench.do(
+        SampleRequest("a", [MESSAGES], LONG, scorer="rm", id=1),
         SampleRequest("a", [], LONG, scorer="rm", ref="b", id=2),
-        ScoreRequest("rm", [("red blue", "yes"), (MESSAGES, "no")] * 50, id=3),
-        ScoreRequest("pocket:judge", [("What is the capital of France?", "Paris.")], id=4),
+        SampleRequest("a", ["What is the capital of France?"], LONG, scorer="pocket:judge", id=3),
     )
+    [score] = RewardModelScorer(*open_scalar(bench.models / "rm")).score([MESSAGES], [conversation[0].text])
     assert conversation[0].tokens > 0 and none == []
-    assert scores[:2] == pytest.approx(scores[-2:], abs=TOLERANCE) and len(scores) == 100
-    assert 0 < judged[0] < 1
+    assert conversation[0].score == pytest.approx(score, abs=TOLERANCE) and 0 <= judged[0].score < 1
 
 
 def test_an_internal_error_is_reported_and_ends_nothing(
@@ -339,7 +335,7 @@ def test_a_name_loaded_again_means_the_new_files(bench: Bench) -> None:
         LoadRequest("a", str(bench.models / "b"), id=3), SampleRequest("a", ["red blue"], LONG, id=4)
     )
     assert before[0].text != other[0].text == after[0].text
-    assert (known.name, known.context, known.chat, len(known.checkpoint)) == ("a", ARCHITECTURE.context, False, 64)
+    assert (known.chat, len(known.checkpoint)) == (False, 64)
     failed, again = bench.do(
         LoadRequest("a", str(bench.models / "none"), id=5), SampleRequest("a", ["red blue"], LONG, id=6)
     )

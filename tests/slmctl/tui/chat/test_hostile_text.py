@@ -65,7 +65,7 @@ def test_control_characters_of_prompts_and_replies_are_escaped(tmp_path: Path, s
                 chat.fake.say(model, box.text, drawn(text))
             await chat.pilot.press("enter")
             await chat.settled()
-            assert [pane.view.reply.text for pane in chat.panes() if pane.view.reply] == [text, text]
+            assert [pane.reply.text for pane in chat.panes() if pane.reply] == [text, text]
             assert is_harmless(painted(chat))
             await chat.press("tab", "t", "y", "e")
             assert chat.over == "EditScreen" and is_harmless(chat.app.screen.query_one(EditArea).text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 
-from slmctl.tui.chat.checkpoint_bar import CheckpointBar, visible_range
+from slmctl.tui.chat.replies import CheckpointBar, visible_range
 from slmctl.tui.editor import EditorError, edit_in_editor
 from tests.support.chat_mode import MODELS, Talk, labels, make_run, talk
 from tests.support.pilot import screen_text

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from engine.data.records import Message
 from slmctl.chat.sessions import FOLDER, SessionFiles
-from slmctl.tui.chat.reply_pane import ReplyPane
+from slmctl.tui.chat.replies import ReplyPane
 from slmctl.worker.protocol import LensToken, SampledResponse
 from tests.support.chat_mode import MODELS, Talk, make_run, talk
 
@@ -238,7 +238,7 @@ def test_another_model_can_join_a_conversation(home: Path) -> None:
         await chat.say("One")
         await chat.say("/model tiny:sft tiny:ppo@10")
         await chat.say("Two")
-        assert [pane.view.by for pane in chat.panes()] == ["tiny:ppo", "tiny:sft", "tiny:ppo@10"]
+        assert [pane.by for pane in chat.panes()] == ["tiny:ppo", "tiny:sft", "tiny:ppo@10"]
         assert all("tiny:ppo answers One" in chat.contents(draw)[1] for draw in (-1, -2))
         assert [draw.ref for draw in chat.fake.draws[-2:]] == ["", "tiny:sft"]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from slmctl.tui.chat.slash_commands import COMMANDS, CommandInterpreter
+from slmctl.tui.chat.prompt_box import COMMANDS
+from slmctl.tui.chat.slash_commands import CommandInterpreter
 from tests.support.chat_mode import Talk, make_run, talk
 
 

@@ -10,8 +10,7 @@ from textual.pilot import Pilot
 
 from engine.data.records import prompt_text
 from slmctl.tui.app import Playground
-from slmctl.worker.protocol import SampleRequest
-from slmctl.worker.sampler import OnText
+from slmctl.worker.protocol import OnText, SampleRequest
 from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 from tests.support.label_mode import HOSTILE, assert_harmless, make_run, pair, play, screen_of
 
