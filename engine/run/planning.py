@@ -116,8 +116,12 @@ def prepare(request: RunRequest, home: Path, environ: Mapping[str, str]) -> Prep
     for stage in prepared.stages:
         if stage in READS:
             prepared.records(stage, READS[stage][0])
-    if prepared.stages:
-        _check_shared(prepared.rundir, prepared.record)
+    for stage, entry in prepared.record.shared.items() if prepared.stages else ():
+        path = (prepared.rundir.path / entry["path"]).resolve()
+        if not path.is_dir() or hash_path(path) != entry["sha256"]:
+            state = "has changed" if path.is_dir() else "is gone"
+            run, parent = prepared.rundir.name, entry["run"]
+            raise FileError(f"the {NAMES[stage]} that run {run!r} shares with {parent!r} {state}: {path}")
     if prepared.record != prepared.before and not prepared.dropped:
         with prepared.rundir.lock():
             write_run_toml(prepared.rundir, prepared.record)
@@ -129,7 +133,14 @@ def begin_fresh(prepared: Prepared) -> None:
     rundir = prepared.rundir
     started = rundir.started()
     for stage in reversed(prepared.dropped):  # later stages build on earlier ones, so they go first
-        _delete_stage(rundir, stage)
+        if (directory := rundir.stage_dir(stage)).exists():
+            doomed = directory.with_name(f".{directory.name}.deleted")
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.replace(directory, doomed)  # renamed first, so that no half of it keeps the name
+            shutil.rmtree(doomed)
+        if stage == "eval":
+            rundir.result.unlink(missing_ok=True)
+            rundir.eval.unlink(missing_ok=True)
         if stage in started:
             rundir.append(RunResumed(stage, 0, fresh=True, at=time.time()))
     write_run_toml(rundir, prepared.record)
@@ -310,24 +321,3 @@ def _dropped(target: str, inputs: StageInputs, changes: Iterable[Change]) -> tup
 
 def _is_done(stage: str, rundir: RunDir, record: RunRecord) -> bool:
     return stage in record.shared or rundir.finished(stage) is not None
-
-
-def _check_shared(rundir: RunDir, record: RunRecord) -> None:
-    for stage, entry in record.shared.items():
-        path = (rundir.path / entry["path"]).resolve()
-        if not path.is_dir() or hash_path(path) != entry["sha256"]:
-            state = "has changed" if path.is_dir() else "is gone"
-            raise FileError(f"the {NAMES[stage]} that run {rundir.name!r} shares with {entry['run']!r} {state}: {path}")
-
-
-def _delete_stage(rundir: RunDir, stage: str) -> None:
-    """Renames a stage's directory, then deletes it, so that no half of it keeps the name."""
-    directory = rundir.stage_dir(stage)
-    if directory.exists():
-        doomed = directory.with_name(f".{directory.name}.deleted")
-        shutil.rmtree(doomed, ignore_errors=True)
-        os.replace(directory, doomed)
-        shutil.rmtree(doomed)
-    if stage == "eval":
-        rundir.result.unlink(missing_ok=True)
-        rundir.eval.unlink(missing_ok=True)

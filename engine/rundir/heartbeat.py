@@ -15,7 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.core.errors import ConfigError
 from engine.core.events import RunFailed, RunFinished, RunPaused, from_json
@@ -30,18 +32,23 @@ ACTIVE = ("running", "paused", "slow")  # as far as we know, a process is at wor
 ENDINGS = ("finished", "failed", "stopped")  # that a run reports; otherwise it has "ended"
 STATE_AFTER: dict[type, str] = {RunFinished: "finished", RunFailed: "failed", RunPaused: "stopped"}
 TAIL_BYTES = 100_000  # at the end of events.jsonl, many lines
-TOO_LARGE = 1e15  # for any time or count
-KINDS: dict[str, tuple[type, ...]] = {
-    "state": (str,),
-    "at": (float, int),
-    "pid": (int,),
-    "step": (int,),
-    "steps": (int,),
-    "stage": (str, type(None)),
-    "eta_s": (float, int, type(None)),
-}
+MOST = Field(ge=-1e15, le=1e15)  # of any time or count
 ZOMBIE = "Z"  # in /proc, a process that has ended and whose parent has not collected it yet
 ALMOST_DONE = 0.99  # the most that `progress`, an estimate from the time per step, may be
+
+
+class Status(BaseModel):
+    """What status.json must hold to be trusted; other fields pass unchecked."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    state: str
+    at: Annotated[float, MOST]
+    pid: Annotated[int, MOST]
+    step: Annotated[int, MOST]
+    steps: Annotated[int, MOST]
+    stage: str | None = None
+    eta_s: Annotated[float, MOST] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,13 +140,9 @@ class Heartbeat:
 def read_status(rundir: RunDir) -> dict[str, Any] | None:
     """The last heartbeat, or None if there is none or it is damaged."""
     try:
-        row = json.loads(rundir.status.read_text(encoding="utf-8"))
+        return Status.model_validate_json(rundir.status.read_bytes()).model_dump()
     except (OSError, ValueError):
         return None
-    if not isinstance(row, dict) or not all(isinstance(row.get(name), kinds) for name, kinds in KINDS.items()):
-        return None
-    numbers = [row[name] for name in KINDS if isinstance(row.get(name), int | float)]
-    return row if all(abs(number) < TOO_LARGE for number in numbers) else None
 
 
 def last_word(rundir: RunDir) -> str:

@@ -55,8 +55,20 @@ def resolve_reference(reference: str, home: Path) -> Path:
         raise CheckpointError(f"there is no model directory {reference}{hint}")
     name, place = parts
     stage, at, step = place.partition("@")
-    stage = stage_named(stage)
-    return _saved(name, stage, step, home) if at else _final(name, stage, home)
+    stage, run = stage_named(stage), find_run(home, name)
+    if at:
+        steps = run.saved_steps(stage)
+        if not step.isdigit() or int(step) not in steps:
+            known = ", ".join(map(str, steps)) or "none"
+            raise CheckpointError(f"run {name!r} has no saved step {step} of {stage} (saved steps: {known})")
+        return run.step_dir(stage, int(step))
+    found = run.finished(stage)
+    if found is None:
+        read_run_toml(run)  # reports what is wrong with a damaged one
+        raise CheckpointError(
+            f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {shlex.quote(name)}"
+        )
+    return found
 
 
 def run_and_place(reference: str) -> tuple[str, str] | None:
@@ -128,23 +140,3 @@ def _directory(path: str) -> Path | None:
         return directory if directory.is_dir() else None
     except (OSError, RuntimeError):
         return None
-
-
-def _final(name: str, stage: str, home: Path) -> Path:
-    run = find_run(home, name)
-    found = run.finished(stage)
-    if found is None:
-        read_run_toml(run)  # reports what is wrong with a damaged one
-        raise CheckpointError(
-            f"run {name!r} has not finished {stage} yet; type: slmctl {stage} --run {shlex.quote(name)}"
-        )
-    return found
-
-
-def _saved(name: str, stage: str, step: str, home: Path) -> Path:
-    run = find_run(home, name)
-    steps = run.saved_steps(stage)
-    if not step.isdigit() or int(step) not in steps:
-        known = ", ".join(map(str, steps)) or "none"
-        raise CheckpointError(f"run {name!r} has no saved step {step} of {stage} (saved steps: {known})")
-    return run.step_dir(stage, int(step))

@@ -102,18 +102,17 @@ class RunRecord:
 
 def write_run_toml(rundir: RunDir, record: RunRecord) -> None:
     """Writes run.toml in one piece."""
-    values = {name: value for name, value in record.config.model_dump().items() if value is not None}
-    table: dict[str, Any] = {"schema": SCHEMA, "preset": record.preset}
-    if record.preset_file:
-        table["preset_file"] = record.preset_file
-    if record.day:
-        table["day"] = record.day
-    table["config"] = values
-    table["origins"] = {name: origin for name, origin in record.origins.items() if origin != DEFAULT}
     inputs = {
         stage: {option: given.table() for option, given in options.items()} for stage, options in record.inputs.items()
     }
-    table.update(inputs=inputs, shared=record.shared, parents=record.parents)
+    plain = {"schema": SCHEMA, "preset": record.preset, "preset_file": record.preset_file, "day": record.day}
+    table = {name: value for name, value in plain.items() if value != ""} | {
+        "config": record.config.model_dump(exclude_none=True),
+        "origins": {name: origin for name, origin in record.origins.items() if origin != DEFAULT},
+        "inputs": inputs,
+        "shared": record.shared,
+        "parents": record.parents,
+    }
     write_text(rundir.run_toml, "# written by slmctl; settings missing from [origins] are defaults\n" + to_toml(table))
 
 

@@ -43,8 +43,11 @@ class Alerts:
         self.numbers["steps_seen"] = seen + 1
         usual, repeated = self.numbers["length_at_start"], repetition(texts)
         found = {
+            # A reward model is right only near the responses it was trained on; far from there its scores mean little.
             "kl_runaway": kl_nats > self.alert_kl_nats
             and f"KL is {kl_nats:.1f} nats per response, above {self.alert_kl_nats:g}: raise kl_coef or lower lr.",
+            # A mean of log(pi / pi_ref) over the policy's own samples is above 0. Below, they were not drawn from pi as
+            # it is measured: another temperature, a truncated distribution, or a mask that is off by one.
             "kl_negative": kl_nats < KL_NEGATIVE_NATS
             and f"KL is {kl_nats:.2f} nats: the policy samples what it finds unlikely; check temperature and top-p.",
             "length_blowup": length_mean > LENGTH_FACTOR * usual
@@ -52,6 +55,7 @@ class Alerts:
             "repetition": repeated > REPETITION_SHARE
             and f"{repeated:.0%} of the word pairs in a response repeat an earlier one: does the reward like a phrase?",
             "over_optimization": judged is not None and self._over_optimized(step, metrics, judged),
+            # The stage stops by KL and not by the judge: stopping by the judge would be a way to optimize against it.
             "stopped_early": kl_nats > self.stop_kl_nats
             and f"KL passed {self.stop_kl_nats:g} nats: training ends here.",
         }
@@ -82,10 +86,12 @@ class Alerts:
     def _followed(self, name: str, mean: float, variance: float, count: int) -> tuple[float, float]:
         """A mean over `count` responses, smoothed over rollouts, and how far chance may move it."""
         mean = self._smooth(f"{name}_mean", mean)
+        # By chance, two means of `count` values of variance s^2 differ by about sqrt(2 s^2 / count), a standard error.
         chance = CHANCE * sqrt(2 * self._smooth(f"{name}_variance", variance) / count)
         return mean, max(chance, NEGLIGIBLE * abs(mean))
 
     def _smooth(self, name: str, value: float) -> float:
+        # An exponential moving average: a rollout three steps back has 0.3 of the newest one's weight.
         before = self.numbers.get(name, value)
         self.numbers[name] = before + SMOOTHING * (value - before)
         return self.numbers[name]

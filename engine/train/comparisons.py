@@ -64,6 +64,8 @@ def draw_comparisons(
     for step in remaining:
         began = time.perf_counter()
         chunk = chunks[step - 1]
+        # The policy's own responses, since the reward model will score their kind in PPO. Labelers rank K = 4 to 9 of
+        # them (Ouyang et al. 2022, section 3.5): C(K,2) pairs for little more reading than two.
         asked = [item.prompt for item in chunk for _ in range(item.responses)]
         episodes = draw_episodes(policy, tokenizer, asked, sampling, loop.seed, "comparisons/sampling", step)
         texts = iter(response_texts(episodes, tokenizer))
@@ -122,6 +124,7 @@ def ranked(
     except ValueError as error:
         raise ConfigError(f"comparisons.agreement = {config.agreement}: {error}") from error
     rows, twice = [], []
+    # Each prompt has a random stream of its own: more prompts leave the earlier rankings as they are.
     for i, (item, texts, own) in enumerate(zip(asked, responses, utilities, strict=True)):
         ranking, other = (noisy_ranks(own, scale, python_rng(seed, who, i), config.tie_margin) for who in LABELERS)
         twice.append((ranking, other))
@@ -145,6 +148,7 @@ def measured_on(rows: Sequence[dict[str, Any]], scale: float, tie_margin: float)
     # utilities are right only max(p, 1 - p) of the time. The mean of that is the ceiling.
     pairs = utility_differences(row["utilities"] for row in rows)
     untied = [pair for pair, (one, other) in zip(pairs, places, strict=True) if one != other]
+    # A tie teaches nothing: Bradley-Terry has no probability for one, and the loss leaves those pairs out.
     own = [utility for row in rows for utility in row["utilities"]]
     if not untied:
         raise ConfigError(f"comparisons.tie_margin = {tie_margin} makes every pair a tie: lower it.")

@@ -60,6 +60,7 @@ def bits_per_byte(nats: float, size: int) -> float:
 def _blocks(examples: Sequence[Example], vocabulary: int) -> Iterator[list[Example]]:
     """The examples by increasing length, as many at once as EVALUATION_ROWS and LOGITS_AT_ONCE allow."""
     block: list[Example] = []
+    # By length, so that rows of one block need little padding; the sum over all rows does not depend on the order.
     for example in sorted(examples, key=lambda example: len(example.ids)):
         logits = (len(block) + 1) * len(example.ids) * vocabulary
         if block and (len(block) == EVALUATION_ROWS or logits > LOGITS_AT_ONCE):

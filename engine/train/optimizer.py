@@ -75,6 +75,7 @@ def optimizers_for(model: nn.Module, config: OptimizerConfig, lr: float | None =
     """
     inner, matrices, others = [], [], []
     for name, parameter in model.named_parameters():
+        # Decay pulls weights to 0, which keeps matrices small where the data does not ask for more.
         if parameter.dim() < 2:  # norms and biases: decay would pull a norm's scale away from 1
             others.append(parameter)
         elif config.muon_lr and ".layers." in name:
@@ -154,7 +155,7 @@ def descend(
     Raises: DivergedError for a loss or gradient that is not finite, before any parameter changes.
     """
     check_finite(loss, what, step)
-    loss.backward()
+    loss.backward()  # adds to .grad, which apply_gradients has cleared after the last step
     lr_share = schedule(step, steps, config.warmup_steps, config.min_lr_ratio)
     norm = apply_gradients(optimizers, model.parameters(), lr_share, config.max_grad_norm, step)
     return {"loss": loss.item(), "lr": config.lr * lr_share, "grad_norm": norm}

@@ -32,6 +32,7 @@ def train_base(
     for step in remaining:
         began = time.perf_counter()
         batch = collate([data.train[i] for i in batches[step - 1]], tokenizer.pad_id, device)
+        # Every token but a row's first is a target. An untrained model is near log V nats, a uniform guess.
         loss = token_losses(model, batch).mean()  # (N,) to a scalar: nats per token
         taken = descend(loss, "the pretraining loss", model, optimizers, config, step, loop.steps)
         numbers["tokens"] += int(batch.lengths.sum())
@@ -50,6 +51,7 @@ def validation_metrics(model: LanguageModel, tokenizer: Tokenizer, validation: S
 
     Bits per byte do not depend on how the tokenizer cuts text, so models of different vocabularies can be compared.
     """
+    # Loss per token depends on the vocabulary: a larger one has fewer tokens that are harder to predict.
     nats, count = total_loss(model, validation, tokenizer.pad_id)
     metrics, size = {"pretrain/validation_loss": nats / count}, text_bytes(validation, tokenizer)
     return metrics | ({"pretrain/bits_per_byte": bits_per_byte(nats, size)} if size else {})

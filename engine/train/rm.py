@@ -75,6 +75,8 @@ def train_rm(
         yield AlertRaised("rm", 1, "few_passes", warning)
     for step in remaining:
         began = time.perf_counter()
+        # Preference model pretraining: pairs that are cheap to make teach what a good answer is; then the few labels
+        # teach what these labelers prefer.
         items = pairs.at(step) if step <= first else batches.at(step - first)
         loss, accuracy = batch_loss(model, items, tokenizer.pad_id, device, c.center_coef)
         taken = descend(loss, "the reward model's loss", model, optimizers, c, step, loop.steps)
@@ -99,6 +101,7 @@ def normalize_and_validate(
 
     Where it is asked to stop, it leaves the model as it was and returns None.
     """
+    # The spread is measured on rankings that were trained on, so that held-out ones stay for the accuracy alone.
     some, validation = data.rankings.train[:NORMALIZING_RANKINGS], data.rankings.validation
     total = math.ceil(len(some) / SCORED_AT_ONCE) + math.ceil(len(validation) / SCORED_AT_ONCE)
     scores: list[list[float]] = [[] for _ in some]
@@ -224,6 +227,7 @@ def share_right(pairs: Sequence[tuple[float, float]]) -> float:
 
 def ranking_metrics(scores: Sequence[Sequence[float]], validation: Sequence[Ranking], gain: float) -> dict[str, float]:
     """Held-out accuracy and its length baseline, loss and calibration at `gain` logits per unit of score."""
+    # Scores were divided by the gain. Times the gain they are logits again: P(chosen beats rejected) = sigmoid(margin).
     pairs = scored_pairs(scores, validation)
     if not pairs:
         return {"rm/gain": gain}

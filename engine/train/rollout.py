@@ -116,6 +116,7 @@ def draw_episodes(
 
 def response_texts(episodes: Episodes, tokenizer: Tokenizer) -> list[str]:
     """The text of each response as it continues its prompt, without EOS and other special tokens."""
+    # Cut by the mask, not at the first PAD: padding has an id that may also be a real token.
     pairs = zip(episodes.responses.tolist(), episodes.response_mask.sum(1).tolist(), strict=True)
     return tokenizer.decode_responses([row[:length] for row, length in pairs])
 

@@ -58,6 +58,8 @@ class Saver:
         Later saves hold these two as they are then; a stage without a model saves its `numbers` (JSON values) alone.
         `steps` is how many the stage will take.
         """
+        # Random streams and the data order are derived from seed and step, so weights, moments and a few numbers are
+        # all the state there is: a resumed run equals one that was never stopped, bit for bit.
         self._trained, self._numbers, self._steps = trained, numbers, steps
         recover(self.directory / "best")
         saved = self._saved()
@@ -103,6 +105,7 @@ class Saver:
 
     def finish_best(self) -> Iterator[Event]:
         """Makes `best/` the final checkpoint; yields the last two events of the stage."""
+        # The best by held-out loss, not the last: early stopping without having to know when to stop.
         (self.directory / "best").rename(self.directory / "final")
         flush(self.directory)
         yield from self.final_events()
@@ -134,6 +137,7 @@ class Saver:
     ) -> None:
         assert self._trained is not None, f"{self.stage} has no model to save"
         model = self._trained.model
+        # A loss is checked before each update, but an update itself can overflow; a checkpoint must never hold that.
         if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
             raise DivergedError(
                 f"the weights of {self.stage} are not finite after step {step}; the last good checkpoint is kept: "
@@ -173,6 +177,7 @@ class StageLoop:
 
         The last step is never saved to resume from: the final checkpoint follows at once.
         """
+        # Asked once a step, when the step is complete: a pause or stop never cuts an optimizer step in two.
         stop = self.should_stop()
         if step == self.steps:
             return False

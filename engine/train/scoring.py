@@ -43,6 +43,7 @@ class RewardModelScorer:
     @torch.no_grad()
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """Scores of whole responses, EOS appended; a row longer than the model's context keeps its end."""
+        # Rows of like length are scored together; padding is on the right, where a causal model does not see it.
         rows = score_rows(prompts, responses, self.tokenizer, self.model.architecture.context)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         scores = [0.0] * len(rows)
@@ -69,6 +70,7 @@ class JudgeScorer:
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """Utilities in [0, 1]."""
+        # The judge is the ground truth of the pocket world; outside of it, only people can say what is better.
         judged = [judge(prompt_text(prompt), response) for prompt, response in zip(prompts, responses, strict=True)]
         if self.persona is None:
             return [judgement.utility for judgement in judged]
@@ -94,6 +96,7 @@ class FunctionScorer:
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
         """What the function gives. Raises: EngineError where it raises, or gives anything but one number each."""
+        # One call for a whole rollout, so that a function may batch its own work.
         plain = [plain_prompt(prompt) for prompt in prompts]
         try:
             given = list(self.function(plain, list(responses)))
@@ -110,6 +113,7 @@ class FunctionScorer:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
+        # One NaN would spread through the whitening to every advantage of the rollout.
         if not math.isfinite(number):
             raise EngineError(
                 f"the function {self.name} gave {value!r} for {response[:40]!r}; it must be a finite number"

@@ -33,12 +33,15 @@ def train_sft(
     for step in remaining:
         began = time.perf_counter()
         batch = collate([data.train[i] for i in batches[step - 1]], tokenizer.pad_id, device)
-        # The loss mask leaves prompts out: the policy is to answer questions, not to learn to ask them.
-        loss = token_losses(policy, batch).mean()
+        # -mean log p(y_t | x, y_<t) over response tokens and EOS. The loss mask leaves prompts out: the policy is to
+        # answer questions, not to learn to ask them. Every token weighs the same, so long responses count for more.
+        loss = token_losses(policy, batch).mean()  # (N,) to a scalar: nats per token
         taken = descend(loss, "the SFT loss", policy, optimizers, config, step, loop.steps)
         own = taken | {"step_s": time.perf_counter() - began}
         yield StepCompleted("sft", step, {f"sft/{name}": value for name, value in own.items()})
         if step % config.eval_every == 0 or step == loop.steps:
+            # Ouyang et al. 2022 saw this loss rise after one epoch while the reward model's score still rose. Here no
+            # reward model exists yet, so this loss decides.
             metrics = {"sft/validation_loss": mean_loss(policy, data.validation, tokenizer.pad_id)}
             yield EvalCompleted("sft", step, metrics)
             loop.saver.offer(step, metrics["sft/validation_loss"], metrics)  # later epochs overfit: keep the best

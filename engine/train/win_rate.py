@@ -95,6 +95,7 @@ def answer(
     answers = Answers([], [], [], [])
     for start in range(0, len(asked.prompts), asked.batch):
         block = asked.prompts[start : start + asked.batch]
+        # The block's first index is the step of its random stream: each block draws other numbers.
         episodes = draw_episodes(policy, tokenizer, block, asked.sampling, asked.seed, stream, start)
         answers.texts.extend(response_texts(episodes, tokenizer))
         answers.tokens.extend(episodes.response_mask.sum(1).tolist())
@@ -116,6 +117,7 @@ def episode_kl(policy: LanguageModel, reference: LanguageModel, episodes: Episod
 
 def win_rate(scores: Sequence[float], against: Sequence[float], tie_margin: float) -> WinRate:
     """How often `scores` beat those `against`, pair by pair; a difference up to `tie_margin` is a tie."""
+    # Both answered the same prompts, so each prompt is a match of its own, and its difficulty cancels.
     verdicts = Counter(verdict(own, other, tie_margin) for own, other in zip(scores, against, strict=True))
     return WinRate(verdicts["win"], verdicts["tie"], verdicts["loss"])
 
@@ -129,12 +131,14 @@ def verdict(own: float, other: float, tie_margin: float) -> str:
 
 def distinct_2(texts: Sequence[str]) -> float:
     """Different word 2-grams of all `texts` together, as a share of all their 2-grams. Source: Li et al. 2016."""
+    # A policy that collapses onto a few phrases repeats its word pairs; one that answers freely does not.
     pairs = Counter(pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False))
     return len(pairs) / max(1, pairs.total())
 
 
 def best_of(scorer: Scorer, prompts: Sequence[Prompt], drawn: Sequence[Answers]) -> list[int]:
     """For each prompt, the index of the answer among `drawn` with the highest score."""
+    # argmax over k of r(x, y_k), for each prompt x; the first of equal scores.
     scores = [scorer.score(prompts, answers.texts) for answers in drawn]
     return [max(range(len(drawn)), key=lambda k: scores[k][i]) for i in range(len(prompts))]
 
