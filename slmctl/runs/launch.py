@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +79,9 @@ class LaunchedCommand:
     def settle(self) -> None:
         """Moves the log into the run directory once that exists; the process keeps writing to it."""
         if self.log != self.run.log and self.run.exists() and not self.run.log.exists():
-            os.rename(self.log, self.run.log)
-            self.log = self.run.log
+            with suppress(OSError):  # a log that is gone or cannot be moved must not end the screen
+                os.rename(self.log, self.run.log)
+                self.log = self.run.log
 
     def discard_log(self) -> None:
         """Deletes the log of a command that created no run."""

@@ -18,6 +18,7 @@ from textual.app import App
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.css.query import NoMatches
 from textual.dom import DOMNode
 from textual.errors import NoWidget
 from textual.events import Event, Key, MouseEvent, Paste
@@ -26,6 +27,8 @@ from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen, Screen
 from textual.theme import Theme
+from textual.widget import Widget
+from textual.worker import WorkerFailed, active_worker
 
 from slmctl.console.safe import clean, one_line
 from slmctl.runs.overview import Overview
@@ -287,6 +290,15 @@ class Playground(App[None]):
     def end_with(self, fault: BaseException | None) -> None:
         """Keeps the first error, to be reported once the terminal is restored."""
         self.fault = self.fault or fault
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Ignores that a removed widget's last handler or worker no longer finds the widgets below it."""
+        cause: BaseException = error
+        node: object = active_message_pump.get(self)
+        if isinstance(error, WorkerFailed):
+            cause, node = error.error, active_worker.get().node
+        if not (isinstance(cause, NoMatches) and isinstance(node, Widget) and (node._pruning or not node.is_attached)):
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """Ends the playground with an unhandled error."""

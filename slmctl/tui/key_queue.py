@@ -12,6 +12,7 @@ from typing import Any
 from textual.app import App
 from textual.dom import DOMNode
 from textual.events import Event, Key
+from textual.screen import Screen
 
 ROUNDS = 3  # for the key itself, the message that its action posts, and the message posted in response
 LONGEST_S = 0.5  # a widget that is removed takes its queue with it
@@ -25,6 +26,7 @@ class KeyQueue:
         self._waiting: deque[Event] = deque()
         self._delivered = 0
         self._busy = False
+        self._screen: Screen[Any] | None = None  # the one that has handled its ScreenResume
         self._timeout: asyncio.TimerHandle | None = None
 
     async def take(self, event: Event) -> None:
@@ -41,9 +43,10 @@ class KeyQueue:
             self._timeout.cancel()
         self._busy = False
         while self._waiting and not self._busy:
-            if not self._app.screen.is_mounted:  # its handlers need widgets that do not exist yet
-                self._busy = True
-                self._wait_for(self._app.screen)
+            screen = self._app.screen
+            if screen is not self._screen or not screen.is_mounted:  # it needs its widgets and its ScreenResume first
+                self._screen, self._busy = screen, True
+                self._wait_for(screen)
                 return
             event, start = self._waiting.popleft(), self._app.focused or self._app.screen
             self._busy = not _typed(event, start)

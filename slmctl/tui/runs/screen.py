@@ -125,8 +125,9 @@ class RunsScreen(Screen[None]):
             self.refresh_bindings()
             self.set_focus(self.query_one(OptionList if empty else RunsTable))
         self._show(message.error)
-        self._select_watched()
-        self._playground.watched = ""
+        if self.app.current_mode == "runs":
+            self._select_watched()
+            self._playground.watched = ""
 
     def _select_watched(self) -> None:
         """Moves the cursor to the run that was watched last, once it is in the table."""

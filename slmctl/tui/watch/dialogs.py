@@ -138,6 +138,7 @@ class ZoomScreen(Screen[None]):
 
     def show_state(self, state: WatchState) -> None:
         """Shows the panel with the newest values."""
+        self._state = state
         self.query_one(Chart).show_panel(self._panel, state.stage, state.runs, state.view)
         about = self.query_one("#zoom-about", RowsView)
         rows = explain_panel(self._panel, state.stage, state.runs, state.view, max(1, self.app.size.width - 1))

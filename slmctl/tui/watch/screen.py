@@ -123,16 +123,19 @@ class WatchScreen(Screen[None]):
 
     def on_open_runs(self, message: OpenRuns) -> None:
         """Follows other runs."""
+        self._playground.watched = next(iter(message.names), "")
         self._loop.find(message.names)
 
     def on_screen_resume(self) -> None:
         """Polls at once when the mode is shown again."""
         if self.is_mounted:
             self._loop.poll_now()
+            self._record_watched()
 
-    def on_screen_suspend(self) -> None:
-        """Records which run was watched."""
-        self._playground.watched = self._watch.run.name if self._watch else ""
+    def _record_watched(self) -> None:
+        """Records which run is watched, at once: Runs may be resumed before this screen is suspended."""
+        if self._watch is not None and self._is_below_all():
+            self._playground.watched = self._watch.run.name
 
     def on_runs_found(self, message: RunsFound) -> None:
         """Follows what was found, or shows what to do."""
@@ -167,6 +170,7 @@ class WatchScreen(Screen[None]):
     def _show(self) -> None:
         if self._watch is None:
             return
+        self._record_watched()
         self.query_one("#train-empty").display = False
         self.query_one(WatchBody).show_state(self._watch)
         self._show_header()

@@ -3,23 +3,27 @@
 RANDOM_KEYS sets how many keys a seed presses, RANDOM_SEEDS which seeds.
 """
 
+import asyncio
 import os
 import random
 import subprocess
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList
 from textual.pilot import Pilot
 
 from engine.rundir.directory import RunDir
 from slmctl.tui.app import Playground
+from slmctl.tui.palette import Palette
 from slmctl.tui.playground import Start
 from slmctl.tui.watch.screen import WatchScreen
 from tests.end_to_end.conftest import PRESET, wait_for
 from tests.slmctl.tui.conftest import SLMCTL, Open
 from tests.support.paths import ROOT
-from tests.support.pilot import played, screen_text, until
+from tests.support.pilot import played, screen_text, typed_at_once, until
 from tests.support.random_keys import SIZES, grow, make_world, survive, without_real_commands
 
 KEYS = int(os.environ.get("RANDOM_KEYS", "600"))
@@ -41,7 +45,7 @@ def test_random_keys_do_not_end_the_playground(tmp_path: Path, monkeypatch: pyte
 
 def shows(app: Playground, run: str) -> bool:
     """Whether the Train mode shows a run."""
-    return run in screen_text(app).splitlines()[1]
+    return isinstance(app.screen, WatchScreen) and any(run in line for line in screen_text(app).splitlines()[1:2])
 
 
 @pytest.mark.filterwarnings(NEVER_AWAITED)
@@ -58,6 +62,40 @@ def test_another_run_takes_the_place_of_a_zoom(tmp_path: Path) -> None:
             await until(pilot, lambda: isinstance(app.screen, WatchScreen), "the run in place of the zoom")
             await until(pilot, partial(shows, app, other), other)
             assert app.fault is None
+
+    played(Playground(Start(tmp_path)), script)
+
+
+def test_a_run_chosen_with_keys_sent_at_once_is_opened(tmp_path: Path) -> None:
+    make_world(tmp_path)
+
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "rests" in screen_text(app), "the runs")
+        for step in range(6):
+            move, other = (("down", "rests"), ("up", "live"))[step % 2]
+            typed_at_once(app, "f3", "z", "f2", move, "enter")
+            await until(pilot, partial(shows, app, other), other)
+
+    played(Playground(Start(tmp_path)), script)
+
+
+def test_a_removed_widget_misses_nothing(tmp_path: Path) -> None:
+    async def script(app: Playground, pilot: Pilot[None]) -> None:
+        palette, searched = Palette(), asyncio.Event()
+
+        async def search() -> None:
+            while palette.is_attached:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.001)
+            searched.set()
+            palette.query_one(CommandList)
+
+        await app.push_screen(palette)
+        palette.run_worker(search())
+        await pilot.press("escape")
+        await searched.wait()
+        await pilot.pause()
+        assert app.is_running and app.fault is None
 
     played(Playground(Start(tmp_path)), script)
 
