@@ -11,26 +11,11 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.models import Default
 
 from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError, is_disk_error
 from engine.rundir.directory import runs_home
-from slmctl.commands import (
-    chat,
-    convert,
-    data,
-    doctor,
-    eval,
-    export,
-    guide,
-    label,
-    options,
-    presets,
-    runs,
-    sample,
-    score,
-    stages,
-    watch,
-)
+from slmctl.commands import chat, data, label, models, options, reference, runs, stages, watch
 from slmctl.console.crash import keep_traceback
 from slmctl.console.printing import say
 from slmctl.console.safe import clean
@@ -38,13 +23,6 @@ from slmctl.tui.playground import Start, can_draw, open_playground
 
 INTERNAL_ERROR = 70
 DRAWING = ("chat", "label", "watch")  # commands that take --ascii, before their name or after it
-HELP = """\b
-slmctl                            open the playground on the runs in ./runs
-slmctl run --preset tiny          train a base model, SFT, reward model and PPO, then evaluate
-slmctl chat tiny:sft tiny:ppo     chat with both policies side by side
-slmctl runs                       list all runs
-
-Reinforcement learning from human feedback in the terminal."""
 
 
 class CommandGroup(TyperGroup):
@@ -62,7 +40,7 @@ class CommandGroup(TyperGroup):
                 formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows])
 
 
-def _group(help: str) -> typer.Typer:
+def _group(help: str = Default("")) -> typer.Typer:
     return typer.Typer(
         name="slmctl",
         cls=CommandGroup,
@@ -78,34 +56,37 @@ def _print_help(ctx: typer.Context) -> None:
         print(ctx.get_help())
 
 
-app, presets_app, data_app = map(_group, (HELP, "List the presets, or show one.", "Check, show or convert data."))
+app, presets_app, data_app = _group(), _group("List the presets, or show one."), _group("Check, show or convert data.")
 
 
-def _add(panel: str, name: str, function: Callable[..., None], short: str, help: str, group: typer.Typer = app) -> None:
-    group.command(name, help=help, short_help=short, rich_help_panel=panel)(function)
+def _add(panel: str, name: str, function: Callable[..., None], short: str, group: typer.Typer = app) -> None:
+    group.command(name, short_help=short, rich_help_panel=panel)(function)
 
 
 def _add_commands() -> None:
-    for name, short in stages.TITLES.items():
-        _add("Train", name, stages.stage_command(name), short, stages.HELP[name])
-    _add("Compare", "eval", eval.evaluate, "Compare two policies.", eval.HELP)
-    _add("Compare", "chat", chat.chat, "Chat with one policy or several.", chat.HELP)
-    _add("Compare", "sample", sample.sample, "Generate responses to prompts.", sample.HELP)
-    _add("Compare", "score", score.score, "Score responses.", score.HELP)
-    _add("Playground", "watch", watch.watch, "Show charts, samples and alerts of a run.", watch.HELP)
-    _add("Playground", "label", label.label, "Label which response is better.", label.HELP)
-    _add("", "check", data.check_data, "Report bad rows, counts and lengths.", data.CHECK_HELP, data_app)
-    _add("", "show", data.show_data, "Show prompts or rows.", data.SHOW_HELP, data_app)
-    _add("", "convert", convert.convert_data, "Convert files of other formats.", convert.HELP, data_app)
+    _add("Train", "run", stages.run, "Train all stages and evaluate the result.")
+    _add("Train", "pretrain", stages.pretrain, "Train the base model.")
+    _add("Train", "sft", stages.sft, "Fine-tune on demonstrations.")
+    _add("Train", "rm", stages.rm, "Train the reward model.")
+    _add("Train", "ppo", stages.ppo, "Train the policy with PPO.")
+    _add("Compare", "eval", models.evaluate, "Compare two policies.")
+    _add("Compare", "chat", chat.chat, "Chat with one policy or several.")
+    _add("Compare", "sample", models.sample, "Generate responses to prompts.")
+    _add("Compare", "score", models.score, "Score responses.")
+    _add("Playground", "watch", watch.watch, "Show charts, samples and alerts of a run.")
+    _add("Playground", "label", label.label, "Label which response is better.")
+    _add("", "check", data.check_data, "Report bad rows, counts and lengths.", data_app)
+    _add("", "show", data.show_data, "Show prompts or rows.", data_app)
+    _add("", "convert", data.convert_data, "Convert files of other formats.", data_app)
     app.add_typer(data_app, name="data", rich_help_panel="Data")
-    _add("Data", "export", export.export_labels, "Export labels for other programs.", export.HELP)
-    _add("", "list", presets.list_presets, "List the presets.", presets.LIST_HELP, presets_app)
-    _add("", "show", presets.show_preset, "Show every setting of a preset.", presets.SHOW_HELP, presets_app)
+    _add("Data", "export", data.export_labels, "Export labels for other programs.")
+    _add("", "list", reference.list_presets, "List the presets.", presets_app)
+    _add("", "show", reference.show_preset, "Show every setting of a preset.", presets_app)
     app.add_typer(presets_app, name="presets", rich_help_panel="Data")
-    _add("Other", "runs", runs.runs, "List, show, rename or delete runs.", runs.HELP)
-    _add("Other", "stop", runs.stop, "Stop a run after it has saved.", runs.STOP_HELP)
-    _add("Other", "guide", guide.guide, "Read the manual.", guide.HELP)
-    _add("Other", "doctor", doctor.doctor, "Show device, threads and versions.", doctor.HELP)
+    _add("Other", "runs", runs.runs, "List, show, rename or delete runs.")
+    _add("Other", "stop", runs.stop, "Stop a run after it has saved.")
+    _add("Other", "guide", reference.guide, "Read the manual.")
+    _add("Other", "doctor", reference.doctor, "Show device, threads and versions.")
 
 
 def _version(wanted: bool) -> None:
@@ -117,23 +98,30 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
+@options.takes("ascii")
 def root(
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    ascii: options.Ascii = False,
+    **given: bool,
 ) -> None:
-    """Opens the playground if no command is given, or prints help if there is no terminal for it."""
+    """\b
+    slmctl                            open the playground on the runs in ./runs
+    slmctl run --preset tiny          train a base model, SFT, reward model and PPO, then evaluate
+    slmctl chat tiny:sft tiny:ppo     chat with both policies side by side
+    slmctl runs                       list all runs
+
+    Reinforcement learning from human feedback in the terminal."""
     if (command := ctx.invoked_subcommand) is not None:
-        if ascii and command not in DRAWING:
+        if given["ascii"] and command not in DRAWING:
             raise ConfigError(f"--ascii applies only to {', '.join(DRAWING[:-1])} and {DRAWING[-1]}, not to {command}")
-        ctx.default_map = {command: {"ascii": ascii}}
+        ctx.default_map = {command: given}
         return
     if not can_draw(os.environ):
         print(ctx.get_help())
         return
-    open_playground(Start(runs_home(os.environ), ascii=ascii))
+    open_playground(Start(runs_home(os.environ), ascii=given["ascii"]))
 
 
 for group in (presets_app, data_app):

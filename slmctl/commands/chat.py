@@ -19,45 +19,38 @@ if TYPE_CHECKING:
     from engine.data.records import Prompt
     from engine.run.inference import Response
 
-HELP = """\b
-slmctl chat tiny:ppo
-slmctl chat tiny:sft tiny:ppo --temperature 0.7
-slmctl chat --session greetings
-slmctl chat tiny:ppo < questions.txt
-
-Up to four models reply to the same prompt with the same seed; each reply shows its reward and KL. Votes and edits are
-saved to the label database of --db, by default of the first model's run. Conversations are saved; --session resumes
-one. With --plain or off a terminal, each line of stdin is a prompt; off a terminal each reply is a JSON row. For files
-of prompts, use slmctl sample."""
 SCREEN_ONLY = ("ref", "session", "db", "annotator")
 
 
-@options.takes(**options.SAMPLING, **options.MODEL, jsonl=options.Jsonl, plain=options.Plain, ascii=options.Ascii)
+@options.takes("db", "annotator", *options.SAMPLING, *options.MODEL, "jsonl", "plain", "ascii")
 def chat(
     ctx: typer.Context,
     models: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL...", help="A path, tiny:ppo or tiny:ppo@40; up to four.")
     ] = None,
     ref: Annotated[
-        str | None,
-        typer.Option("--ref", metavar="MODEL", help="Reference policy for KL (default: the initial policy of PPO)."),
+        str | None, typer.Option(metavar="MODEL", help="Reference policy for KL (default: the initial policy of PPO).")
     ] = None,
     reward: Annotated[
         str | None,
-        typer.Option(
-            "--reward", metavar="MODEL|pocket:judge", help="Scorer of the replies (default: the run's reward model)."
-        ),
+        typer.Option(metavar="MODEL|pocket:judge", help="Scorer of the replies (default: the run's reward model)."),
     ] = None,
-    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
     session: Annotated[
-        str | None,
-        typer.Option("--session", metavar="NAME", help="Conversation to resume, or to start under this name."),
+        str | None, typer.Option(metavar="NAME", help="Conversation to resume, or to start under this name.")
     ] = None,
-    db: options.Db = None,
-    annotator: options.Annotator = None,
     **_: Any,
 ) -> None:
-    """Opens the chat, or answers the prompts of stdin."""
+    """\b
+    slmctl chat tiny:ppo
+    slmctl chat tiny:sft tiny:ppo --temperature 0.7
+    slmctl chat --session greetings
+    slmctl chat tiny:ppo < questions.txt
+
+    Up to four models reply to the same prompt with the same seed; each reply shows its reward and KL. Votes and
+    edits are saved to the label database of --db, by default of the first model's run. Conversations are saved;
+    --session resumes one. With --plain or off a terminal, each line of stdin is a prompt; off a terminal each reply
+    is a JSON row. For files of prompts, use slmctl sample."""
     if ctx.params["plain"] or ctx.params["jsonl"] or not can_draw(os.environ):
         answer_lines(ctx.params)
     else:

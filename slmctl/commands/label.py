@@ -23,17 +23,6 @@ from slmctl.tui.playground import Start, can_draw, open_playground
 if TYPE_CHECKING:
     from slmctl.label.setup import LabelOptions, SessionSetup
 
-HELP = """\b
-slmctl label tiny:sft                         compare pairs of one policy's responses
-slmctl label tiny:sft tiny:ppo --goal 100     compare two policies, blind
-slmctl label tiny:sft -k 4                    rank four responses at once
-slmctl label tiny:sft --selection uncertainty
-slmctl label DIRECTORY --prompts questions.txt
-slmctl label tiny:sft --simulate concise --max-labels 100
-
-Opens the playground in Label: choose the better response. Labels are saved to a database, by default
-runs/NAME/labels.db, which slmctl rm --data trains on. With --simulate, a persona of the pocket world labels instead,
-without a screen."""
 REPORT_LINES = {
     "per_second": "labels per second",
     "ties": "tie rate",
@@ -42,70 +31,60 @@ REPORT_LINES = {
     "self_agreement": "self-agreement",
     "scorer_agreement": "reward model agreement",
 }
-Models = Annotated[list[str], typer.Argument(metavar="A [B]", help="A policy, or two: a path or tiny:ppo.")]
-Asked = Annotated[
-    str | None,
-    typer.Option("--prompts", "--data", metavar="FILE|hf:ORG/NAME", help="Prompts to label, in place of the run's."),
-]
-K = Annotated[int, typer.Option("-k", metavar="K", help="Responses per prompt, 2 to 9.")]
-Goal = Annotated[int, typer.Option("--goal", metavar="N", min=0, help="Target number of labels.")]
-Scorer = Annotated[
-    str | None,
-    typer.Option(
-        "--scorer",
-        "--reward",
-        metavar="SCORER|none",
-        help="Reward model to compare your labels with (default: that of A's run).",
-    ),
-]
-Selection = Annotated[
-    str,
-    typer.Option(
-        "--selection", metavar="random|uncertainty", help="Random pairs, or those the reward model is least sure of."
-    ),
-]
-Control = Annotated[
-    float, typer.Option("--control", metavar="FRACTION", help="Fraction of random pairs with --selection uncertainty.")
-]
-Guidelines = Annotated[
-    str | None, typer.Option("--guidelines", metavar="FILE", help="Text file with labeling guidelines, shown by h.")
-]
-Simulate = Annotated[
-    str | None, typer.Option("--simulate", metavar="PERSONA", help="Persona that labels, in place of a person.")
-]
-MaxLabels = Annotated[
-    int | None, typer.Option("--max-labels", metavar="N", min=1, help="With --simulate: number of labels.")
-]
-Agreement = Annotated[
-    float | None,
-    typer.Option(
-        "--agreement",
-        metavar="P",
-        help="With --simulate: how often two such labelers agree on a pair (default: 0.73).",
-    ),
-]
 
 
-@options.takes(**options.SAMPLING, **options.MODEL, ascii=options.Ascii, json=options.Json)
+@options.takes("map", "db", "annotator", *options.SAMPLING, *options.MODEL, "ascii", "json")
 def label(
     ctx: typer.Context,
-    models: Models,
-    prompts: Asked = None,
-    map: options.Map = None,
-    k: K = 2,
-    goal: Goal = 0,
-    db: options.Db = None,
-    annotator: options.Annotator = None,
-    scorer: Scorer = None,
-    selection: Selection = "random",
-    control: Control = 0.25,
-    guidelines: Guidelines = None,
-    simulate: Simulate = None,
-    max_labels: MaxLabels = None,
-    agreement: Agreement = None,
+    models: Annotated[list[str], typer.Argument(metavar="A [B]", help="A policy, or two: a path or tiny:ppo.")],
+    prompts: Annotated[
+        str | None,
+        typer.Option("--prompts", "--data", metavar=options.ROWS, help="Prompts to label, in place of the run's."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", metavar="K", help="Responses per prompt, 2 to 9.")] = 2,
+    goal: Annotated[int, typer.Option(metavar="N", min=0, help="Target number of labels.")] = 0,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            "--scorer",
+            "--reward",
+            metavar="SCORER|none",
+            help="Reward model to compare your labels with (default: that of A's run).",
+        ),
+    ] = None,
+    selection: Annotated[
+        str,
+        typer.Option(metavar="random|uncertainty", help="Random pairs, or those the reward model is least sure of."),
+    ] = "random",
+    control: Annotated[
+        float, typer.Option(metavar="FRACTION", help="Fraction of random pairs with --selection uncertainty.")
+    ] = 0.25,
+    guidelines: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Text file with labeling guidelines, shown by h.")
+    ] = None,
+    simulate: Annotated[
+        str | None, typer.Option(metavar="PERSONA", help="Persona that labels, in place of a person.")
+    ] = None,
+    max_labels: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --simulate: number of labels.")
+    ] = None,
+    agreement: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="With --simulate: how often two such labelers agree on a pair (default: 0.73)."),
+    ] = None,
     **_: Any,
 ) -> None:
-    """Opens the playground in Label, or lets a simulated labeler answer."""
+    """\b
+    slmctl label tiny:sft                         compare pairs of one policy's responses
+    slmctl label tiny:sft tiny:ppo --goal 100     compare two policies, blind
+    slmctl label tiny:sft -k 4                    rank four responses at once
+    slmctl label tiny:sft --selection uncertainty
+    slmctl label DIRECTORY --prompts questions.txt
+    slmctl label tiny:sft --simulate concise --max-labels 100
+
+    Opens the playground in Label: choose the better response. Labels are saved to a database, by default
+    runs/NAME/labels.db, which slmctl rm --data trains on. With --simulate, a persona of the pocket world labels
+    instead, without a screen."""
     if simulate is not None:
         simulate_labels(ctx.params)
         return

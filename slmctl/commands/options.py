@@ -1,7 +1,4 @@
-"""The options that several commands share, each declared once.
-
-A command names an option in its own signature, or takes a whole group of them with `takes`.
-"""
+"""The options that several commands share, each declared once; `takes` adds them to a command by name."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,122 +9,71 @@ import typer
 if TYPE_CHECKING:
     from engine.model.sampling import Sampling
 
-Preset = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME|FILE.toml", help="Settings to start from (default: tiny).")
-]
-Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run (default: the preset's name).")]
-From = Annotated[
-    str | None, typer.Option("--from", metavar="NAME", help="Create a new run that shares this run's finished stages.")
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Restart this stage and all later ones.")]
-Init = Annotated[
-    str | None, typer.Option("--init", metavar="MODEL", help="Initial model, in place of the run's previous stage.")
-]
-Ref = Annotated[
-    str | None, typer.Option("--ref", metavar="MODEL", help="Reference policy for KL (default: the initial policy).")
-]
-Reward = Annotated[
-    str | None,
-    typer.Option(
-        "--reward",
-        metavar="MODEL|pocket:judge|FILE.py:FUNCTION",
-        help="Scorer, in place of the run's reward model. A function takes prompts and responses and returns scores.",
+
+def _option(kind: Any, metavar: str, help: str, *flags: str, **more: Any) -> Any:
+    """An option that is None if it is not given; its flag is its name unless others are given."""
+    return Annotated[kind | None, typer.Option(*flags, metavar=metavar, help=help, **more)]
+
+
+def _flag(name: str, help: str) -> Any:
+    return Annotated[bool, typer.Option(name, help=help)]
+
+
+ROWS = "FILE|hf:ORG/NAME"
+OPTIONS: dict[str, Any] = {
+    "preset": _option(str, "NAME|FILE.toml", "Settings to start from (default: tiny)."),
+    "run": _option(str, "NAME", "Name of the run (default: the preset's name)."),
+    "from_": _option(str, "NAME", "Create a new run that shares this run's finished stages.", "--from"),
+    "fresh": _flag("--fresh", "Restart this stage and all later ones."),
+    "init": _option(str, "MODEL", "Initial model, in place of the run's previous stage."),
+    "ref": _option(str, "MODEL", "Reference policy for KL (default: the initial policy)."),
+    "reward": _option(
+        str,
+        "MODEL|pocket:judge|FILE.py:FUNCTION",
+        "Scorer, in place of the run's reward model. A function takes prompts and responses and returns scores.",
     ),
-]
-Judge = Annotated[
-    str | None,
-    typer.Option(
-        "--judge",
-        metavar="SCORER",
-        help="Held-out judge: never trained on; raises an alert when its score falls while the reward rises (default: "
+    "judge": _option(
+        str,
+        "SCORER",
+        "Held-out judge: never trained on; raises an alert when its score falls while the reward rises (default: "
         "the pocket judge, if the reward model was trained on its labels).",
     ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="FILE|hf:ORG/NAME",
-        help="Your own data: a .jsonl, .json, .csv or .parquet file (also .gz), a label database (.db) or a dataset; "
+    "data": _option(
+        str,
+        ROWS,
+        "Your own data: a .jsonl, .json, .csv or .parquet file (also .gz), a label database (.db) or a dataset; "
         "none clears it.",
     ),
-]
-Map = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map", metavar="OURS=THEIRS", help="Field name in your rows, such as prompt=question; can be repeated."
+    "map": _option(list[str], "OURS=THEIRS", "Field name in your rows, such as prompt=question; can be repeated."),
+    "prompts": _option(str, ROWS, "Your own prompts: any format of --data, or .txt."),
+    "template": _option(str, "auto|none", "Chat template: the tokenizer's, or none."),
+    "seed": _option(int, "N", "Random seed.", min=0),
+    "device": _option(str, "auto|cpu|cuda|mps", "Compute device (default: auto)."),
+    "dtype": _option(str, "float32|bfloat16", "Number format (default: float32)."),
+    "threads": _option(int, "N", "CPU threads (default: all cores)."),
+    "max_steps": _option(int, "N", "Maximum steps per stage."),
+    "set_": _option(list[str], "NAME=VALUE", "Any setting, such as ppo.kl_coef=0.05; can be repeated.", "--set"),
+    "json": _flag("--json", "Print one JSON object."),
+    "jsonl": _flag("--jsonl", "Print JSON rows, one per line."),
+    "plain": _flag("--plain", "Plain lines: no color, no progress bars."),
+    "quiet": _flag("--quiet", "Print only results and errors."),
+    "ascii": _flag("--ascii", "Draw the playground in plain ASCII."),
+    "temperature": _option(float, "T", "Sampling temperature; 0 is greedy decoding."),
+    "top_p": _option(float, "P", "Sample from the likeliest tokens with total probability P."),
+    "top_k": _option(int, "K", "Sample from the K likeliest tokens; 0 for all."),
+    "max_new_tokens": _option(int, "N", "Maximum response length, in tokens."),
+    "db": _option(
+        str, "FILE", "Label database (default: labels.db in the first model's run, or in the current folder)."
     ),
-]
-Prompts = Annotated[
-    str | None,
-    typer.Option("--prompts", metavar="FILE|hf:ORG/NAME", help="Your own prompts: any format of --data, or .txt."),
-]
-Template = Annotated[
-    str | None, typer.Option("--template", metavar="auto|none", help="Chat template: the tokenizer's, or none.")
-]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Random seed.")]
-Device = Annotated[
-    str | None, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Compute device (default: auto).")
-]
-Dtype = Annotated[
-    str | None, typer.Option("--dtype", metavar="float32|bfloat16", help="Number format (default: float32).")
-]
-Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads (default: all cores).")]
-MaxSteps = Annotated[int | None, typer.Option("--max-steps", metavar="N", help="Maximum steps per stage.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any setting, such as ppo.kl_coef=0.05; can be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Jsonl = Annotated[bool, typer.Option("--jsonl", help="Print JSON rows, one per line.")]
-Plain = Annotated[bool, typer.Option("--plain", help="Plain lines: no color, no progress bars.")]
-Ascii = Annotated[bool, typer.Option("--ascii", help="Draw the playground in plain ASCII.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only results and errors.")]
-Temperature = Annotated[
-    float | None, typer.Option("--temperature", metavar="T", help="Sampling temperature; 0 is greedy decoding.")
-]
-TopP = Annotated[
-    float | None,
-    typer.Option("--top-p", metavar="P", help="Sample from the likeliest tokens with total probability P."),
-]
-TopK = Annotated[
-    int | None, typer.Option("--top-k", metavar="K", help="Sample from the K likeliest tokens; 0 for all.")
-]
-MaxNewTokens = Annotated[
-    int | None, typer.Option("--max-new-tokens", metavar="N", help="Maximum response length, in tokens.")
-]
-Db = Annotated[
-    str | None,
-    typer.Option(
-        "--db",
-        metavar="FILE",
-        help="Label database (default: labels.db in the first model's run, or in the current folder).",
-    ),
-]
-Annotator = Annotated[
-    str | None, typer.Option("--annotator", metavar="NAME", help="Name saved with the labels (default: your login).")
-]
-Number = Annotated[int, typer.Option("-n", metavar="N", min=1, help="Responses per prompt.")]
-
-SAMPLING = {"temperature": Temperature, "top_p": TopP, "top_k": TopK, "max_new_tokens": MaxNewTokens}
-MODEL = {"template": Template, "seed": Seed, "device": Device, "dtype": Dtype, "threads": Threads}
-RUN = {"preset": Preset, "run": Run, "from_": From, "fresh": Fresh}
-SETTINGS = {"max_steps": MaxSteps, "set_": Set}
-REPORT = {"json": Json, "jsonl": Jsonl, "plain": Plain, "quiet": Quiet}
-INPUTS = {
-    "data": Data,
-    "prompts": Prompts,
-    "map": Map,
-    "init": Init,
-    "ref": Ref,
-    "reward": Reward,
-    "judge": Judge,
+    "annotator": _option(str, "NAME", "Name saved with the labels (default: your login)."),
 }
-COMMON_FLAGS = ("template", "seed", "device", "dtype", "threads", "max_steps")
+SAMPLING = ("temperature", "top_p", "top_k", "max_new_tokens")
+MODEL = ("template", "seed", "device", "dtype", "threads")
+COMMON_FLAGS = (*MODEL, "max_steps")
 INPUT_FLAGS = ("data", "prompts", "init", "ref", "reward", "judge")
 
 
-def takes(**shared: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds shared options to a command's signature, which Typer reads; the function receives them by keyword."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -139,7 +85,7 @@ def takes(**shared: Any) -> Callable[[Callable[..., None]], Callable[..., None]]
         ]
         added = [
             inspect.Parameter(name, keyword, default=False if get_args(option)[0] is bool else None, annotation=option)
-            for name, option in shared.items()
+            for name, option in ((name, OPTIONS[name]) for name in names)
         ]
         vars(function)["__signature__"] = inspect.Signature([*own, *added])
         return function

@@ -21,36 +21,31 @@ if TYPE_CHECKING:
     from slmctl.runs.details import RunDetails
     from slmctl.runs.overview import RunSummary
 
-HELP = """\b
-slmctl runs
-slmctl runs tiny
-slmctl runs --json
-slmctl runs --rename tiny first
-slmctl runs --delete first
-
-Lists the runs in ./runs (or $SLMCTL_RUNS): state, progress, win rate and finished stages. With a name, shows one run:
-its models, why it failed, and the command that resumes it. --delete and --rename refuse a run that is running or that
-another run shares stages of."""
-STOP_HELP = """\b
-slmctl stop tiny
-
-Stops a run: it finishes its step, saves and ends. Rerun its command to resume it."""
 UNFINISHED = ("dead", "failed", "stopped", "ended")
 TITLES = ("run", "preset", "seed", "state", "at", "win rate", "done")
 LABEL = 12
 
 
-@options.takes(json=options.Json, jsonl=options.Jsonl)
+@options.takes("json", "jsonl")
 def runs(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show only this run, with its models.")] = None,
     delete: Annotated[
-        str | None, typer.Option("--delete", metavar="NAME", help="Delete this run, with its models and labels.")
+        str | None, typer.Option(metavar="NAME", help="Delete this run, with its models and labels.")
     ] = None,
-    rename: Annotated[tuple[str, str] | None, typer.Option("--rename", metavar="OLD NEW", help="Rename a run.")] = None,
+    rename: Annotated[tuple[str, str] | None, typer.Option(metavar="OLD NEW", help="Rename a run.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --delete: do not ask.")] = False,
     **output: Any,
 ) -> None:
-    """Prints the runs, or one of them; or deletes or renames one."""
+    """\b
+    slmctl runs
+    slmctl runs tiny
+    slmctl runs --json
+    slmctl runs --rename tiny first
+    slmctl runs --delete first
+
+    Lists the runs in ./runs (or $SLMCTL_RUNS): state, progress, win rate and finished stages. With a name, shows
+    one run: its models, why it failed, and the command that resumes it. --delete and --rename refuse a run that is
+    running or that another run shares stages of."""
     from slmctl.runs.overview import Overview
 
     home, now = runs_home(os.environ), time.time()
@@ -67,7 +62,10 @@ def runs(
 
 
 def stop(name: Annotated[str, typer.Argument(metavar="RUN", help="The run to stop.")]) -> None:
-    """Requests that a run save and end."""
+    """\b
+    slmctl stop tiny
+
+    Stops a run: it finishes its step, saves and ends. Rerun its command to resume it."""
     from slmctl.runs.changes import stop_run
 
     stop_run(runs_home(os.environ), name, time.time())

@@ -22,27 +22,26 @@ if TYPE_CHECKING:
 
     from slmctl.watch.history import RunHistory
 
-HELP = """\b
-slmctl watch
-slmctl watch tiny
-slmctl watch tiny round2
-slmctl watch tiny --once
-slmctl watch tiny --json
-
-Shows charts of reward and KL, the samples of each step and alerts, and can pause, save or stop a run. The run continues
-when you quit (q) or if the playground crashes; rerun the command to return. Without a name, shows the active run or
-the newest one. Several runs are overlaid."""
 
 MOST_RUNS = 4
 
 
-@options.takes(json=options.Json, ascii=options.Ascii)
+@options.takes("json", "ascii")
 def watch(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="One to four runs.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame on stdout and exit.")] = False,
     **given: Any,
 ) -> None:
-    """Opens the playground on runs, or prints their state."""
+    """\b
+    slmctl watch
+    slmctl watch tiny
+    slmctl watch tiny round2
+    slmctl watch tiny --once
+    slmctl watch tiny --json
+
+    Shows charts of reward and KL, the samples of each step and alerts, and can pause, save or stop a run. The run
+    continues when you quit (q) or if the playground crashes; rerun the command to return. Without a name, shows the
+    active run or the newest one. Several runs are overlaid."""
     from slmctl.watch.follower import runs_to_watch
 
     home, names, now = runs_home(os.environ), tuple(dict.fromkeys(runs or ())), time.time()

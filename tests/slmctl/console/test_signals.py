@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slmctl.commands.score import BATCH
+from slmctl.commands.models import BATCH
 
 CODE = """
 import time

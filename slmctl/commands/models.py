@@ -1,10 +1,11 @@
-"""`slmctl eval`: two policies compared on the same prompts."""
+"""`slmctl eval`, `sample` and `score`: two policies compared, responses to prompts, and scores of responses."""
 
 import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,29 +13,21 @@ import typer
 from engine.core.errors import ConfigError
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
-from slmctl.commands.rows import answerable, prompts_in
+from slmctl.commands.rows import answerable, prompts_in, read_prompts, stdin_rows
 from slmctl.console.printing import say
-from slmctl.console.safe import one_line
+from slmctl.console.safe import clean, one_line
 from slmctl.console.tables import print_table
 
 if TYPE_CHECKING:
-    from engine.data.records import Prompt
+    from engine.data.records import Demonstration, Prompt
+    from engine.train.scoring import Scorer
 
-HELP = """\b
-slmctl eval tiny:sft tiny:ppo
-slmctl eval tiny:ppo round2:ppo --reward tiny:rm
-slmctl eval tiny:base tiny:sft -n 100 --temperature 0.7 --json
-slmctl eval tiny:ppo round2:ppo --judge pocket:concise
-slmctl eval A B --prompts questions.txt --judge mine:rm
-slmctl eval A B --prompts runs/tiny/labels.db
-
-Compares two policies on the same prompts: the win rate of B over A with a 95 % interval, the KL of B from A, response
-lengths, and with --reward the reward of both. By default the pocket judge decides on the test prompts of the pocket
-world; --judge names another scorer, --prompts other prompts, such as those of a label database."""
 TEST_PROMPTS = 500
+BATCH = 256  # of `score`
+COMPONENTS = ("helpful", "honest", "harmless", "courteous", "concise", "correct")
 
 
-@options.takes(**options.SAMPLING, **options.MODEL, json=options.Json)
+@options.takes("prompts", "map", "reward", *options.SAMPLING, *options.MODEL, "json")
 def evaluate(
     ctx: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="First policy: a path, tiny:sft or tiny:ppo@40.")],
@@ -45,16 +38,22 @@ def evaluate(
             "-n", metavar="N", min=1, help="Number of prompts (default: 500 of the pocket world, all of a file)."
         ),
     ] = None,
-    prompts: options.Prompts = None,
-    map: options.Map = None,
     judge: Annotated[
-        str | None,
-        typer.Option("--judge", metavar="SCORER", help="Scorer that decides which is better (default: pocket:judge)."),
+        str | None, typer.Option(metavar="SCORER", help="Scorer that decides which is better (default: pocket:judge).")
     ] = None,
-    reward: options.Reward = None,
     **_: Any,
 ) -> None:
-    """Prints the comparison of two policies."""
+    """\b
+    slmctl eval tiny:sft tiny:ppo
+    slmctl eval tiny:ppo round2:ppo --reward tiny:rm
+    slmctl eval tiny:base tiny:sft -n 100 --temperature 0.7 --json
+    slmctl eval tiny:ppo round2:ppo --judge pocket:concise
+    slmctl eval A B --prompts questions.txt --judge mine:rm
+    slmctl eval A B --prompts runs/tiny/labels.db
+
+    Compares two policies on the same prompts: the win rate of B over A with a 95 % interval, the KL of B from A,
+    response lengths, and with --reward the reward of both. By default the pocket judge decides on the test prompts
+    of the pocket world; --judge names another scorer, --prompts other prompts, such as those of a label database."""
     from slmctl.console.results import finite
 
     result = compare_policies(ctx.params)
@@ -154,3 +153,82 @@ def _difference(result: Mapping[str, Any], quantity: str) -> str:
 def _interval(result: Mapping[str, Any], name: str) -> str:
     low, high = result[f"{name}_low"], result[f"{name}_high"]
     return f"({low:.3f} to {high:.3f})" if math.isfinite(low) else "(too few for an interval)"
+
+
+@options.takes("prompts", "map", *options.SAMPLING, *options.MODEL, "jsonl")
+def sample(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, tiny:ppo or tiny:ppo@40.")],
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="Responses per prompt.")] = 1,
+    **settings: Any,
+) -> None:
+    """\b
+    slmctl sample tiny:ppo --jsonl < prompts.jsonl
+    slmctl sample tiny:ppo --prompts questions.txt -n 3
+    echo '{"prompt": "What is the capital of France?"}' | slmctl sample tiny:sft --jsonl --temperature 0
+
+    Generates responses to the prompts of a file or of stdin. With --jsonl, prints {prompt, response, tokens,
+    finished} rows."""
+    from engine.core import threads
+    from engine.data.records import plain_prompt
+    from engine.rundir.references import resolve_reference
+
+    directory = resolve_reference(model, runs_home(os.environ))
+    found = read_prompts(settings["prompts"], settings["map"])
+    threads.apply(settings["threads"], shared=True)
+    from engine.run.inference import ModelLoader
+
+    policy = ModelLoader(settings["device"], settings["template"], settings["dtype"]).policy(model, directory)
+    repeated = (prompt for prompt in answerable(found, [policy]) for _ in range(n))
+    for prompt, response in policy.respond_to_all(repeated, options.sampling_of(settings), settings["seed"] or 0):
+        if settings["jsonl"]:
+            row = {"prompt": plain_prompt(prompt), "response": response.text}
+            print(json.dumps({**row, "tokens": response.tokens, "finished": response.finished}), flush=True)
+        else:
+            print(clean(response.text), flush=True)
+
+
+@options.takes(*options.MODEL, "jsonl")
+def score(
+    model: Annotated[
+        str, typer.Argument(metavar="SCORER", help="A path, tiny:rm, pocket:judge, pocket:PERSONA or FILE.py:FUNCTION.")
+    ],
+    **settings: Any,
+) -> None:
+    """\b
+    slmctl score tiny:rm --jsonl < exchanges.jsonl
+    slmctl score pocket:judge --jsonl < exchanges.jsonl
+
+    Scores {prompt, response} rows from stdin. With --jsonl, each row is printed with its `score`, normalized so
+    that demonstrations average 0; a reward model adds `logit`, its raw output in transformers; the pocket judge
+    adds its components."""
+    from engine.core import threads
+    from engine.rundir.references import is_model, resolve_scorer
+
+    directory = resolve_scorer(model, runs_home(os.environ)) if is_model(model) else None
+    threads.apply(settings["threads"], shared=True)
+    from engine.data.readers import parse_exchange
+    from engine.run.inference import ModelLoader
+
+    scorer = ModelLoader(settings["device"], settings["template"], settings["dtype"]).scorer(model, directory)
+    rows = stdin_rows("score reads rows {prompt, response}, one per line")
+    while batch := list(islice(rows, BATCH)):
+        exchanges = [parse_exchange(row) for row in batch]
+        for row, added in zip(batch, score_fields(scorer, model, exchanges), strict=True):
+            print(json.dumps({**row.value, **added}) if settings["jsonl"] else f"{added['score']:.4f}", flush=True)
+
+
+def score_fields(scorer: "Scorer", name: str, exchanges: list["Demonstration"]) -> Iterator[dict[str, Any]]:
+    """The fields that each exchange's row gains."""
+    from engine.data.records import prompt_text
+    from engine.pocket.judge import judge
+    from engine.train.scoring import RewardModelScorer
+
+    numbers = scorer.score([item.prompt for item in exchanges], [item.response for item in exchanges])
+    for item, number in zip(exchanges, numbers, strict=True):
+        added: dict[str, Any] = {"score": number}
+        if isinstance(scorer, RewardModelScorer):
+            added["logit"] = scorer.logit(number)
+        elif name == "pocket:judge":
+            judged = judge(prompt_text(item.prompt), item.response)
+            added |= {part: getattr(judged, part) for part in COMPONENTS}
+        yield added
