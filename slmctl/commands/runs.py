@@ -18,8 +18,7 @@ from slmctl.console.safe import one_line
 from slmctl.console.tables import print_facts, print_table
 
 if TYPE_CHECKING:
-    from slmctl.runs.details import RunDetails
-    from slmctl.runs.overview import RunSummary
+    from slmctl.runs.overview import RunDetails, RunSummary
 
 UNFINISHED = ("dead", "failed", "stopped", "ended")
 TITLES = ("run", "preset", "seed", "state", "at", "win rate", "done")
@@ -107,8 +106,7 @@ def _list_runs(home: Path, found: list["RunSummary"], output: dict[str, Any]) ->
 
 
 def _show_run(run: RunDir, now: float, output: dict[str, Any]) -> None:
-    from slmctl.runs.details import read_details
-    from slmctl.runs.overview import summarize
+    from slmctl.runs.overview import read_details, summarize
 
     found = summarize(run, now)
     details = read_details(run, found)

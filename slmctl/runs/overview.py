@@ -1,25 +1,32 @@
-"""A summary of each run of a folder, for `slmctl runs` and the Runs mode.
+"""A summary of each run of a folder, for `slmctl runs` and the Runs mode, and the details of one.
 
-What was read of a run is kept until its files change, so that hundreds of runs can be checked every second. Events are
-not read here.
+What was read of a run is kept until its files change, so that hundreds of runs can be checked every second. Only the
+details come from a run's events, those of a few kinds.
 """
 
 import json
 import math
 import os
+import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.core.errors import FileError
-from engine.rundir.directory import STAGES, RunDir, list_runs
+from engine.core.events import AlertRaised, Event, RunFailed, from_json
+from engine.rundir.directory import STAGES, RunDir, effective, list_runs
 from engine.rundir.heartbeat import ACTIVE, NOT_BEGUN, last_word, liveness, read_status
 from engine.rundir.references import reference_to
 from engine.rundir.runtoml import RunRecord, read_run_toml
 
 DAMAGED = "damaged"
 POLICIES = ("pretrain", "sft", "ppo")
+SAVING = ("pretrain", "sft", "rm", "ppo")
+RELEVANT = re.compile(rb'^.*"event":"(?:AlertRaised|RunFailed|RunResumed)".*$', re.MULTILINE)
+LOG_BYTES = 4000
+PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: | \d+/\d+ )|alert at ")  # start of a line that is no error
 _CHANGING = ("run.toml", "status.json", "result.json")
 
 
@@ -187,3 +194,70 @@ def _version(place: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """The names of a run's models, its last alert and the number of alerts, and why it failed."""
+
+    run: str
+    models: tuple[str, ...] = ()
+    alert: str = ""
+    alerts: int = 0
+    failure: str = ""
+
+
+def read_details(run: RunDir, summary: RunSummary) -> RunDetails:
+    """The details of a run in the given state."""
+    events = effective(_relevant_events(run))
+    alerts = [event for event in events if isinstance(event, AlertRaised)]
+    failures = [event.error for event in events if isinstance(event, RunFailed)]
+    last = alerts[-1] if alerts else None
+    failure = summary.error
+    if summary.state in ("failed", "dead", "ended"):
+        failure = failures[-1] if failures and summary.state == "failed" else _last_log_line(run)
+    return RunDetails(
+        run.name,
+        tuple(_models(run, summary)),
+        f"{last.stage} step {last.step}: {last.message}" if last else "",
+        len(alerts),
+        failure,
+    )
+
+
+def _relevant_events(run: RunDir) -> Iterator[Event]:
+    try:
+        text = run.events.read_bytes()
+    except OSError:
+        return
+    for match in RELEVANT.finditer(text):
+        try:
+            event = from_json(match.group().decode(errors="replace"))
+        except ValueError:
+            continue
+        if event is not None:
+            yield event
+
+
+def _models(run: RunDir, summary: RunSummary) -> Iterator[str]:
+    """References to the models of a run in the order of stages: final models and saved steps."""
+    for stage in SAVING:
+        name = reference_to(run.name, stage)
+        if stage in summary.models:
+            yield name
+        try:
+            yield from (f"{name}@{step}" for step in run.saved_steps(stage))
+        except (OSError, FileError):
+            continue
+
+
+def _last_log_line(run: RunDir) -> str:
+    """The last line of log.txt; "" for a line of progress, after which the run ended without a message."""
+    try:
+        with run.log.open("rb") as file:
+            file.seek(max(0, run.log.stat().st_size - LOG_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "" if PROGRESS.match(last) else last

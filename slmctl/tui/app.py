@@ -38,8 +38,7 @@ from slmctl.tui.line_filters import AsciiMarks, NoColor
 from slmctl.tui.messages import ModeChosen, OpenChat, OpenForm, OpenLabel, OpenRuns
 from slmctl.tui.playground import MODES, Start
 from slmctl.tui.preferences import Preferences, read_preferences, save_theme
-from slmctl.tui.runs.launches import LaunchedCommands
-from slmctl.tui.runs.run_changes import RunChanges
+from slmctl.tui.runs.launches import LaunchedCommands, RunChanges
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
 from slmctl.worker.protocol import Sampler, SamplerGone

@@ -5,13 +5,14 @@ It starts the exact command that it shows. Choices stay until a run has begun.
 
 import asyncio
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Button, DataTable, Input, Static
 
@@ -23,9 +24,19 @@ from slmctl.runs.command_form import TARGETS, CommandDraft, Setting, effective_d
 from slmctl.runs.launch import command_line
 from slmctl.runs.overview import RunSummary
 from slmctl.tui.messages import FilterChanged
-from slmctl.tui.runs.form_fields import EditLine, FieldTable
-from slmctl.tui.runs.form_rows import CHANGED, FormRow, matches, next_choice, rows_of, with_choice
-from slmctl.tui.runs.messages import CommandChecked, FieldEdited, LaunchBegun, LaunchRefused, RunsSeen
+from slmctl.tui.runs.form_rows import (
+    CHANGED,
+    EditLine,
+    FieldEdited,
+    FieldTable,
+    FormRow,
+    matches,
+    next_choice,
+    rows_of,
+    with_choice,
+)
+from slmctl.tui.runs.launches import LaunchBegun, LaunchRefused
+from slmctl.tui.runs.runs_table import RunsSeen
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
@@ -35,6 +46,15 @@ if TYPE_CHECKING:
 
 CHOICES_SHOWN = 6
 CHECK_AFTER_S = 0.15  # of rest: typing and cycling come in bursts
+
+
+@dataclass
+class CommandChecked(Message, bubble=False):
+    """What a command would do, or why it would be refused."""
+
+    draft: CommandDraft
+    preview: str
+    refused: bool
 
 
 class FormScreen(Screen[None]):

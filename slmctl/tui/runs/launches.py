@@ -1,25 +1,44 @@
-"""The commands started from this playground, followed until they end.
+"""The commands started from this playground, followed until they end; stopping, deleting and renaming runs.
 
 A command outlives the playground. Its starter receives LaunchBegun or LaunchRefused; a note shows how it ended.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textual.message import Message
 from textual.message_pump import MessagePump
 
 from engine.core.errors import INTERRUPTED, EngineError
-from engine.rundir.directory import RunDir
+from engine.rundir.directory import RunDir, check_name
+from slmctl.runs.changes import check_unused, delete_run, rename_run, stop_run
 from slmctl.runs.launch import LaunchedCommand, command_line, killed_by, launch, resume_words
-from slmctl.tui.runs.messages import LaunchBegun, LaunchRefused
+from slmctl.runs.overview import RunSummary
+from slmctl.tui.widgets.dialogs import ConfirmDialog, LineDialog, confirm_stop
 
 if TYPE_CHECKING:
     from slmctl.tui.app import Playground
 
 LOOK_EVERY_S = 0.2
+
+
+@dataclass
+class LaunchBegun(Message, bubble=False):
+    """To the screen that started a command: it has begun to work on this run."""
+
+    run: str
+
+
+@dataclass
+class LaunchRefused(Message, bubble=False):
+    """To the screen that started a command: it ended before it began, with this error."""
+
+    run: str
+    error: str
 
 
 @dataclass
@@ -43,9 +62,8 @@ class LaunchedCommands:
         except EngineError as error:
             starter.post_message(LaunchRefused(run.name, str(error)))
             return
-        self._followed.append(_Followed(launched, starter))
-        if len(self._followed) == 1:
-            self._app.run_worker(self._follow(), group="launches")
+        self._followed.append(followed := _Followed(launched, starter))
+        self._app.run_worker(self._follow(followed), group="launches")
 
     async def resume(self, run: RunDir, last: str, starter: MessagePump) -> None:
         """Starts the command that resumes a run up to its stage `last`."""
@@ -62,17 +80,16 @@ class LaunchedCommands:
         for one in self._followed:
             one.launched.settle()
 
-    async def _follow(self) -> None:
-        while self._followed:
+    async def _follow(self, one: _Followed) -> None:
+        code = None
+        while code is None:
             await asyncio.sleep(LOOK_EVERY_S)
-            for one in tuple(self._followed):
-                begun, code = await asyncio.to_thread(_look, one.launched)
-                if begun and not one.begun:
-                    one.begun = True
-                    one.starter.post_message(LaunchBegun(one.launched.run.name))
-                if code is not None:
-                    self._followed.remove(one)
-                    self._end(one, code)
+            begun, code = await asyncio.to_thread(_look, one.launched)
+            if begun and not one.begun:
+                one.begun = True
+                one.starter.post_message(LaunchBegun(one.launched.run.name))
+        self._followed.remove(one)
+        self._end(one, code)
 
     def _end(self, one: _Followed, code: int) -> None:
         run, words = one.launched.run.name, one.launched.output().removeprefix("error: ")
@@ -99,3 +116,48 @@ def _look(launched: LaunchedCommand) -> tuple[bool, int | None]:
     begun, code = launched.begun(), launched.ended()
     launched.settle()
     return begun, code
+
+
+class RunChanges:
+    """Asks and then changes a run, each in a worker of its own."""
+
+    def __init__(self, app: "Playground") -> None:
+        self._app = app
+
+    def offered(self, run: RunSummary) -> list[str]:
+        """What can be done with a run in its state."""
+        return ["stop"] if run.active else ["rename", "delete"]
+
+    def begin(self, change: str, name: str) -> None:
+        """Asks, then stops, renames or deletes a run."""
+        self._app.run_worker(self._change(change, name), group="changes")
+
+    async def _change(self, change: str, name: str) -> None:
+        try:
+            await {"stop": self._stop, "rename": self._rename, "delete": self._delete}[change](name)
+        except EngineError as error:
+            self._app.say(str(error), "error")
+
+    async def _stop(self, name: str) -> None:
+        home = self._app.start.home
+        if await self._app.push_screen_wait(confirm_stop(name)):
+            await asyncio.to_thread(stop_run, home, name, time.time())
+            self._app.say(f"{name} will stop after this step")
+
+    async def _delete(self, name: str) -> None:
+        home = self._app.start.home
+        await asyncio.to_thread(check_unused, home, name, time.time())
+        consequence = "Its models, samples and labels are deleted for good."
+        if await self._app.push_screen_wait(ConfirmDialog("delete", name, consequence)):
+            await asyncio.to_thread(delete_run, home, name, time.time())
+            self._app.say(f"deleted {name}")
+
+    async def _rename(self, name: str) -> None:
+        home = self._app.start.home
+        await asyncio.to_thread(check_unused, home, name, time.time())
+        dialog = LineDialog(f"Rename {name}", "enter renames · esc cancels", name, check_name)
+        new = await self._app.push_screen_wait(dialog)
+        if new is not None and new != name:
+            await asyncio.to_thread(rename_run, home, name, new, time.time())
+            self._app.watched = new  # the table's cursor follows it
+            self._app.say(f"renamed {name} to {new}")

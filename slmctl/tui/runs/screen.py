@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
+from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import DataTable, Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from engine.core.errors import FileError
 from engine.run.planning import DEFAULT_PRESET
 from engine.rundir.directory import RunDir
-from slmctl.console.safe import one_line
+from slmctl.console.safe import clean, one_line
 from slmctl.runs.command_form import CommandDraft
-from slmctl.runs.details import RunDetails, read_details
 from slmctl.runs.launch import STAGE_COMMANDS, command_line
-from slmctl.runs.overview import RunSummary
+from slmctl.runs.overview import RunDetails, RunSummary, read_details
 from slmctl.tui.messages import FilterChanged, OpenForm
-from slmctl.tui.runs.messages import DetailsRead, LaunchBegun, LaunchRefused, RunsSeen
-from slmctl.tui.runs.run_detail import RunDetail
-from slmctl.tui.runs.runs_table import STARTING, RunsTable
-from slmctl.tui.runs.welcome import Welcome
+from slmctl.tui.runs.launches import LaunchBegun, LaunchRefused
+from slmctl.tui.runs.runs_table import STARTING, DetailsRead, RunDetail, RunsSeen, RunsTable
 from slmctl.tui.watch.follow import send_request
 from slmctl.tui.watch.messages import RequestSent
 from slmctl.tui.widgets.filter_line import FilterLine
+from slmctl.tui.widgets.option_list import SafeOptionList
 from slmctl.watch.controls import RESUMABLE, nothing_to_do
 
 if TYPE_CHECKING:
@@ -36,6 +35,41 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 1.0
 NEED_A_RUN = ("chat", "label", "resume", "copy", "filter")
+ABOUT = (
+    "slmctl trains a small language model from human feedback, step by step: base model, fine-tuning, reward model, "
+    "PPO. Start a run and watch it learn, chat with its models, and label its responses to teach it your preferences."
+)
+OFFERS = (
+    ("tiny", "t", "run tiny", "the whole pipeline in about five minutes, no download"),
+    ("form", "n", "custom run", "another preset, your own data, any setting"),
+    ("help", "?", "help", "the keys that work here"),
+)
+KEY, NAME = 3, 20
+
+
+class Welcome(Vertical):
+    """Two sentences and what can be done first; `place` is the empty folder of runs."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self._place = place
+
+    def compose(self) -> ComposeResult:
+        """The sentences, the offers, and a line for the result of the chosen offer."""
+        yield Static(Content(ABOUT), id="welcome-about")
+        yield Static(Content(f"No runs in {one_line(self._place)} yet. To start:"), id="welcome-place")
+        yield SafeOptionList(
+            *(Option(_offer(*offer), id=offer[0]) for offer in OFFERS), id="welcome-offers", compact=True
+        )
+        yield Static("", markup=False, id="welcome-answer")
+
+    def answer(self, text: str) -> None:
+        """Shows the result of the chosen offer."""
+        self.query_one("#welcome-answer", Static).update(Content(clean(text)))
+
+
+def _offer(_: str, key: str, name: str, text: str) -> Content:
+    return Content.assemble((f"{key:<{KEY}}", "bold $text-accent"), (f"{name:<{NAME}}", "bold"), text)
 
 
 class RunsScreen(Screen[None]):

@@ -18,7 +18,7 @@ from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import ACTIVE
 from slmctl.console.safe import clean, one_line
 from slmctl.tui.messages import FilterChanged, OpenRuns
-from slmctl.tui.runs.messages import LaunchBegun, LaunchRefused
+from slmctl.tui.runs.launches import LaunchBegun, LaunchRefused
 from slmctl.tui.watch.body import WatchBody
 from slmctl.tui.watch.follow import FollowLoop
 from slmctl.tui.watch.messages import (

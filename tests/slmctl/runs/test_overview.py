@@ -11,10 +11,8 @@ from engine.core.events import AlertRaised, Event, RunFailed, RunFinished, RunRe
 from engine.rundir.directory import RunDir, write_text
 from slmctl.console.progress import LineReporter
 from slmctl.console.safe import clean
-from slmctl.runs.details import RunDetails, read_details
-from slmctl.runs.overview import Overview, RunSummary
-from slmctl.tui.runs.run_detail import detail_rows
-from slmctl.tui.runs.runs_table import COLUMNS, ago, bar, cell_of, sorted_runs
+from slmctl.runs.overview import Overview, RunDetails, RunSummary, read_details
+from slmctl.tui.runs.runs_table import COLUMNS, ago, bar, cell_of, detail_rows, sorted_runs
 from slmctl.watch.follower import Follower
 from tests.support.heartbeats import GONE, NOW, make, summaries
 

@@ -15,8 +15,7 @@ from slmctl.runs.overview import RunSummary
 from slmctl.tui.app import Playground
 from slmctl.tui.playground import Start
 from slmctl.tui.runs.form import FormScreen
-from slmctl.tui.runs.form_fields import FieldTable
-from slmctl.tui.runs.form_rows import FormRow, matches, next_choice, rows_of, with_choice
+from slmctl.tui.runs.form_rows import FieldTable, FormRow, matches, next_choice, rows_of, with_choice
 from tests.end_to_end.conftest import PRESET
 from tests.support.pilot import played, screen_text, typed_at_once, until
 
