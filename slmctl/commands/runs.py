@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNFINISHED = ("dead", "failed", "stopped", "ended")
 TITLES = ("run", "preset", "seed", "state", "at", "win rate", "done")
+FIELDS = ("run", "preset", "seed", "state", "stage", "step", "steps", "finished", "parents", "win_rate", "models")
 LABEL = 12
 
 
@@ -118,19 +119,7 @@ def _show_run(run: RunDir, now: float, output: dict[str, Any]) -> None:
 
 def run_row(run: "RunSummary") -> dict[str, Any]:
     """A run's state as a row of JSON; `error` is there only if there is one."""
-    row: dict[str, Any] = {
-        "run": run.run,
-        "preset": run.preset,
-        "seed": run.seed,
-        "state": run.state,
-        "stage": run.stage,
-        "step": run.step,
-        "steps": run.steps,
-        "finished": list(run.finished),
-        "parents": list(run.parents),
-        "win_rate": run.win_rate,
-        "models": run.models,
-    }
+    row = {name: getattr(run, name) for name in FIELDS}
     return {**row, "error": run.error} if run.error else row
 
 

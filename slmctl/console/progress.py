@@ -52,70 +52,47 @@ class Reporter(Protocol):
         """Leaves the terminal as it was."""
 
 
-class AlertReporter:
-    """Writes alerts only."""
+class LineReporter:
+    """Writes a line for each event that `line_of` has one for."""
 
-    def __init__(self, out: IO[str]) -> None:
-        self._out = out
+    def __init__(self, out: IO[str], line_of: Callable[[Event], str]) -> None:
+        self._out, self._line_of = out, line_of
 
     def show(self, event: Event) -> None:
-        """Writes an alert as one line."""
-        if isinstance(event, AlertRaised):
-            self._out.write(note(event) + "\n")
+        """Writes the line of one event."""
+        if line := self._line_of(event):
+            self._out.write(line.rstrip() + "\n")
             self._out.flush()
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-class JsonlReporter:
-    """Writes each event as a JSON row."""
+class EventLines:
+    """The line of an event: one where something begins, ends or goes wrong, and one every few seconds in between."""
 
-    def __init__(self, out: IO[str]) -> None:
-        self._out = out
-
-    def show(self, event: Event) -> None:
-        """Writes one row."""
-        self._out.write(to_json(event) + "\n")
-        self._out.flush()
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class LineReporter:
-    """Writes plain lines: one where something begins, ends or goes wrong, and one every few seconds in between."""
-
-    def __init__(self, out: IO[str], run: str, every_s: float = LINE_EVERY_S, stages: Sequence[str] = ()) -> None:
-        self._out, self._every_s = out, every_s
+    def __init__(self, run: str, every_s: float = LINE_EVERY_S, stages: Sequence[str] = ()) -> None:
+        self._every_s = every_s
         self._progress = StageProgress(run, stages)
         self._last_at = 0.0
 
-    def show(self, event: Event) -> None:
-        """Writes a line if one is due."""
-        progress = self._progress
+    def __call__(self, event: Event) -> str:
+        """The line, "" if none is due."""
+        progress, due = self._progress, event.at - self._last_at >= self._every_s
         progress.take(event)
-        if isinstance(event, StepCompleted):
-            if event.at - self._last_at < self._every_s and event.step < progress.pace.steps:
-                return
-            self._write(
-                f"{event.stage} {event.step}/{progress.pace.steps}  {progress.headline()}  {progress.time_left()}"
-            )
+        line = progress.note(event)
+        if isinstance(event, StepCompleted) and (due or event.step >= progress.pace.steps):
+            line = f"{event.stage} {event.step}/{progress.pace.steps}  {progress.headline()}  {progress.time_left()}"
+        elif isinstance(event, PhaseProgress) and due:
+            line = f"{event.stage} {event.phase} {event.done}/{event.total}"
+        if line:
             self._last_at = event.at
-        elif isinstance(event, PhaseProgress):
-            if event.at - self._last_at >= self._every_s:
-                self._write(f"{event.stage} {event.phase} {event.done}/{event.total}")
-                self._last_at = event.at
-        elif line := progress.note(event):
-            self._last_at = event.at
-            self._write(line)
+        return line
 
-    def close(self) -> None:
-        """Nothing is open."""
 
-    def _write(self, line: str) -> None:
-        self._out.write(line.rstrip() + "\n")
-        self._out.flush()
+def alert_line(event: Event) -> str:
+    """The line of an alert, "" for other events."""
+    return note(event) if isinstance(event, AlertRaised) else ""
 
 
 class UntilPipeCloses:
@@ -137,7 +114,7 @@ class UntilPipeCloses:
             write()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
-            self._inner = AlertReporter(self._out)
+            self._inner = LineReporter(self._out, alert_line)
 
 
 class StageProgress:
@@ -225,11 +202,11 @@ def duration(seconds: float) -> str:
 def reporter(options: OutputOptions, run: str, stages: Sequence[str] = ()) -> Reporter:
     """The reporter for the stages of a run: bars on a terminal, lines elsewhere, unless the options ask for another."""
     if options.jsonl:
-        return JsonlReporter(sys.stdout)
+        return LineReporter(sys.stdout, to_json)
     if options.quiet:
-        return AlertReporter(sys.stderr)
+        return LineReporter(sys.stderr, alert_line)
     if options.plain or not sys.stderr.isatty():
-        return LineReporter(sys.stderr, run, stages=stages)
+        return LineReporter(sys.stderr, EventLines(run, stages=stages))
     from slmctl.console.progress_bars import BarReporter
 
     return BarReporter(run, stages=stages)

@@ -26,21 +26,18 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Col
 
 
 def print_facts(facts: Iterable[tuple[str, str]], label_width: int, width: int = 0) -> None:
-    """Prints labels with a text beside each; off a terminal, lines are wrapped at `width`, 0 for no limit."""
+    """Prints labels with a text beside each; off a terminal, lines are wrapped at `width`, 0 for no limit.
+
+    No word is cut.
+    """
     if sys.stdout.isatty():
         _draw_facts(facts)
         return
-    for line in fact_lines(facts, label_width, width):
-        print(line)
-
-
-def fact_lines(facts: Iterable[tuple[str, str]], label_width: int, width: int) -> Iterable[str]:
-    """The plain lines of `print_facts`; no word is cut."""
     for label, text in facts:
         room = width - label_width if width else max(1, len(text))
         lines = wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         for name, line in zip([label, *[""] * (len(lines) - 1)], lines, strict=True):
-            yield f"{name:<{label_width}}{line}".rstrip()
+            print(f"{name:<{label_width}}{line}".rstrip())
 
 
 def _draw_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int]) -> None:

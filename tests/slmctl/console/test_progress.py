@@ -18,7 +18,7 @@ from engine.core.events import (
 )
 from engine.core.metrics import headline
 from engine.rundir.directory import STAGES
-from slmctl.console.progress import LineReporter, StageProgress, duration
+from slmctl.console.progress import EventLines, LineReporter, StageProgress, duration
 from slmctl.console.progress_bars import BarReporter
 
 EVENTS: list[Event] = [
@@ -57,7 +57,7 @@ def test_held_out_numbers_are_shown_with_the_steps() -> None:
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
     out = io.StringIO()
-    lines = LineReporter(out, "tiny", every_s=10.0)
+    lines = LineReporter(out, EventLines("tiny", every_s=10.0))
     for event in EVENTS:
         lines.show(event)
     written = out.getvalue().splitlines()
@@ -75,7 +75,7 @@ def test_notes_are_lines_of_their_own() -> None:
         RunResumed("ppo", 20, 1.0),
         AlertRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
     ):
-        LineReporter(out, "tiny").show(event)
+        LineReporter(out, EventLines("tiny")).show(event)
     assert out.getvalue() == "ppo: resuming after step 20\nalert at ppo step 21: KL is␛[2J 12 nats [kl]\n"
 
 
@@ -90,7 +90,7 @@ PAUSE: list[Event] = [
 
 def test_a_pause_is_told_with_the_way_to_end_it() -> None:
     out = io.StringIO()
-    lines = LineReporter(out, "my run")
+    lines = LineReporter(out, EventLines("my run"))
     for event in PAUSE:
         lines.show(event)
     assert out.getvalue().splitlines()[2:5] == [
@@ -154,7 +154,7 @@ def test_durations(seconds: float, words: str) -> None:
 def test_a_phase_is_shown_beside_its_bar_and_as_a_line() -> None:
     progress = PhaseProgress("rm", "normalization", 3, 11, 50.0)
     out = io.StringIO()
-    lines = LineReporter(out, "tiny", every_s=5.0, stages=("sft", "rm"))
+    lines = LineReporter(out, EventLines("tiny", every_s=5.0, stages=("sft", "rm")))
     for event in (StageStarted("rm", 9, {}, 1.0), progress, PhaseProgress("rm", "normalization", 4, 11, 51.0)):
         lines.show(event)
     assert out.getvalue() == "2/2 rm: 9 steps\nrm normalization 3/11\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.core.events import AlertRaised, Event, RunFailed, RunFinished, RunResumed, StageStarted, StepCompleted
 from engine.rundir.directory import RunDir, write_text
-from slmctl.console.progress import LineReporter
+from slmctl.console.progress import EventLines, LineReporter
 from slmctl.console.safe import clean
 from slmctl.runs.overview import Overview, RunDetails, RunSummary, read_details
 from slmctl.tui.runs.runs_table import COLUMNS, ago, bar, cell_of, detail_rows, sorted_runs
@@ -133,7 +133,7 @@ def test_what_a_run_told_of_its_progress_is_not_why_it_is_dead(tmp_path: Path) -
     said += [AlertRaised("ppo", 66, "kl", "KL is 9", at=9.5), RunResumed("ppo", 60)]
     for number in range(1, len(said) + 1):
         with run.log.open("w") as file:
-            lines = LineReporter(file, "a")
+            lines = LineReporter(file, EventLines("a"))
             for event in said[:number]:
                 lines.show(event)
         assert len(run.log.read_text().splitlines()) == number

@@ -139,7 +139,7 @@ def test_nothing_that_files_say_is_obeyed(terminal: Open, home: Path) -> None:
     title = screen.title()
     screen.wait("damaged", "␛]0;pwned␇␛[31m")
     screen.press("Down")
-    screen.wait("alert", "[@click=app.qui")
+    screen.wait("alert", "[@click=app.qu")
     screen.press("c", "g")
     screen.wait("$ slmctl run --run")
     screen.press("C-p")

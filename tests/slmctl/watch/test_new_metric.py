@@ -7,7 +7,7 @@ from rich.console import Console
 
 from engine.core.events import Event, StageStarted
 from engine.core.metrics import REGISTRY, Metric
-from slmctl.console.progress import LineReporter
+from slmctl.console.progress import EventLines, LineReporter
 from slmctl.console.progress_bars import BarReporter
 from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.watch.dialogs import MetricPicker
@@ -42,7 +42,7 @@ def test_it_can_be_picked_and_is_explained() -> None:
 
 def test_it_stands_in_the_headline_of_lines_and_bars() -> None:
     out = io.StringIO()
-    lines = LineReporter(out, "tiny", every_s=0.0)
+    lines = LineReporter(out, EventLines("tiny", every_s=0.0))
     bars = BarReporter("tiny", Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None))
     for event in EVENTS:
         lines.show(event)

@@ -22,7 +22,8 @@ from slmctl.tui.messages import OpenChat, OpenLabel, OpenRuns
 from slmctl.tui.playground import Start
 from slmctl.tui.runs.form import FormScreen
 from slmctl.tui.runs.runs_table import RunsTable
-from tests.support.heartbeats import NOW, make, summaries
+from slmctl.tui.runs.screen import RunsScreen
+from tests.support.heartbeats import NOW, make
 from tests.support.pilot import played, screen_text, until
 
 
@@ -105,8 +106,9 @@ def test_g_resumes_a_run_or_explains_why_not(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(app.launches, "start", keep)
         assert await presses_g("stopped") == "starting: slmctl ppo --run a"
         make(tmp_path, "a", "stopped", last="eval")
-        await until(pilot, lambda: summaries(tmp_path)["a"].last == "eval", "the other target")
-        await pilot.pause(1.2)
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        await until(pilot, lambda: screen._runs[0].last == "eval", "the other target")
         assert await presses_g("stopped") == "starting: slmctl run --run a"
         make(tmp_path, "a", "paused", **at)
         await presses_g("paused")
