@@ -16,6 +16,7 @@ from slmctl.guide.pages import table
 
 MODIFIERS = {"ctrl", "shift", "alt", "super", "hyper", "meta"}
 _NAMES = {str(key.value) for key in Keys} | set(FUNCTIONAL_KEYS.values())
+_UNICODE_NAMES = {name: unicode for unicode, name in KEY_NAME_REPLACEMENTS.items()}
 _ALIASES = KEY_NAME_REPLACEMENTS | {shown: name for name, shown in KEY_DISPLAY_ALIASES.items()}
 
 
@@ -108,6 +109,14 @@ def key_tables() -> str:
 
 def _key_row(action: tuple[str, str], keys: list[str]) -> tuple[str, str, str]:
     names = dict.fromkeys(key for typed in keys for key in typed.split(","))
-    shown = [f"`{KEY_DISPLAY_ALIASES.get(key) or key_to_character(key) or key}`" for key in names if key != "space"]
+    shown = [f"`{_shown(key)}`" for key in names if key != "space"]
     shown += ["`space`"] * ("space" in names)
     return ", ".join(shown), action[0], f"`{action[1]}`"
+
+
+def _shown(key: str) -> str:
+    """The name of a key in the manual: "/" for slash, "shift+n" for N, "tab" for a key without a visible character."""
+    if len(key) == 1 and key.isupper():
+        return f"shift+{key.lower()}"
+    character = key_to_character(_UNICODE_NAMES.get(key, key))
+    return KEY_DISPLAY_ALIASES.get(key) or (character if character and character.isprintable() else key)

@@ -102,6 +102,12 @@ def test_generated_tables_are_complete() -> None:
     assert not any("{{" in page(topic, "") for topic in TOPICS)
 
 
+def test_keys_are_shown_as_a_reader_types_them() -> None:
+    shown = key_tables()
+    assert all(f"`{key}`" in shown for key in ("/", "+", "@", "tab", "shift+n", "space", "esc", "⏎"))
+    assert not any(f"`{key}`" in shown for key in ("slash", "plus", "at", "\t", "N", "escape"))
+
+
 def test_an_unknown_topic_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'tour'"):
         page("tuor", "")
