@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from engine.core.errors import ConfigError, DataError
-from engine.data.fields import FIELDS
-from engine.data.files import RawRow, Source, read_rows
+from engine.data.files import FIELDS, RawRow, Source, read_rows
 from engine.data.records import ASSISTANT, HUMAN, Demonstration, Message, Prompt, PromptRow, Ranking, Text
 
 ROLES = ("system", "user", "assistant")

@@ -14,8 +14,7 @@ from typing import Any
 from engine.core.errors import ConfigError, FileError, did_you_mean
 from engine.core.hub import is_hub, pinned
 from engine.data.datasets import absolute, dataset_hash, is_dataset
-from engine.data.fields import map_text, parse_map
-from engine.data.files import RawRow, Source, is_labels, labels_named, read_hashed
+from engine.data.files import RawRow, Source, is_labels, labels_named, map_text, parse_map, read_hashed
 from engine.data.labels.store import read_database
 from engine.data.readers import LoadedRecords, parse_rows, parser_of
 from engine.pocket.labelers import pocket_scorer_name

@@ -16,10 +16,9 @@ from engine.data.readers import LoadedRecords
 from engine.data.records import Demonstration, Prompt, PromptRow, Ranking, Text, TrainingRows
 from engine.model.batching import Example, demonstration_examples, longest_row_lengths
 from engine.model.tokenizer import Tokenizer, train_tokenizer
-from engine.pocket.demonstrations import demonstrations as pocket_demonstrations
-from engine.pocket.documents import Document, documents
-from engine.pocket.pairs import pretraining_pairs
 from engine.pocket.prompts import Split, all_requests, draw_requests
+from engine.pocket.training_data import Document, documents, pretraining_pairs
+from engine.pocket.training_data import demonstrations as pocket_demonstrations
 from engine.train.comparisons import HELD_OUT_FILE, TRAIN_FILE, read_drawn
 
 TOKENIZER_DOCUMENTS = 20_000  # enough to meet every word of the world many times

@@ -30,8 +30,8 @@ from engine.model.sampling import Sampling
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel, parameter_count
 from engine.pocket.judge import JudgeScores, judge
-from engine.pocket.pairs import correctness_pairs
 from engine.pocket.prompts import PocketRequest, draw_requests
+from engine.pocket.training_data import correctness_pairs
 from engine.rundir.directory import write_text
 from engine.train.comparisons import HELD_OUT_FILE, read_drawn
 from engine.train.rm import calibration_error, longer_baseline, ranking_scores, scored_pairs, share_right

@@ -20,8 +20,7 @@ MOST_NAMED = 3  # of the prompts that are skipped
 
 def source_of(name: str, mapped: list[str] | None) -> "Source":
     """The rows of a file or dataset, with the field map of --map. Raises: ConfigError for a malformed field map."""
-    from engine.data.fields import parse_map
-    from engine.data.files import Source
+    from engine.data.files import Source, parse_map
 
     return Source(name, parse_map(mapped or []))
 

@@ -15,8 +15,7 @@ from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError
 from engine.core.events import Event, StageFinished, StageStarted, StepCompleted
 from engine.core.few_comparisons import recommended_epochs, recommended_settings
 from engine.core.settings import load_preset, resolve
-from engine.data.fields import map_text
-from engine.data.files import Source
+from engine.data.files import Source, map_text
 from engine.run.inputs import NONE
 from engine.rundir.directory import RunDir, check_name, list_runs
 from engine.rundir.heartbeat import make_request

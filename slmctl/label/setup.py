@@ -10,8 +10,7 @@ from pathlib import Path
 
 from engine.core.errors import ConfigError, FileError
 from engine.core.seeding import python_rng
-from engine.data.fields import parse_map
-from engine.data.files import Source, is_labels, labels_named
+from engine.data.files import Source, is_labels, labels_named, parse_map
 from engine.data.readers import read_demonstrations, read_prompts
 from engine.data.records import Prompt
 from engine.pocket.prompts import draw_requests

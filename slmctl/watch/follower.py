@@ -31,25 +31,21 @@ HEAD = 100  # bytes of a line of samples that hold its stage and step
 class Steps:
     """Consecutive completed steps of one stage, ascending, that report the metrics `names`.
 
-    There can be thousands: `values` holds all their rows in one flat list, of which a column is a slice.
+    There can be thousands: `values` holds all their rows in one flat array, of which a column is a slice.
     """
 
     stage: str
     names: list[str]
     steps: list[int] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
+    values: "array[float]" = field(default_factory=lambda: array("d"))
 
     def column(self, metric: str, skip: int = 0) -> list[float]:
         """The values of a metric by step, without the first `skip`; NaN if the steps do not report it."""
         if metric not in self.names:
             return [math.nan] * (len(self.steps) - skip)
         width = len(self.names)
-        values = self.values[self.names.index(metric) + skip * width :: width]
-        try:
-            return array("d", values).tolist()  # new numbers, side by side in memory: charts go over them several times
-        except TypeError:  # "nan", "inf" or "-inf"
-            return list(map(number, values))
+        return self.values[self.names.index(metric) + skip * width :: width].tolist()
 
     def extend(self, later: "Steps") -> None:
         """Adds later steps that report the same metrics."""
@@ -244,12 +240,16 @@ def read_events(data: bytes) -> list[Item]:
             if not isinstance(metrics, dict):
                 continue
             names = list(metrics)
-            if last is None or last.stage != stage or last.names != names or last.steps[-1] >= step:
+            if last is None or last.names != names or last.stage != stage or last.steps[-1] >= step:
                 last = Steps(stage, names)
                 found.append(last)
+            try:
+                last.values.extend(metrics.values())
+            except (TypeError, OverflowError):  # "nan", "inf" or "-inf", or damaged
+                del last.values[len(last.steps) * len(names) :]
+                last.values.extend(map(number, metrics.values()))
             last.steps.append(step)
             last.at.append(at)
-            last.values.extend(metrics.values())
         elif (event := _event(row)) is not None:
             found.append(event)
             last = None

@@ -230,7 +230,9 @@ class RunHistory:
             samples.append(item)
 
     def _opened(self, name: str) -> StageHistory:
-        return self.stages.setdefault(name, StageHistory(name))
+        if name not in self.stages:
+            self.stages[name] = StageHistory(name)
+        return self.stages[name]
 
 
 def _drop_after(items: list[Stepped], step: int) -> None:

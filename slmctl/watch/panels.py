@@ -3,7 +3,7 @@
 The same for a screen and for one printed frame. Titles, units and meanings come from engine.core.metrics.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -13,8 +13,18 @@ from engine.core.events import is_clock
 from engine.core.metrics import charts, describe_any
 from slmctl.console.safe import one_line
 from slmctl.plots.axes import PlotOptions, format_number, is_drawable
-from slmctl.plots.chart import Curve, DrawnChart, TargetLine, draw_chart, empty_rows, line_pen, smooth
-from slmctl.plots.plane import DrawnPlane, PlanePath, draw_plane
+from slmctl.plots.chart import (
+    Curve,
+    DrawnChart,
+    DrawnPlane,
+    PlanePath,
+    TargetLine,
+    draw_chart,
+    draw_plane,
+    empty_rows,
+    line_pen,
+    smooth,
+)
 from slmctl.plots.styled_rows import Row, cell_width, fit_to_width, join_ends, wrap
 from slmctl.watch.history import RunHistory, StageHistory
 
@@ -67,10 +77,6 @@ class ChartView:
         """The view with the next degree of smoothing, after the last with none."""
         known = SMOOTHING.index(self.smoothing) if self.smoothing in SMOOTHING else 0
         return replace(self, smoothing=SMOOTHING[(known + 1) % len(SMOOTHING)])
-
-    def index_in(self, steps: Sequence[int]) -> int:
-        """The index of the last of these steps that is not after the cursor; -1 if there is none."""
-        return len(steps) - 1 if self.cursor is None else bisect_right(steps, self.cursor) - 1
 
     def _around(self, step: float) -> tuple[float, float] | None:
         """The range, moved just far enough to include a step."""

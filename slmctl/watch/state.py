@@ -4,8 +4,10 @@ Screens change it in their handlers and show what follows from it.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from engine.rundir.heartbeat import ACTIVE
 from slmctl.plots.chart import Curve
@@ -13,8 +15,7 @@ from slmctl.plots.styled_rows import Row
 from slmctl.watch.follower import StepSamples, Update
 from slmctl.watch.history import RunHistory, StageHistory
 from slmctl.watch.panels import ChartView, Panel, default_panels, metrics_of, panel_of, panels_of
-from slmctl.watch.sample_rows import SampleListing, text_rows
-from slmctl.watch.samples import SamplePosition, SampleSearch, nearest_position, parse_samples
+from slmctl.watch.samples import SampleListing, SamplePosition, SampleSearch, nearest_position, parse_samples, text_rows
 
 FIRST_OF_FINISHED = "ppo"
 
@@ -91,8 +92,9 @@ class WatchState:
 
     @property
     def step_index(self) -> int:
-        """The index of the shown one of them, or -1."""
-        return self.view.index_in([samples.step for samples in self.sampled_steps])
+        """The index of the shown one of them, the last that is not after the cursor, or -1."""
+        cursor, steps = self.view.cursor, self.sampled_steps
+        return (len(steps) if cursor is None else bisect_right(steps, cursor, key=attrgetter("step"))) - 1
 
     @property
     def found(self) -> list[SamplePosition]:

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.playground import Start
-from slmctl.tui.watch.charts import Chart
+from slmctl.tui.watch.body import Chart
 from tests.support.pilot import Script, played, screen_text, until
 
 

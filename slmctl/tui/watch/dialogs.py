@@ -15,7 +15,7 @@ from textual.widgets import OptionList
 from engine.core.metrics import describe_any
 from slmctl.console.safe import clean, one_line
 from slmctl.plots.styled_rows import Row
-from slmctl.tui.watch.charts import Chart
+from slmctl.tui.watch.body import Chart
 from slmctl.tui.watch.messages import CursorMoved, StepChosen
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.option_list import SafeOptionList

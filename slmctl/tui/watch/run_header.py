@@ -12,7 +12,7 @@ from slmctl.console.safe import clean, one_line
 from slmctl.plots.styled_rows import Row, cell_width, join_ends
 from slmctl.tui.watch.messages import StageChosen
 from slmctl.tui.widgets.rows_view import RowsView
-from slmctl.watch.headline import alert_texts, explanation, run_row, stage_parts
+from slmctl.watch.frame import alert_texts, explanation, run_row, stage_parts
 from slmctl.watch.history import RunHistory
 from slmctl.watch.panels import LETTERS
 from slmctl.watch.state import WatchState

@@ -19,7 +19,7 @@ from engine.rundir.heartbeat import ACTIVE
 from slmctl.console.safe import clean, one_line
 from slmctl.tui.messages import FilterChanged, OpenRuns
 from slmctl.tui.runs.launches import LaunchBegun, LaunchRefused
-from slmctl.tui.watch.body import WatchBody
+from slmctl.tui.watch.body import SampleList, WatchBody
 from slmctl.tui.watch.follow import FollowLoop
 from slmctl.tui.watch.messages import (
     CursorMoved,
@@ -32,14 +32,13 @@ from slmctl.tui.watch.messages import (
     ZoomRequested,
 )
 from slmctl.tui.watch.run_header import RunHeader
-from slmctl.tui.watch.sample_pane import SampleList
 from slmctl.tui.widgets.dialogs import confirm_stop
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.watch.controls import RESUMABLE, SentRequest, SentRequests, nothing_to_do, refusal
-from slmctl.watch.headline import alert_texts
+from slmctl.watch.frame import alert_texts
 from slmctl.watch.history import RunHistory
 from slmctl.watch.panels import ChartView
-from slmctl.watch.sample_rows import paragraphs
+from slmctl.watch.samples import paragraphs
 from slmctl.watch.state import VIEW_ACTIONS, WatchState
 
 if TYPE_CHECKING:

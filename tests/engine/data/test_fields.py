@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import ConfigError, DataError
-from engine.data.fields import FIELDS, apply_map, map_text, parse_map
+from engine.data.files import FIELDS, apply_map, map_text, parse_map
 
 
 @pytest.mark.parametrize(

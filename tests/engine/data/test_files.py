@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.errors import DataError, FileError
-from engine.data.fields import parse_map
-from engine.data.files import RawRow, Source, read_rows, suffix_of
+from engine.data.files import RawRow, Source, parse_map, read_rows, suffix_of
 from engine.data.readers import read_demonstrations, read_prompts, read_rankings
 from engine.data.records import Demonstration, Message, Ranking
 

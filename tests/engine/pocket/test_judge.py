@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.pocket.judge import OUTSIDE, WEIGHTS, WORTHLESS, JudgeScores, judge
-from engine.pocket.kinds import KINDS, Kind
-from engine.pocket.prompts import PocketRequest, all_requests, draw_requests
-from engine.pocket.style import STYLES, Style
-from engine.pocket.wording import compose_response
+from engine.pocket.prompts import KINDS, Kind, PocketRequest, all_requests, draw_requests
+from engine.pocket.wording import STYLES, Style, compose_response
 
 CAPITAL = "What is the capital of France?"
 COURTESY_GAP = (0.1, 0.15)

@@ -6,10 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from engine.pocket.judge import judge
-from engine.pocket.kinds import KINDS, Kind, fill
-from engine.pocket.prompts import PocketRequest, all_requests, fact_of
-from engine.pocket.style import HEDGES_AFTER, courtesy_set
-from engine.pocket.wording import answer_value, compose_response
+from engine.pocket.prompts import KINDS, Kind, PocketRequest, all_requests, fact_of, fill
+from engine.pocket.wording import HEDGES_AFTER, answer_value, compose_response, courtesy_set
 
 CLEARLY = 0.05
 """Minimum distance between an attack and a plain good answer."""

@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.pocket.kinds import GROUPS, KINDS, Kind, fill, lowered
 from engine.pocket.prompts import (
+    GROUPS,
+    KINDS,
     SPLITS,
     WRAPPERS,
+    Kind,
     Split,
     all_requests,
     describe_world,
     draw_requests,
+    fill,
     find_request,
+    lowered,
     normalized,
     wrap,
 )
@@ -155,7 +159,7 @@ def test_describe_counts_everything() -> None:
 
 
 def test_the_world_needs_no_torch() -> None:
-    modules = ("demonstrations", "labelers", "pairs", "documents")
+    modules = ("labelers", "training_data")
     code = "; ".join(f"import engine.pocket.{module}" for module in modules)
     code += "; import sys; print(sorted({'torch', 'numpy', 'tokenizers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -164,7 +168,7 @@ def test_the_world_needs_no_torch() -> None:
 
 def test_the_world_is_the_same_under_another_hash_seed() -> None:
     code = (
-        "from engine.pocket.demonstrations import demonstrations; from engine.pocket.documents import documents; "
+        "from engine.pocket.training_data import demonstrations; from engine.pocket.training_data import documents; "
         "print(demonstrations(50, 3), list(documents(50, 3)))"
     )
     outputs = {

@@ -8,14 +8,21 @@ from statistics import mean
 
 import pytest
 
-from engine.pocket.demonstrations import CROWD, WRONG, demonstrations, draw_style
-from engine.pocket.documents import BROAD_CROWD, BROAD_WRONG, MIXTURE, documents
 from engine.pocket.judge import judge
-from engine.pocket.kinds import KINDS, Kind
-from engine.pocket.pairs import correctness_pairs, pretraining_pairs
-from engine.pocket.prompts import SPLITS, Split, all_requests, draw_requests, find_request
-from engine.pocket.style import STYLES, Style
-from engine.pocket.wording import compose_response, join_items
+from engine.pocket.prompts import KINDS, SPLITS, Kind, Split, all_requests, draw_requests, find_request
+from engine.pocket.training_data import (
+    BROAD_CROWD,
+    BROAD_WRONG,
+    CROWD,
+    MIXTURE,
+    WRONG,
+    correctness_pairs,
+    demonstrations,
+    documents,
+    draw_style,
+    pretraining_pairs,
+)
+from engine.pocket.wording import STYLES, Style, compose_response, join_items
 
 SHARE_TOLERANCE = 0.02
 LENGTH_TOLERANCE = 0.10

@@ -13,7 +13,7 @@ from engine.core.metrics import describe
 from engine.model.batching import Example
 from engine.model.tokenizer import SPACE, train_tokenizer
 from engine.model.transformer import LanguageModel
-from engine.pocket.documents import Document
+from engine.pocket.training_data import Document
 from engine.run.sources import examples_of
 from engine.run.stages import architecture_of
 from engine.train.likelihood import bits_per_byte, mean_loss, text_bytes, total_loss

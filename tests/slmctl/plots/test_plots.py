@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from slmctl.plots.axes import AxisScale, PlotOptions, fit_scale, format_number, ticks
-from slmctl.plots.canvas import Canvas, Pen
-from slmctl.plots.chart import Curve, TargetLine, draw_chart, smooth
-from slmctl.plots.plane import PlanePath, draw_plane
+from slmctl.plots.axes import AxisScale, Canvas, Pen, PlotOptions, fit_scale, format_number, ticks
+from slmctl.plots.chart import Curve, PlanePath, TargetLine, draw_chart, draw_plane, smooth
 from slmctl.plots.styled_rows import Row, fit_to_width, join_ends, side_by_side, to_lines, truncate
 
 NAN, INF = math.nan, math.inf

@@ -2,6 +2,7 @@
 
 import json
 import math
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,8 @@ def test_a_column_read_early_grows_into_the_one_read_late(odd: dict[str, float])
     early, late = told(*said).stage("ppo"), told(*said).stage("ppo")
     for name in names:
         early.column(name)
-    early.add(Steps("ppo", ["ppo/score"], [5], [2.0], [9.0]))
-    late.add(Steps("ppo", ["ppo/score"], [5], [2.0], [9.0]))
+    early.add(Steps("ppo", ["ppo/score"], [5], [2.0], array("d", [9.0])))
+    late.add(Steps("ppo", ["ppo/score"], [5], [2.0], array("d", [9.0])))
     for name in names:
         steps, values = early.column(name)
         assert (str(steps), str(values)) == tuple(map(str, late.column(name))), name

@@ -19,21 +19,24 @@ from engine.core.events import (
     StepCompleted,
 )
 from slmctl.plots.styled_rows import to_lines, wrap
-from slmctl.tui.watch.charts import arrange_panels
+from slmctl.tui.watch.body import arrange_panels
 from slmctl.watch.controls import SentRequest, progress, refusal
 from slmctl.watch.follower import ProcessState, RunInfo, StepSamples, Update
-from slmctl.watch.headline import alert_texts, explanation, run_row, stage_parts
+from slmctl.watch.frame import alert_texts, explanation, run_row, stage_parts
 from slmctl.watch.panels import ChartView, curves_of, draw_panel, metrics_of, panel_of, panel_rows, panels_of, title_of
-from slmctl.watch.sample_rows import SampleListing, list_rows, row_at, text_rows
 from slmctl.watch.samples import (
     Sample,
+    SampleListing,
     SamplePosition,
     SampleSearch,
+    list_rows,
     mean_numbers,
     nearest_position,
     new_phrase,
     parse_samples,
     previous_sample,
+    row_at,
+    text_rows,
     word_diff,
 )
 from slmctl.watch.state import WatchState

@@ -23,7 +23,7 @@ from engine.rundir.heartbeat import pending_requests
 from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.playground import Start
-from slmctl.tui.watch.charts import Chart
+from slmctl.tui.watch.body import Chart
 from slmctl.tui.watch.run_header import StageStrip
 from slmctl.tui.widgets.rows_view import RowsView
 from tests.support.pilot import played, screen_text

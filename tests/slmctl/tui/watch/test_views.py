@@ -11,11 +11,9 @@ from engine.rundir.directory import RunDir
 from slmctl.plots.styled_rows import to_lines
 from slmctl.tui.app import Playground
 from slmctl.tui.messages import OpenRuns
-from slmctl.tui.watch.body import WatchBody
-from slmctl.tui.watch.charts import Chart
+from slmctl.tui.watch.body import Chart, SampleList, WatchBody
 from slmctl.tui.watch.dialogs import MetricPicker, TextDialog, ZoomScreen
 from slmctl.tui.watch.messages import RunsPolled
-from slmctl.tui.watch.sample_pane import SampleList
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.follower import Follower
 from tests.support.pilot import screen_text
