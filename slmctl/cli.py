@@ -19,7 +19,8 @@ from slmctl.commands import chat, data, label, models, options, reference, runs,
 from slmctl.console.crash import keep_traceback
 from slmctl.console.printing import say
 from slmctl.console.safe import clean
-from slmctl.tui.playground import Start, can_draw, open_playground
+from slmctl.tui.opening import can_draw, open_playground
+from slmctl.tui.playground import Start
 
 INTERNAL_ERROR = 70
 DRAWING = ("chat", "label", "watch")  # commands that take --ascii, before their name or after it

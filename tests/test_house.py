@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 from tests import lines
@@ -56,6 +58,13 @@ def test_modules_without_torch_load_nothing_heavy() -> None:
     loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert {"engine.data.readers", "slmctl.tui.chat.screen"} <= set(loaded)
     assert not HEAVY & set(loaded)
+
+
+@pytest.mark.parametrize("package", lines.PACKAGES)
+def test_no_modules_import_each_other(package: str) -> None:
+    graph = grimp.build_graph(package, cache_dir=None)  # with imports in functions and for type checking
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the modules
 
 
 def sources() -> Iterator[tuple[Path, str]]:

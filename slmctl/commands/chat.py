@@ -13,7 +13,8 @@ from engine.core.errors import ConfigError
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
 from slmctl.console.safe import clean
-from slmctl.tui.playground import Start, can_draw, open_playground
+from slmctl.tui.opening import can_draw, open_playground
+from slmctl.tui.playground import Start
 
 if TYPE_CHECKING:
     from engine.data.records import Prompt

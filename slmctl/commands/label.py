@@ -18,7 +18,8 @@ from slmctl.commands import options
 from slmctl.console.printing import say
 from slmctl.console.progress import LINE_EVERY_S
 from slmctl.console.safe import one_line
-from slmctl.tui.playground import Start, can_draw, open_playground
+from slmctl.tui.opening import can_draw, open_playground
+from slmctl.tui.playground import Start
 
 if TYPE_CHECKING:
     from slmctl.label.setup import LabelOptions, SessionSetup

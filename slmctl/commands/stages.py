@@ -6,14 +6,15 @@ Each prepares the run, shows its plan, runs it, prints the result and names the 
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import INTERRUPTED, EngineError
+from engine.core.events import to_json
 from slmctl.commands.options import COMMON_FLAGS, INPUT_FLAGS, MODEL, takes
 from slmctl.console.crash import UnexpectedError
 from slmctl.console.printing import say
-from slmctl.console.progress import OutputOptions, UntilPipeCloses, reporter
+from slmctl.console.progress import EventLines, LineReporter, OutputOptions, Reporter, UntilPipeCloses, alert_line
 from slmctl.console.safe import one_line
 from slmctl.console.signals import StopFlag, broken_pipes_raise
 
@@ -166,7 +167,7 @@ def _drive(prepared: "Prepared", view: OutputOptions) -> None:
     threads.apply(prepared.config.threads)
     from engine.run.driver import execute
 
-    shown = reporter(view, prepared.rundir.name, prepared.stages)
+    shown = _reporter(view, prepared.rundir.name, prepared.stages)
     show = UntilPipeCloses(shown, sys.stdout if view.jsonl else sys.stderr)
     with broken_pipes_raise():
         try:
@@ -180,6 +181,19 @@ def _drive(prepared: "Prepared", view: OutputOptions) -> None:
     if not done:
         print("stopped and saved; rerun the same command to resume", file=sys.stderr)
         raise SystemExit(INTERRUPTED)
+
+
+def _reporter(options: OutputOptions, run: str, stages: Sequence[str]) -> Reporter:
+    """The reporter for the stages of a run: bars on a terminal, lines elsewhere, unless the options ask for another."""
+    if options.jsonl:
+        return LineReporter(sys.stdout, to_json)
+    if options.quiet:
+        return LineReporter(sys.stderr, alert_line)
+    if options.plain or not sys.stderr.isatty():
+        return LineReporter(sys.stderr, EventLines(run, stages=stages))
+    from slmctl.console.progress_bars import BarReporter
+
+    return BarReporter(run, stages=stages)
 
 
 def _print_result(prepared: "Prepared", view: OutputOptions) -> None:

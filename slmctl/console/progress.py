@@ -7,7 +7,6 @@ events, so that a replayed run looks like a live one.
 import math
 import os
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Protocol
@@ -23,7 +22,6 @@ from engine.core.events import (
     StageFinished,
     StageStarted,
     StepCompleted,
-    to_json,
 )
 from engine.core.metrics import headline
 from engine.core.pace import Pace
@@ -197,19 +195,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d} min"
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
-
-
-def reporter(options: OutputOptions, run: str, stages: Sequence[str] = ()) -> Reporter:
-    """The reporter for the stages of a run: bars on a terminal, lines elsewhere, unless the options ask for another."""
-    if options.jsonl:
-        return LineReporter(sys.stdout, to_json)
-    if options.quiet:
-        return LineReporter(sys.stderr, alert_line)
-    if options.plain or not sys.stderr.isatty():
-        return LineReporter(sys.stderr, EventLines(run, stages=stages))
-    from slmctl.console.progress_bars import BarReporter
-
-    return BarReporter(run, stages=stages)
 
 
 def _formatted(value: object) -> str:

@@ -41,6 +41,7 @@ from slmctl.tui.preferences import Preferences, read_preferences, save_theme
 from slmctl.tui.runs.launches import LaunchedCommands, RunChanges
 from slmctl.tui.widgets.key_line import KeyLine
 from slmctl.tui.widgets.mode_bar import ModeBar
+from slmctl.tui.widgets.option_list import Palette
 from slmctl.worker.protocol import Sampler, SamplerGone
 
 SCREENS = {
@@ -57,9 +58,7 @@ SIDE_BY_SIDE = 120  # columns from which panes are side by side rather than stac
 
 
 def _commands() -> type[Provider]:
-    from slmctl.tui.palette import Commands
-
-    return Commands
+    return cast("type[Provider]", import_module("slmctl.tui.palette").Commands)
 
 
 class Playground(App[None]):
@@ -86,8 +85,8 @@ class Playground(App[None]):
         super().__init__()
         self.start = start
         self.overview = Overview(start.home)
-        self.launches = LaunchedCommands(self)
-        self.run_changes = RunChanges(self)
+        self.launches = LaunchedCommands(self, self.say)
+        self.run_changes = RunChanges(self, start.home, self.say, self.select_run)
         self._keys = KeyQueue(self, super().on_event)
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SIDE_BY_SIDE, "-wide")]  # classes of every screen
         self.watched = ""  # the run to which Runs moves its cursor when it is shown next
@@ -204,18 +203,18 @@ class Playground(App[None]):
         nodes = pump.ancestors_with_self if isinstance(pump, DOMNode) else []
         return next((node for node in nodes if isinstance(node, Screen)), None)
 
+    def select_run(self, name: str) -> None:
+        """Has Runs move its cursor to a run."""
+        self.watched = name
+
     def action_command_palette(self) -> None:
         """Opens the command palette unless it is open."""
-        from slmctl.tui.palette import Palette
-
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette())
 
     def search_themes(self) -> None:
         """Opens the palette of themes."""
         from textual.theme import ThemeProvider
-
-        from slmctl.tui.palette import Palette
 
         self.push_screen(Palette([ThemeProvider], placeholder="Search for themes..."))
 

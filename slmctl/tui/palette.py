@@ -6,12 +6,10 @@ Names of runs are untrusted text: displays are Content, never markup.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
 
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.style import Style
 
@@ -20,11 +18,9 @@ from slmctl.console.safe import one_line
 from slmctl.guide.pages import TOPICS
 from slmctl.runs.command_form import TARGETS
 from slmctl.runs.overview import RunSummary
+from slmctl.tui.app import Playground
 from slmctl.tui.playground import MODES
 from slmctl.tui.widgets.mode_bar import TITLES
-
-if TYPE_CHECKING:
-    from slmctl.tui.app import Playground
 
 WIDTH = 70
 
@@ -37,14 +33,6 @@ class Command:
     do: Callable[[], Awaitable[None] | None]
 
 
-class Palette(CommandPalette):
-    """The palette; ignores page keys before its list is drawn."""
-
-    def _action_command_list(self, action: str) -> None:
-        with suppress(KeyError, IndexError):  # raised by Textual before the list is drawn
-            super()._action_command_list(action)
-
-
 class Commands(Provider):
     """Every command of the playground."""
 
@@ -54,7 +42,8 @@ class Commands(Provider):
         self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> list[Command]:
-        app = cast("Playground", self.app)
+        app = self.app
+        assert isinstance(app, Playground), app
         try:
             runs = await asyncio.to_thread(app.overview.rows, time.time())
         except FileError:
@@ -91,7 +80,7 @@ def word_spans(query: str, text: str) -> list[tuple[int, int]]:
     return [] if -1 in starts else [(start, start + len(word)) for start, word in zip(starts, words, strict=True)]
 
 
-def commands(app: "Playground", runs: list[RunSummary]) -> list[Command]:
+def commands(app: Playground, runs: list[RunSummary]) -> list[Command]:
     """The commands available now: the playground's own, then each run's."""
     found = [Command(f"Go to {TITLES[mode]}", partial(app.open_mode, mode)) for mode in MODES]
     found += [Command(f"Start {text}", partial(app.open_form, target)) for target, text in TARGETS.items()]
@@ -106,7 +95,7 @@ def commands(app: "Playground", runs: list[RunSummary]) -> list[Command]:
     return found
 
 
-def _of_run(app: "Playground", run: RunSummary) -> list[tuple[str, Callable[[], Awaitable[None] | None]]]:
+def _of_run(app: Playground, run: RunSummary) -> list[tuple[str, Callable[[], Awaitable[None] | None]]]:
     models, pair = run.policies, run.policies[-2:]
     found: list[tuple[str, Callable[[], Awaitable[None] | None]]] = [
         (f"Open {run.run} in Train", partial(app.open_train, (run.run,)))

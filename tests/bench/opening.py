@@ -28,7 +28,8 @@ from engine.core.events import (
     rounded,
 )
 from engine.rundir.directory import RunDir
-from slmctl.tui.playground import Start, open_playground
+from slmctl.tui.opening import open_playground
+from slmctl.tui.playground import Start
 from slmctl.watch.follower import Follower, Update
 from tests.bench.terminal import in_terminal
 from tests.support.recorded_runs import make_run, sample, say

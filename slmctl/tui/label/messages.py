@@ -1,16 +1,13 @@
 """Messages of the Label mode: what happened, as data."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from textual.message import Message
 
 from engine.core.errors import EngineError
 from engine.data.labels.store import Label
 from slmctl.label.rounds import RoundProgress
-
-if TYPE_CHECKING:
-    from slmctl.tui.label.screen_session import ScreenSession
 
 
 @dataclass
@@ -19,16 +16,8 @@ class LabelSessionChanged(Message):
 
 
 @dataclass
-class LabelSessionOpened(Message):
-    """A session was opened; `opening` numbers the attempt, because a later one may have been started."""
-
-    session: "ScreenSession"
-    opening: int
-
-
-@dataclass
 class LabelSessionFailed(Message):
-    """A session could not be opened."""
+    """A session could not be opened; `opening` numbers the attempt, because a later one may have been started."""
 
     error: EngineError
     opening: int

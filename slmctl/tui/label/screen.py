@@ -27,7 +27,6 @@ from slmctl.tui.label.messages import (
     LabelProblem,
     LabelSessionChanged,
     LabelSessionFailed,
-    LabelSessionOpened,
     LabelWritten,
     PoliciesFound,
     ResponseClicked,
@@ -37,7 +36,7 @@ from slmctl.tui.label.messages import (
 from slmctl.tui.label.placeholder import Placeholder, PolicyList
 from slmctl.tui.label.question_view import PromptView, Responses
 from slmctl.tui.label.round_line import RoundLine
-from slmctl.tui.label.screen_session import ScreenSession, find_policies, open_session
+from slmctl.tui.label.screen_session import LabelSessionOpened, ScreenSession, find_policies, open_session
 from slmctl.tui.label.status import Feedback, LabelStatus
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.widgets.dialogs import LineDialog

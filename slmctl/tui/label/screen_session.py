@@ -25,7 +25,6 @@ from slmctl.tui.label.messages import (
     LabelProblem,
     LabelSessionChanged,
     LabelSessionFailed,
-    LabelSessionOpened,
     LabelWritten,
     PoliciesFound,
     StatisticsRead,
@@ -165,6 +164,14 @@ class ScreenSession:
         if self._failures:
             lines += ["", *(f"skipped: {reason}" for reason in self._failures)]
         self.post(StatisticsRead("\n".join(lines)))
+
+
+@dataclass
+class LabelSessionOpened(Message):
+    """A session was opened; `opening` numbers the attempt, because a later one may have been started."""
+
+    session: ScreenSession
+    opening: int
 
 
 async def open_session(

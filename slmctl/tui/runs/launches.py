@@ -6,10 +6,12 @@ A command outlives the playground. Its starter receives LaunchBegun or LaunchRef
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
+from textual.app import App
 from textual.message import Message
 from textual.message_pump import MessagePump
 
@@ -19,9 +21,6 @@ from slmctl.runs.changes import check_unused, delete_run, rename_run, stop_run
 from slmctl.runs.launch import LaunchedCommand, command_line, killed_by, launch, resume_words
 from slmctl.runs.overview import RunSummary
 from slmctl.tui.widgets.dialogs import ConfirmDialog, LineDialog, confirm_stop
-
-if TYPE_CHECKING:
-    from slmctl.tui.app import Playground
 
 LOOK_EVERY_S = 0.2
 
@@ -49,10 +48,10 @@ class _Followed:
 
 
 class LaunchedCommands:
-    """The commands that are running, polled until the last has ended."""
+    """The commands that are running, polled until the last has ended; `say` shows a note."""
 
-    def __init__(self, app: "Playground") -> None:
-        self._app = app
+    def __init__(self, app: App[Any], say: Callable[..., None]) -> None:
+        self._app, self._say = app, say
         self._followed: list[_Followed] = []
 
     async def start(self, words: Sequence[str], run: RunDir, starter: MessagePump) -> None:
@@ -68,7 +67,7 @@ class LaunchedCommands:
     async def resume(self, run: RunDir, last: str, starter: MessagePump) -> None:
         """Starts the command that resumes a run up to its stage `last`."""
         words = resume_words(run.name, last)
-        self._app.say(f"starting: {command_line(words)}")
+        self._say(f"starting: {command_line(words)}")
         await self.start(words, run, starter)
 
     def starting(self) -> set[str]:
@@ -98,13 +97,13 @@ class LaunchedCommands:
             one.launched.discard_log()
             one.starter.post_message(LaunchRefused(run, words or f"{command_line(one.launched.words)} {_ended(code)}"))
         elif code == 0:
-            self._app.say(f"{run} finished")
+            self._say(f"{run} finished")
         elif code == INTERRUPTED:
-            self._app.say(f"{run} stopped and saved")
+            self._say(f"{run} stopped and saved")
         elif killed_by(code):
-            self._app.say(f"{run} {_ended(code)}", "error")  # without a message
+            self._say(f"{run} {_ended(code)}", "error")  # without a message
         else:
-            self._app.say(f"{run} {_ended(code)}: {last}", "error")
+            self._say(f"{run} {_ended(code)}: {last}", "error")
 
 
 def _ended(code: int) -> str:
@@ -119,10 +118,13 @@ def _look(launched: LaunchedCommand) -> tuple[bool, int | None]:
 
 
 class RunChanges:
-    """Asks and then changes a run, each in a worker of its own."""
+    """Asks and then changes a run of `home`, each in a worker of its own.
 
-    def __init__(self, app: "Playground") -> None:
-        self._app = app
+    `say` shows a note, `renamed` is called with the new name of a run.
+    """
+
+    def __init__(self, app: App[Any], home: Path, say: Callable[..., None], renamed: Callable[[str], object]) -> None:
+        self._app, self._home, self._say, self._renamed = app, home, say, renamed
 
     def offered(self, run: RunSummary) -> list[str]:
         """What can be done with a run in its state."""
@@ -136,28 +138,25 @@ class RunChanges:
         try:
             await {"stop": self._stop, "rename": self._rename, "delete": self._delete}[change](name)
         except EngineError as error:
-            self._app.say(str(error), "error")
+            self._say(str(error), "error")
 
     async def _stop(self, name: str) -> None:
-        home = self._app.start.home
         if await self._app.push_screen_wait(confirm_stop(name)):
-            await asyncio.to_thread(stop_run, home, name, time.time())
-            self._app.say(f"{name} will stop after this step")
+            await asyncio.to_thread(stop_run, self._home, name, time.time())
+            self._say(f"{name} will stop after this step")
 
     async def _delete(self, name: str) -> None:
-        home = self._app.start.home
-        await asyncio.to_thread(check_unused, home, name, time.time())
+        await asyncio.to_thread(check_unused, self._home, name, time.time())
         consequence = "Its models, samples and labels are deleted for good."
         if await self._app.push_screen_wait(ConfirmDialog("delete", name, consequence)):
-            await asyncio.to_thread(delete_run, home, name, time.time())
-            self._app.say(f"deleted {name}")
+            await asyncio.to_thread(delete_run, self._home, name, time.time())
+            self._say(f"deleted {name}")
 
     async def _rename(self, name: str) -> None:
-        home = self._app.start.home
-        await asyncio.to_thread(check_unused, home, name, time.time())
+        await asyncio.to_thread(check_unused, self._home, name, time.time())
         dialog = LineDialog(f"Rename {name}", "enter renames · esc cancels", name, check_name)
         new = await self._app.push_screen_wait(dialog)
         if new is not None and new != name:
-            await asyncio.to_thread(rename_run, home, name, new, time.time())
-            self._app.watched = new  # the table's cursor follows it
-            self._app.say(f"renamed {name} to {new}")
+            await asyncio.to_thread(rename_run, self._home, name, new, time.time())
+            self._renamed(new)
+            self._say(f"renamed {name} to {new}")

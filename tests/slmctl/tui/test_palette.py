@@ -8,9 +8,10 @@ from textual.widgets import Input, OptionList
 
 from slmctl.runs.overview import Overview, RunSummary
 from slmctl.tui.app import Playground
-from slmctl.tui.palette import Palette, commands, word_spans
+from slmctl.tui.palette import commands, word_spans
 from slmctl.tui.playground import Start
 from slmctl.tui.runs.form import FormScreen
+from slmctl.tui.widgets.option_list import Palette
 from tests.support.pilot import PATIENCE_S, played, until
 
 

@@ -17,9 +17,9 @@ from textual.pilot import Pilot
 
 from engine.rundir.directory import RunDir
 from slmctl.tui.app import Playground
-from slmctl.tui.palette import Palette
 from slmctl.tui.playground import Start
 from slmctl.tui.watch.screen import WatchScreen
+from slmctl.tui.widgets.option_list import Palette
 from tests.end_to_end.conftest import PRESET, wait_for
 from tests.slmctl.tui.conftest import SLMCTL, Open
 from tests.support.paths import ROOT
