@@ -3,6 +3,7 @@
 import inspect
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from engine.run.planning import RunRequest, prepare
 from engine.rundir.directory import RunDir
 from engine.rundir.heartbeat import liveness, read_status
 from slmctl.runs.command_form import TAKES, CommandDraft, effective_draft, preview, settings_of
-from slmctl.runs.launch import command_line, launch
+from slmctl.runs.launch import LaunchedCommand, command_line, launch
 from tests.end_to_end.conftest import PRESET, wait_for
+from tests.support.recorded_runs import make_run
 
 THREADS = {"OMP_NUM_THREADS": "1"}
 
@@ -147,6 +149,14 @@ def test_a_command_that_is_refused_says_so_and_leaves_nothing(tmp_path: Path) ->
     assert launched.output().startswith("error: unknown preset 'tniy'")
     launched.discard_log()
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_launch_log_may_disappear(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "x")
+    with subprocess.Popen(["true"]) as process:
+        launched = LaunchedCommand(("run",), run, process, tmp_path / ".launch-1.txt")
+        launched.settle()
+        assert run.exists() and launched.output() == ""
 
 
 def test_a_run_that_was_launched_is_its_own_and_keeps_its_log(tmp_path: Path) -> None:
