@@ -14,40 +14,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from engine.core.errors import DataError, FileError, WithdrawnError
 from engine.data.labels.database import BUSY_S, COLUMNS, connect, initialize, open_read_only, sqlite_errors
-from engine.data.records import Message, Prompt, Ranking, plain_prompt
+from engine.data.records import Prompt, Ranking, plain_prompt
 
 VERDICTS = ("choice", "ranking", "tie", "both_bad", "skip", "edit")
 WITHDRAWN = "withdrawn"
-Kinds = type | tuple[type, ...]
-NUMBER = (int, float)
-KINDS: Mapping[str, Kinds] = {  # types of the plain columns; the others are JSON
-    "id": int,
-    "at": NUMBER,
-    "annotator": str,
-    "verdict": str,
-    "strength": int,
-    "note": str,
-    "edited": (str, NoneType),
-    "flagged": int,
-    "seconds": NUMBER,
-    "selection": str,
-    "repeats": (int, NoneType),
-}
-CANDIDATE: Mapping[str, Kinds] = {
-    "text": str,
-    "model": str,
-    "checkpoint": str,
-    "seed": int,
-    "sampling": dict,
-    "tokens": int,
-    "finished": bool,
-    "score": (*NUMBER, NoneType),
-}
 IS_WITHDRAWN = "id IN (SELECT withdraws FROM labels WHERE withdraws IS NOT NULL AND id <= :until)"
 IS_REPLACED = (  # the row before the withdrawal is the replacement, added in the same transaction
     "id IN (SELECT gone.withdraws FROM labels gone JOIN labels new ON new.id = gone.id - 1 "
@@ -69,7 +45,7 @@ class Candidate:
     model: str = ""
     checkpoint: str = ""
     seed: int = 0
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, int | float] = field(default_factory=dict)
     tokens: int = 0
     finished: bool = True
     score: float | None = None
@@ -102,6 +78,7 @@ class Label:
     at: float = 0.0
 
     def __post_init__(self) -> None:
+        assert self.prompt != (), "the prompt has no messages"
         assert self.verdict in VERDICTS, self.verdict
         assert self.ranks is None or len(self.ranks) == len(self.candidates), (self.ranks, len(self.candidates))
         assert sorted(self.shown or range(len(self.candidates))) == list(range(len(self.candidates))), self.shown
@@ -112,6 +89,9 @@ class Label:
         if self.ranks is None or len(self.ranks) < 2:
             return None
         return Ranking(self.prompt, tuple(candidate.text for candidate in self.candidates), self.ranks)
+
+
+LABEL = TypeAdapter(Label)
 
 
 class LabelStore:
@@ -278,43 +258,14 @@ def _json(value: Any) -> str:
 def _label_of(row: sqlite3.Row, path: Path) -> Label:
     """The label of a row; unknown keys in its JSON are ignored. Raises: DataError."""
     try:
-        kept = {name: _checked(row[name], kinds, name) for name, kinds in KINDS.items()}
-        candidates = _listed(row["candidates"], dict, "candidates")
-        ranks = None if row["ranks"] is None else tuple(_listed(row["ranks"], int, "ranks"))
-        shown = tuple(_listed(row["shown"], int, "shown"))
-        if ranks is not None and len(ranks) != len(candidates):
-            raise ValueError(f"{len(candidates)} candidates but {len(ranks)} ranks")
-        if sorted(shown) != list(range(len(candidates))) or kept["verdict"] not in VERDICTS:
-            raise ValueError(f"shown is {shown}, verdict is {kept['verdict']!r}")
-        return Label(
-            **kept | {"flagged": bool(kept["flagged"])},
-            prompt=_prompt_of(json.loads(row["prompt"])),
-            candidates=tuple(_candidate_of(item) for item in candidates),
-            ranks=ranks,
-            shown=shown,
-        )
+        content = {name: row[name] for name in COLUMNS if name != "withdraws"}
+        for name in ("prompt", "candidates", "shown", "ranks"):
+            content[name] = json.loads(row[name]) if name != "ranks" or row[name] is not None else None
+        content["flagged"] = bool(row["flagged"])
+        return LABEL.validate_json(json.dumps(content), strict=True)
     except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}, label {row['id']} is damaged: {error}") from error
-
-
-def _candidate_of(item: Mapping[str, Any]) -> Candidate:
-    return Candidate(**{name: _checked(item[name], kinds, name) for name, kinds in CANDIDATE.items() if name in item})
-
-
-def _prompt_of(value: Any) -> Prompt:
-    if isinstance(value, str):
-        return value
-    turns = [_checked(turn, dict, "prompt") for turn in _checked(value, list, "prompt")]
-    if not turns:
-        raise ValueError("prompt has no messages")
-    return tuple(Message(*(_checked(turn.get(name), str, name) for name in ("role", "content"))) for turn in turns)
-
-
-def _listed(text: str, kinds: Kinds, name: str) -> list[Any]:
-    return [_checked(item, kinds, name) for item in _checked(json.loads(text), list, name)]
-
-
-def _checked(value: Any, kinds: Kinds, name: str) -> Any:
-    if not isinstance(value, kinds):
-        raise ValueError(f"{name} is {value!r:.60}")
-    return value
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))} {first['msg']}"[:200]
+        raise DataError(f"{path}, label {row['id']} is damaged: {reason}") from error
