@@ -20,6 +20,7 @@ from typing import Any
 from engine.core.errors import ConfigError, DataError
 from engine.core.seeding import python_rng
 from engine.data.files import RawRow, read_rows
+from engine.data.readers import valid
 from engine.data.records import prompt_key
 
 KINDS = ("comparisons", "demonstrations")
@@ -320,12 +321,7 @@ def _string(table: Mapping[str, Any], name: str, place: object = "") -> str:
     if value is None:
         state = "must be a string, got null" if name in table else "is missing"
         raise DataError(f'field "{_full_name(place, name)}" {state}')
-    text = str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{_full_name(place, name)} is not valid Unicode: it has half of a surrogate pair") from None
-    return text
+    return valid(str(value), _full_name(place, name))
 
 
 def _shown(value: Any) -> str:

@@ -156,7 +156,7 @@ def _ranking(row: Any) -> Ranking | None:
 
 def _prompt_row(row: Any) -> PromptRow | None:
     if isinstance(row, str):
-        return _or_empty(PromptRow(_valid(row, "the line")))
+        return _or_empty(PromptRow(valid(row, "the line")))
     table = fields_of(row)
     if "messages" in table and "prompt" not in table:
         messages = _messages(table["messages"], "messages")
@@ -167,7 +167,7 @@ def _prompt_row(row: Any) -> PromptRow | None:
 
 
 def _text(row: Any) -> Text | None:
-    return _or_empty(Text(_valid(row, "the text") if isinstance(row, str) else _string(fields_of(row), "text")))
+    return _or_empty(Text(valid(row, "the text") if isinstance(row, str) else _string(fields_of(row), "text")))
 
 
 def _ranked(table: Mapping[str, Any]) -> Ranking | None:
@@ -264,10 +264,11 @@ def _string(table: Mapping[str, Any], name: str, place: str = "") -> str:
         raise DataError(f'field "{place}" is missing {_found(table)}')
     if not isinstance(table[name], str):
         raise DataError(f"{place} must be a string, got {_shown(table[name])}")
-    return _valid(table[name], place)
+    return valid(table[name], place)
 
 
-def _valid(text: str, name: str) -> str:
+def valid(text: str, name: str) -> str:
+    """The text. Raises: DataError for half of a surrogate pair, which is not text."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -6,7 +6,6 @@ No pickle: tensors are safetensors, everything else is JSON. pretrained.py reads
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer, save_tokenizer
 from engine.model.transformer import Architecture, LanguageModel
 from engine.model.weights import read_tensors
+from engine.rundir.directory import flush
 
 
 def write_directory(target: Path, fill: Callable[[Path], None]) -> None:
@@ -56,15 +56,6 @@ def recover(target: Path) -> None:
     replaced = target.with_name(f".{target.name}.replaced")
     if replaced.exists() and not target.exists():
         replaced.rename(target)
-
-
-def flush(path: Path) -> None:
-    """Waits until `path`, a file or a directory, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def hf_config(architecture: Architecture, tokenizer: Tokenizer, kind: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.core.config import EvalConfig
 from engine.core.events import Event
 from engine.data.records import Prompt
 from engine.model.sampling import Sampling
@@ -21,7 +22,6 @@ from engine.rundir.references import is_model, resolve_policy, resolve_scorer
 from engine.train.scoring import FunctionScorer, Scorer
 from engine.train.win_rate import PromptSet
 
-TIE_MARGIN = 0.02
 ScoreFunction = Callable[[Sequence[Any], Sequence[str]], Sequence[float]]
 
 
@@ -70,7 +70,7 @@ def compare(
 ) -> dict[str, Any]:
     """How often B's responses beat A's by a judge's scores (default: the pocket judge), with 95 % intervals, as
     `slmctl eval` prints it. `sampling` are options of `sample`."""
-    return compare_policies(a, b, PromptSet(prompts, Sampling(**sampling), seed), TIE_MARGIN, judge)
+    return compare_policies(a, b, PromptSet(prompts, Sampling(**sampling), seed), EvalConfig().tie_margin, judge)
 
 
 def train_stage(

@@ -120,7 +120,7 @@ class RunDir:
         if isinstance(event, (SamplesDrawn, RunResumed)):
             self._write(self.samples, line, sync=False)
         if isinstance(event, _DURABLE) and self.samples.exists():
-            _sync(self.samples)
+            flush(self.samples)
         if not isinstance(event, SamplesDrawn):
             self._write(self.events, line, sync=isinstance(event, _DURABLE))
 
@@ -192,6 +192,15 @@ def heal(path: Path) -> None:
             return
         whole = path.read_bytes()
         file.truncate(whole.rfind(b"\n") + 1)
+
+
+def flush(path: Path) -> None:
+    """Waits until `path`, a file or a directory, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -290,11 +299,3 @@ def _take(handle: int, name: str) -> None:
         owner = os.pread(handle, 200, 0).decode(errors="replace").split()
         who = f"process {owner[0]} on {owner[1]}" if len(owner) > 1 else "another process"
         raise RunConflictError(f"run {name!r} is being written by {who}; wait for it, or stop it first") from None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

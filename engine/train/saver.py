@@ -19,7 +19,6 @@ from engine.core.events import CheckpointSaved, Event, StageFinished, is_clock
 from engine.core.untrusted_files import read_json
 from engine.model.checkpoint import (
     TrainingState,
-    flush,
     load_state,
     recover,
     save_model,
@@ -29,6 +28,7 @@ from engine.model.checkpoint import (
 from engine.model.heads import ScalarModel
 from engine.model.tokenizer import Tokenizer
 from engine.model.transformer import LanguageModel
+from engine.rundir.directory import flush
 
 STEPS_KEPT = 2
 
