@@ -3,7 +3,6 @@
 Torch-free; the sampler opens them.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from engine.run.inputs import NONE
 from engine.rundir.directory import RunDir, find_run, list_runs
 from engine.rundir.references import POCKET, reference_to, resolve_reference, run_and_place, stage_named
 from engine.rundir.runtoml import Input, read_run_toml
+from slmctl.chat.sessions import changed_at
 from slmctl.label.setup import labels_path
 
 PARENT_STAGES = {"ppo": "sft", "sft": "pretrain"}
@@ -125,7 +125,7 @@ def label_database(db: str | None, models: Sequence[str], home: Path) -> Path:
 
 def list_policies(home: Path) -> list[str]:
     """All finished policies, those of the run that changed last first."""
-    runs = sorted(list_runs(home), key=_changed, reverse=True)
+    runs = sorted(list_runs(home), key=lambda run: changed_at(run.events), reverse=True)
     return [reference_to(run.name, stage) for run in runs for stage in POLICY_STAGES if run.finished(stage)]
 
 
@@ -139,10 +139,3 @@ def _input(run: RunDir, stage: str, option: str) -> Input | None:
         return read_run_toml(run).input(stage, option)
     except FileError:
         return None
-
-
-def _changed(run: RunDir) -> float:
-    try:
-        return os.stat(run.events).st_mtime
-    except OSError:
-        return 0.0

@@ -14,8 +14,9 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from engine.core.errors import ConfigError, FileError, did_you_mean
 from engine.rundir.directory import write_text
-from slmctl.chat.conversation import Turn
+from slmctl.chat.conversation import Turn, check_models
 from slmctl.worker.protocol import LensToken
+from slmctl.worker.sampling_settings import with_defaults
 
 SCHEMA = 2
 FOLDER = ".chats"
@@ -72,12 +73,27 @@ class SessionFiles:
 
     def names(self) -> list[str]:
         """The names of all sessions, the newest first."""
-        found = ((_changed(path), path.stem) for path in self.folder.glob("*.json"))
+        found = ((changed_at(path), path.stem) for path in self.folder.glob("*.json"))
         return [name for _, name in sorted(found, reverse=True)]
 
     def new_name(self) -> str:
         """An unused name made of the date and time."""
         return self._unused(time.strftime("%Y-%m-%d-%H%M%S"))
+
+    def first(self, typed: Session) -> Session:
+        """The session to open first: the saved one of the same name with the settings in `typed`, else a new one.
+
+        Raises: EngineError for models that do not fit, or a session that cannot be read.
+        """
+        if typed.models:
+            check_models(typed.models)
+        if typed.name not in self.names():
+            name = typed.name or self.new_name()
+            return replace(typed, name=name, named=bool(typed.name), sampling=with_defaults(typed.sampling))
+        saved = self.load(typed.name)
+        fields = {name: getattr(typed, name) for name in ("models", "system", "seed", "ref", "scorer")}
+        changed: dict[str, Any] = {name: value for name, value in fields.items() if value}
+        return replace(saved, sampling={**saved.sampling, **typed.sampling}, **changed)
 
     def save(self, session: Session) -> Session:
         """Writes a session and returns it as written: under a new name if another process has changed its file.
@@ -85,14 +101,14 @@ class SessionFiles:
         Raises: FileError if it cannot be written.
         """
         name = session.name
-        if _changed(self.path(name)) not in (0, self._written.get(name, 0)):
+        if changed_at(self.path(name)) not in (0, self._written.get(name, 0)):
             name = self._unused(name)
         saved = replace(session, name=name, saved_at=time.time())
         try:
             write_text(self.path(name), json.dumps({"schema": SCHEMA, **_plain(asdict(saved))}))
         except OSError as error:
             raise FileError(f"the conversation cannot be saved to {self.path(name)}: {error.strerror}") from error
-        self._written[name] = _changed(self.path(name))
+        self._written[name] = changed_at(self.path(name))
         return saved
 
     def rename(self, session: Session, name: str) -> Session:
@@ -106,7 +122,7 @@ class SessionFiles:
         if self.path(name).exists():
             raise ConfigError(f"session {name!r} already exists; open it with /load {name}, or choose another name")
         saved = self.save(replace(session, name=name, named=True))
-        if not session.named and _changed(self.path(session.name)) == self._written.get(session.name, -1):
+        if not session.named and changed_at(self.path(session.name)) == self._written.get(session.name, -1):
             self.path(session.name).unlink(missing_ok=True)
         return saved
 
@@ -122,7 +138,7 @@ class SessionFiles:
 
     def load(self, name: str) -> Session:
         """A session by name. Raises: ConfigError for an invalid name; FileError if it is missing or damaged."""
-        before = _changed(self.path(check_session_name(name)))
+        before = changed_at(self.path(check_session_name(name)))
         session = self._read(name)
         self._written[name] = before
         return session
@@ -148,7 +164,7 @@ class SessionFiles:
             raise FileError(f"session file {path} is damaged: {_why(error)}; move it away to reuse its name") from error
 
     def _summary(self, name: str) -> SessionSummary:
-        saved_at = _changed(self.path(name)) / 1e9
+        saved_at = changed_at(self.path(name)) / 1e9
         try:
             session = self._read(name)
         except FileError as error:
@@ -172,7 +188,7 @@ def check_session_name(name: str) -> str:
     return name
 
 
-def _changed(path: Path) -> int:
+def changed_at(path: Path) -> int:
     """When a file was written, in nanoseconds; 0 if it does not exist."""
     try:
         return os.stat(path).st_mtime_ns
@@ -187,20 +203,14 @@ def _why(error: Exception) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON values; NaN and infinity become None, and lens tokens become rows, which takes less space."""
+    """JSON values; NaN and infinity become None, and numbers of lens tokens are rounded, which takes less space."""
+    if isinstance(value, LensToken):
+        return [_plain(round(item, 4) if isinstance(item, float) else item) for item in value]
     if isinstance(value, dict):
-        return {name: _rows(item) if name == "lens" else _plain(item) for name, item in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _rows(lens: Any) -> list[list[Any]]:
-    return [[_plain(_rounded(value)) for value in token] for token in lens]
-
-
-def _rounded(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def _parsed(kind: Any, value: Any) -> Any:

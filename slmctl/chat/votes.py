@@ -81,7 +81,7 @@ class VoteRecorder:
 
     async def save_edit(self, ballot: Ballot, text: str) -> None:
         """Saves a text in place of a reply, as a demonstration."""
-        async with self._queue:
+        async with self._queue.turn:
             vote, before = self._saved[ballot.serial]
             (reply,) = ballot.replies
             label = ballot.label(self._annotator, EDIT, edited=text)
@@ -96,7 +96,7 @@ class VoteRecorder:
         return self._withdraw_last(serial)
 
     async def _withdraw_last(self, serial: int) -> None:
-        async with self._queue:
+        async with self._queue.turn:
             vote, edit = self._saved[serial]
             saved = sorted(filter(None, (vote, edit)), key=lambda one: one.number)
             if not saved:
@@ -126,7 +126,7 @@ class VoteRecorder:
         return Ballot(serial, self._path_of(turn.models), prompt, turn, replies, seconds)
 
     async def _save_vote(self, ballot: Ballot, verdict: str, best: int | None) -> None:
-        async with self._queue:
+        async with self._queue.turn:
             before, edit = self._saved[ballot.serial]
             name = "" if best is None else ballot.replies[best].by
             again = before is not None and (before.verdict, before.best) == (verdict, name)

@@ -217,7 +217,7 @@ class QuestionQueue:
         prompts: Sequence[Prompt],
         answered: Callable[[Prompt], int],
         sampler: Callable[[], Sampler],
-        changed: Callable[[], None],
+        changed: Callable[[], object],
         depth: int = DEPTH,
         cycles: int = 1,
     ) -> None:

@@ -12,7 +12,7 @@ from statistics import fmean, median
 
 from engine.core.config import EvalConfig
 from engine.core.errors import INTERRUPTED, ConfigError, EngineError, FileError
-from engine.core.events import Event, StageFinished, StageStarted, StepCompleted
+from engine.core.events import StageFinished, StageStarted, StepCompleted
 from engine.core.few_comparisons import recommended_epochs, recommended_settings
 from engine.core.settings import load_preset, resolve
 from engine.data.files import Source, map_text
@@ -107,7 +107,8 @@ def plan_round(
     start = [] if from_sft and "init" not in given else ["--init", policy]
     start += ["--reward", NONE] if "reward" in given else []
     start += ["--judge", NONE] if (judge := given.get("judge")) is not None and judge.kind == "function" else []
-    start += [] if prompts is None else ["--prompts", prompts.name, *_mapped(prompts)]
+    if prompts is not None:
+        start += ["--prompts", prompts.name, *(["--map", map_text(prompts.fields)] if prompts.fields else [])]
     rm, ppo = settings_for(record, count, warm=bool(reward))
     if longest is not None and longest != record.config.ppo.max_new_tokens:
         ppo["ppo.max_new_tokens"] = longest
@@ -216,7 +217,7 @@ def progress_of(run: RunDir, stage: str) -> RoundProgress:
             step = event.step
             tokens += [event.metrics[LENGTH]] if LENGTH in event.metrics else []
         done |= isinstance(event, StageFinished)
-        metrics |= _metrics(event)
+        metrics |= getattr(event, "metrics", {})
     ends = [fmean(some) for some in (tokens[:LENGTH_STEPS], tokens[-LENGTH_STEPS:]) if some]
     lengths = (ends[0], ends[1]) if ends else None
     return RoundProgress(stage, step, steps, headline_of(stage, metrics), metrics, held_out, done, lengths)
@@ -225,11 +226,6 @@ def progress_of(run: RunDir, stage: str) -> RoundProgress:
 def stop_round(planned: Round, home: Path) -> None:
     """Asks the round's process to finish its step, save and exit. Raises: FileError if it has not started."""
     make_request(RunDir(home / planned.name), "stop")
-
-
-def _metrics(event: Event) -> Mapping[str, float]:
-    metrics: Mapping[str, float] = getattr(event, "metrics", {})
-    return metrics
 
 
 def _comparison(
@@ -243,10 +239,6 @@ def _comparison(
         where = ("--prompts", str(labels), *where)
     length = longest or record.config.ppo.max_new_tokens
     return (*where, "--max-new-tokens", str(length)) if length != EvalConfig().max_new_tokens else where
-
-
-def _mapped(source: Source) -> list[str]:
-    return ["--map", map_text(source.fields)] if source.fields else []
 
 
 def _set(settings: Mapping[str, float]) -> list[str]:

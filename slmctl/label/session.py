@@ -42,10 +42,10 @@ class LabelSession:
         store: LabelStore,
         annotator: str,
         sampler: Callable[[], Sampler],
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], object] = lambda: None,
         depth: int = DEPTH,
         clock: Callable[[], float] = time.monotonic,
-        on_locked: Callable[[], None] | None = None,
+        on_locked: Callable[[], object] | None = None,
     ) -> None:
         self.recipe, self.store, self.annotator = recipe, store, annotator
         self.question: Question | None = None
@@ -88,7 +88,7 @@ class LabelSession:
         """
         question = self.question
         assert question is not None, "there is no question"
-        async with self.writes:
+        async with self.writes.turn:
             assert self.question is question, "the question has changed"
             label = self._label(question, decision)
             number = await self._write(partial(self.store.add, label))
@@ -105,7 +105,7 @@ class LabelSession:
 
         Raises: FileError; WithdrawnError if another session withdrew it.
         """
-        async with self.writes:
+        async with self.writes.turn:
             last = self._last()
             if last is None or last.verdict != "choice":
                 return None
@@ -123,15 +123,16 @@ class LabelSession:
 
         Raises: FileError; nothing has changed then. WithdrawnError if another session withdrew it.
         """
-        async with self.writes:
+        async with self.writes.turn:
             if (last := self._last()) is None:
                 return None
             number = await self._write(partial(self.store.withdraw, last.id, self.annotator))
             self.labels.remove(last)
             await self._look_elsewhere(number, number)
             before = question_of(last)
-            if self.question is not None and not _same(self.question, before):
-                self._put_back.appendleft(self.question)
+            now = self.question
+            if now is not None and (now.prompt, now.candidates) != (before.prompt, before.candidates):
+                self._put_back.appendleft(now)
             self._ask(before)
             self.note, self.flagged = last.note, last.flagged
             return last
@@ -256,7 +257,3 @@ class LabelSession:
 def question_of(label: Label) -> Question:
     """The question that a label answered, as it was shown."""
     return Question(label.prompt, label.candidates, label.shown, label.selection, label.repeats)
-
-
-def _same(one: Question, other: Question) -> bool:
-    return (one.prompt, one.candidates) == (other.prompt, other.candidates)

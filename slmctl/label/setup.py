@@ -66,7 +66,6 @@ class SessionSetup:
     source: Source | None
     database: Path
     annotator: str
-    goal: int
     guidelines: str
 
 
@@ -89,7 +88,6 @@ def resolve_setup(options: LabelOptions, home: Path) -> SessionSetup:
         source,
         labels_path(options.db, run),
         options.annotator or login_name(),
-        options.goal,
         read_guidelines(options.guidelines),
     )
 

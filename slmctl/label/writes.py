@@ -5,7 +5,6 @@ Label and Chat both write through a `WriteQueue`. What a row contains is the cal
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, TypeVar
 
 from engine.core.errors import EngineError, LockedError, WithdrawnError
@@ -18,32 +17,19 @@ OnLocked = Callable[[LockedError], object]
 class WriteQueue:
     """Lets one operation at a time write, in the order in which they begin.
 
-    An operation is the body of `async with queue:`. It calls `write`, and may read state before and change it after:
-    nothing that another operation does comes in between.
+    An operation is the body of `async with queue.turn:`. It calls `write`, and may read state before and change it
+    after: nothing that another operation does comes in between.
     """
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()  # first come, first served
+        self.turn = asyncio.Lock()  # first come, first served
         self._write: asyncio.Task[Any] | None = None  # the last one that was started
         self._locked = self._closing = False
-
-    async def __aenter__(self) -> None:
-        await self._turn.acquire()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._turn.release()
-
-    @property
-    def busy(self) -> bool:
-        """Whether an operation has begun and not ended."""
-        return self._turn.locked()
 
     @property
     def locked(self) -> bool:
         """Whether an operation waits for another process to unlock its database."""
-        return self.busy and self._locked
+        return self.turn.locked() and self._locked
 
     async def write(self, call: Callable[[], T], on_locked: OnLocked) -> T:
         """What `call` returns; `call` runs in a thread, and again after each LockedError, which `on_locked` is given.

@@ -6,13 +6,6 @@ from typing import Any
 
 from engine.core.errors import ConfigError, did_you_mean
 
-LIMITS: dict[str, tuple[float, float]] = {
-    "temperature": (0, 100),
-    "top_k": (0, 10**9),
-    "top_p": (1e-9, 1),
-    "max_new_tokens": (1, 10**6),
-}
-WHOLE = ("top_k", "max_new_tokens")
 LARGEST_SEED = 2**63 - 1
 
 
@@ -22,33 +15,39 @@ class SamplingSetting:
 
     name: str
     default: float
+    low: float
+    high: float
     help: str
+    whole: bool = False
 
     def parse(self, text: str) -> float:
         """The value typed as `text`. Raises: ConfigError if it is not a number or out of range."""
-        whole = self.name == "seed" or self.name in WHOLE
         try:
-            value = int(text) if whole else float(text)
+            value = int(text) if self.whole else float(text)
         except ValueError:
-            kind = "a whole number" if whole else "a number"
+            kind = "a whole number" if self.whole else "a number"
             raise ConfigError(f"{self.name} is {text.strip()[:40]!r}; it must be {kind} ({self.help})") from None
-        if self.name in LIMITS:
-            checked_sampling({self.name: value})
-        elif not 0 <= value <= LARGEST_SEED:
-            raise ConfigError(f"{self.name} is {value}; it must be 0 to {LARGEST_SEED}")
-        return value
+        return self.check(value, self.name)
+
+    def check(self, value: float, shown_as: str) -> float:
+        """The value, of type int for a whole number. Raises: ConfigError if it is out of range."""
+        if not self.low <= value <= self.high or (self.whole and value != int(value)):
+            whole = "a whole number, " if self.whole else ""
+            raise ConfigError(f"{shown_as} is {value}; it must be {whole}{self.low} to {self.high}")
+        return int(value) if self.whole else float(value)
 
 
 SETTINGS = {
     setting.name: setting
     for setting in (
-        SamplingSetting("temperature", 1.0, "0 for greedy decoding"),
-        SamplingSetting("top_k", 0, "number of likeliest tokens; 0 for all"),
-        SamplingSetting("top_p", 1.0, "probability mass to sample from"),
-        SamplingSetting("max_new_tokens", 64, "maximum tokens per response"),
-        SamplingSetting("seed", 0, "random seed"),
+        SamplingSetting("temperature", 1.0, 0, 100, "0 for greedy decoding"),
+        SamplingSetting("top_k", 0, 0, 10**9, "number of likeliest tokens; 0 for all", whole=True),
+        SamplingSetting("top_p", 1.0, 1e-9, 1, "probability mass to sample from"),
+        SamplingSetting("max_new_tokens", 64, 1, 10**6, "maximum tokens per response", whole=True),
+        SamplingSetting("seed", 0, 0, LARGEST_SEED, "random seed", whole=True),
     )
 }
+OF_SAMPLING = tuple(name for name in SETTINGS if name != "seed")
 
 
 def setting_named(name: str) -> SamplingSetting:
@@ -63,7 +62,7 @@ def setting_named(name: str) -> SamplingSetting:
 
 def with_defaults(sampling: Mapping[str, float]) -> dict[str, float]:
     """All sampling settings, the missing ones at their defaults."""
-    return {name: sampling.get(name, SETTINGS[name].default) for name in LIMITS}
+    return {name: sampling.get(name, SETTINGS[name].default) for name in OF_SAMPLING}
 
 
 def describe_sampling(sampling: Mapping[str, float]) -> str:
@@ -83,11 +82,7 @@ def checked_sampling(given: Mapping[str, float], typed_as_options: bool = False)
     checked: dict[str, Any] = {}
     for name, value in given.items():
         shown = f"--{name.replace('_', '-')}" if typed_as_options else name
-        if name not in LIMITS:
-            raise ConfigError(f"there is no sampling setting {shown} (settings: {', '.join(LIMITS)})")
-        low, high = LIMITS[name]
-        if not low <= value <= high or (name in WHOLE and value != int(value)):
-            whole = "a whole number, " if name in WHOLE else ""
-            raise ConfigError(f"{shown} is {value}; it must be {whole}{low} to {high}")
-        checked[name] = int(value) if name in WHOLE else float(value)
+        if name not in OF_SAMPLING:
+            raise ConfigError(f"there is no sampling setting {shown} (settings: {', '.join(OF_SAMPLING)})")
+        checked[name] = SETTINGS[name].check(value, shown)
     return checked

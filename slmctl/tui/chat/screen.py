@@ -39,14 +39,11 @@ from slmctl.tui.chat.slash_commands import CommandInterpreter
 from slmctl.tui.chat.status_lines import HELP, NoteLine, key_hint, settings_line, welcome
 from slmctl.tui.editor import edit_in_editor
 from slmctl.tui.messages import OpenChat
-from slmctl.tui.playground import Start
-from slmctl.worker.sampling_settings import with_defaults
 
 UPDATES_A_SECOND = 25  # of replies in progress
 SINGLE_TURN = "{}: trained on single turns only, so a second turn is new to it; /new starts a new conversation"
 JUST_ENDED_S = 1.0  # an Esc this soon after the replies ended was meant to stop them, and does not leave Chat
 ROOMY = 16  # rows; on a lower screen all lines but the replies and the box are hidden
-TYPED = {"system": "system", "ref": "ref", "scorer": "reward"}  # fields of a session, by options of the command line
 
 
 class ChatScreen(Screen[None]):
@@ -67,6 +64,9 @@ class ChatScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         start = self.app.start
+        names = ("session", "system", "ref", "reward", "db", "annotator")
+        session, system, ref, reward, db, annotator = (str(start.options.get(name) or "") for name in names)
+        self._typed = Session(session, start.models, system, start.sampling, start.seed, ref, reward)
         self.chat = Chat(start.home, Session(""))
         self.files = SessionFiles(start.home)
         self.names: Mapping[str, Sequence[str]] = {}  # that commands can be completed to
@@ -74,10 +74,9 @@ class ChatScreen(Screen[None]):
         self._saved: Session | None = None  # as it was saved or opened last
         self._is_saved = True
         self.streams = ReplyStreams(lambda: self.app.sampler, self._spawn, partial(self.call_later, self._reply_ended))
-        self._label_database = partial(label_database, str(start.options.get("db") or "") or None, home=start.home)
-        annotator = str(start.options.get("annotator") or "somebody")
+        self._label_database = partial(label_database, db or None, home=start.home)
         self._votes = VoteRecorder(
-            self.chat, annotator, self._label_database, partial(self.call_later, self._vote_recorded)
+            self.chat, annotator or "somebody", self._label_database, partial(self.call_later, self._vote_recorded)
         )
         self._commands = CommandInterpreter(self, lambda: self.app.sampler)
 
@@ -102,12 +101,11 @@ class ChatScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Opens the session given on the command line, or a new one with the given models."""
         self._clock = self.set_interval(1 / UPDATES_A_SECOND, self._show_partial, pause=True)
-        start = self.app.start
         await self._find_names()
         try:
-            self.open_session(await self.on_disk(first_session, start, self.files))
+            self.open_session(await self.on_disk(self.files.first, self._typed))
         except EngineError as error:
-            self.open_session(first_session(Start(start.home, sampling=start.sampling), self.files))
+            self.open_session(self.files.first(Session("", sampling=self._typed.sampling)))
             self.tell(str(error), problem=True)
 
     async def on_unmount(self) -> None:
@@ -451,20 +449,3 @@ class ChatScreen(Screen[None]):
         if lens != OFF and target is not None:
             legend.update(lens_scale(lens, chat.shown_replies(target[0]).values()).legend())
         self.query_one(CheckpointBar).show(chat, target)
-
-
-def first_session(start: Start, files: SessionFiles) -> Session:
-    """The session to open first: a new or a saved one, with the options of the command line.
-
-    Raises: EngineError for models that do not fit, or a session that cannot be read.
-    """
-    if start.models:
-        check_models(start.models)
-    typed: dict[str, Any] = {field: str(start.options.get(option) or "") for field, option in TYPED.items()}
-    typed |= {"models": start.models, "seed": start.seed}
-    name = str(start.options.get("session") or "")
-    if name not in files.names():
-        return Session(name or files.new_name(), sampling=with_defaults(start.sampling), named=bool(name), **typed)
-    saved = files.load(name)
-    changed = {field: value for field, value in typed.items() if value}
-    return replace(saved, sampling={**saved.sampling, **start.sampling}, **changed)

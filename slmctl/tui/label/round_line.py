@@ -1,11 +1,13 @@
-"""The new round: one line about it under the status, the dialog that starts and stops it, and what runs it."""
+"""The new round: its state as text, one line about it under the status, the dialog that starts and stops it."""
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -14,17 +16,125 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.core.errors import EngineError
+from engine.core.intervals import Share
 from engine.data.labels.agreement import longer_won
 from engine.data.labels.store import read_labels
+from slmctl.console.progress import duration
 from slmctl.console.safe import clean, one_line
-from slmctl.label.rounds import plan_round, run_round, stop_round
+from slmctl.label.rounds import Round, RoundProgress, plan_round, run_round, stop_round
 from slmctl.label.statistics import COMPARING, percent, scorer_agrees
-from slmctl.tui.label.messages import LabelProblem, RoundAccepted, RoundEnded, RoundPlanned, RoundProgressed
-from slmctl.tui.label.round_state import RoundState
+from slmctl.runs.launch import command_line
+from slmctl.tui.app import Playground
 from slmctl.tui.label.screen_session import ScreenSession
 
-if TYPE_CHECKING:
-    from slmctl.tui.app import Playground
+NO_VOTES = Share(0, 0)
+FEW = 10  # held-out labels; fewer say little about accuracy
+STAGES = {"rm": "reward model", "ppo": "PPO"}
+
+
+@dataclass
+class RoundState:
+    """A planned round and its progress. `accuracy_before` describes the old scorer's accuracy on the labels; `longer`
+    is how often the longer response won in them."""
+
+    planned: Round
+    start_reason: str = ""
+    accuracy_before: str = ""
+    longer: Share = NO_VOTES
+    running: bool = False
+    done: bool = False
+    error: str = ""
+    stages: dict[str, RoundProgress] = field(default_factory=dict)
+
+    @property
+    def short(self) -> str:
+        """The round in one line with the key that opens it; "" if it has not started."""
+        name = self.planned.name
+        if self.done:
+            return f"{name} is ready: Shift+N{self._accuracy}"
+        if self.error:
+            return f"{name} failed: Shift+N for details"
+        if not self.running:
+            return ""
+        now = list(self.stages.values())[-1:] or [RoundProgress("rm")]
+        return f"{name}: {STAGES.get(now[0].stage, now[0].stage)} {_steps(now[0])} · Shift+N{self._accuracy}"
+
+    @property
+    def command(self) -> str:
+        """The command that compares the new policy with the old one."""
+        return command_line(self.planned.comparison)
+
+    @property
+    def _accuracy(self) -> str:
+        """The accuracy of the new reward model, once known."""
+        progress = self.stages.get("rm", RoundProgress("rm"))
+        accuracy = progress.metrics.get("rm/validation_accuracy")
+        if accuracy is None or not progress.done:
+            return ""
+        return f" · reward model predicts {accuracy:.0%} of the {progress.held_out} newest labels"
+
+    def lines(self) -> Iterator[str]:
+        """The text of the dialog."""
+        yield from self._plan()
+        for stage, progress in self.stages.items():
+            yield f"{STAGES.get(stage, stage):<13} {self._progress(stage, progress)}"
+        if self.error:
+            yield ""
+            yield f"! {self.error}"
+        if self.done:
+            yield from self._lengths()
+            yield ""
+            yield "To compare the policies, with confidence intervals (y copies the command):"
+            yield self.command
+            yield ""
+            if "--prompts" in self.planned.comparison:
+                yield "Its judge is the reward model that PPO was trained on. For an independent result, pass your own"
+                yield "--judge and --prompts."
+            else:
+                yield "Its judge is the reward model that PPO was trained on. Without --judge, the pocket judge also"
+                yield "shows what else has changed."
+
+    def _lengths(self) -> Iterator[str]:
+        """Response lengths before and after, and which length the labels preferred."""
+        if (lengths := self.stages.get("ppo", RoundProgress("ppo")).lengths) is not None:
+            won = self.longer
+            votes = f" (the longer response won {won.rate:.0%} of {won.cases} labels)" if won.rate is not None else ""
+            before, now = self.planned.policy, self.planned.models[0]
+            yield f"{'length':<13} {lengths[0]:.1f} tokens from {before}, {lengths[1]:.1f} from {now}{votes}"
+
+    def _plan(self) -> Iterator[str]:
+        planned = self.planned
+        reward = f"{planned.reward} is trained further" if planned.reward else "a reward model is trained"
+        policy = f"{planned.policy}{self.start_reason}"
+        yield f"New run {planned.name}: {reward} on {planned.labels} labels, then PPO starts from {policy}."
+        if not (self.running or self.done or self.error):
+            yield ""
+            yield from (command_line(words) for words in planned.commands)
+            yield ""
+            yield self._cost
+        else:
+            yield ""
+
+    @property
+    def _cost(self) -> str:
+        seconds = self.planned.seconds
+        takes = "" if seconds is None else f"PPO takes about {duration(seconds)}. "
+        return f"{takes}You can keep labeling or leave: the round runs to its end."
+
+    def _progress(self, stage: str, progress: RoundProgress) -> str:
+        if stage != "rm" or not progress.done:
+            return f"{'done' if progress.done else _steps(progress)}  {progress.headline}"
+        accuracy = progress.metrics.get("rm/validation_accuracy")
+        if accuracy is None:
+            return "done"
+        return (
+            f"done  predicts {accuracy:.0%} of the {progress.held_out} newest labels, which were held out"
+            f"{'; too few for a reliable estimate' if progress.held_out < FEW else ''}{self.accuracy_before}"
+        )
+
+
+def _steps(progress: RoundProgress) -> str:
+    return f"{progress.step}/{progress.steps}" if progress.steps else "starting"
 
 
 class RoundScreen(ModalScreen[str | None]):
@@ -37,6 +147,8 @@ class RoundScreen(ModalScreen[str | None]):
         Binding("n", "again", "Another round", id="label.round_again"),
         Binding("y", "copy", "Copy the command", id="label.round_copy"),
     ]
+
+    app = getters.app(Playground)
 
     def __init__(self, state: RoundState) -> None:
         super().__init__()
@@ -78,7 +190,7 @@ class RoundScreen(ModalScreen[str | None]):
     def action_copy(self) -> None:
         """Copies the command that compares the policies, once the new one exists."""
         if self.state.done:
-            cast("Playground", self.app).copy(self.state.command)
+            self.app.copy(self.state.command)
 
     def _keys(self) -> str:
         if self.state.done:
@@ -91,11 +203,17 @@ class RoundScreen(ModalScreen[str | None]):
 
 
 class RoundLine(Static):
-    """The state of the round, hidden without one. Runs one round at a time; `home` is the folder of runs."""
+    """The state of the round, hidden without one. Runs one round at a time.
 
-    def __init__(self, home: Path) -> None:
+    `home` is the folder of runs; `accept` is called with a finished round whose models are to be labeled next, and
+    `problem` with a sentence about what failed.
+    """
+
+    app = getters.app(Playground)
+
+    def __init__(self, home: Path, accept: Callable[[Round], None], problem: Callable[[str], None]) -> None:
         super().__init__("", markup=False)
-        self._home = home
+        self._home, self._accept, self._problem = home, accept, problem
         self._session: ScreenSession | None = None  # the one that a round was planned from
         self._state: RoundState | None = None  # the round that was started last
         self._draft: RoundState | None = None  # one that may be started
@@ -109,52 +227,29 @@ class RoundLine(Static):
 
     async def _plan(self, session: ScreenSession, again: bool) -> None:
         if again or self._state is None:
-            try:
-                self._draft = await asyncio.to_thread(planned_state, session, self._home)
-            except EngineError as error:
-                self.post_message(LabelProblem(str(error)))
-                return
-        self.post_message(RoundPlanned())
+            self._draft = await asyncio.to_thread(planned_state, session, self._home)
+        self.call_later(self._open_dialog)
 
-    async def _run(self) -> None:
-        """Runs the draft, or resumes the round that failed."""
-        self._state, self._draft = self._draft or self._state, None
-        assert self._state is not None, "plan first"
-        self._state.running, self._state.error, self._state.stages = True, "", {}
-        try:
-            async for progress in run_round(self._state.planned, self._home, os.environ):
-                self.post_message(RoundProgressed(progress))
-        except EngineError as error:
-            self.post_message(RoundEnded(str(error)))
-        else:
-            self.post_message(RoundEnded())
-
-    async def _stop(self) -> None:
-        if self._state is not None:
-            try:
-                await asyncio.to_thread(stop_round, self._state.planned, self._home)
-            except EngineError as error:
-                self.post_message(LabelProblem(str(error)))
-
-    def on_round_planned(self, _: RoundPlanned) -> None:
-        """Opens the dialog."""
+    def _open_dialog(self) -> None:
         if (state := self._draft or self._state) is not None:
             self._dialog = RoundScreen(state)
             self.app.push_screen(self._dialog, self._decide)
 
-    def on_round_progressed(self, message: RoundProgressed) -> None:
-        """Shows the progress."""
-        if self._state is not None:
-            self._state.stages[message.progress.stage] = message.progress
-        self._show()
-
-    def on_round_ended(self, message: RoundEnded) -> None:
-        """Shows the result."""
-        if (state := self._state) is not None:
-            state.running, state.done, state.error = False, not message.error, message.error
-            app = cast("Playground", self.app)
-            if app.current_mode != "label":
-                app.say(f"{state.planned.name} {'failed' if message.error else 'is ready'}: see Label")
+    async def _run(self) -> None:
+        """Runs the draft, or resumes the round that failed."""
+        state = self._state = self._draft or self._state
+        assert state is not None, "plan first"
+        self._draft = None
+        state.running, state.error, state.stages = True, "", {}
+        try:
+            async for progress in run_round(state.planned, self._home, os.environ):
+                state.stages[progress.stage] = progress
+                self._show()
+        except EngineError as error:
+            state.error = str(error)
+        state.running, state.done = False, not state.error
+        if self.app.current_mode != "label":
+            self.app.say(f"{state.planned.name} {'failed' if state.error else 'is ready'}: see Label")
         self._show()
 
     def _decide(self, decision: str | None) -> None:
@@ -163,11 +258,11 @@ class RoundLine(Static):
             self._work(self._run())
             return
         self._draft = None
-        if decision == "stop":
-            self._work(self._stop())
+        if decision == "stop" and self._state is not None:
+            self._work(asyncio.to_thread(stop_round, self._state.planned, self._home))
         elif decision == "next" and (state := self._state) is not None:
             self._state = None
-            self.post_message(RoundAccepted(state.planned.models, state.planned.scorer))
+            self._accept(state.planned)
         elif decision == "again" and self._session is not None:
             self._work(self._plan(self._session, again=True))
         self._show()
@@ -180,8 +275,14 @@ class RoundLine(Static):
         if self._dialog is not None:
             self._dialog.call_later(self._dialog.refresh_state)  # it may not be composed yet, or be closing
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
-        self.run_worker(work, group="round")
+    def _work(self, work: Coroutine[Any, Any, object]) -> None:
+        async def report() -> None:
+            try:
+                await work
+            except EngineError as error:
+                self._problem(str(error))
+
+        self.run_worker(report(), group="round")
 
 
 def planned_state(session: ScreenSession, home: Path) -> RoundState:

@@ -4,50 +4,50 @@ The session (slmctl/label/session.py) decides what is asked and writes labels; t
 messages into what is shown.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from functools import partial
+from typing import Any, ClassVar
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import OptionList
 
-from engine.core.errors import EngineError
+from engine.core.errors import EngineError, WithdrawnError
+from engine.data.labels.store import Label
 from engine.data.records import prompt_text
 from slmctl.label.decisions import SKIP, Decision, choice, no_preference, parse_ranking, ranking
 from slmctl.label.questions import Question
-from slmctl.label.setup import LabelOptions
+from slmctl.label.rounds import Round
+from slmctl.label.setup import LabelOptions, finished_policies
+from slmctl.tui.app import Playground
 from slmctl.tui.chat.dialogs import EditScreen
-from slmctl.tui.label.dialogs import LabelTextDialog, NumberDialog
-from slmctl.tui.label.messages import (
-    LabelNotice,
-    LabelNotWritten,
-    LabelProblem,
-    LabelSessionChanged,
-    LabelSessionFailed,
-    LabelWritten,
-    PoliciesFound,
+from slmctl.tui.label.label_widgets import (
+    Feedback,
+    LabelStatus,
+    LabelTextDialog,
+    NumberDialog,
+    Placeholder,
+    PolicyList,
+    PromptView,
     ResponseClicked,
-    RoundAccepted,
-    StatisticsRead,
+    Responses,
 )
-from slmctl.tui.label.placeholder import Placeholder, PolicyList
-from slmctl.tui.label.question_view import PromptView, Responses
 from slmctl.tui.label.round_line import RoundLine
-from slmctl.tui.label.screen_session import LabelSessionOpened, ScreenSession, find_policies, open_session
-from slmctl.tui.label.status import Feedback, LabelStatus
+from slmctl.tui.label.screen_session import NOT_WRITTEN, ScreenSession, open_session
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.widgets.dialogs import LineDialog
-
-if TYPE_CHECKING:
-    from slmctl.tui.app import Playground
 
 LOW = 16  # rows below which every line goes to the responses
 AGAIN_S = 0.7  # the same number within this time means "much better": nobody has read the next pair yet
 REFUSED = "ignored: your last answer is still being saved"
 TOO_EARLY = "a key pressed while saving was ignored"
+CHANGED = "not saved: the responses had just changed; look again"
 ABOUT = (
     "Press the number of the better response; press it twice quickly, or with shift, if it is much better. After each "
     "vote you see which model gave which response and what the reward model thinks.\n"
@@ -91,6 +91,9 @@ class LabelScreen(Screen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = KEYS
     HELP = ABOUT
+    app = getters.app(Playground)
+    feedback = getters.query_one(Feedback)
+    placeholder = getters.query_one(Placeholder)
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -98,7 +101,7 @@ class LabelScreen(Screen[None]):
         self.session: ScreenSession | None = None
         self._clock = clock
         self._opening = 0  # number of the latest attempt to open a session
-        self._opened: list[LabelSessionOpened] = []  # waiting until the last answer of the current session is saved
+        self._opened: list[tuple[int, ScreenSession]] = []  # until the last answer of this one is saved
         self._failure: EngineError | None = None  # why no session could be opened
         self._shown: Question | None = None
         self._reset_keys()
@@ -112,16 +115,16 @@ class LabelScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Statistics, round, feedback, prompt, responses."""
-        yield LabelStatus()
-        yield RoundLine(self._playground.start.home)
-        yield Feedback()
+        yield LabelStatus(markup=False)
+        yield RoundLine(self.app.start.home, self._accept_round, self._show_problem)
+        yield Feedback(markup=False)
         yield PromptView(id="label-prompt")
         yield Responses(id="label-responses")
         yield Placeholder()
 
     def on_mount(self) -> None:
         """Opens the requested session, or lists policies to choose from."""
-        start = self._playground.start
+        start = self.app.start
         typed = start.options.get("label")
         if isinstance(typed, LabelOptions):
             self.open(typed)
@@ -129,67 +132,73 @@ class LabelScreen(Screen[None]):
             self.open(LabelOptions(start.models[:2], sampling=start.sampling, seed=start.seed))
         else:
             self.show()
-            self._work(find_policies(start.home, self.post_message))
+            self._work(self._find_policies())
 
     async def on_unmount(self) -> None:
         """Closes the sessions; an error becomes the exit status of `slmctl label`."""
         error = self._failure
-        for opened in self._opened:
-            await opened.session.core.close()
+        for _, opened in self._opened:
+            await opened.core.close()
         if (session := self.session) is not None:
             await session.core.close()
             error = session.error
-        if self._playground.start.mode == "label":
-            self._playground.end_with(error)
-
-    @property
-    def _playground(self) -> "Playground":
-        return cast("Playground", self.app)
+        if self.app.start.mode == "label":
+            self.app.end_with(error)
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         self.run_worker(work, group="label")
 
-    def open(self, options: LabelOptions) -> None:
-        """Opens a session that will replace the current one."""
-        self._opening += 1
-        self.query_one(Placeholder).show(f"loading {' and '.join(options.models)} ...")
-        app = self._playground
-        self._work(open_session(options, app.start.home, lambda: app.sampler, self.post_message, self._opening))
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except EngineError as error:
+            self._show_problem(str(error))
 
-    def on_label_session_opened(self, message: LabelSessionOpened) -> None:
-        """Switches to the session once the last answer is saved, unless a later one was requested."""
-        self._opened.append(message)
-        self._switch()
+    async def _find_policies(self) -> None:
+        """Lists policies, unless a session was requested meanwhile."""
+        with self._reporting():
+            names = await asyncio.to_thread(finished_policies, self.app.start.home)
+            if self.session is None and self._opening == 0:
+                self.placeholder.offer(names)
+
+    def open(self, options: LabelOptions) -> None:
+        """Opens a session that will replace the current one, once the last answer is saved."""
+        self._opening += 1
+        self.placeholder.show(f"loading {' and '.join(options.models)} ...")
+        self._work(self._open(options, self._opening))
+
+    async def _open(self, options: LabelOptions, opening: int) -> None:
+        app, later = self.app, self.call_later
+        changed, notice = partial(later, self.show), partial(later, self.feedback.show_text)
+        try:
+            session = await open_session(options, app.start.home, lambda: app.sampler, changed, notice)
+        except EngineError as error:
+            if opening == self._opening:
+                self._failure = error
+                self.placeholder.show(f"! {error}")
+                if self.session is not None:
+                    self._show_problem(str(error))
+        else:
+            self._opened.append((opening, session))
+            later(self._switch)
 
     def _switch(self) -> None:
         while self._opened and not self._pending:
-            opened = self._opened.pop(0)
-            if opened.opening == self._opening:
-                self._switch_to(opened.session)
+            opening, session = self._opened.pop(0)
+            if opening == self._opening:
+                self._switch_to(session)
             else:
-                self._work(opened.session.core.close())
+                self._work(session.core.close())
 
     def _switch_to(self, session: ScreenSession) -> None:
         if self.session is not None:
             self._work(self.session.core.close())
         self.session, self._shown, self._failure = session, None, None
         self._reset_keys()
-        self.query_one(Feedback).show_text(session.welcome)
+        self.feedback.show_text(session.welcome)
         self.show()
         self.show_statistics()
-
-    def on_label_session_failed(self, message: LabelSessionFailed) -> None:
-        """Shows why there is no session."""
-        if message.opening == self._opening:
-            self._failure = message.error
-            self.query_one(Placeholder).show(f"! {message.error}")
-            if self.session is not None:
-                self._show_problem(str(message.error))
-
-    def on_policies_found(self, message: PoliciesFound) -> None:
-        """Lists policies, unless a session was requested meanwhile."""
-        if self.session is None and self._opening == 0:
-            self.query_one(Placeholder).offer(message.names)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Labels the selected policy."""
@@ -202,64 +211,46 @@ class LabelScreen(Screen[None]):
             options = LabelOptions(()) if self.session is None else self.session.options
             self.open(replace(options, models=message.models[:2], k=2, prompts=None, map=(), scorer=None, db=None))
 
-    def on_round_accepted(self, message: RoundAccepted) -> None:
-        """Labels the models of the new round."""
+    def _accept_round(self, done: Round) -> None:
+        """Labels the models of a new round."""
         if self.session is not None:
-            self.open(replace(self.session.options, models=message.models, scorer=message.scorer))
+            self.open(replace(self.session.options, models=done.models, scorer=done.scorer))
 
-    def on_label_session_changed(self, _: LabelSessionChanged) -> None:
-        """Shows the new state."""
-        self.show()
-
-    def on_label_written(self, message: LabelWritten) -> None:
-        """Shows feedback, and strengthens the label if its number was pressed again."""
+    def _written(self, label: Label, change: str) -> None:
+        """Shows feedback on a label that is on disk, and strengthens it if its number was pressed again."""
         note = f"  ({TOO_EARLY})" if self._refused else ""
         stronger, self._stronger = self._stronger, False
         self._pending -= 1
         self._refused = self._refused and (stronger or self._pending > 0)
         self.show()
         self.show_statistics()
-        feedback = self.query_one(Feedback)
-        if message.change == "withdrawn":
-            feedback.show_text(f"undone; the question is asked again{note}")
+        if change == "withdrawn":
+            self.feedback.show_text(f"undone; the question is asked again{note}")
         elif (session := self.session) is not None:
-            earlier = session.earlier(message.label)
-            strengthened = message.change == "strengthened"
-            feedback.show(message.label, session.setup.recipe.scorer, earlier, note, strengthened)
+            scorer, earlier = session.setup.recipe.scorer, session.earlier(label)
+            self.feedback.show(label, scorer, earlier, note, change == "strengthened")
             if stronger:
                 self._strengthen()
         self._switch()
 
-    def on_label_not_written(self, message: LabelNotWritten) -> None:
+    def _not_written(self, reason: str) -> None:
         """Shows why an answer was not saved; its question is still shown, unless other models come now."""
         pending = self._pending - 1
         self._reset_keys()
         self._pending = pending
         self._switch()
-        self._show_problem(message.reason)
+        self._show_problem(reason)
         self.show_statistics()
-
-    def on_label_problem(self, message: LabelProblem) -> None:
-        """Shows what failed."""
-        self._show_problem(message.reason)
 
     def _show_problem(self, text: str) -> None:
         if not self.is_current:
-            self._playground.say(text, "error")
-        self.query_one(Feedback).show_text(f"! {text}")
+            self.app.say(text, "error")
+        self.feedback.show_text(f"! {text}")
         self.show()
-
-    def on_label_notice(self, message: LabelNotice) -> None:
-        """Shows a sentence above the prompt."""
-        self.query_one(Feedback).show_text(message.text)
 
     def on_response_clicked(self, message: ResponseClicked) -> None:
         """Treats a click on a number like the key."""
         self.action_choose(message.place)
-
-    def on_statistics_read(self, message: StatisticsRead) -> None:
-        """Shows the statistics."""
-        self.app.push_screen(LabelTextDialog("statistics", message.text))
 
     def show(self) -> None:
         """Shows the current question, or why there is none."""
@@ -267,9 +258,9 @@ class LabelScreen(Screen[None]):
         question = None if session is None else session.question
         for name in ("#label-prompt", "#label-responses"):
             self.query_one(name).display = question is not None
-        self.query_one(Placeholder).display = question is None
+        self.placeholder.display = question is None
         if session is not None and question is None:
-            self.query_one(Placeholder).show(session.waits_for)
+            self.placeholder.show(session.waits_for)
         elif question is not None and question is not self._shown:
             self.query_one(PromptView).show(question.prompt)
             self.query_one(Responses).show(question)
@@ -288,7 +279,7 @@ class LabelScreen(Screen[None]):
         """Whether an answer can be given now; says so if not."""
         if self._pending:
             self._refused = True
-            self.query_one(Feedback).show_text(REFUSED)
+            self.feedback.show_text(REFUSED)
         return not self._pending
 
     def _answerable(self) -> Question | None:
@@ -296,22 +287,44 @@ class LabelScreen(Screen[None]):
         return self._shown if self.session is not None and self._is_free() else None
 
     def _write(
-        self, operation: Coroutine[Any, Any, None], pressed: tuple[int, float] | None = None, undoing: bool = False
+        self,
+        operation: Coroutine[Any, Any, Label | None],
+        change: str,
+        nothing: str = "",
+        pressed: tuple[int, float] | None = None,
     ) -> None:
+        """Starts an operation that saves, strengthens or withdraws a label; `nothing` says that there is none."""
         self._pending += 1
-        self._pressed, self._undoing = pressed, undoing
-        self._work(operation)
+        self._pressed, self._undoing = pressed, change == "withdrawn"
+        self._work(self._report(operation, change, nothing))
+
+    async def _report(self, operation: Coroutine[Any, Any, Label | None], change: str, nothing: str) -> None:
+        try:
+            label = await operation
+        except EngineError as error:
+            reason = str(error) if isinstance(error, WithdrawnError) else f"{NOT_WRITTEN}: {error}"
+            self.call_later(self._not_written, reason)
+        else:
+            self.call_later(*((self._not_written, nothing) if label is None else (self._written, label, change)))
 
     def _answer(self, decision: Decision, question: Question, pressed: tuple[int, float] | None = None) -> None:
-        if self.session is not None and self._answerable() is not None:
-            self._write(self.session.answer(decision, question), pressed)
+        """Answers the question that was on the screen; an edit also if its responses were resampled meanwhile."""
+        if (session := self.session) is None or self._answerable() is None:
+            return
+
+        async def answer() -> Label | None:
+            same = question is session.question or decision.verdict == "edit"
+            return await session.core.answer(decision) if same else None
+
+        self._write(answer(), "saved", CHANGED, pressed)
 
     def _strengthen(self) -> None:
         """Strengthens the last choice, once it is saved."""
         if self._pending:
             self._stronger = True
         elif self.session is not None:
-            self._write(self.session.strengthen(), self._pressed)
+            nothing = "there is no choice to strengthen"
+            self._write(self.session.core.strengthen(), "strengthened", nothing, self._pressed)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key is active: a number only if there is such a response."""
@@ -343,7 +356,7 @@ class LabelScreen(Screen[None]):
             return
         queued = self._pending and self._undoing and not self.session.core.writes.locked
         if queued or self._is_free():
-            self._write(self.session.undo(), undoing=True)
+            self._write(self.session.core.undo(), "withdrawn", "there is nothing to undo")
 
     def action_flag(self) -> None:
         """Flags the question for review, or removes the flag; saved with the vote."""
@@ -400,8 +413,18 @@ class LabelScreen(Screen[None]):
 
     def action_resample(self) -> None:
         """Samples new responses to the prompt, or tries again after an error."""
-        if self.session is not None and self._is_free():
-            self._work(self.session.resample())
+        if (session := self.session) is None or not self._is_free():
+            return
+        if session.core.questions.error is not None:
+            session.core.questions.start()
+            self.show()
+        elif session.question is not None:
+            self.feedback.show_text("sampling new responses ...")
+            self._work(self._resample(session))
+
+    async def _resample(self, session: ScreenSession) -> None:
+        with self._reporting():
+            self.feedback.show_text(await session.resample())
 
     def action_guidelines(self) -> None:
         """Shows the guidelines."""
@@ -411,7 +434,12 @@ class LabelScreen(Screen[None]):
     def action_statistics(self) -> None:
         """Shows the statistics of the database."""
         if self.session is not None:
-            self._work(self.session.read_statistics())
+            self._work(self._show_all_statistics(self.session))
+
+    async def _show_all_statistics(self, session: ScreenSession) -> None:
+        with self._reporting():
+            text = await asyncio.to_thread(session.all_statistics)
+            self.call_later(self.app.push_screen, LabelTextDialog("statistics", text))
 
     def action_scroll_all(self, pages: int) -> None:
         """Scrolls all responses."""
@@ -421,7 +449,7 @@ class LabelScreen(Screen[None]):
         """Copies prompt and responses to the clipboard."""
         if self.session is not None:
             self.app.copy_to_clipboard(self.session.text)
-            self.query_one(Feedback).show_text("copied prompt and responses")
+            self.feedback.show_text("copied prompt and responses")
 
     def action_round(self) -> None:
         """Shows the plan of a new round, or the progress of the one that is running."""

@@ -1,49 +1,32 @@
-"""A labeling session as the screen uses it: its operations post messages, its state becomes text."""
+"""A labeling session as the screen uses it: its state as text."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from textual.message import Message
-
-from engine.core.errors import EngineError, FileError, LockedError, WithdrawnError
+from engine.core.errors import EngineError, FileError, LockedError
 from engine.data.labels.store import Label, LabelStore, read_labels
 from engine.data.records import prompt_text
 from slmctl.console.safe import clean
-from slmctl.label.decisions import Decision
 from slmctl.label.questions import IDENTICAL, Question
 from slmctl.label.rounds import newest_round
 from slmctl.label.session import LabelSession
-from slmctl.label.setup import LabelOptions, SessionSetup, finished_policies, resolve_setup
+from slmctl.label.setup import LabelOptions, SessionSetup, resolve_setup
 from slmctl.label.statistics import LabelStatistics, statistics_lines, statistics_of
 from slmctl.label.writes import LOCK_WAIT_S, retry_while_locked
-from slmctl.tui.label.messages import (
-    LabelNotice,
-    LabelNotWritten,
-    LabelProblem,
-    LabelSessionChanged,
-    LabelSessionFailed,
-    LabelWritten,
-    PoliciesFound,
-    StatisticsRead,
-)
 from slmctl.worker.protocol import Sampler
 
-CHANGED = "not saved: the responses had just changed; look again"
 NOT_WRITTEN = "your last answer was not saved"
-Post = Callable[[Message], object]
 
 
 @dataclass
 class ScreenSession:
-    """One session; `post` sends a message to the screen."""
+    """One session."""
 
     options: LabelOptions
     setup: SessionSetup
     core: LabelSession
-    post: Post
     earlier_round: str = ""  # state of a round that was trained on these labels
 
     @property
@@ -105,107 +88,40 @@ class ScreenSession:
             return f"There are no more questions.\n{skipped}\n\nShift+N starts a new round with your labels."
         return f"{questions.phase} ..."
 
-    async def answer(self, decision: Decision, question: Question) -> None:
-        """Answers the question that was on the screen; an edit also if its responses were resampled meanwhile."""
-        if question is self.question or decision.verdict == "edit":
-            await self._report("saved", self.core.answer(decision))
-        else:
-            self.post(LabelNotWritten(CHANGED))
+    async def resample(self) -> str:
+        """Samples new responses to the prompt, and returns a sentence about them. Raises: EngineError."""
+        if await self.core.resample():
+            return "new responses"
+        return "no new responses: these models always give the same ones to this prompt"
 
-    async def strengthen(self) -> None:
-        """Changes the last choice to "much better"."""
-        await self._report("strengthened", self.core.strengthen(), nothing="there is no choice to strengthen")
-
-    async def undo(self) -> None:
-        """Withdraws the last label."""
-        await self._report("withdrawn", self.core.undo(), nothing="there is nothing to undo")
-
-    async def _report(
-        self,
-        change: Literal["saved", "strengthened", "withdrawn"],
-        operation: Awaitable[Label | None],
-        nothing: str = "",
-    ) -> None:
-        """Posts LabelWritten once the operation is on disk, else LabelNotWritten."""
-        try:
-            label = await operation
-        except WithdrawnError as error:
-            self.post(LabelNotWritten(str(error)))
-        except EngineError as error:
-            self.post(LabelNotWritten(f"{NOT_WRITTEN}: {error}"))
-        else:
-            self.post(LabelNotWritten(nothing) if label is None else LabelWritten(label, change))
-
-    async def resample(self) -> None:
-        """Samples new responses to the prompt, or tries again after an error."""
-        if self.core.questions.error is not None:
-            self.core.questions.start()
-            self.post(LabelSessionChanged())
-            return
-        if self.question is None:
-            return
-        self.post(LabelNotice("sampling new responses ..."))
-        try:
-            found = await self.core.resample()
-        except EngineError as error:
-            self.post(LabelProblem(str(error)))
-        else:
-            none = "no new responses: these models always give the same ones to this prompt"
-            self.post(LabelNotice("new responses" if found else none))
-
-    async def read_statistics(self) -> None:
-        """Posts the statistics of all annotators in the database."""
-        try:
-            everybody = await asyncio.to_thread(read_labels, self.setup.database)
-        except EngineError as error:
-            self.post(LabelProblem(str(error)))
-            return
+    def all_statistics(self) -> str:
+        """The statistics of all annotators in the database. Reads files. Raises: EngineError."""
+        everybody = read_labels(self.setup.database)
         lines = [*statistics_lines(self.statistics(), self.setup.recipe.models, everybody, self.setup.annotator)]
         if self._failures:
             lines += ["", *(f"skipped: {reason}" for reason in self._failures)]
-        self.post(StatisticsRead("\n".join(lines)))
-
-
-@dataclass
-class LabelSessionOpened(Message):
-    """A session was opened; `opening` numbers the attempt, because a later one may have been started."""
-
-    session: ScreenSession
-    opening: int
+        return "\n".join(lines)
 
 
 async def open_session(
-    options: LabelOptions, home: Path, sampler: Callable[[], Sampler], post: Post, opening: int
-) -> None:
-    """Opens a session that makes questions; posts LabelSessionOpened or LabelSessionFailed."""
-    try:
-        session = await _opened(options, home, sampler, post)
-    except EngineError as error:
-        post(LabelSessionFailed(error, opening))
-    else:
-        post(LabelSessionOpened(session, opening))
+    options: LabelOptions,
+    home: Path,
+    sampler: Callable[[], Sampler],
+    changed: Callable[[], object],
+    notice: Callable[[str], object],
+) -> ScreenSession:
+    """A session that makes questions. `changed` is called after every change, `notice` with a sentence to show.
 
-
-async def find_policies(home: Path, post: Post) -> None:
-    """Posts the policies that can be labeled."""
-    try:
-        post(PoliciesFound(tuple(await asyncio.to_thread(finished_policies, home))))
-    except EngineError as error:
-        post(LabelProblem(str(error)))
-
-
-async def _opened(options: LabelOptions, home: Path, sampler: Callable[[], Sampler], post: Post) -> ScreenSession:
+    Raises: EngineError.
+    """
     setup = await asyncio.to_thread(resolve_setup, options, home)
     locked = f"{setup.database.name} is locked by another process"
 
-    def changed() -> None:
-        post(LabelSessionChanged())
-
     def write_waits() -> None:
-        post(LabelNotice(f"{locked}; your answer will be saved once it is unlocked"))
+        notice(f"{locked}; your answer will be saved once it is unlocked")
 
     def opening_waits(_: LockedError) -> None:
-        post(LabelNotice(f"{locked}; it will be opened once it is unlocked"))
+        notice(f"{locked}; it will be opened once it is unlocked")
 
     store = await retry_while_locked(lambda: LabelStore(setup.database, LOCK_WAIT_S), opening_waits)
     core = LabelSession(setup.recipe, setup.prompts, store, setup.annotator, sampler, changed, on_locked=write_waits)
@@ -214,7 +130,7 @@ async def _opened(options: LabelOptions, home: Path, sampler: Callable[[], Sampl
     except BaseException:
         await core.close()
         raise
-    return ScreenSession(options, setup, core, post, await asyncio.to_thread(_earlier_round, setup.database, home))
+    return ScreenSession(options, setup, core, await asyncio.to_thread(_earlier_round, setup.database, home))
 
 
 def _earlier_round(database: Path, home: Path) -> str:

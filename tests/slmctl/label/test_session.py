@@ -195,7 +195,7 @@ def test_a_question_is_answered_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(session.store, "newest", slow)
         answering = asyncio.create_task(session.answer(choice(0, 2)))
         await asyncio.to_thread(looking.wait, 60)
-        assert session.writes.busy and len(read_labels(tmp_path / "l.db")) == 1
+        assert session.writes.turn.locked() and len(read_labels(tmp_path / "l.db")) == 1
         later = [asyncio.ensure_future(deed(session)) for deed in (first, stronger, undone)]
         await asyncio.sleep(0)
         assert not any(one.done() for one in later)
@@ -204,7 +204,7 @@ def test_a_question_is_answered_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert isinstance(again, AssertionError), "the question was answered"
         assert isinstance(answered, Label) and isinstance(much, Label) and isinstance(withdrawn, Label)
         assert (answered.id, answered.strength, much.id, much.strength, withdrawn) == (1, 1, 2, 2, much)
-        assert not session.writes.busy and not session.labels
+        assert not session.writes.turn.locked() and not session.labels
         await session.close()
 
     asyncio.run(main())

@@ -49,13 +49,13 @@ def test_operations_write_in_the_order_in_which_they_begin() -> None:
 
     async def script(queue: WriteQueue) -> None:
         async def operation(row: str) -> tuple[int, int]:
-            async with queue:
+            async with queue.turn:
                 before = len(disk.rows)
                 return before, await queue.write(disk.writer(row), reports.append)
 
         numbers = await asyncio.gather(*(operation(row) for row in "abc"))
         assert numbers == [(0, 1), (1, 2), (2, 3)] and disk.rows == ["a", "b", "c"]
-        assert reports == [LOCKED] * 3 and not queue.busy and not queue.locked
+        assert reports == [LOCKED] * 3 and not queue.turn.locked() and not queue.locked
         assert await queue.close() is None
 
     run(script)
@@ -70,8 +70,8 @@ def test_it_is_known_whether_a_write_waits_for_a_lock() -> None:
             states.append(queue.locked)
             disk.locked = 0 if len(states) == 2 else disk.locked
 
-        async with queue:
-            assert queue.busy and not queue.locked
+        async with queue.turn:
+            assert queue.turn.locked() and not queue.locked
             assert await queue.write(disk.writer("a"), seen) == 1
         assert states == [False, True], "false in the first report of a write, so that it can be told from later ones"
         assert not queue.locked
@@ -87,7 +87,7 @@ def test_a_failed_write_raises_and_lets_the_next_one_through() -> None:
             raise FileError("the disk is full")
 
         async def operation(call: Callable[[], int]) -> int:
-            async with queue:
+            async with queue.turn:
                 return await queue.write(call, ignore)
 
         failed, written = await asyncio.gather(operation(full), operation(disk.writer("a")), return_exceptions=True)
@@ -101,7 +101,7 @@ def test_closing_reports_what_a_lock_kept_from_being_written() -> None:
         waits = asyncio.Event()
 
         async def operation() -> int:
-            async with queue:
+            async with queue.turn:
                 return await queue.write(Disk(locked=10**9).writer("a"), lambda _: waits.set())
 
         writing = asyncio.create_task(operation())
@@ -128,7 +128,7 @@ def test_closing_waits_for_a_write_whose_caller_was_cancelled(outcome: object, r
             return outcome
 
         async def operation() -> object:
-            async with queue:
+            async with queue.turn:
                 return await queue.write(slow, ignore)
 
         task = asyncio.create_task(operation())

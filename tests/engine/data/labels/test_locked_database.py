@@ -52,7 +52,7 @@ def test_a_session_tries_again_until_it_is_written_or_closed(tmp_path: Path) -> 
             answering = asyncio.create_task(session.answer(choice(0, 2)))
             await told.wait()
             clock.now = 99.0
-            assert session.writes.busy and session.question is question
+            assert session.writes.turn.locked() and session.question is question
         assert (await answering).seconds == 2.0, "waiting is no time to decide"
         with locked(path):
             told.clear()
@@ -97,7 +97,7 @@ def test_where_nobody_waits_it_is_an_error(tmp_path: Path) -> None:
         question = session.question
         with locked(tmp_path / "l.db"), pytest.raises(LockedError):
             await session.answer(SKIP)
-        assert session.question is question and not session.writes.busy
+        assert session.question is question and not session.writes.turn.locked()
         await session.close()
 
     asyncio.run(main())

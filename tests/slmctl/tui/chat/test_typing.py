@@ -30,7 +30,7 @@ def test_wrong_settings_are_reported(home: Path) -> None:
             ("/set temprature=1", "did you mean 'temperature'"),
             ("/set temperature", "type /set temperature=VALUE"),
             ("/set top_k=1.5", "top_k is '1.5'; it must be a whole number"),
-            ("/set seed=-1", "seed is -1; it must be 0 to"),
+            ("/set seed=-1", "seed is -1; it must be a whole number, 0 to"),
             ("/set temperature=nan", "temperature is nan; it must be 0 to 100"),
         ]:
             await chat.say(typed)

@@ -12,7 +12,7 @@ from engine.data.labels.store import LabelStore, read_labels
 from engine.data.records import prompt_text
 from slmctl.chat.votes import SELECTION
 from slmctl.tui.app import Playground
-from slmctl.tui.label.question_view import ResponsePanel
+from slmctl.tui.label.label_widgets import ResponsePanel
 from slmctl.tui.messages import OpenLabel
 from slmctl.tui.playground import Start
 from slmctl.worker.protocol import SampleRequest

@@ -15,8 +15,7 @@ from engine.rundir.directory import RunDir, write_text
 from slmctl.label.rounds import Round, RoundProgress
 from slmctl.tui.app import Playground
 from slmctl.tui.label import round_line
-from slmctl.tui.label.round_line import RoundScreen
-from slmctl.tui.label.round_state import RoundState
+from slmctl.tui.label.round_line import RoundScreen, RoundState
 from tests.support.label_mode import HOSTILE, assert_harmless, make_run, pair, play, screen_of, words
 from tests.support.pilot import go, screen_text, until
 

@@ -11,7 +11,7 @@ from engine.data.labels.store import Label, LabelStore
 from engine.data.records import prompt_text
 from slmctl.tui.app import Playground
 from slmctl.tui.label import screen
-from slmctl.tui.label.question_view import ResponseHead, ResponsePanel
+from slmctl.tui.label.label_widgets import ResponseHead, ResponsePanel
 from slmctl.worker.protocol import OnText, SampleRequest
 from tests.support.fake_sampler import FakeSampler, FakeSampleTask
 from tests.support.label_mode import NAMES, by_place, make_run, pair, play, screen_of, words
