@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     A usage error or an EngineError is one sentence; any other error is internal, 70, with its traceback in a file.
     """
-    if arguments is None and hasattr(signal, "SIGPIPE"):
+    if arguments is None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader may stop reading, as `head` does
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -46,13 +46,15 @@ def runs(
     Lists the runs in ./runs (or $SLMCTL_RUNS): state, progress, win rate and finished stages. With a name, shows
     one run: its models, why it failed, and the command that resumes it. --delete and --rename refuse a run that is
     running or that another run shares stages of."""
+    from slmctl.runs.changes import rename_run
     from slmctl.runs.overview import Overview
 
     home, now = runs_home(os.environ), time.time()
     if sum(given is not None for given in (name, delete, rename)) > 1:
         raise ConfigError("NAME, --delete and --rename exclude each other; pass one of them")
     if rename is not None:
-        _rename(home, *rename, now)
+        rename_run(home, *rename, now)
+        print(f"renamed {one_line(rename[0])} to {one_line(rename[1])}")
     elif delete is not None:
         _delete(home, delete, now, yes)
     elif name is not None:
@@ -70,13 +72,6 @@ def stop(name: Annotated[str, typer.Argument(metavar="RUN", help="The run to sto
 
     stop_run(runs_home(os.environ), name, time.time())
     print(f"{one_line(name)} will stop after this step and save; to watch it, type: slmctl watch {shlex.quote(name)}")
-
-
-def _rename(home: Path, old: str, new: str, now: float) -> None:
-    from slmctl.runs.changes import rename_run
-
-    rename_run(home, old, new, now)
-    print(f"renamed {one_line(old)} to {one_line(new)}")
 
 
 def _delete(home: Path, name: str, now: float, yes: bool) -> None:

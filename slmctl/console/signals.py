@@ -35,9 +35,6 @@ class StopFlag:
 @contextmanager
 def broken_pipes_raise() -> Iterator[None]:
     """Inside, writing to a closed pipe raises BrokenPipeError; outside, it ends the process silently."""
-    if not hasattr(signal, "SIGPIPE"):
-        yield
-        return
     before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         yield

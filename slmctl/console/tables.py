@@ -31,7 +31,7 @@ def print_facts(facts: Iterable[tuple[str, str]], label_width: int, width: int =
     No word is cut.
     """
     if sys.stdout.isatty():
-        _draw_facts(facts)
+        _draw_table(("", ""), list(facts), ())
         return
     for label, text in facts:
         room = width - label_width if width else max(1, len(text))
@@ -46,22 +46,9 @@ def _draw_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Col
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(titles), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if any(titles) else None, show_header=any(titles), pad_edge=False)
     for number, title in enumerate(titles):
         table.add_column(title, justify="right" if number in right else "left", overflow="fold")
     for first, *others in rows:
         table.add_row(Text(first, "bold"), *map(Text, others))
-    Console(highlight=False).print(table)
-
-
-def _draw_facts(facts: Iterable[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for label, text in facts:
-        table.add_row(label, Text(text))
     Console(highlight=False).print(table)

@@ -9,8 +9,8 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,25 +67,22 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What was read from the files of a run; its state follows from this and the clock."""
-
-    record: RunRecord | None
-    status: dict[str, Any] | None
-    win_rate: float | None
-    finished: dict[str, Path]
-    changed_at: float
-    error: str = ""
-    last_word: str = NOT_BEGUN
-
-
-@dataclass(frozen=True)
 class _Kept:
-    """What was read of a run, and the versions of its files and directories just before."""
+    """What was read of a run, and the versions of its files and directories just before.
 
-    read: _Read
-    places: tuple[str, ...]
-    versions: list[tuple[int, int, int] | None]
+    The state in `summary` is DAMAGED or unknown: it follows from the heartbeat `status`, the clock and `last_word`.
+    """
+
+    summary: RunSummary
+    status: dict[str, Any] | None = None
+    last_word: str = NOT_BEGUN
+    places: tuple[str, ...] = ()
+    versions: Sequence[tuple[int, int, int] | None] = ()
+
+    def at(self, now: float) -> RunSummary:
+        """The summary of the run at the time `now`."""
+        damaged = self.summary.state == DAMAGED
+        return self.summary if damaged else replace(self.summary, state=liveness(self.status, now, self.last_word))
 
 
 class Overview:
@@ -104,7 +101,7 @@ class Overview:
             except OSError as error:
                 raise FileError(f"cannot read the folder of runs {self._home}: {error.strerror}") from error
             self._kept = {run.name: _look(run, self._kept.get(run.name)) for run in runs}
-            return [_summary(name, kept.read, now) for name, kept in self._kept.items()]
+            return [kept.at(now) for kept in self._kept.values()]
 
 
 def _look(run: RunDir, before: _Kept | None) -> _Kept:
@@ -114,45 +111,38 @@ def _look(run: RunDir, before: _Kept | None) -> _Kept:
     if before is not None and before.versions == versions:
         return before
     try:
-        read = _read(run)
+        kept = _read(run)
     except (FileError, ValueError) as error:  # a path that no system can have is a ValueError
-        read = _Read(None, None, None, {}, _changed_at(run), str(error))
-    found = _places(run, read.record)
-    return _Kept(read, found, versions if found == places else [])  # other places: read again next time
+        kept = _Kept(RunSummary(run.name, DAMAGED, at=_changed_at(run), error=str(error)), places=_places(run, None))
+    return replace(kept, versions=versions if kept.places == places else ())  # other places: read again next time
 
 
 def summarize(run: RunDir, now: float) -> RunSummary:
     """The summary of a run. Raises: FileError if its run.toml cannot be read."""
-    return _summary(run.name, _read(run), now)
+    return _read(run).at(now)
 
 
-def _summary(name: str, read: _Read, now: float) -> RunSummary:
-    if read.record is None:
-        return RunSummary(name, DAMAGED, at=read.changed_at, error=read.error)
-    status = read.status or {}
-    return RunSummary(
-        name,
-        liveness(read.status, now, read.last_word),
-        read.record.preset,
-        read.record.config.seed,
-        status.get("stage"),
-        status.get("step"),
-        status.get("steps"),
-        status.get("eta_s"),
-        tuple(read.finished),
-        tuple(sorted(read.record.parents)),
-        read.win_rate,
-        {stage: str(path) for stage, path in read.finished.items() if stage != "eval"},
-        status.get("at", read.changed_at),
-        last=str(status.get("last") or ""),
-    )
-
-
-def _read(run: RunDir) -> _Read:
-    record = read_run_toml(run)
-    status = read_status(run)
+def _read(run: RunDir) -> _Kept:
+    record, status = read_run_toml(run), read_status(run)
     ending = last_word(run) if status is None else NOT_BEGUN
-    return _Read(record, status, _win_rate(run), _finished(run, record), _changed_at(run), last_word=ending)
+    finished, beat = _finished(run, record), status or {}
+    summary = RunSummary(
+        run.name,
+        "",
+        record.preset,
+        record.config.seed,
+        beat.get("stage"),
+        beat.get("step"),
+        beat.get("steps"),
+        beat.get("eta_s"),
+        tuple(finished),
+        tuple(sorted(record.parents)),
+        _win_rate(run),
+        {stage: str(path) for stage, path in finished.items() if stage != "eval"},
+        beat.get("at", _changed_at(run)),
+        last=str(beat.get("last") or ""),
+    )
+    return _Kept(summary, status, ending, _places(run, record))
 
 
 def _finished(run: RunDir, record: RunRecord) -> dict[str, Path]:

@@ -5,7 +5,7 @@ The rows are pure functions of a draft and the available runs; a table shows the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -28,6 +28,7 @@ CHANGED = "*"
 OPENED = {"preset": DEFAULT_PRESET, "fresh": NO}  # when the form opens; "" for the other options
 MODELS = {"init": ("pretrain", "sft", "ppo"), "ref": ("pretrain", "sft", "ppo"), "reward": ("rm",), "judge": ("rm",)}
 SCORERS = ("pocket:judge",)
+FIELDS = {"what": "target", "preset": "preset", "run": "run", "from": "parent"}  # of a draft, by row
 NAME, VALUE, ORIGIN = 27, 16, 13
 ORIGIN_FROM = 96
 CHANGED_STYLE = "bold yellow"
@@ -56,18 +57,12 @@ class FormRow:
 
 def rows_of(draft: CommandDraft, settings: Sequence[Setting], runs: Sequence[RunSummary], preset: str) -> list[FormRow]:
     """All rows; the settings come from `preset`, the choices from `runs`."""
-    names = tuple(run.run for run in runs)
+    names, known = tuple(run.run for run in runs), tuple(one.name for one in list_presets())
     rows = [
         FormRow("what", draft.target, TARGETS[draft.target], choices=tuple(TARGETS), free=False),
-        FormRow(
-            "preset",
-            draft.preset,
-            "settings to start from: a name or your own FILE.toml",
-            hint=preset,
-            choices=tuple(known.name for known in list_presets()),
-        ),
-        FormRow("run", draft.run, _run_meaning(draft, names), hint=draft.name, choices=names),
-        FormRow("from", draft.parent, "run whose finished stages a new run shares", hint="none", choices=("", *names)),
+        FormRow("preset", draft.preset, "settings to start from: a name or your own FILE.toml", preset, choices=known),
+        FormRow("run", draft.run, _run_meaning(draft, names), draft.name, choices=names),
+        FormRow("from", draft.parent, "run whose finished stages a new run shares", "none", choices=("", *names)),
     ]
     for name in TAKES[draft.target]:
         rows.append(FormRow(name, draft.inputs.get(name, ""), INPUT_HELP[name], "none", choices=_models(name, runs)))
@@ -109,17 +104,11 @@ def _setting_row(setting: Setting, draft: CommandDraft) -> FormRow:
 def with_choice(draft: CommandDraft, row: FormRow, text: str, before: str) -> CommandDraft:
     """The draft with another choice in a row; for a setting, its value `before` any choice counts as none."""
     text = text.strip()
-    match row.key:
-        case "what":
-            return replace(draft, target=text)
-        case "fresh":
-            return replace(draft, fresh=text == YES)
-        case "preset":
-            return replace(draft, preset=text)
-        case "run":
-            return replace(draft, run=text)
-        case "from":
-            return replace(draft, parent=text)
+    if row.key == "fresh":
+        return replace(draft, fresh=text == YES)
+    if row.key in FIELDS:
+        changed: dict[str, Any] = {FIELDS[row.key]: text}
+        return replace(draft, **changed)
     if row.key in INPUT_HELP:
         return replace(draft, inputs=_with(draft.inputs, row.key, text))
     return replace(draft, settings=_with(draft.settings, row.key, "" if text == before else text))

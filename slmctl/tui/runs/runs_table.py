@@ -113,15 +113,13 @@ class KeyedTable(DataTable[Text]):
 
     def show_cells(self, titles: dict[str, tuple[Text, int]], rows: Mapping[str, list[Text]], place: int) -> None:
         """Shows rows under columns, each with its title and width; selects row `place` if the selected one is gone."""
-        before, self._cells = self._cells, dict(rows)
+        selected, before, self._cells = self.selected() or "", self._cells, dict(rows)
         if titles == self._titles and list(rows) == list(before):
             for key, cells in rows.items():
                 for column, cell, old in zip(titles, cells, before[key], strict=True):
                     if cell != old:
                         self.update_cell(key, column, cell)
             return
-        keys = list(before)
-        selected = keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else ""
         self._titles = titles
         self.clear(columns=True)
         for column, (title, width) in titles.items():
