@@ -97,6 +97,7 @@ class RunsScreen(Screen[None]):
         self._details: RunDetails | None = None
         self._details_for: RunSummary | None = None
         self._looking = False
+        self._looked_for = ""  # the watched run when the last look began
         self._now = 0.0
 
     @property
@@ -133,7 +134,7 @@ class RunsScreen(Screen[None]):
 
     def _look(self) -> None:
         if not self._looking:
-            self._looking = True
+            self._looking, self._looked_for = True, self._playground.watched
             self.run_worker(self._look_once(), group="look")
 
     async def _look_once(self) -> None:
