@@ -138,7 +138,7 @@ class RunsScreen(Screen[None]):
             self.run_worker(self._look_once(), group="look")
 
     async def _look_once(self) -> None:
-        now = time.time()
+        now, self._looked_for = time.time(), self._playground.watched
         try:
             seen = RunsSeen(tuple(await asyncio.to_thread(self._playground.overview.rows, now)), now)
         except FileError as error:
@@ -162,7 +162,8 @@ class RunsScreen(Screen[None]):
         self._show(message.error)
         if self.app.current_mode == "runs":
             self._select_watched()
-            self._playground.watched = ""
+            if self._playground.watched == self._looked_for:  # else it was renamed after this look
+                self._playground.watched = ""
 
     def _select_watched(self) -> None:
         """Moves the cursor to the run that was watched last, once it is in the table."""
