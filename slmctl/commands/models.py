@@ -14,9 +14,8 @@ from engine.core.errors import ConfigError
 from engine.rundir.directory import runs_home
 from slmctl.commands import options
 from slmctl.commands.rows import answerable, prompts_in, read_prompts, stdin_rows
-from slmctl.console.printing import say
+from slmctl.console.printing import print_table, say
 from slmctl.console.safe import clean, one_line
-from slmctl.console.tables import print_table
 
 if TYPE_CHECKING:
     from engine.data.records import Demonstration, Prompt

@@ -12,8 +12,8 @@ import typer
 from engine.core.errors import FileError
 from engine.rundir.directory import list_runs, runs_home
 from slmctl.commands import options
+from slmctl.console.printing import print_facts, print_table
 from slmctl.console.safe import one_line
-from slmctl.console.tables import print_facts, print_table
 
 PACKAGES = ("slmctl", "torch", "tokenizers", "safetensors", "pydantic", "typer", "rich", "jinja2")
 LABEL = 23

@@ -14,8 +14,8 @@ import typer
 from engine.core.errors import ConfigError
 from engine.rundir.directory import STAGES, RunDir, find_run, runs_home
 from slmctl.commands import options
+from slmctl.console.printing import print_facts, print_table
 from slmctl.console.safe import one_line
-from slmctl.console.tables import print_facts, print_table
 
 if TYPE_CHECKING:
     from slmctl.runs.overview import RunDetails, RunSummary

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from slmctl.console.printing import say
+from slmctl.console.printing import print_facts, say
 from slmctl.console.safe import one_line
-from slmctl.console.tables import print_facts
 
 if TYPE_CHECKING:
     from engine.core.intervals import Share

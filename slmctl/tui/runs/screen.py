@@ -41,8 +41,8 @@ ABOUT = (
 )
 OFFERS = (
     ("tiny", "t", "run tiny", "the whole pipeline in about five minutes, no download"),
-    ("form", "n", "custom run", "another preset, your own data, any setting"),
-    ("help", "?", "help", "the keys that work here"),
+    ("new", "n", "custom run", "another preset, your own data, any setting"),
+    ("app.help", "?", "help", "the keys that work here"),
 )
 KEY, NAME = 3, 20
 
@@ -308,8 +308,7 @@ class RunsScreen(Screen[None]):
     async def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
         """Does what was chosen in the welcome."""
         message.stop()
-        offers = {"tiny": "tiny", "form": "new", "help": "app.help"}
-        await self.run_action(offers[message.option_id or "help"])
+        await self.run_action(message.option_id or "app.help")
 
     async def action_tiny(self) -> None:
         """Starts the first run."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from slmctl.console.tables import print_facts, print_table
+from slmctl.console.printing import print_facts, print_table
 
 ROWS = [("tiny", "9", "running"), ("a-longer-name", "10", "[red]dead[/red]")]
 
