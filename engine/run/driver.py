@@ -154,7 +154,7 @@ class Driver:
         return Saver(stage, self.rundir.stage_dir(stage), every=1)
 
     def _begin(self) -> None:
-        """Records that the run begins or resumes, and the last events of a stage that a crash cut short."""
+        """Records that the run begins or from where its stages resume, and the events that a crash lost."""
         stages, config, known = self.prepared.stages, self.prepared.config, self.rundir.read_events()
         if not any(isinstance(event, StageStarted) for event in known):  # new, or restarted as a whole
             self.record(RunStarted(self.rundir.name, config.seed, versions(config)))
@@ -170,17 +170,14 @@ class Driver:
                         self.record(event)
         begun = {event.stage for event in known if isinstance(event, StageStarted)}
         for stage in stages:
-            if stage in begun or stage == stages[0]:
-                self._resume(stage)
-
-    def _resume(self, stage: str) -> None:
-        """Records from where a stage resumes, and the event of the save there if a crash lost it."""
-        checkpoints = self._checkpoints(stage)
-        step = checkpoints.latest()
-        self.record(RunResumed(stage, step))
-        saved = checkpoints.saved_event(step)
-        if step and saved not in [stamp(event, 0.0) for event in self.rundir.read_events()]:
-            self.record(saved)
+            if stage not in begun and stage != stages[0]:
+                continue
+            checkpoints = self._checkpoints(stage)
+            step = checkpoints.latest()
+            self.record(RunResumed(stage, step))
+            saved = checkpoints.saved_event(step)
+            if step and saved not in [stamp(event, 0.0) for event in self.rundir.read_events()]:
+                self.record(saved)
 
     def record(self, event: Event) -> None:
         """Appends an event to the run directory, and passes it on; the progress of a phase is only passed on."""

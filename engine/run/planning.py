@@ -134,10 +134,10 @@ def begin_fresh(prepared: Prepared) -> None:
     started = rundir.started()
     for stage in reversed(prepared.dropped):  # later stages build on earlier ones, so they go first
         if (directory := rundir.stage_dir(stage)).exists():
-            doomed = directory.with_name(f".{directory.name}.deleted")
-            shutil.rmtree(doomed, ignore_errors=True)
-            os.replace(directory, doomed)  # renamed first, so that no half of it keeps the name
-            shutil.rmtree(doomed)
+            deleted = directory.with_name(f".{directory.name}.deleted")
+            shutil.rmtree(deleted, ignore_errors=True)
+            os.replace(directory, deleted)  # renamed first, so that no half of it keeps the name
+            shutil.rmtree(deleted)
         if stage == "eval":
             rundir.result.unlink(missing_ok=True)
             rundir.eval.unlink(missing_ok=True)
@@ -314,8 +314,8 @@ def _dropped(target: str, inputs: StageInputs, changes: Iterable[Change]) -> tup
     if target == "run":
         return STAGES
     drawn = target == "rm" and "data" not in inputs.get("rm", {})
-    anew = drawn and any(change.stages and change.stages[0] == "comparisons" for change in changes)
-    first = "comparisons" if anew else target
+    redrawn = drawn and any(change.stages and change.stages[0] == "comparisons" for change in changes)
+    first = "comparisons" if redrawn else target
     return (first, *dependents(first))
 
 

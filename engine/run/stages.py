@@ -222,7 +222,7 @@ def ppo_judge(context: StageContext) -> Scorer | None:
 
 
 def reward_gain(context: StageContext) -> float | None:
-    """The logits that a score of 1 of PPO's reward model stands for, if it is a model that recorded it."""
+    """The logits per unit of score of PPO's reward model; None for another scorer, or if they were not recorded."""
     given = context.prepared.record.input("ppo", "reward")
     if given is not None and given.kind != "model":
         return None

@@ -60,7 +60,7 @@ Policy = tuple[LanguageModel, Tokenizer]
 class EvaluatedPolicies:
     """What is evaluated: the policy that SFT started from, the one that PPO started from, PPO's, and PPO's scorer.
 
-    `gain` is the logits that a score of 1 stands for, where the scorer is a reward model that recorded it.
+    `gain` is the logits per unit of score, if the scorer is a reward model that recorded them.
     """
 
     base: Policy

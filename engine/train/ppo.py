@@ -128,7 +128,7 @@ def kl_controller(config: PpoConfig) -> KLController:
 
 
 def prompts_at(step: int, count: int, batch: int, seed: int) -> list[int]:
-    """Which of `count` prompts rollout `step` (from 1) uses: epoch after epoch, each shuffled anew."""
+    """Which of `count` prompts rollout `step` (from 1) uses: epoch after epoch, each in an order of its own."""
     # Counted from the start of training, not drawn from a stateful shuffle: a resumed run needs no data cursor.
     places = range((step - 1) * batch, step * batch)
     orders = {

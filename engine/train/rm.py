@@ -267,7 +267,7 @@ def normalize(
 ) -> float:
     """Folds the gain into the head so that `scores`, the model's own, vary by 1, then sets the bias by demonstrations.
 
-    Returns the gain: the logits that a score of 1 now stands for.
+    Returns the gain: the logits per unit of score.
     """
     # The pairwise loss only sees differences, so training leaves the scale and zero of the scores to chance. PPO adds
     # them to a KL penalty in nats: with variance 1, one kl_coef means the same for every reward model.

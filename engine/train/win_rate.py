@@ -152,10 +152,10 @@ def component_means(name: str, judged: Sequence[JudgeScores]) -> dict[str, float
 
 def group_means(groups: Sequence[str], judged: Sequence[JudgeScores]) -> dict[str, float]:
     """Mean utility by group of requests."""
-    piles: dict[str, list[float]] = defaultdict(list)
+    by_group: dict[str, list[float]] = defaultdict(list)
     for group, one in zip(groups, judged, strict=True):
-        piles[group].append(one.utility)
-    return {group: fmean(pile) for group, pile in piles.items()}
+        by_group[group].append(one.utility)
+    return {group: fmean(utilities) for group, utilities in by_group.items()}
 
 
 def ranking_ceiling(
