@@ -49,7 +49,7 @@ class Child:
         self._process, self._stdin = process, process.stdin
         self._count = 0
         self._pending: dict[int, tuple[asyncio.Future[Any], OnText | None]] = {}  # until their last reply
-        self._loads: dict[tuple[str, bool], tuple[object, asyncio.Future[Any]]] = {}
+        self.loads: dict[tuple[str, bool], tuple[object, asyncio.Future[Any]]] = {}
         self._stderr = b""  # the end of it
         self.ended = ""  # why it ended, once it has
         self._reading_stderr = asyncio.create_task(self._read_stderr(process.stderr), name="stderr of the sampler")
@@ -109,13 +109,9 @@ class Child:
         Raises: as the result of `send`.
         """
         key = (request.name, request.scorer)
-        if key not in self._loads or self._loads[key][0] != version or _has_failed(self._loads[key][1]):
-            self._loads[key] = (version, self.send(request)[1])
-        return LoadedModel(**await asyncio.shield(self._loads[key][1]))
-
-    def has(self, name: str, scorer: bool) -> bool:
-        """Whether this child was asked to load a name."""
-        return (name, scorer) in self._loads
+        if key not in self.loads or self.loads[key][0] != version or _has_failed(self.loads[key][1]):
+            self.loads[key] = (version, self.send(request)[1])
+        return LoadedModel(**await asyncio.shield(self.loads[key][1]))
 
     async def close(self) -> None:
         """Ends the child by closing its stdin; if that is not enough, kills it."""
@@ -239,7 +235,7 @@ class ChildSampler:
                 self._child = await Child.start(self._options)
             child = self._child
         for key in keys:
-            if key in self._loaded and not child.has(*key):
+            if key in self._loaded and key not in child.loads:
                 await child.load(*self._loaded[key])
         return child
 

@@ -1,7 +1,6 @@
 """The widgets and dialogs of the Label mode: the question or what is shown in its place, and the lines above it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -11,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Key
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 from textual.widgets.option_list import Option
@@ -67,13 +65,6 @@ def prompt_content(prompt: Prompt) -> Content:
     return Content("\n").join(turns)
 
 
-@dataclass
-class ResponseClicked(Message):
-    """The number of a response was clicked; `place` counts from 0."""
-
-    place: int
-
-
 class ResponseHead(Static):
     """The line with a response's number, which can be clicked."""
 
@@ -81,9 +72,9 @@ class ResponseHead(Static):
         super().__init__("", markup=False)
         self._place = place
 
-    def on_click(self) -> None:
-        """Posts the choice of this response."""
-        self.post_message(ResponseClicked(self._place))
+    async def on_click(self) -> None:
+        """Chooses this response, as its key does."""
+        await self.run_action(f"screen.choose({self._place})")
 
 
 class ResponsePanel(VerticalScroll):

@@ -50,14 +50,15 @@ class RoundState:
     def short(self) -> str:
         """The round in one line with the key that opens it; "" if it has not started."""
         name = self.planned.name
+        accuracy = f" · reward model {self._accuracy}" if self._accuracy else ""
         if self.done:
-            return f"{name} is ready: Shift+N{self._accuracy}"
+            return f"{name} is ready: Shift+N{accuracy}"
         if self.error:
             return f"{name} failed: Shift+N for details"
         if not self.running:
             return ""
         now = list(self.stages.values())[-1:] or [RoundProgress("rm")]
-        return f"{name}: {STAGES.get(now[0].stage, now[0].stage)} {_steps(now[0])} · Shift+N{self._accuracy}"
+        return f"{name}: {STAGES.get(now[0].stage, now[0].stage)} {_steps(now[0])} · Shift+N{accuracy}"
 
     @property
     def command(self) -> str:
@@ -66,12 +67,10 @@ class RoundState:
 
     @property
     def _accuracy(self) -> str:
-        """The accuracy of the new reward model, once known."""
-        progress = self.stages.get("rm", RoundProgress("rm"))
-        accuracy = progress.metrics.get("rm/validation_accuracy")
-        if accuracy is None or not progress.done:
-            return ""
-        return f" · reward model predicts {accuracy:.0%} of the {progress.held_out} newest labels"
+        """What the new reward model predicts, once known."""
+        rm = self.stages.get("rm")
+        accuracy = rm.metrics.get("rm/validation_accuracy") if rm is not None and rm.done else None
+        return "" if rm is None or accuracy is None else f"predicts {accuracy:.0%} of the {rm.held_out} newest labels"
 
     def lines(self) -> Iterator[str]:
         """The text of the dialog."""
@@ -124,13 +123,10 @@ class RoundState:
     def _progress(self, stage: str, progress: RoundProgress) -> str:
         if stage != "rm" or not progress.done:
             return f"{'done' if progress.done else _steps(progress)}  {progress.headline}"
-        accuracy = progress.metrics.get("rm/validation_accuracy")
-        if accuracy is None:
+        if not self._accuracy:
             return "done"
-        return (
-            f"done  predicts {accuracy:.0%} of the {progress.held_out} newest labels, which were held out"
-            f"{'; too few for a reliable estimate' if progress.held_out < FEW else ''}{self.accuracy_before}"
-        )
+        few = "; too few for a reliable estimate" if progress.held_out < FEW else ""
+        return f"done  {self._accuracy}, which were held out{few}{self.accuracy_before}"
 
 
 def _steps(progress: RoundProgress) -> str:

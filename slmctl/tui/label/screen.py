@@ -35,7 +35,6 @@ from slmctl.tui.label.label_widgets import (
     Placeholder,
     PolicyList,
     PromptView,
-    ResponseClicked,
     Responses,
 )
 from slmctl.tui.label.round_line import RoundLine
@@ -247,10 +246,6 @@ class LabelScreen(Screen[None]):
             self.app.say(text, "error")
         self.feedback.show_text(f"! {text}")
         self.show()
-
-    def on_response_clicked(self, message: ResponseClicked) -> None:
-        """Treats a click on a number like the key."""
-        self.action_choose(message.place)
 
     def show(self) -> None:
         """Shows the current question, or why there is none."""
