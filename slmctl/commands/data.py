@@ -150,6 +150,7 @@ def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
     return {"model": model, "context": context, "too_long": count}
 
 
+@options.takes("seed")
 def convert_data(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     out: Annotated[str, typer.Option(metavar="FILE.jsonl", help="Output file.")],
@@ -163,7 +164,7 @@ def convert_data(
     validation_share: Annotated[
         float | None, typer.Option(metavar="S", help=f"Fraction that is held out (default: {VALIDATION_SHARE}).")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Random seed.")] = 0,
+    **given: Any,
 ) -> None:
     """\b
     slmctl data convert oasst_trees.jsonl --out comparisons.jsonl
@@ -183,7 +184,7 @@ def convert_data(
         raise DataError(f"{file} gives no {done.kind} out of {done.replies} replies: {why}")
     written = [(target, done.rows)]
     if held is not None:
-        train, rows = split_rows(done, validation_share or VALIDATION_SHARE, seed)
+        train, rows = split_rows(done, validation_share or VALIDATION_SHARE, given["seed"] or 0)
         written = [(target, train), (held, rows)]
     write_files([(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)) for path, rows in written])
     _print_summary(file, done, written)
