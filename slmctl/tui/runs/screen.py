@@ -138,7 +138,7 @@ class RunsScreen(Screen[None]):
             self.run_worker(self._look_once(), group="look")
 
     async def _look_once(self) -> None:
-        now, self._looked_for = time.time(), self._playground.watched
+        now = time.time()
         try:
             seen = RunsSeen(tuple(await asyncio.to_thread(self._playground.overview.rows, now)), now)
         except FileError as error:
