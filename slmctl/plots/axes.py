@@ -279,6 +279,10 @@ class Axes:
         """The cell column of a value on the horizontal axis."""
         return self.x(value) if self.options.ascii else self.x(value) // 2
 
+    def place(self, x: float, y: float) -> tuple[int, int]:
+        """The cell (column, row) of a point."""
+        return self.cell(x), self.y(y) if self.options.ascii else self.y(y) // DOTS_HIGH
+
     def value_at(self, column: int) -> float | None:
         """The value at a character column of the picture; None left of the plot."""
         place, last = column - self.left, self.canvas.columns - 1

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from slmctl.plots.axes import Axes, AxisScale, Pen, PlotOptions, all_finite, fit_scale, is_drawable
+from slmctl.plots.axes import Axes, AxisScale, Canvas, Pen, PlotOptions, all_finite, fit_scale, is_drawable
 from slmctl.plots.styled_rows import Row, fit_to_width, set_cell
 
 CROWDED = 4  # points per dot column from which a column is handled as a whole
@@ -250,12 +250,16 @@ def _label(axes: Axes, target: TargetLine) -> None:
     y = axes.y(target.value) if not arrow else 0
     row = (y if axes.options.ascii else y // 4) if not arrow else 0 if share > 1 else canvas.rows - 1
     text = f" {target.label} {arrow}".rstrip() + " "
-    if len(text) > canvas.columns // 2:
-        return
     first, last = 0 if arrow else 1, canvas.columns - len(text) - 1
     places = [(column, near) for near in (row, row - 1, row + 1) for column in (first, last // 2, last)]
-    free = [place for place in places if canvas.is_free(*place, len(text), ("", "target"))]
-    canvas.write(*(free or places)[0], text, "target")
+    _write(canvas, text, places, ("", "target"))
+
+
+def _write(canvas: Canvas, text: str, places: Sequence[tuple[int, int]], over: Sequence[str]) -> None:
+    """Writes a label of at most half the width at the first of the places that contains nothing but these roles."""
+    if len(text) <= canvas.columns // 2:
+        free = [place for place in places if canvas.is_free(*place, len(text), over)]
+        canvas.write(*(free or places)[0], text, "target")
 
 
 def _points(axes: Axes, curve: Curve, log: bool) -> None:
@@ -292,8 +296,7 @@ def _letters(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
     for curve in curves:
         known = [place for place in range(len(curve.ys)) if is_drawable(curve.ys[place], log)] if curve.letter else []
         if known:
-            y = axes.y(curve.ys[known[-1]])
-            cell = axes.cell(curve.xs[known[-1]]), y if axes.options.ascii else y // 4
+            cell = axes.place(curve.xs[known[-1]], curve.ys[known[-1]])
             while cell in taken:
                 cell = cell[0] - 1, cell[1]
             taken.add(cell)
@@ -343,7 +346,7 @@ class DrawnPlane:
         for points in self.routes if self.axes is not None and cursor is not None else ():
             past = [point for point in points if cursor is not None and point[0] <= cursor]
             if past and self.axes is not None:
-                column, row = _plane_cell(self.axes, past[-1])
+                column, row = self.axes.place(*past[-1][1:])
                 rows[row] = set_cell(
                     rows[row], self.axes.left + column, "+" if self.axes.options.ascii else "◆", "cursor"
                 )
@@ -381,13 +384,10 @@ def _label_limit(axes: Axes, edge: float, label: str, near: bool) -> None:
     """Writes the label of the limit beside its line, or at the edge next to it, hiding no data if possible."""
     canvas = axes.canvas
     text = f" {label} " if near else f" {label} {'>' if axes.options.ascii else '→'} "
-    if len(text) > canvas.columns // 2:
-        return
     cell = axes.cell(edge)
     columns = (cell - len(text), cell + 1) if near else (canvas.columns - len(text),)
     places = [(column, row) for row in (canvas.rows - 1, 0, canvas.rows // 2) for column in columns]
-    free = [place for place in places if canvas.is_free(*place, len(text), ("",))]
-    canvas.write(*(free or places)[0], text, "target")
+    _write(canvas, text, places, ("",))
 
 
 def _route(axes: Axes, path: PlanePath, points: list[Point]) -> None:
@@ -403,10 +403,5 @@ def _mark_ends(axes: Axes, path: PlanePath, points: list[Point]) -> None:
     """Marks the start, and the newest point with the letter of the run."""
     role = line_pen(path.rank).role
     start, newest = "o@" if axes.options.ascii else "○●"
-    axes.canvas.write(*_plane_cell(axes, points[0]), start, role)
-    axes.canvas.write(*_plane_cell(axes, points[-1]), path.letter or newest, role)
-
-
-def _plane_cell(axes: Axes, point: Point) -> tuple[int, int]:
-    y = axes.y(point[2])
-    return axes.cell(point[1]), y if axes.options.ascii else y // 4
+    axes.canvas.write(*axes.place(*points[0][1:]), start, role)
+    axes.canvas.write(*axes.place(*points[-1][1:]), path.letter or newest, role)

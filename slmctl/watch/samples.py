@@ -40,8 +40,7 @@ class Sample:
     judge_score: float = math.nan
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(NamedTuple):
     """Means over the samples of a step."""
 
     score: float
@@ -300,13 +299,8 @@ def _column_titles(before: str, keys: Sequence[str], width: int) -> Row:
 
 
 def _means(now: Means, then: Means, changes: bool) -> str:
-    parts = (
-        ("reward", now.score, then.score, 2),
-        ("KL", now.kl_nats, then.kl_nats, 2),
-        ("tokens", now.tokens, then.tokens, 1),
-    )
     found = []
-    for name, value, old, digits in parts:
+    for (name, digits), value, old in zip((("reward", 2), ("KL", 2), ("tokens", 1)), now, then, strict=True):
         change = f" ({_signed(value - old, digits)})" if changes and math.isfinite(value - old) else ""
         found.append(f"{name} {_number(value, digits)}{change}")
     return "  ".join(found)

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from engine.rundir.directory import STAGES
 from slmctl.plots.styled_rows import Row
-from slmctl.tui.watch.messages import CursorMoved, SampleChosen, SampleOpened, StepChosen, ZoomRequested
+from slmctl.tui.watch.messages import CursorMoved, SampleChosen, StepChosen
 from slmctl.tui.widgets.filter_line import FilterLine
 from slmctl.tui.widgets.rows_view import RowsView
 from slmctl.watch.history import RunHistory
@@ -54,7 +54,7 @@ class SampleList(HeadedRows):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "choose(-1)", "Sample above", id="samples.up", show=False),
         Binding("down", "choose(1)", "Sample below", id="samples.down", show=False),
-        Binding("enter", "open", "Full text", id="samples.open", show=False),
+        Binding("enter", "screen.zoom", "Full text", id="samples.open", show=False),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -69,11 +69,13 @@ class SampleList(HeadedRows):
     def _draw(self, width: int, height: int) -> list[Row]:
         return self.headed(list_rows(self._listing, width, height, self._ascii), self._ascii)
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         """Chooses the sample that was clicked; a double click opens it."""
         number = row_at(self._listing, self.content_size.height, event.y)
-        if number is not None:
-            self.post_message(SampleOpened() if event.chain > 1 else SampleChosen(number))
+        if number is not None and event.chain > 1:
+            await self.run_action("screen.zoom")
+        elif number is not None:
+            self.post_message(SampleChosen(number))
 
     def on_mouse_scroll_up(self) -> None:
         """Chooses the sample above."""
@@ -86,10 +88,6 @@ class SampleList(HeadedRows):
     def action_choose(self, by: int) -> None:
         """Chooses another sample."""
         self.post_message(SampleChosen(max(0, self._listing.chosen + by)))
-
-    def action_open(self) -> None:
-        """Shows the full text."""
-        self.post_message(SampleOpened())
 
 
 class SamplePane(Container):
@@ -163,7 +161,7 @@ class Chart(HeadedRows):
         Binding("right", "move(1)", "Step forward", id="chart.on", show=False),
         Binding("shift+left", f"move({-FAR})", "Ten columns back", id="chart.far_back", show=False),
         Binding("shift+right", f"move({FAR})", "Ten columns forward", id="chart.far_on", show=False),
-        Binding("enter", "zoom", "Full screen", id="chart.zoom", show=False),
+        Binding("enter", "screen.zoom", "Full screen", id="chart.zoom", show=False),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -194,10 +192,10 @@ class Chart(HeadedRows):
             return ""
         return "left and right: a step" if self._view.ascii else "← → a step"
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         """Points at the step that was clicked; a double click fills the screen."""
         if event.chain > 1:
-            self.action_zoom()
+            await self.run_action("screen.zoom")
             return
         step = None if self._drawn is None else self._drawn.picture.step_at(event.x)
         if step is not None:
@@ -206,10 +204,6 @@ class Chart(HeadedRows):
     def action_move(self, by: int) -> None:
         """Points at another step."""
         self.post_message(CursorMoved(by, max(1, self.content_size.width - MARGIN)))
-
-    def action_zoom(self) -> None:
-        """Fills the screen."""
-        self.post_message(ZoomRequested(self.panel))
 
 
 class ChartGrid(Container):

@@ -161,9 +161,6 @@ class ZoomScreen(Screen[None]):
         self._state.point(message.step)
         self.show_state(self._state)
 
-    def on_zoom_requested(self) -> None:
-        """Does nothing: the panel fills the screen already."""
-
     def action_look(self, how: str) -> None:
         """Changes the view in the way that VIEW_ACTIONS names."""
         VIEW_ACTIONS[how](self._state)

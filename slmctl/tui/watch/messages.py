@@ -6,7 +6,6 @@ from textual.message import Message
 
 from engine.rundir.directory import RunDir
 from slmctl.watch.follower import Update
-from slmctl.watch.panels import Panel
 
 
 @dataclass
@@ -41,13 +40,6 @@ class StepChosen(Message):
 
 
 @dataclass
-class ZoomRequested(Message):
-    """A panel is to fill the screen."""
-
-    panel: Panel
-
-
-@dataclass
 class StageChosen(Message):
     """A stage was clicked."""
 
@@ -59,11 +51,6 @@ class SampleChosen(Message):
     """A listed sample was chosen, counted from 0; it may be past the last."""
 
     number: int
-
-
-@dataclass
-class SampleOpened(Message):
-    """The chosen sample is to be shown in full."""
 
 
 @dataclass

@@ -29,7 +29,6 @@ from slmctl.tui.watch.messages import (
     SampleChosen,
     StageChosen,
     StepChosen,
-    ZoomRequested,
 )
 from slmctl.tui.watch.run_header import RunHeader
 from slmctl.tui.widgets.dialogs import confirm_stop
@@ -251,30 +250,18 @@ class WatchScreen(Screen[None]):
 
     def action_zoom(self) -> None:
         """Fills the screen with the panel or sample that has the focus."""
+        from slmctl.tui.watch.dialogs import TextDialog, ZoomScreen
+
         panel = self.query_one(WatchBody).panel
-        if panel is None:
-            self.on_sample_opened()
-        else:
-            self.on_zoom_requested(ZoomRequested(panel))
-
-    def on_zoom_requested(self, message: ZoomRequested) -> None:
-        """Fills the screen with a panel."""
-        from slmctl.tui.watch.dialogs import ZoomScreen
-
-        if self._watch is not None:
-            self._zoom = ZoomScreen(message.panel, self._watch)
+        if self._watch is not None and panel is not None:
+            self._zoom = ZoomScreen(panel, self._watch)
             self.app.push_screen(self._zoom, self._leave_zoom)
+        elif self._watch is not None and self._watch.position.step_index >= 0:
+            self.app.push_screen(TextDialog("sample", self._watch.sample_rows))
 
     def _leave_zoom(self, _: None) -> None:
         self._zoom = None
         self._show()
-
-    def on_sample_opened(self) -> None:
-        """Shows the chosen sample in full."""
-        from slmctl.tui.watch.dialogs import TextDialog
-
-        if self._watch is not None and self._watch.position.step_index >= 0:
-            self.app.push_screen(TextDialog("sample", self._watch.sample_rows))
 
     def action_alerts(self) -> None:
         """Lists all alerts."""
