@@ -28,7 +28,7 @@ class WorldConfig(Section):
     """The source of data that was not given."""
 
     name: Literal["", "pocket"] = Field(
-        default="", description="synthetic dataset for data that is not given: pocket, or empty for none"
+        default="", description="synthetic dataset to use where no data is passed: pocket, or empty for none"
     )
 
 
@@ -127,7 +127,7 @@ class ComparisonsConfig(Section):
         lt=1,
         description="fraction of pairs on which two simulated labelers agree; sets their noise",
     )
-    tie_margin: NonNegative = Field(default=0.005, description="noisy utilities closer than this are a tie")
+    tie_margin: NonNegative = Field(default=0.005, description="noisy judge scores closer than this are a tie")
     persona: Persona = Field(default="helpful", description="preferences of the simulated labelers")
     batch: Count = Field(default=256, description="responses per sampling batch")
 
@@ -234,7 +234,7 @@ class EvalConfig(Section):
     temperature: Positive = Field(default=1.0, description="sampling temperature")
     max_new_tokens: Count = Field(default=40, description="maximum response length in tokens")
     best_of: Count = Field(default=4, description="n for best-of-n sampling by the reward model")
-    tie_margin: NonNegative = Field(default=0.02, description="utilities closer than this are a tie")
+    tie_margin: NonNegative = Field(default=0.02, description="judge scores closer than this are a tie")
     batch: Count = Field(default=256, description="responses per sampling batch")
 
 

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of fractions and means."""
+"""95% confidence intervals of fractions and means."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ Z_95 = 1.959964
 
 
 def wilson(share: float, cases: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a fraction of at least one independent case. Source: Wilson 1927."""
+    """The 95% Wilson score interval of a fraction of at least one independent case. Source: Wilson 1927."""
     z2 = Z_95**2
     center = (share + z2 / (2 * cases)) / (1 + z2 / cases)
     half = Z_95 / (1 + z2 / cases) * math.sqrt(share * (1 - share) / cases + z2 / (4 * cases * cases))
@@ -17,7 +17,7 @@ def wilson(share: float, cases: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of `values` and its 95 % interval by the normal approximation; NaN if there are too few values."""
+    """The mean of `values` and its 95% interval by the normal approximation; NaN if there are too few values."""
     if len(values) < 2:
         return fmean(values) if values else math.nan, math.nan, math.nan
     mean, half = fmean(values), Z_95 * stdev(values) / math.sqrt(len(values))
@@ -38,5 +38,5 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % Wilson interval, None without cases."""
+        """The 95% Wilson interval, None without cases."""
         return wilson(self.count / self.cases, self.cases) if self.cases else None

@@ -208,9 +208,9 @@ _PPO = [
 ]  # fmt: skip
 _EVAL = [
     Metric("win_rate", "win rate", "win rate of PPO against SFT on test prompts, by the judge", "",
-           "(wins + ties/2) / n", "up", healthy="Above 0.5, and so is its 95 % interval."),
-    Metric("win_rate_low", "win rate, low end", "lower end of the win rate's 95 % Wilson interval", "", "", "up"),
-    Metric("win_rate_high", "win rate, high end", "upper end of the win rate's 95 % Wilson interval", "", "", "up"),
+           "(wins + ties/2) / n", "up", healthy="Above 0.5, and so is its 95% interval."),
+    Metric("win_rate_low", "win rate, low end", "lower end of the win rate's 95% Wilson interval", "", "", "up"),
+    Metric("win_rate_high", "win rate, high end", "upper end of the win rate's 95% Wilson interval", "", "", "up"),
     Metric("base_win_rate", "win rate, base", "win rate of the base model against SFT", "", "(wins + ties/2) / n"),
     Metric("best_of_n_win_rate", "win rate, best-of-n", "win rate of best-of-n against SFT", "",
            "(wins + ties/2) / n", "up"),
@@ -219,8 +219,8 @@ _EVAL = [
     Metric("length_ratio", "length ratio", "mean response length of PPO relative to SFT", "",
            "tokens_ppo / tokens_sft", healthy="Near 1. Far above: part of the win rate may be length."),
     Metric("tokens_difference", "length change, PPO - SFT", "mean difference in response length, by prompt", "tokens"),
-    Metric("tokens_difference_low", "length change, low end", "lower end of its 95 % interval", "tokens"),
-    Metric("tokens_difference_high", "length change, high end", "upper end of its 95 % interval", "tokens"),
+    Metric("tokens_difference_low", "length change, low end", "lower end of its 95% interval", "tokens"),
+    Metric("tokens_difference_high", "length change, high end", "upper end of its 95% interval", "tokens"),
     Metric("tie_margin", "tie margin", "two responses whose judge scores differ by less are a tie"),
     Metric("rm_accuracy", "reward model accuracy", "accuracy of the reward model on held-out pairs", "",
            "mean r_w > r_l", "up"),

@@ -173,10 +173,12 @@ def _text(row: Any) -> Text | None:
 def _ranked(table: Mapping[str, Any]) -> Ranking | None:
     responses, ranking = table.get("responses"), table.get("ranking")
     if not isinstance(responses, list) or len(responses) < 2:
-        raise DataError(f"responses must be a list of at least two {_found(table)}")
+        raise DataError(f"responses must be a list of at least two strings, got {_shown(responses)}")
     texts = [_reply(item, f"responses[{index}]") for index, item in enumerate(responses)]
     if not isinstance(ranking, list) or len(ranking) != len(texts) or not all(_is_number(rank) for rank in ranking):
-        raise DataError(f"ranking must be a list of {len(texts)} numbers, one per response; the lowest is best")
+        raise DataError(
+            f"ranking must be a list of {len(texts)} numbers, one per response, lowest best; got {_shown(ranking)}"
+        )
     prompt = _prompt(table)
     full = [(text, rank) for text, rank in zip(texts, ranking, strict=True) if text.strip()]
     if len(full) < 2:

@@ -160,7 +160,7 @@ def guess_kind(source: Source) -> str:
             return _kind_of_turns(table) if kind == "conversations" else kind
     found = ", ".join(map(str, table)) or "none"
     raise ConfigError(
-        f"{row.place}: the fields {found} fit no kind of data; rename them, such as "
+        f"{row.place}: the fields {found} match no kind of data; rename them, such as "
         f"--map prompt={next(iter(table), 'question')}, or pass --kind ({', '.join(KINDS)})"
     )
 

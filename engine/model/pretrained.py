@@ -130,7 +130,7 @@ def open_policy(directory: Path, device: torch.device | str = "cpu", day: str = 
     """
     weights, architecture, tokenizer = _open(directory, day)
     if HEAD in weights.shapes:
-        raise CheckpointError(f"{directory} is a reward model, but a policy is needed here.")
+        raise CheckpointError(f"{directory} is a reward model; pass a policy, which can generate responses.")
     model = _loaded(weights, lambda: LanguageModel(architecture))
     grow_vocabulary(model, tokenizer.size)
     return model.to(device).eval(), tokenizer
@@ -143,7 +143,7 @@ def open_scalar(directory: Path, device: torch.device | str = "cpu", day: str = 
     """
     weights, architecture, tokenizer = _open(directory, day)
     if HEAD not in weights.shapes:
-        raise CheckpointError(f"{directory} is a policy, but a reward model is needed here.")
+        raise CheckpointError(f"{directory} is a policy; pass a reward model, which can score responses.")
     about = directory / "slmctl.json"
     bias = UntrustedFields(about, read_json(about)).number("reward_bias", 0.0) if about.exists() else 0.0
     model = _loaded(weights, lambda: ScalarModel(architecture, bias))

@@ -34,7 +34,7 @@ def compare(
     """Compares B with A on the prompts of `asked`, one response each, by the scores of `judge`.
 
     The default is the pocket judge, with its components. The KL of B from A is included if both share a tokenizer,
-    rewards if there is a `scorer`. All means and the differences B - A have 95 % intervals.
+    rewards if there is a `scorer`. All means and the differences B - A have 95% intervals.
     """
     shared, prompts = a.tokenizer.same_ids(b.tokenizer), asked.prompts
     first = answer(a.model, a.tokenizer, asked, "eval/a")
@@ -61,7 +61,7 @@ def compare(
 
 
 def means_with_intervals(quantity: str, a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
-    """Means of A, of B, and of B - A prompt by prompt, each with its 95 % interval.
+    """Means of A, of B, and of B - A prompt by prompt, each with its 95% interval.
 
     Two responses to one prompt have much in common, so the difference is known better than either mean.
     """

@@ -73,7 +73,7 @@ class InputReader:
         else:
             path = Path(value).expanduser().resolve()
             if not path.is_file():
-                raise FileError(f"--{option}: there is no file {value}")
+                raise FileError(f"--{option}: file {value} not found")
             given = Input("file", str(path), fields=fields)
         if not self.keep_rows and given.kind != "labels":
             dataset = given.kind == "dataset"
@@ -140,14 +140,12 @@ def check_scorer(option: str, given: Input, typed: bool) -> None:
     if given.kind != "function":
         return
     if not typed:
-        raise ConfigError(
-            f"the {option} is code, which is never taken from a run directory: type --{option} {given.reference} again"
-        )
+        raise ConfigError(f"code is never loaded from a run directory; pass --{option} {given.reference} again")
     file, _, name = given.reference.rpartition(":")
     try:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"), Path(file).name)
     except (OSError, ValueError, SyntaxError) as error:
-        raise FileError(f"the {option} {file} cannot be read as Python: {error}") from error
+        raise FileError(f"cannot read {file} of --{option} as Python: {error}") from error
     defined: list[str] = []
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

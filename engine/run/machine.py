@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device(next(device for device, there in found.items() if there))
     if not found.get(name, False):
         here = ", ".join(device for device, there in found.items() if there)
-        raise ConfigError(f"there is no device {name!r} here (devices: {here}); use --device cpu")
+        raise ConfigError(f"device {name!r} is not available (available: {here}); use --device cpu")
     return torch.device(name)
 
 

@@ -68,7 +68,7 @@ def score(scorer: Scorer | str | ScoreFunction, prompts: Sequence[Prompt], respo
 def compare(
     a: Policy, b: Policy, prompts: Sequence[Prompt], *, judge: Scorer | None = None, seed: int = 0, **sampling: Any
 ) -> dict[str, Any]:
-    """How often B's responses beat A's by a judge's scores (default: the pocket judge), with 95 % intervals, as
+    """How often B's responses beat A's by a judge's scores (default: the pocket judge), with 95% intervals, as
     `slmctl eval` prints it. `sampling` are options of `sample`."""
     return compare_policies(a, b, PromptSet(prompts, Sampling(**sampling), seed), EvalConfig().tie_margin, judge)
 

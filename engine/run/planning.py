@@ -189,7 +189,7 @@ def resolve_on(record: RunRecord, request: RunRequest, environ: Mapping[str, str
 
 def _run_name(request: RunRequest, preset: Preset | None) -> str:
     if request.parent is not None and (request.run is None or request.run == request.parent):
-        raise ConfigError(f"--from {request.parent} makes a new run; name it with --run NEW")
+        raise ConfigError(f"--from {request.parent} creates a new run; name it with --run NEW")
     if request.run is not None:
         return check_name(request.run)
     return check_name(preset.name if preset else DEFAULT_PRESET)
@@ -266,7 +266,7 @@ def _changed_record(
         raise RunConflictError(f"run {rundir.name!r} was made with preset {shown}; use --run NEW")
     if request.parent is not None and request.parent not in before.parents:
         raise RunConflictError(
-            f"run {rundir.name!r} exists already; --from makes a new run, so name another with --run"
+            f"run {rundir.name!r} exists already; --from creates a new run, so name another with --run"
         )
     resolved = resolve_on(before, request, environ)
     changes = changed_settings(before.config, resolved.config)

@@ -240,8 +240,7 @@ def check_name(name: str) -> str:
     }
     if broken := next((rule for rule, holds in rules.items() if holds), ""):
         raise ConfigError(
-            f"{name[:LONGEST_NAME]!r} cannot name a run: it also names a folder, and must not {broken}; "
-            "use a name such as round2"
+            f"{name[:LONGEST_NAME]!r} is not a valid run name: it must not {broken}; use a name such as round2"
         )
     return name
 

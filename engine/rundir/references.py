@@ -52,7 +52,7 @@ def resolve_reference(reference: str, home: Path) -> Path:
         return path
     if (parts := run_and_place(reference)) is None:
         hint = f"; for a model of that run, write {reference}:ppo" if _directory(str(home / reference)) else ""
-        raise CheckpointError(f"there is no model directory {reference}{hint}")
+        raise CheckpointError(f"model directory {reference} not found{hint}")
     name, place = parts
     stage, at, step = place.partition("@")
     stage, run = stage_named(stage), find_run(home, name)
@@ -60,7 +60,7 @@ def resolve_reference(reference: str, home: Path) -> Path:
         steps = run.saved_steps(stage)
         if not step.isdigit() or int(step) not in steps:
             known = ", ".join(map(str, steps)) or "none"
-            raise CheckpointError(f"run {name!r} has no saved step {step} of {stage} (saved steps: {known})")
+            raise CheckpointError(f"run {name!r} has no {stage} checkpoint of step {step} (steps: {known})")
         return run.step_dir(stage, int(step))
     found = run.finished(stage)
     if found is None:
@@ -97,7 +97,7 @@ def resolve_scorer(reference: str, home: Path) -> Path:
     Raises: as `resolve_reference`; CheckpointError for a policy; ConfigError for Python code without a function's name.
     """
     if reference.endswith(".py"):
-        raise ConfigError(f"{reference} names no function; write {reference}:FUNCTION")
+        raise ConfigError(f"{reference} needs the name of a function; pass {reference}:FUNCTION")
     directory = resolve_reference(reference, home)
     if _is_reward_model(directory) is False:
         raise CheckpointError(f"{reference} is a policy, which cannot score responses; pass a reward model")
@@ -127,9 +127,7 @@ def stage_named(text: str) -> str:
     stage = by_directory.get(text, text)
     if stage not in MODEL_STAGES:
         names = [DIRECTORIES.get(known, known) for known in MODEL_STAGES]
-        raise ConfigError(
-            f"there is no model of a stage {text!r}{did_you_mean(text, names)} (stages: {', '.join(names)})"
-        )
+        raise ConfigError(f"no stage {text!r} has models{did_you_mean(text, names)} (stages: {', '.join(names)})")
     return stage
 
 

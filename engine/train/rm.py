@@ -72,7 +72,7 @@ def train_rm(
     counts = {"rankings": len(rankings.train), "pretraining_pairs": len(data.pretraining)}
     yield StageStarted("rm", loop.steps, counts | {"validation": len(rankings.validation), **rankings.left_out})
     if warning and remaining.start == 1:
-        yield AlertRaised("rm", 1, "few_passes", warning)
+        yield AlertRaised("rm", 1, "few_epochs", warning)
     for step in remaining:
         began = time.perf_counter()
         # Preference model pretraining: pairs that are cheap to make teach what a good answer is; then the few labels

@@ -95,18 +95,23 @@ class FunctionScorer:
         self.function, self.name = function, name
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[float]:
-        """What the function gives. Raises: EngineError where it raises, or gives anything but one number each."""
+        """What the function returns. Raises: EngineError if it raises, or returns anything but one number each."""
         # One call for a whole rollout, so that a function may batch its own work.
         plain = [plain_prompt(prompt) for prompt in prompts]
         try:
-            given = list(self.function(plain, list(responses)))
-        except Exception as error:  # a person's own code
+            given = self.function(plain, list(responses))
+            numbers = None if given is None else list(given)
+        except Exception as error:  # the user's code
             code = getattr(self.function, "__code__", None)  # a class or a builtin has none
             place = last_line(error, code and code.co_filename)
             raise EngineError(f"the function {self.name} raised {type(error).__name__}: {error}{place}") from error
-        if len(given) != len(responses):
-            raise EngineError(f"the function {self.name} gave {len(given)} numbers for {len(responses)} responses")
-        return [self._number(value, response) for value, response in zip(given, responses, strict=True)]
+        if numbers is None or len(numbers) != len(responses):
+            found = "None" if numbers is None else f"{len(numbers)} numbers"
+            raise EngineError(
+                f"the function {self.name} returned {found} for {len(responses)} responses; "
+                "it must return one number for each"
+            )
+        return [self._number(value, response) for value, response in zip(numbers, responses, strict=True)]
 
     def _number(self, value: Any, response: str) -> float:
         try:
@@ -116,7 +121,7 @@ class FunctionScorer:
         # One NaN would spread through the whitening to every advantage of the rollout.
         if not math.isfinite(number):
             raise EngineError(
-                f"the function {self.name} gave {value!r} for {response[:40]!r}; it must be a finite number"
+                f"the function {self.name} returned {value!r} for {response[:40]!r}; it must be a finite number"
             )
         return number
 
@@ -132,7 +137,7 @@ def function_scorer(reference: str) -> FunctionScorer:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a person's own code
+    except Exception as error:  # the user's code
         place = last_line(error, spec.origin)
         raise FileError(f"{file} cannot be run: {type(error).__name__}: {error}{place}") from error
     function = getattr(module, name, None)

@@ -70,7 +70,7 @@ class WinRate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson score interval of the rate."""
+        """The 95% Wilson score interval of the rate."""
         return wilson(self.rate, self.prompts)
 
     def as_row(self) -> dict[str, Any]:

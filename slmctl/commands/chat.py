@@ -50,8 +50,8 @@ def chat(
 
     Up to four models reply to the same prompt with the same seed; each reply shows its reward and KL. Votes and
     edits are saved to the label database of --db, by default of the first model's run. Conversations are saved;
-    --session resumes one. With --plain or off a terminal, each line of stdin is a prompt; off a terminal each reply
-    is a JSON row. For files of prompts, use slmctl sample."""
+    --session resumes one. With --plain, or when piped, each line of stdin is a prompt; when piped, each reply is a
+    JSON row. For files of prompts, use slmctl sample."""
     if ctx.params["plain"] or ctx.params["jsonl"] or not can_draw(os.environ):
         answer_lines(ctx.params)
     else:

@@ -50,7 +50,7 @@ def evaluate(
     slmctl eval A B --prompts questions.txt --judge mine:rm
     slmctl eval A B --prompts runs/tiny/labels.db
 
-    Compares two policies on the same prompts: the win rate of B over A with a 95 % interval, the KL of B from A,
+    Compares two policies on the same prompts: the win rate of B over A with a 95% interval, the KL of B from A,
     response lengths, and with --reward the reward of both. By default the pocket judge decides on the test prompts
     of the pocket world; --judge names another scorer, --prompts other prompts, such as those of a label database."""
     from slmctl.console.results import finite
@@ -130,7 +130,8 @@ def print_comparison(result: Mapping[str, Any]) -> None:
     decided = f"by {one_line(result['judge'])} on {result['prompts']} prompts"
     verdicts = f"{result['wins']} wins, {result['ties']} ties, {result['losses']} losses"
     say(f"{b} against {a}: {verdicts} ({decided})", sys.stdout)
-    print(f"win rate {result['win_rate']:.1%} ({result['win_rate_low']:.1%} to {result['win_rate_high']:.1%}, 95 %)")
+    low, high = result["win_rate_low"], result["win_rate_high"]
+    print(f"win rate {result['win_rate']:.1%} (95% interval {low:.1%} to {high:.1%})")
     if result["kl_nats"] is not None:
         kl = f"{result['kl_nats']:.2f} nats per response {_interval(result, 'kl_nats')}"
         say(f"KL of {b} from {a}: {kl}", sys.stdout)
@@ -140,7 +141,7 @@ def print_comparison(result: Mapping[str, Any]) -> None:
         values = [result.get(f"{quantity}_{side}") for side in "ab"]
         if None not in values:
             rows.append((title, *(f"{value:.3f}" for value in values), _difference(result, quantity)))
-    print_table(("", a, b, "difference (95 %)"), rows, right=(1, 2))
+    print_table(("", a, b, "difference (95% interval)"), rows, right=(1, 2))
 
 
 def _difference(result: Mapping[str, Any], quantity: str) -> str:

@@ -65,7 +65,8 @@ def guide(
     slmctl guide tour
     slmctl guide troubleshooting > troubleshooting.md
 
-    Show a page of the manual, or list the topics. Pages are paged on a terminal and printed as Markdown elsewhere."""
+    Shows a page of the manual, or lists the topics. On a terminal, a page opens in a pager; elsewhere it is printed
+    as Markdown."""
     from slmctl.guide.pages import TOPICS, page
 
     if topic is None:

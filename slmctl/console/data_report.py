@@ -164,6 +164,6 @@ def _share(share: "Share") -> dict[str, Any] | None:
 
 
 def _rate(found: Mapping[str, Any], what: str) -> str:
-    """A share of cases in words, with its 95 % interval."""
+    """A share of cases in words, with its 95% interval."""
     interval = f"{found['low']:.0%} to {found['high']:.0%}"
     return f"{found['count']} of {found['cases']} {what} ({found['rate']:.0%}, {interval})"

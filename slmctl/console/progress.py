@@ -174,10 +174,10 @@ def headline_of(stage: str, metrics: Mapping[str, float]) -> str:
 def note(event: Event) -> str:
     """The sentence that an event deserves, or ""."""
     if isinstance(event, StageStarted):
-        about = ", ".join(f"{name} {_formatted(value)}" for name, value in event.about.items())
+        about = ", ".join(f"{name.replace('_', ' ')} {_formatted(value)}" for name, value in event.about.items())
         return one_line(f"{event.stage}: {event.steps} steps" + (f" ({about})" if about else ""))
     if isinstance(event, AlertRaised):
-        return one_line(f"alert at {event.stage} step {event.step}: {event.message} [{event.alert}]")
+        return one_line(f"alert at {event.stage} step {event.step}: {event.message}")
     if isinstance(event, RunResumed):
         return f"{event.stage}: resuming after step {event.from_step}" if event.from_step else ""
     if isinstance(event, RunPaused):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from engine.core.errors import FileError
 from engine.core.events import EvalCompleted, Event, StageFinished
+from engine.core.metrics import describe_any
 from engine.rundir.directory import RunDir
 from slmctl.console.printing import say
 from slmctl.console.progress import duration
@@ -20,7 +21,7 @@ from slmctl.runs.launch import command_line
 
 CURVE_LINES = 10
 ROWS = (
-    ("utility", "judge utility"),
+    ("utility", "judge score"),
     ("helpful", "helpful"),
     ("honest", "honest"),
     ("harmless", "harmless"),
@@ -81,7 +82,9 @@ def print_stage(result: Mapping[str, Any], rundir: RunDir, world: str) -> None:
     """Prints a stage's result and the next command, which needs --data if there is no world."""
     print(f"{result['stage']} of run {result['run']!r} is saved in {clean(result['path'])}")
     for name, value in result["metrics"].items():
-        print(f"  {name:<28} {value:,.0f}" if value >= 1000 else f"  {name:<28} {value:.4g}")
+        metric = describe_any(name)
+        number = f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+        print(f"  {metric.title:<28} {number} {metric.unit}".rstrip())
     if "curve" in result:
         _print_curve(result["curve"])
     print(f"next: {_after_stage(result['stage'], rundir, world)}")
@@ -141,7 +144,7 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     ]
     if (longer := result.get("tokens_difference")) is not None:
         low, high = (_number(result.get(f"tokens_difference_{end}")) for end in ("low", "high"))
-        lines.append(f"response length, PPO - SFT: {longer:+.3f} ({low} to {high}, 95 %) tokens")
+        lines.append(f"response length, PPO - SFT: {longer:+.3f} tokens (95% interval {low} to {high})")
     names = ("accuracy", "ceiling", "longer_baseline", "correctness_accuracy", "calibration_error")
     right, ceiling, longer, correctness, error = (_number(result.get(f"rm_{name}")) for name in names)
     lines += [
@@ -159,11 +162,11 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def _curve_line(curve: Sequence[Mapping[str, float]]) -> str:
-    """How reward and judge utility of PPO's samples changed, and the step with the best utility."""
+    """How reward and judge score of PPO's samples changed, and the step with the best utility."""
     first, last, best = curve[0], curve[-1], max(curve, key=lambda point: point["utility"])
     return (
         f"during PPO: reward {first['reward']:.2f} to {last['reward']:.2f}, "
-        f"judge utility {first['utility']:.2f} to {last['utility']:.2f} "
+        f"judge score {first['utility']:.2f} to {last['utility']:.2f} "
         f"(best {best['utility']:.2f} at step {best['step']})"
     )
 

@@ -133,7 +133,7 @@ def _agreement_line(one: AnnotatorAgreement) -> str:
 
 
 def _interval(share: Share) -> str:
-    """A share with its cases and 95 % interval."""
+    """A share with its cases and 95% interval."""
     if share.interval is None:
         return "-"
     low, high = share.interval

@@ -64,7 +64,7 @@ def help_lines(below: Screen[Any], mode: str) -> Iterator[Content]:
     shown = [active for active in shown if not active.binding.system]
     for node, bindings in groupby((active for active in shown if active.binding.id), key=_node):
         yield from _section(below.app, _title(node), list(bindings))
-    yield from _section(below.app, "Moving about", [active for active in shown if not active.binding.id])
+    yield from _section(below.app, "Navigation", [active for active in shown if not active.binding.id])
 
 
 def _section(app: App[Any], title: str, bindings: list[ActiveBinding]) -> Iterator[Content]:

@@ -99,7 +99,7 @@ def result(run: RunHistory) -> str:
     metrics = run.stage("eval").latest()
     rates = [metrics.get(f"eval/{name}", float("nan")) for name in ("win_rate", "win_rate_low", "win_rate_high")]
     if all(map(isfinite, rates)):
-        return "PPO beats SFT on {:.1%} of the test prompts ({:.1%} to {:.1%}).".format(*rates)
+        return "PPO against SFT on test prompts: win rate {:.1%} ({:.1%} to {:.1%}).".format(*rates)
     return f"The {NAMES.get(run.current, run.current)} is finished." if run.current else ""
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-LOWEST_WIN_RATE = 0.65  # what the lower end of the 95 % interval must pass
+LOWEST_WIN_RATE = 0.65  # what the lower end of the 95% interval must pass
 CORRECTNESS_LOST = 0.03  # how far the share of right answers may fall below SFT's
 COLUMNS = (
     ("seed", "seed", "{}"),

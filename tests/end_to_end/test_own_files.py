@@ -156,7 +156,7 @@ def test_too_few_updates_on_comparisons_warn_beforehand(nursery: Nursery, refere
     command = started.err.partition("to train longer: slmctl ")[2].partition(" [")[0]
     assert command.startswith(f"rm --run few --fresh --init {reference.run.name}:rm --set rm.epochs=10")
     again = nursery.run(*command.split())
-    assert again.code == 0 and "few_passes" not in again.err
+    assert again.code == 0 and "too few to learn from" not in again.err
     assert not [event for event in run.read_events() if isinstance(event, AlertRaised)]
 
 
@@ -209,12 +209,12 @@ def test_a_function_as_reward_is_only_what_was_typed(nursery: Nursery, reference
     kill = Kill("rename ppo/step-000004")
     assert nursery.run(*arguments(run.name, "ppo", *reward), kill=kill).code < 0
     bare = nursery.run(*arguments(run.name, "ppo"))
-    assert bare.code == 2 and f"type --reward {file}:score again" in bare.err
+    assert bare.code == 2 and f"pass --reward {file}:score again" in bare.err
     result = done(nursery, *arguments(run.name, "ppo", *reward))
     assert result["step"] == 8 and result["metrics"]["ppo/score"] < 0
     file.write_text("def score(prompts, responses):\n    return []\n")
     broken = nursery.run(*arguments("coded2", "ppo", "--init", "reference:sft", *reward))
-    assert broken.code == 1 and "gave 0 numbers for 8 responses" in broken.err and broken.err.count("\n") == 1
+    assert broken.code == 1 and "returned 0 numbers for 8 responses" in broken.err and broken.err.count("\n") == 1
     file.write_text("def score(prompts, responses):\n    return [-len(text) for text in responses]\n")
     mended = nursery.run(*arguments("coded2", "ppo", *reward, "--set", "ppo.lr=1e-4", "--max-steps", "1"))
     assert mended.code == 0, mended.err

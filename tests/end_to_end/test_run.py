@@ -114,7 +114,7 @@ def test_a_finished_run_is_printed_again_without_training(reference: Reference, 
     assert (outcome.code, outcome.out) == (0, reference.ended.out)
     assert reference.run.events.read_bytes() == before
     table = nursery.run(*arguments("reference", "run", "--plain"))
-    for words in ("judge utility", "best of 4", "win rate", "next: slmctl chat reference:sft reference:ppo"):
+    for words in ("judge score", "best of 4", "win rate", "next: slmctl chat reference:sft reference:ppo"):
         assert words in table.out
 
 
@@ -179,7 +179,7 @@ def test_fresh_does_it_again_and_ends_the_same(reference: Reference, nursery: Nu
 @pytest.mark.parametrize(
     ("target", "typed", "code", "words"),
     [
-        ("run", ("--device", ABSENT), 2, f"there is no device {ABSENT!r} here"),
+        ("run", ("--device", ABSENT), 2, f"device {ABSENT!r} is not available"),
         ("ppo", ("--reward", "reference:sft"), 3, "reference:sft is a policy"),
         ("run", ("--judge", "reference:sft"), 3, "reference:sft is a policy"),
         ("sft", ("--init", "reference:rm"), 3, "reference:rm is a reward model"),

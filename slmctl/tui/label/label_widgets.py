@@ -187,7 +187,7 @@ def _progress(labels: int, goal: int) -> str:
 
 
 def _bias(name: str, share: Share) -> list[str]:
-    """A share, marked "!" if its 95 % interval excludes one half."""
+    """A share, marked "!" if its 95% interval excludes one half."""
     if share.cases < MIN_VOTES or share.interval is None:
         return []
     low, high = share.interval

@@ -138,7 +138,7 @@ class RoundScreen(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back to labeling", id="label.round_back"),
-        Binding("enter", "go_on", "Go on", id="label.round_go"),
+        Binding("enter", "go_on", "Continue", id="label.round_go"),
         Binding("s", "stop", "Stop", id="label.round_stop"),
         Binding("n", "again", "Another round", id="label.round_again"),
         Binding("y", "copy", "Copy the command", id="label.round_copy"),

@@ -62,7 +62,7 @@ class MetricPicker(ModalScreen[list[str] | None]):
     """Every metric that a stage reports, with its meaning; returns the picked ones, [] for the default."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "tick", "Tick", id="metrics.tick"),
+        Binding("space", "tick", "Toggle", id="metrics.tick"),
         Binding("c,q", "choose", "Show these", id="metrics.choose"),
         Binding("d", "default", "Default metrics", id="metrics.default"),
         Binding("escape", "dismiss(None)", "Cancel", id="metrics.cancel"),
@@ -76,7 +76,7 @@ class MetricPicker(ModalScreen[list[str] | None]):
         """A list to tick; the marks are characters, so that they are visible without color."""
         with Container(id="metrics-frame") as frame:
             frame.border_title = Content(f"metrics of {one_line(self._stage)}")
-            frame.border_subtitle = Content("space ticks, c shows these, d the default ones, esc cancels")
+            frame.border_subtitle = Content("space toggles, c applies, d restores the defaults, esc cancels")
             yield SafeOptionList(*(self._line(name) for name in self._known), markup=False)
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:

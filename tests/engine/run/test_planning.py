@@ -211,7 +211,7 @@ def test_a_shared_stage_that_changed_or_went_is_refused(tmp_path: Path) -> None:
 def test_from_needs_a_name_of_its_own_and_a_parent(tmp_path: Path) -> None:
     plan(tmp_path)
     for name in (None, "tiny"):
-        with pytest.raises(ConfigError, match="makes a new run; name it with --run NEW"):
+        with pytest.raises(ConfigError, match="creates a new run; name it with --run NEW"):
             plan(tmp_path, parent="tiny", run=name)
     with pytest.raises(FileError, match="no run named 'none'"):
         plan(tmp_path, parent="none", run="b")

@@ -242,7 +242,7 @@ def test_a_file_is_no_folder_of_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "-x", "a:b", "a@1", "a\nb", "a\0", " a", "a ", "a\x1b"])
 def test_names_that_are_no_directory_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot name a run"):
+    with pytest.raises(ConfigError, match="is not a valid run name"):
         check_name(name)
 
 
@@ -262,7 +262,7 @@ def test_other_names_can_be_a_runs(name: str) -> None:
     ],
 )
 def test_a_refused_name_is_answered_with_the_rule_it_breaks(name: str, rule: str) -> None:
-    with pytest.raises(ConfigError, match=f"also names a folder, and must not .*{rule}"):
+    with pytest.raises(ConfigError, match=f"is not a valid run name: it must not .*{rule}"):
         check_name(name)
 
 

@@ -33,12 +33,12 @@ def test_forms_that_are_understood(home: Path) -> None:
     ("reference", "kind", "sentence"),
     [
         ("tiny:sft", CheckpointError, "has not finished sft yet; type: slmctl sft --run tiny"),
-        ("tiny:ppo@30", CheckpointError, r"no saved step 30 of ppo \(saved steps: 20\)"),
-        ("tiny:ppo@last", CheckpointError, "no saved step last"),
+        ("tiny:ppo@30", CheckpointError, r"no ppo checkpoint of step 30 \(steps: 20\)"),
+        ("tiny:ppo@last", CheckpointError, "no ppo checkpoint of step last"),
         ("tiny:pop", ConfigError, "did you mean 'ppo'"),
         ("other:ppo", FileError, "no run named 'other'"),
-        ("tiny", CheckpointError, "no model directory tiny; for a model of that run, write tiny:ppo"),
-        ("/none/such", CheckpointError, "no model directory"),
+        ("tiny", CheckpointError, "model directory tiny not found; for a model of that run, write tiny:ppo"),
+        ("/none/such", CheckpointError, "model directory /none/such not found"),
         ("hf:name", ConfigError, "not a hub model; write hf:ORG/NAME"),
         ("model.gguf", CheckpointError, "is a GGUF file, which cannot be opened; pass the Hugging Face directory"),
     ],
@@ -66,7 +66,7 @@ def test_what_names_a_model_of_a_run(reference: str, parts: tuple[str, str] | No
 
 @pytest.mark.parametrize("name", ["hf", "pocket"])
 def test_no_run_is_called_as_something_else_begins(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{name}' cannot name a run"):
+    with pytest.raises(ConfigError, match=f"'{name}' is not a valid run name"):
         check_name(name)
 
 

@@ -100,9 +100,9 @@ def test_a_persons_function_is_given_text_and_messages(functions: str) -> None:
     ("name", "words"),
     [
         ("breaks", "raised KeyError: 'oh'"),
-        ("short", "gave 1 numbers for 2 responses"),
-        ("lost", "gave nan for 'b'; it must be a finite number"),
-        ("wordy", "gave 'good' for 'b'"),
+        ("short", "returned 1 numbers for 2 responses"),
+        ("lost", "returned nan for 'b'; it must be a finite number"),
+        ("wordy", "returned 'good' for 'b'"),
     ],
 )
 def test_a_function_that_fails_is_one_sentence(functions: str, name: str, words: str) -> None:

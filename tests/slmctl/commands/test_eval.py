@@ -85,7 +85,7 @@ def test_eval_gives_intervals_for_length_and_judge_scores(cli: Cli, run: RunDir)
         assert result[f"{name}_low"] < result[name] < result[f"{name}_high"]
     assert result["tokens_difference"] == pytest.approx(result["tokens_b"] - result["tokens_a"])
     text = cli(*command).out
-    for name, title in (("tokens", "tokens per response"), ("concise", "concise"), ("utility", "judge utility")):
+    for name, title in (("tokens", "tokens per response"), ("concise", "concise"), ("utility", "judge score")):
         wanted = [result[f"{name}_{part}"] for part in ("a", "b", "difference", "difference_low", "difference_high")]
         assert row_of(text, title) == pytest.approx(wanted, abs=0.0005)
 

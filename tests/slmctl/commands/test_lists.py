@@ -187,7 +187,7 @@ def test_a_row_of_no_kind_asks_for_one(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text('{"question": "a"}\n')
     outcome = cli("data", "check", str(file))
-    assert outcome.code == 2 and "line 1: the fields question fit no kind of data" in outcome.err
+    assert outcome.code == 2 and "line 1: the fields question match no kind of data" in outcome.err
     file.write_text("")
     assert cli("data", "check", str(file)).code == 3
 

@@ -65,12 +65,12 @@ def test_a_run_prints_its_table_examples_and_what_to_type_next(cli: Cli, engine_
     outcome = cli("run", "--preset", "tiny")
     assert outcome.code == 0
     for words in (
-        "judge utility",
+        "judge score",
         "best of 8",
         "0.800",
         "82.0%",
         "78.4% to 85.1%",
-        "response length, PPO - SFT: +0.500 (-0.250 to 1.250, 95 %) tokens",
+        "response length, PPO - SFT: +0.500 tokens (95% interval -0.250 to 1.250)",
         "alerts: kl",
         "5:12 min",
         "slmctl chat tiny:sft tiny:ppo",
@@ -156,7 +156,7 @@ def test_a_stage_makes_its_parents_and_says_so(cli: Cli, engine_says: Install) -
     assert outcome.code == 0
     assert "rm needs pretrain, sft, comparisons first, which this command runs, too" in outcome.err
     assert "next: slmctl ppo --run tiny" in outcome.out
-    assert "rm/loss" in outcome.out
+    assert "  loss " in outcome.out and " nats/pair\n" in outcome.out
 
 
 def test_a_run_begins_with_its_plan_and_counts_its_stages(
@@ -283,8 +283,8 @@ def test_a_conflict_is_exit_2_with_the_ways_on(cli: Cli, engine_says: Install) -
         (["run", "--set", "ppo.kl=1"], 2, "did you mean"),
         (["run", "--set", "ppo.kl_coef"], 2, "--set expects name=value"),
         (["run", "--from", "tiny"], 2, "name it with --run NEW"),
-        (["run", "--run", "../up"], 2, "cannot name a run"),
-        (["sft", "--data", "none.json"], 3, "there is no file none.json"),
+        (["run", "--run", "../up"], 2, "is not a valid run name"),
+        (["sft", "--data", "none.json"], 3, "file none.json"),
         (["ppo", "--run", "b", "--from", "none"], 3, "no run named 'none'"),
     ],
 )
@@ -343,7 +343,7 @@ def test_alerts_are_heard_even_when_quiet(cli: Cli, engine_says: Install) -> Non
         yield from whole(prepared, stop)
 
     engine_says(alerting)
-    assert cli("run", "--quiet").err == "alert at ppo step 3: KL is 12 nats, above 10 [kl]\n"
+    assert cli("run", "--quiet").err == "alert at ppo step 3: KL is 12 nats, above 10\n"
 
 
 def test_every_row_of_the_table_appears_where_it_was_measured(cli: Cli, engine_says: Install) -> None:

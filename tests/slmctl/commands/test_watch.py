@@ -115,7 +115,7 @@ def test_sentences_where_it_cannot_show_anything(cli: Cli, home: Path, monkeypat
         (["watch"], 2, "watch needs a terminal; type: slmctl watch --once"),
         (["watch", "tiny"], 2, "type: slmctl watch tiny --once for one frame, or --json for scripts"),
         (["watch", "tony", "--once"], 3, "did you mean 'tiny'?"),
-        (["watch", "../x", "--json"], 2, "cannot name a run"),
+        (["watch", "../x", "--json"], 2, "is not a valid run name"),
         (["watch", *"abcde", "--once"], 2, "at most 4 runs at once, got 5"),
     ):
         outcome = cli(*arguments)

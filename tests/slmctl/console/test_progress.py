@@ -76,7 +76,7 @@ def test_notes_are_lines_of_their_own() -> None:
         AlertRaised("ppo", 21, "kl", "KL is\x1b[2J 12 nats", 2.0),
     ):
         LineReporter(out, EventLines("tiny")).show(event)
-    assert out.getvalue() == "ppo: resuming after step 20\nalert at ppo step 21: KL is␛[2J 12 nats [kl]\n"
+    assert out.getvalue() == "ppo: resuming after step 20\nalert at ppo step 21: KL is␛[2J 12 nats\n"
 
 
 PAUSE: list[Event] = [

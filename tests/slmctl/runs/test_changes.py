@@ -84,7 +84,7 @@ def test_a_run_whose_stages_others_share_stays(cli: Cli, home: Path) -> None:
     for words in (("--delete", "a", "--yes"), ("--rename", "a", "c")):
         refused = cli("runs", *words)
         assert (refused.code, refused.out) == (2, "")
-        assert refused.err == "error: run 'a' is used by b, which share its files; delete them first\n"
+        assert refused.err == "error: run 'a' is used by b, which share its stages; delete those runs first\n"
     assert cli("runs", "--delete", "b", "--yes").code == 0
     assert cli("runs", "--delete", "a", "--yes").code == 0 and names(home) == []
 
@@ -102,9 +102,9 @@ def test_a_renamed_run_is_whole_under_its_new_name(cli: Cli, home: Path) -> None
     ("words", "code", "hint"),
     [
         (("--rename", "a", "b"), 2, "b exists; choose another name"),
-        (("--rename", "a", "x/y"), 2, "cannot name a run"),
-        (("--rename", "a", ".."), 2, "cannot name a run"),
-        (("--delete", "../a", "--yes"), 2, "cannot name a run"),
+        (("--rename", "a", "x/y"), 2, "is not a valid run name"),
+        (("--rename", "a", ".."), 2, "is not a valid run name"),
+        (("--delete", "../a", "--yes"), 2, "is not a valid run name"),
         (("--delete", "c", "--yes"), 3, "no run named 'c'"),
         (("--delete", "a"), 2, "add --yes"),
         (("b", "--delete", "a", "--yes"), 2, "exclude each other"),

@@ -99,9 +99,9 @@ def test_settings_follow_the_run_that_there_is(tmp_path: Path) -> None:
             ConfigError,
             "seed (from --seed) must be greater than or equal to 0",
         ),
-        (CommandDraft(run="a/b"), ConfigError, "cannot name a run"),
+        (CommandDraft(run="a/b"), ConfigError, "is not a valid run name"),
         (CommandDraft("ppo", parent="a"), ConfigError, "name it with --run"),
-        (CommandDraft("sft", inputs={"data": "none.jsonl"}), FileError, "there is no file none.jsonl"),
+        (CommandDraft("sft", inputs={"data": "none.jsonl"}), FileError, "file none.jsonl"),
         (CommandDraft("sft", preset="slm-25m", run="x"), FileError, "type: slmctl pretrain"),
     ],
 )

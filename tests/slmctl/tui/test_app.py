@@ -92,9 +92,7 @@ def test_help_lists_actions_before_navigation(tmp_path: Path) -> None:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.text)
-        places = [
-            text.index(words) for words in ("runs.watch", "runs.filter", "Everywhere", "Moving about", "Cursor up")
-        ]
+        places = [text.index(words) for words in ("runs.watch", "runs.filter", "Everywhere", "Navigation", "Cursor up")]
         assert places == sorted(places) and text.count("Cursor up") == 1
 
     played(Playground(Start(tmp_path)), script)

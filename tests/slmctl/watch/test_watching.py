@@ -203,7 +203,7 @@ def test_what_is_wrong_is_said_with_the_command_that_goes_on() -> None:
     assert explanation(broken, 0.0).startswith("Failed: ␛]0;x␇ line. To resume")
     rates = {"eval/win_rate": 0.825, "eval/win_rate_low": 0.789, "eval/win_rate_high": 0.856}
     over = told(EvalCompleted("eval", 5, rates), process=ProcessState("finished"))
-    assert explanation(over, 0.0) == "PPO beats SFT on 82.5% of the test prompts (78.9% to 85.6%)."
+    assert explanation(over, 0.0) == "PPO against SFT on test prompts: win rate 82.5% (78.9% to 85.6%)."
     assert alert_texts([told(alert(2), alert(1))])[0].startswith("ppo step 2: KL is 9.0")
 
 

@@ -247,9 +247,9 @@ def test_another_model_can_join_a_conversation(home: Path) -> None:
 
 def test_a_model_that_cannot_be_opened_does_not_join(home: Path) -> None:
     async def script(chat: Talk) -> None:
-        chat.fake.fail("nope", "there is no model directory nope")
+        chat.fake.fail("nope", "model directory nope not found")
         await chat.send("/model tiny:sft nope")
-        await chat.until(lambda: "there is no model directory nope" in chat.note(), "the refusal")
+        await chat.until(lambda: "model directory nope not found" in chat.note(), "the refusal")
         assert chat.screen.chat.session.models == ("tiny:ppo",)
 
     talk(home, script, models=("tiny:ppo",))

@@ -98,14 +98,14 @@ def test_a_sampler_that_dies_does_not_end_the_labeling(home: Path) -> None:
 
 def test_a_missing_model_is_reported(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "has no saved step 7" in screen_text(app), "the reason")
+        await until(pilot, lambda: "checkpoint of step 7" in screen_text(app), "the reason")
 
     play(home, script, "tiny:ppo@7")
 
 
 @pytest.mark.parametrize(
     ("model", "mended", "said"),
-    [("tiny:ppo@7", False, "no saved step 7"), ("tiny:sft", False, "it is torn"), ("tiny:sft", True, None)],
+    [("tiny:ppo@7", False, "no ppo checkpoint of step 7"), ("tiny:sft", False, "it is torn"), ("tiny:sft", True, None)],
 )
 def test_a_screen_that_is_left_with_an_error_on_it_ends_with_that(
     home: Path, model: str, mended: bool, said: str | None
@@ -192,7 +192,7 @@ def test_other_models_that_fail_are_reported_above_the_pair(home: Path) -> None:
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         await pair(app, pilot)
         await app.open_mode("label", OpenLabel(("tiny:ppo@7",)))
-        await until(pilot, lambda: "no saved step 7" in screen_text(app), "the reason")
+        await until(pilot, lambda: "no ppo checkpoint of step 7" in screen_text(app), "the reason")
         await pilot.press("1")
         await pair(app, pilot, 1)
 

@@ -277,7 +277,7 @@ def test_a_run_is_renamed_and_deleted_after_asking(tmp_path: Path) -> None:
         await pilot.press("r")
         await until(pilot, lambda: "Rename a" in screen_text(app), "the line")
         await pilot.press("slash", "enter")
-        await until(pilot, lambda: "cannot name a run" in screen_text(app), "why not")
+        await until(pilot, lambda: "is not a valid run name" in screen_text(app), "why not")
         await pilot.press("backspace", "backspace", *"new", "enter")
         await until(pilot, lambda: table.selected() == "new", "the new name under the cursor")
         assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b", "new"]
