@@ -68,7 +68,7 @@ class Alerts:
 
         Source: Gao et al. 2022, gold against proxy reward.
         """
-        # The scorer is a proxy for what the judge measures. Optimized too hard, the two part: the proxy goes on rising
+        # The scorer is a proxy for what the judge measures. Optimized too hard, the two part: the proxy keeps rising
         # while the gold score falls. Single rollouts are noisy, so both are smoothed and compared at 3 standard errors.
         score, score_chance = self._followed("score", metrics["ppo/score"], metrics["ppo/score_std"] ** 2, len(judged))
         judge, judge_chance = self._followed("judge", fmean(judged), pvariance(judged), len(judged))

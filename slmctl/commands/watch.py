@@ -60,14 +60,14 @@ def watch(
 def story_row(story: "RunHistory", now: float) -> dict[str, Any]:
     """The state of a run as one JSON row; null for what is unknown or not finite."""
     stage = story.current
-    told = story.stage(stage)
-    numbers = {name: value if math.isfinite(value) else None for name, value in told.latest().items()}
+    history = story.stage(stage)
+    numbers = {name: value if math.isfinite(value) else None for name, value in history.latest().items()}
     names = ("stage", "step", "alert", "message")
     return {
         "run": story.name,
         "state": story.process.state,
         "stage": stage or None,
-        "step": told.step,
+        "step": history.step,
         "steps": story.steps_of(stage),
         "eta_s": story.eta_s(now),
         "finished": [name for name in story.stage_names if story.stage(name).finished],

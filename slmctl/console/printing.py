@@ -57,13 +57,15 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Col
 
 
 def print_facts(facts: Iterable[tuple[str, str]], label_width: int, width: int = 0) -> None:
-    """Prints labels with a text beside each; off a terminal, lines are wrapped at `width`, 0 for no limit.
+    """Prints labels with a text beside each; without a terminal, lines are wrapped at `width`, 0 for no limit.
 
     No word is cut.
     """
+    facts = list(facts)
     if sys.stdout.isatty():
-        _draw_table(("", ""), list(facts), ())
+        _draw_table(("", ""), facts, ())
         return
+    label_width = max([label_width, *(len(label) + 2 for label, _ in facts)])
     for label, text in facts:
         room = width - label_width if width else max(1, len(text))
         lines = wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]

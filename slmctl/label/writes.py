@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from engine.core.errors import EngineError, LockedError, WithdrawnError
 
-LOCK_WAIT_S = 0.5  # how long one try waits for another process; after that the person is told
+LOCK_WAIT_S = 0.5  # how long one try waits for another process; after that the user sees an error
 T = TypeVar("T")
 OnLocked = Callable[[LockedError], object]
 

@@ -64,9 +64,7 @@ def check_unused(home: Path, name: str, now: float) -> None:
     if (found := _summary(home, name, now)).active:
         raise RunConflictError(f"run {name!r} is {found.state}; stop it first: slmctl stop {name}")
     if users := runs_using(home, name):
-        raise RunConflictError(
-            f"run {name!r} is used by {', '.join(users)}, which share its stages; delete those runs first"
-        )
+        raise RunConflictError(f"run {name!r} shares its stages with {', '.join(users)}; delete those runs first")
 
 
 def runs_using(home: Path, name: str) -> list[str]:

@@ -40,7 +40,7 @@ def edit_in_editor(app: App[Any], text: str, environ: Mapping[str, str]) -> str:
             raise EditorError(f"{words[0]} ended with exit code {code}; the text is as it was")
         return file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
     except SuspendNotSupported as error:
-        raise EditorError("this terminal cannot be handed to an editor") from error
+        raise EditorError("cannot open an editor in this terminal") from error
     except OSError as error:
         raise EditorError(f"{words[0]} cannot be started: {error.strerror}") from error
     finally:

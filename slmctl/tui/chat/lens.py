@@ -1,6 +1,6 @@
 """The token lens: colors the tokens of a reply by one of their numbers, with a legend and the number itself.
 
-Each of the four shades also has a text style of its own, so that it can be told apart without color.
+Each of the four shades also has a text style of its own, so that it is distinguishable without color.
 """
 
 from collections.abc import Iterable, Sequence

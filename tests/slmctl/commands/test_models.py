@@ -61,7 +61,7 @@ def test_samples_printed_for_people_are_clean(cli: Cli, run: RunDir) -> None:
         (["tiny:sft", "--temperature", "-1"], "", 2, "--temperature is -1.0; it must be 0 to"),
         (["tiny:sft", "--top-p", "1.5"], "", 2, "--top-p is 1.5"),
         (["tiny:sft", "--template", "chatml"], "", 2, "template is 'chatml'"),
-        (["tiny:sft", "--device", "abacus"], "", 2, "no device 'abacus'"),
+        (["tiny:sft", "--device", "abacus"], "", 2, "device 'abacus' is not available"),
         (["tiny:sft", "--dtype", "float16"], "", 2, "dtype is 'float16'; it must be float32 or bfloat16"),
         (["tiny:sft"], "Hi\n", 3, "stdin, line 1: not valid JSON"),
         (["tiny:sft"], '{"question": "Hi"}\n', 3, "stdin, line 1: expected {prompt} or {messages}"),

@@ -84,7 +84,7 @@ def test_a_run_whose_stages_others_share_stays(cli: Cli, home: Path) -> None:
     for words in (("--delete", "a", "--yes"), ("--rename", "a", "c")):
         refused = cli("runs", *words)
         assert (refused.code, refused.out) == (2, "")
-        assert refused.err == "error: run 'a' is used by b, which share its stages; delete those runs first\n"
+        assert refused.err == "error: run 'a' shares its stages with b; delete those runs first\n"
     assert cli("runs", "--delete", "b", "--yes").code == 0
     assert cli("runs", "--delete", "a", "--yes").code == 0 and names(home) == []
 

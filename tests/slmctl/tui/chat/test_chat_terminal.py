@@ -109,7 +109,7 @@ MISTAKES = [
     ((), 2, "name at least one model"),
     (("tiny:ppo", "--session", "../evil"), 2, "'../evil' is not a valid session name"),
     (("--session", "nothing"), 3, "there is no session 'nothing'"),
-    (("tiny:ppo", "--reward", "tiny:rn"), 2, "no model of a stage 'rn'"),
+    (("tiny:ppo", "--reward", "tiny:rn"), 2, "no stage 'rn' has models"),
     (("tiny:ppo", "--temperature", "-1"), 2, "--temperature is -1"),
 ]
 
