@@ -33,7 +33,7 @@ Kind = Annotated[
 
 @options.takes("map", "json")
 def check_data(
-    file: Annotated[str, typer.Argument(metavar="FILE|hf:ORG/NAME")],
+    file: Annotated[str, typer.Argument(metavar="FILE|hf:ORG/NAME", help="Data to check.")],
     kind: Kind = None,
     against: Annotated[str | None, typer.Option(metavar="FILE", help="Another split, to find shared prompts.")] = None,
     model: Annotated[
@@ -70,7 +70,7 @@ def check_data(
 
 @options.takes("map", "jsonl")
 def show_data(
-    source: Annotated[str, typer.Argument(metavar="pocket|FILE|hf:ORG/NAME")],
+    source: Annotated[str, typer.Argument(metavar="pocket|FILE|hf:ORG/NAME", help="Data to show.")],
     split: Annotated[str, typer.Option(metavar="SPLIT", help="train, validation or test (pocket).")] = "train",
     kind: Kind = None,
     n: Annotated[
@@ -152,7 +152,7 @@ def _fit(model: str, source: "Source", kind: str) -> dict[str, Any]:
 
 @options.takes("seed")
 def convert_data(
-    file: Annotated[str, typer.Argument(metavar="FILE")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File to convert.")],
     out: Annotated[str, typer.Option(metavar="FILE.jsonl", help="Output file.")],
     kind: Annotated[
         str | None, typer.Option(metavar="KIND", help="comparisons or demonstrations (default: by the file's format).")

@@ -26,7 +26,7 @@ BATCH = 256  # of `score`
 COMPONENTS = ("helpful", "honest", "harmless", "courteous", "concise", "correct")
 
 
-@options.takes("prompts", "map", "reward", *options.SAMPLING, *options.MODEL, "json")
+@options.takes("prompts", "map", *options.SAMPLING, *options.MODEL, "json")
 def evaluate(
     ctx: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="First policy: a path, tiny:sft or tiny:ppo@40.")],
@@ -39,6 +39,9 @@ def evaluate(
     ] = None,
     judge: Annotated[
         str | None, typer.Option(metavar="SCORER", help="Scorer that decides which is better (default: pocket:judge).")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option(metavar="SCORER", help="Scorer to report for both policies (default: none).")
     ] = None,
     **_: Any,
 ) -> None:
