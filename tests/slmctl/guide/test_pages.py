@@ -1,4 +1,4 @@
-"""Every command and every Python program of the manual runs, on a run of the tiny preset made very small."""
+"""Every command and Python program of the manual and of README.md runs, on a run of the tiny preset made very small."""
 
 import re
 import shlex
@@ -19,6 +19,7 @@ from slmctl.tui.keymap import binding_ids, key_tables
 from tests.slmctl.conftest import Cli
 from tests.support.paths import ROOT, SMALL_PRESET
 
+README = "README.md"
 NEEDS_A_TERMINAL = {"chat": (), "watch": ("--once", "--json"), "label": ("--simulate",)}
 PIPED = re.compile(r"echo (?P<text>'[^']*'|\"[^\"]*\") \| (?P<command>slmctl .*)")
 
@@ -32,9 +33,14 @@ class Block:
     text: str
 
 
+def text_of(topic: str) -> str:
+    """The text of a page of the manual, or of README.md."""
+    return (ROOT / topic).read_text(encoding="utf-8") if topic == README else page(topic, "")
+
+
 def blocks(topic: str) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    found = re.finditer(r"^```(\w+) ?(\S*)\n(.*?)^```$", page(topic, ""), re.MULTILINE | re.DOTALL)
+    found = re.finditer(r"^```(\w+) ?(\S*)\n(.*?)^```$", text_of(topic), re.MULTILINE | re.DOTALL)
     return [Block(*match.groups()) for match in found]
 
 
@@ -67,14 +73,14 @@ def folder(trained: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 def run_line(cli: Cli, line: str) -> None:
     """Runs one command as the manual has it; one that needs a terminal is only parsed."""
     piped = PIPED.fullmatch(line)
-    words = shlex.split(piped["command"] if piped else line)[1:]
+    words = shlex.split(piped["command"] if piped else line, comments=True)[1:]
     stdin = shlex.split(piped["text"])[0] + "\n" if piped else ""
     drawing = not words or (words[0] in NEEDS_A_TERMINAL and not set(NEEDS_A_TERMINAL[words[0]]) & set(words))
     outcome = cli(*words, "--help") if drawing and not piped else cli(*words, stdin=stdin)
     assert outcome.code == 0, f"{line}\n{outcome.err}"
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", [README, *TOPICS])
 def test_what_a_page_shows_runs(topic: str, cli: Cli, folder: Path) -> None:
     for block in blocks(topic):
         if block.file:
@@ -89,10 +95,10 @@ def test_what_a_page_shows_runs(topic: str, cli: Cli, folder: Path) -> None:
 
 
 def test_every_block_has_a_language_that_is_checked() -> None:
-    languages = {block.language for topic in TOPICS for block in blocks(topic)}
+    languages = {block.language for topic in [README, *TOPICS] for block in blocks(topic)}
     assert languages <= {"sh", "python", "jsonl", "toml", "text"}
-    fences = sum(page(topic, "").count("\n```") for topic in TOPICS)
-    assert fences == 2 * sum(len(blocks(topic)) for topic in TOPICS)
+    fences = sum(text_of(topic).count("\n```") for topic in [README, *TOPICS])
+    assert fences == 2 * sum(len(blocks(topic)) for topic in [README, *TOPICS])
 
 
 def test_generated_tables_are_complete() -> None:
