@@ -33,7 +33,8 @@ class SamplingSetting:
         """The value, of type int for a whole number. Raises: ConfigError if it is out of range."""
         if not self.low <= value <= self.high or (self.whole and value != int(value)):
             whole = "a whole number, " if self.whole else ""
-            raise ConfigError(f"{shown_as} is {value}; it must be {whole}{self.low} to {self.high}")
+            allowed = f"more than 0, at most {self.high}" if 0 < self.low < 1 else f"{self.low} to {self.high}"
+            raise ConfigError(f"{shown_as} is {value}; it must be {whole}{allowed}")
         return int(value) if self.whole else float(value)
 
 
