@@ -115,7 +115,7 @@ def test_ppo_uses_a_judge_that_fits_the_reward_model(nursery: Nursery, reference
     assert judge_scores(RunDir(nursery.home / "watched-model")) == scores, "the same model as reward and as judge"
     assert all(0 < score < 1 for score in judge_scores(RunDir(nursery.home / "watched-world")))
     again = nursery.run("ppo", "--run", "watched-code", "--fresh")
-    assert again.code == 2 and f"type --judge {code}:length again" in again.err
+    assert again.code == 2 and f"pass --judge {code}:length again" in again.err
 
 
 def _is_step(event: object) -> TypeGuard[StepCompleted]:
@@ -153,7 +153,7 @@ def test_too_few_updates_on_comparisons_warn_beforehand(nursery: Nursery, refere
     assert started.code == 0, started.err
     begun, warned = [type(event) for event in run.read_events()][1:3]
     assert (begun, warned) == (StageStarted, AlertRaised)
-    command = started.err.partition("to train longer: slmctl ")[2].partition(" [")[0]
+    command = started.err.partition("to train longer: slmctl ")[2].partition("\n")[0]
     assert command.startswith(f"rm --run few --fresh --init {reference.run.name}:rm --set rm.epochs=10")
     again = nursery.run(*command.split())
     assert again.code == 0 and "too few to learn from" not in again.err

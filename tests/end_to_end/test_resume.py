@@ -215,7 +215,7 @@ def test_a_second_ctrl_c_leaves_at_once(nursery: Nursery, reference: Reference) 
     process = slmctl(nursery.home, *command("ppo", "twice"), *(word for each in endless for word in ("--set", each)))
     wait_for(lambda: any(getattr(event, "stage", "") == "ppo" for event in run.read_events()), "ppo")
     process.send_signal(signal.SIGINT)
-    wait_for(lambda: process.stderr is not None and "once more" in process.stderr.readline(), "the first answer")
+    wait_for(lambda: process.stderr is not None and "again to quit" in process.stderr.readline(), "the first answer")
     process.send_signal(signal.SIGINT)
     assert ended(process).code == 130
     assert not isinstance(run.read_events()[-1], (RunPaused, StepCompleted))

@@ -13,7 +13,8 @@ from slmctl.label.session import REPEATED_AFTER, LabelSession
 from tests.support.label_sessions import PROMPTS, asked, first, lived, opened, second, skipped, stronger, undone
 
 MANY = [f"prompt {number}" for number in range(400)]
-LABELS, TWICE = 80, 5  # labels of both sessions, and those of a pair that the other one was showing, too
+LABELS = 80  # of both sessions
+TWICE = 10  # labels of a prompt that the other session asked at the same time; equal orders would make half of all
 
 
 def together(

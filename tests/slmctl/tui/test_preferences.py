@@ -7,12 +7,12 @@ import pytest
 from textual.keys import Keys, _character_to_key
 from textual.pilot import Pilot
 
+from slmctl.guide.pages import page
 from slmctl.tui.app import Playground
 from slmctl.tui.keymap import binding_ids, key_name
 from slmctl.tui.playground import Start
 from slmctl.tui.preferences import Preferences, preferences_file, read_preferences, save_theme
 from slmctl.tui.runs.form import FormScreen
-from tests.support.paths import ROOT
 from tests.support.pilot import bar, played
 
 
@@ -178,18 +178,13 @@ def test_two_bindings_on_one_key_are_reported_at_start(tmp_path: Path, keys: str
     played(Playground(Start(tmp_path), preferences=file), script)
 
 
-def test_the_readme_names_bindings_that_there_are() -> None:
-    text = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"[`\"]([a-z]+\.[a-z_]+)[`\"]", text[text.index("[keys]") :][:1500])) - {"playground.toml"}
-    assert len(named) >= 2 and named <= binding_ids()
-
-
-def test_the_readme_shows_choices_that_hold(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    block = re.search(r"\n\n((?:    [^\n]*\n|\n)*    \[keys\]\n(?:    [^\n]*\n)+)", text)
+def test_the_guide_shows_preferences_that_hold(tmp_path: Path) -> None:
+    block = re.search(r"```toml\n(.*?)```", page("playground", ""), re.DOTALL)
     assert block is not None
+    named = set(re.findall(r"^\"([a-z_.]+)\"", block[1], re.MULTILINE))
+    assert len(named) >= 2 and named <= binding_ids()
     file = tmp_path / "playground.toml"
-    file.write_text("".join(line.removeprefix("    ") + "\n" for line in block[1].split("\n")))
+    file.write_text(block[1])
 
     async def script(app: Playground, pilot: Pilot[None]) -> None:
         assert not app._notifications and app.theme == "nord" and "F7 Chat" in bar(app)
