@@ -12,8 +12,7 @@ SLOW = (
     "end_to_end",  # whole runs
     "engine/core/test_hub.py",  # processes that load models from a local hub
     "slmctl/guide/test_pages.py",  # the commands of the manual, on a run of their own
-    *(f"slmctl/tui/{mode}" for mode in ("chat", "label", "runs", "watch")),  # whole screens, driven by keys
-    *(f"slmctl/tui/test_{name}.py" for name in ("app", "ascii", "noise", "terminal")),
+    "slmctl/tui",  # whole screens, driven by keys
     *(f"slmctl/worker/test_{name}.py" for name in ("child", "process")),
 )
 """Test files and folders that take seconds per test; a single slow test elsewhere is marked where it is defined."""

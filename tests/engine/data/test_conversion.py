@@ -120,6 +120,7 @@ def deep(levels: int, bottom: dict[str, Any]) -> dict[str, Any]:
     return bottom
 
 
+@pytest.mark.slow
 def test_a_tree_of_ten_thousand_levels() -> None:
     assert sys.getrecursionlimit() < 10_000
     (row,) = tree_rankings(
