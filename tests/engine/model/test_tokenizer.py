@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Encoder
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -49,7 +49,8 @@ def test_frequent_pairs_are_merged_by_hand() -> None:
 @settings(max_examples=150)
 @given(text=st.text(max_size=60))
 def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
-    """Except for one space at its start, which is read as the one before every text."""
+    """Except for one space at its start, which is read as the one before every text, and for special tokens."""
+    assume(not any(special in text for special in (PAD, EOS, USER, ASSISTANT)))
     ids = tokenizer.encode_text(text)
     assert tokenizer.decode(ids) == text.removeprefix(" ")
     assert tokenizer.decode_all([ids, []]) == [text.removeprefix(" "), ""]
