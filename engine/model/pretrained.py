@@ -182,7 +182,7 @@ def check_sizes(config: Path, architecture: Architecture, weights: Weights) -> N
 
     Raises: CheckpointError naming the field, its value and the shape of the weights.
     """
-    # match_parameters would find these too, as shapes that differ; naming the field tells what to correct
+    # match_parameters would find these too, as shapes that differ; naming the field shows what to correct
     a, layer = architecture, "model.layers.0."
     count = len({name.split(".")[2] for name in weights.shapes if name.startswith("model.layers.")})
     if a.layers != count:

@@ -121,7 +121,7 @@ def generate(
 ) -> tuple[Tensor, Tensor]:
     """Responses (B,R) int64 and response_mask (B,R), True through the EOS token; R is the longest response drawn.
 
-    Padding has id 0, which may also be a real token: the mask alone tells them apart.
+    Padding has id 0, which may also be a real token: only the mask distinguishes them.
     """
     width = uniforms.size(1)
     responses = torch.zeros(len(prompts), width, dtype=torch.int64, device=prompts.device)

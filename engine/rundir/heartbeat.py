@@ -1,6 +1,6 @@
 """The heartbeat that a run writes, and the numbered requests that screens send to it.
 
-status.json is rewritten every second by a thread, which tells a dead run from a slow one; screens append to
+status.json is rewritten every second by a thread, which distinguishes a dead run from a slow one; screens append to
 control.jsonl, and the run acknowledges each request with an event.
 """
 

@@ -33,7 +33,7 @@ class RelatedModels:
 
 
 def find_related_models(models: Sequence[str], home: Path, ref: str = "", scorer: str = "") -> RelatedModels:
-    """The models related to `models`; `ref` and `scorer` replace the defaults, "none" stands for no model."""
+    """The models related to `models`; `ref` and `scorer` replace the defaults, "none" means no model."""
     checkpoints = {model: tuple(checkpoints_along(model, home)) for model in models}
     all_checkpoints = (*models, *(one for along in checkpoints.values() for one in along))
     refs = {model: ref or default_ref(model, models, home) for model in models}

@@ -29,7 +29,7 @@ PROMPT_START = 60  # characters of a session's first prompt that a list shows
 class Session:
     """A conversation with its models and settings. `named`: the user chose the name; `saved_at`: when it was saved.
 
-    An empty `ref` or `scorer` stands for each model's default.
+    An empty `ref` or `scorer` means each model's default.
     """
 
     name: str

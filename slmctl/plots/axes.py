@@ -17,7 +17,7 @@ _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 @dataclass(frozen=True)
 class Pen:
-    """How dots are drawn: their role, their character in ASCII, and a pattern that tells lines apart without color.
+    """How dots are drawn: their role, their character in ASCII, and a pattern that distinguishes lines without color.
 
     Of every `period` dot columns the first `on` are drawn.
     """
@@ -127,7 +127,7 @@ def is_drawable(value: float, log: bool = False) -> bool:
 
 
 def all_finite(values: Sequence[float]) -> bool:
-    """Whether all values are finite; their sum usually tells, at a tenth of the cost."""
+    """Whether all values are finite; their sum usually shows it, at a tenth of the cost."""
     return math.isfinite(sum(values)) or all(map(math.isfinite, values))
 
 

@@ -1,7 +1,7 @@
 """Charts as text: values by step, and the plane of reward against the square root of KL.
 
 Works for any numbers and any size: values that are not finite are gaps, and what does not fit is left out. Several
-lines are told apart by pattern and letter as well as by role. Many points in one dot column keep their lowest and
+lines differ by pattern and letter as well as by role. Many points in one dot column keep their lowest and
 highest value, so that no spike is lost.
 """
 
@@ -21,7 +21,7 @@ CROWDED = 4  # points per dot column from which a column is handled as a whole
 class Curve:
     """One line of a chart: values by step, steps ascending.
 
-    `rank` tells lines apart (color, pattern); `faint` holds the raw values if `ys` are smoothed; a `sparse` curve has a
+    `rank` sets color and pattern; `faint` holds the raw values if `ys` are smoothed; a `sparse` curve has a
     mark at each of its points; `metric` names the values.
     """
 

@@ -30,7 +30,7 @@ MARKS = {
     "? ": "🔎",  # two cells wide
 }
 TABLE = {ord(mark): plain for plain, marks in MARKS.items() for mark in marks}
-CONTRAST = 64  # of 255: a background that differs from the screen's by this much stands out
+CONTRAST = 64  # of 255: a background that differs from the screen's by this much is visible
 
 
 class AsciiMarks(LineFilter):

@@ -271,7 +271,7 @@ def _add(row: Row, text: str, role: str, width: int) -> None:
 
 
 def _curve_name(panel: Panel, curve: Curve) -> str:
-    """What tells a value from the others in a heading: the letter of its run, what its title adds to the panel's."""
+    """The label of a value in a heading: the letter of its run, and what its title adds to the panel's."""
     own = title_of(curve.metric).removesuffix(panel.title).strip() if curve.metric != panel.metrics[0] else ""
     return "".join(f"{part} " for part in (curve.letter, own) if part)
 

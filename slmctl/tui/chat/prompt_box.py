@@ -91,7 +91,7 @@ def parse(text: str) -> tuple[str, str] | None:
 
 
 def unescape_prompt(text: str) -> str:
-    """The prompt that a text stands for: one slash in place of two at its start."""
+    """The prompt that a text means: one slash in place of two at its start."""
     return text.removeprefix(SLASH) if text.startswith(SLASH * 2) else text
 
 

@@ -10,7 +10,7 @@ from slmctl.watch.follower import Update
 
 @dataclass
 class RunsPolled(Message, bubble=False):
-    """One poll of the followed runs, in their order; `turn` tells it from polls of runs that were followed before."""
+    """One poll of the followed runs, in their order; polls of runs followed before have another `turn`."""
 
     turn: int
     updates: tuple[Update, ...]
